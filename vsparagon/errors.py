@@ -1,0 +1,25 @@
+"""The errors of vsparagon: one base, and one class for each answer a caller may want to give.
+
+`vsparagon.plugin` turns every `ParagonError` into a `vapoursynth.Error`; its message is one line that says what was
+given, what is wanted and what to do.
+"""
+
+
+class ParagonError(Exception):
+    """Base of every error that vsparagon raises on purpose."""
+
+
+class InvalidInput(ParagonError, ValueError):
+    """An argument or a clip that cannot be used as given."""
+
+
+class ModelError(ParagonError, ValueError):
+    """A model that is unknown, damaged or of an unsupported design."""
+
+
+class BackendUnavailable(ParagonError, RuntimeError):
+    """A backend whose packages, driver or device are missing on this machine."""
+
+
+class BackendFailure(ParagonError, RuntimeError):
+    """A backend that is present but failed while loading a model or computing."""

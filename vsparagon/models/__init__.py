@@ -1,0 +1,22 @@
+"""The networks, as torch modules. torch is imported when the first of them is asked for; `variants` needs none."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vsparagon.models.paragonsr2 import ParagonSR2 as ParagonSR2
+    from vsparagon.models.paragonsr2 import create_generator as create_generator
+
+_HOMES = {
+    "ParagonSR2": "vsparagon.models.paragonsr2",
+    "create_generator": "vsparagon.models.paragonsr2",
+}
+__all__ = ["ParagonSR2", "create_generator"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

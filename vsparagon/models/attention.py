@@ -1,0 +1,136 @@
+"""Window attention on whole tensors, for any height and width, without a loop over windows.
+
+Behaviour of `LocalWindowAttention` in ParagonSR2 and MUNet (Philip Hofmann, MIT): windows of 32 pixels that overlap
+by 8, attention inside each, the overlaps blended with linear ramps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WINDOW = 32
+OVERLAP = 8
+
+
+@dataclass(frozen=True)
+class AxisWindows:
+    """The windows along one axis: which pixels each reads, and how each pixel is blended from two of them.
+
+    Attributes:
+        source: (windows, size) pixel index that each window position reads, clamped to the axis.
+        inside: (windows, size) whether the position lies on the axis; the last window may stick out.
+        length: (windows,) pixels of each window that lie on the axis.
+        first, second: (pixels,) positions in the flattened (windows * size) axis to blend from.
+        first_weight, second_weight: (pixels,) their weights; 0 where there is no such window.
+    """
+
+    source: Tensor
+    inside: Tensor
+    length: Tensor
+    first: Tensor
+    second: Tensor
+    first_weight: Tensor
+    second_weight: Tensor
+
+
+def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
+    """Lay the windows over an axis of at least 4 pixels.
+
+    Up to 8 trailing pixels lie in no window: both of their weights are 0.
+    """
+    size = torch.sym_min(WINDOW, pixels)
+    overlap = torch.sym_min(OVERLAP, torch.sym_min(size // 4, pixels // 4))
+    step = size - overlap
+    count = (pixels + overlap - 1) // step
+
+    start = torch.arange(count, device=device) * step
+    length = (pixels - start).clamp(max=size)
+    offset = torch.arange(size, device=device)
+    source = (start[:, None] + offset).clamp(max=pixels - 1)
+
+    # A ramp reaches exactly 0 at its outer end, and has no more than a quarter of the window.
+    ramp = (length // 4).clamp(max=overlap)[:, None]
+    rise = (offset / (ramp - 1).clamp(min=1)).where(offset < ramp, 1.0).where(start[:, None] > 0, 1.0)
+    to_end = length[:, None] - 1 - offset
+    fall = (to_end / (ramp - 1).clamp(min=1)).where(to_end < ramp, 1.0)
+    fall = fall.where((start + length < pixels)[:, None], 1.0)
+    weight = (rise * fall).where(offset < length[:, None], 0.0).flatten()
+
+    # A pixel lies in the window that starts last before it and, in an overlap, in the one before that.
+    pixel = torch.arange(pixels, device=device)
+    last = (pixel // step).clamp(max=count - 1)
+    first, first_weight = _blend_source(pixel, last, step, size, weight)
+    second, second_weight = _blend_source(pixel, last - 1, step, size, weight)
+    inside = offset < length[:, None]
+    return AxisWindows(source, inside, length, first, second, first_weight, second_weight)
+
+
+def _blend_source(pixel: Tensor, window: Tensor, step: int, size: int, weight: Tensor) -> tuple[Tensor, Tensor]:
+    position = pixel - window * step
+    exists = (window >= 0) & (position < size)
+    index = (window * size + position).where(exists, 0)
+    return index, weight[index].where(exists, 0.0)
+
+
+class LocalWindowAttention(nn.Module):
+    """`x + gamma * A(x)`, A being softmax attention in overlapping windows.
+
+    `query` and `key` have `max(1, channels // 8)` channels; logits are divided by the square root of the number of
+    pixels in the window. `gamma` starts at 0, so a new module is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        reduced = max(1, channels // 8)
+        self.query = nn.Conv2d(channels, reduced, 1)
+        self.key = nn.Conv2d(channels, reduced, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N,D,H,W to the same shape; H and W at least 4."""
+        rows = axis_windows(x.shape[2], x.device)
+        columns = axis_windows(x.shape[3], x.device)
+        pixels = rows.length[:, None] * columns.length  # (windows down, windows across)
+        scale = pixels.to(torch.float32).rsqrt()[..., None, None].to(x.dtype)
+        inside = (rows.inside[:, None, :, None] & columns.inside[:, None, :]).flatten(2)[..., None, :]
+
+        query = _cut(self.query(x), rows, columns) * scale
+        key = _cut(self.key(x), rows, columns)
+        value = _cut(self.value(x), rows, columns)
+        if not torch.compiler.is_exporting():
+            # torch's fused kernel, which never holds the n*n logits, wants equal head sizes.
+            missing = value.shape[-1] - query.shape[-1]
+            query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
+        n, down, across, length, channels = value.shape
+        attended = F.scaled_dot_product_attention(
+            query.flatten(1, 2),
+            key.flatten(1, 2),
+            value.flatten(1, 2),
+            attn_mask=inside.flatten(0, 1)[None],
+            scale=1.0,
+        )
+        attended = attended.reshape(n, down, across, rows.source.shape[1], columns.source.shape[1], channels)
+        return x + self.gamma * _blend(attended, rows, columns)
+
+
+def _cut(x: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
+    """Copy N,C,H,W into windows: N, windows down, windows across, pixels of a window, C."""
+    windows = x[:, :, rows.source][..., columns.source]  # N, C, down, height, across, width
+    return windows.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
+
+
+def _blend(windows: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
+    """Blend N, down, across, height, width, C back to N,C,H,W."""
+    flat = windows.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+    dtype = windows.dtype
+    first, second = (w.to(dtype)[:, None] for w in (rows.first_weight, rows.second_weight))
+    flat = flat[:, :, rows.first] * first + flat[:, :, rows.second] * second
+    first, second = (w.to(dtype) for w in (columns.first_weight, columns.second_weight))
+    flat = flat[..., columns.first] * first + flat[..., columns.second] * second
+    total = (rows.first_weight + rows.second_weight)[:, None] * (columns.first_weight + columns.second_weight)
+    return flat * (1.0 / (total + 1e-8)).where(total > 0, 0.0).to(dtype)

@@ -1,0 +1,275 @@
+"""The ParagonSR2 generator in its published form: trains, loads checkpoints by name, exports.
+
+Network design by Philip Hofmann (MIT, https://github.com/Phhofm/traiNNer-redux). Layout of every tensor: N,C,H,W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vsparagon.models.attention import LocalWindowAttention
+from vsparagon.models.variants import Options, variant_options
+
+LEAK = 0.1
+
+
+class SeparableConv(nn.Module):
+    """A fixed depthwise kernel, applied along rows and then along columns; stored, never trained."""
+
+    def __init__(self, kernel: list[float], channels: int = 3) -> None:
+        super().__init__()
+        taps = torch.tensor(kernel)
+        size = len(kernel)
+        self.conv_h = nn.Conv2d(channels, channels, (1, size), padding=(0, size // 2), groups=channels, bias=False)
+        self.conv_v = nn.Conv2d(channels, channels, (size, 1), padding=(size // 2, 0), groups=channels, bias=False)
+        with torch.no_grad():
+            self.conv_h.weight.copy_(taps.view(1, 1, 1, size).expand_as(self.conv_h.weight))
+            self.conv_v.weight.copy_(taps.view(1, 1, size, 1).expand_as(self.conv_v.weight))
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv_v(self.conv_h(x))
+        return out
+
+
+class MagicKernelSharp2021Upsample(nn.Module):
+    """Classical enlargement: sharpen by `alpha`, repeat pixels, smooth.
+
+    Kernels of the Magic Kernel Sharp 2021 by John Costella (https://johncostella.com/magic).
+    """
+
+    def __init__(self, alpha: float, channels: int = 3) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.sharpen = SeparableConv([t / 32 for t in (-1, 0, 9, 16, 9, 0, -1)], channels)
+        self.resample_conv = SeparableConv([t / 16 for t in (1, 4, 6, 4, 1)], channels)
+
+    def forward(self, x: Tensor, scale: int) -> Tensor:
+        return self.to_size(x, scale_factor=scale)
+
+    def to_size(self, x: Tensor, **target: Any) -> Tensor:
+        """Enlarge by `scale_factor=` or to `size=`, as `torch.nn.functional.interpolate` takes them."""
+        if self.alpha != 0:
+            x = x + self.alpha * (self.sharpen(x) - x)
+        out: Tensor = self.resample_conv(F.interpolate(x, mode="nearest", **target))
+        return out
+
+
+class InceptionDWConv2d(nn.Module):
+    """Depthwise context: an eighth of the channels each through 3x3, 1xk and kx1; the rest pass."""
+
+    def __init__(self, channels: int, band: int) -> None:
+        super().__init__()
+        c = max(1, int(channels * 0.125))
+        self.split = (channels - 3 * c, c, c, c)
+        self.dwconv_hw = nn.Conv2d(c, c, 3, padding=1, groups=c)
+        self.dwconv_w = nn.Conv2d(c, c, (1, band), padding=(0, band // 2), groups=c)
+        self.dwconv_h = nn.Conv2d(c, c, (band, 1), padding=(band // 2, 0), groups=c)
+
+    def forward(self, x: Tensor) -> Tensor:
+        same, hw, w, h = x.split(self.split, dim=1)
+        return torch.cat((same, self.dwconv_hw(hw), self.dwconv_w(w), self.dwconv_h(h)), dim=1)
+
+
+class LayerScale(nn.Module):
+    """One trained factor per channel."""
+
+    def __init__(self, channels: int, initial: float = 1e-5) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((1, channels, 1, 1), initial))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class ChannelModulation(nn.Module):
+    """Squeeze-and-excitation over the whole picture."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 4)
+        self.net = nn.Sequential(
+            GlobalMean(), nn.Conv2d(channels, inner, 1), nn.ReLU(), nn.Conv2d(inner, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x * self.net(x)
+        return out
+
+
+class GlobalMean(nn.Module):
+    """Mean over the picture, in float32 whatever the dtype: half precision loses it on large frames."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().mean((2, 3), keepdim=True).to(x.dtype)
+
+
+class StaticDepthwiseTransformer(nn.Module):
+    """Channel mixing at D hidden channels, with the optional attention and modulation."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        c, d = options.num_feat, options.hidden
+        self.project_in = nn.Conv2d(c, d, 1)
+        self.dw_mixer = nn.Sequential(nn.Conv2d(d, d, 3, padding=1, groups=d), nn.LeakyReLU(LEAK), nn.Conv2d(d, d, 1))
+        self.attention = LocalWindowAttention(d) if options.use_attention else nn.Identity()
+        self.channel_mod = ChannelModulation(d) if options.use_channel_mod else nn.Identity()
+        self.project_out = nn.Conv2d(d, c, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.dw_mixer(self.project_in(x))
+        out: Tensor = self.project_out(self.channel_mod(self.attention(x)))
+        return out
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the channels of each pixel (Zhang and Sennrich, 2019)."""
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        rms = wide.norm(2, dim=1, keepdim=True) * x.shape[1] ** -0.5
+        return (wide / (rms + self.eps)).to(x.dtype) * self.scale + self.offset
+
+
+class ParagonBlock(nn.Module):
+    """Context, then channel mixing, each a residual with its own LayerScale; then the optional RMSNorm."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.context = InceptionDWConv2d(options.num_feat, options.band_kernel_size)
+        self.ls1 = LayerScale(options.num_feat)
+        self.transformer = StaticDepthwiseTransformer(options)
+        self.ls2 = LayerScale(options.num_feat)
+        self.norm = RMSNorm(options.num_feat) if options.use_norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.ls1(self.context(x))
+        out: Tensor = self.norm(x + self.ls2(self.transformer(x)))
+        return out
+
+
+class ResidualGroup(nn.Module):
+    """Blocks in a row; the group adds its input."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ParagonBlock(options) for _ in range(options.blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.blocks(x)
+        return out
+
+
+class PixelShufflePack(nn.Module):
+    """Convolution to s*s times the channels, then pixel shuffle (Shi et al., 2016)."""
+
+    def __init__(self, channels: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.up_conv = nn.Conv2d(channels, channels * scale * scale, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.up_conv(x), self.scale)
+
+
+class ContentAwareDetailProcessor(nn.Module):
+    """One gain per picture: 0.05 for the busiest, 0.20 for the plainest, of shape N,1,1,1."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        small, large = channels // 4, channels // 2
+        self.content_analyzer = nn.Sequential(
+            nn.Conv2d(3, small, 3, padding=1),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(small, large, 5, padding=2),
+            nn.LeakyReLU(LEAK),
+            nn.Conv2d(large, large, 7, padding=3),
+            nn.LeakyReLU(LEAK),
+            GlobalMean(),
+            nn.Conv2d(large, 1, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        complexity: Tensor = self.content_analyzer(x)
+        return 0.05 + 0.15 * (1.0 - complexity)
+
+
+class ParagonSR2(nn.Module):
+    """The generator: a classical base plus a learned detail, all features at low resolution.
+
+    Takes N,3,H,W RGB of nominal range 0..1 (H and W at least 4) and returns N,3,scale*H,scale*W, not clamped. Any
+    floating dtype; means and norms are taken in float32.
+
+    Args:
+        **options: fields of `vsparagon.models.variants.Options`.
+
+    Raises:
+        InvalidInput: an option is unknown or out of range.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = Options(**options)
+        o = self.options
+        self.conv_in = nn.Conv2d(3, o.num_feat, 3, padding=1)
+        self.body = nn.Sequential(*(ResidualGroup(o) for _ in range(o.groups)))
+        self.conv_fuse = nn.Conv2d(o.num_feat, o.num_feat, 3, padding=1)
+        self.upsampler_net = PixelShufflePack(o.num_feat, o.scale)
+        self.conv_out = nn.Conv2d(o.num_feat, 3, 3, padding=1)
+        self.magic_upsampler = MagicKernelSharp2021Upsample(o.upsampler_alpha)
+        self.content_processor = ContentAwareDetailProcessor(o.num_feat) if o.use_content_aware else None
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        # ICNR (Aitken et al., 2017): the s*s phases of an output channel start equal, so no checkerboard.
+        up, area = self.upsampler_net.up_conv, self.options.scale**2
+        phase = torch.empty_like(up.weight[::area])
+        nn.init.kaiming_normal_(phase)
+        up.weight.copy_(phase.repeat_interleave(area, dim=0))
+        nn.init.zeros_(_bias(up))
+        self.conv_out.weight.mul_(self.options.detail_gain)
+        nn.init.zeros_(_bias(self.conv_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        base = self.magic_upsampler(x, self.options.scale)
+        body = self.body(self.conv_in(x))
+        detail = self.conv_out(self.upsampler_net(self.conv_fuse(body) + body))
+        if self.content_processor is not None:
+            detail = self.content_processor(x) * detail
+        out: Tensor = base + detail
+        return out
+
+    def trainable_parameters(self) -> int:
+        """Number of trained numbers (the fixed kernels of the base are not counted)."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    assert conv.bias is not None
+    return conv.bias
+
+
+def create_generator(variant: str, **overrides: Any) -> ParagonSR2:
+    """Return a new, untrained generator.
+
+    Args:
+        variant: a name in `vsparagon.models.variants.VARIANTS`.
+        **overrides: fields of `Options`, for example `scale=4` or `use_attention=False`.
+
+    Raises:
+        InvalidInput: unknown variant or option, or an option out of range.
+    """
+    return ParagonSR2(**asdict(variant_options(variant, **overrides)))

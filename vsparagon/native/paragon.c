@@ -1,0 +1,255 @@
+/*
+ * core.paragon: a VapourSynth plugin whose functions are written in Python.
+ *
+ * VapourSynth gives a namespace only to a native library, so this one owns the namespace and hands every call to
+ * vsparagon.plugin. It links no libpython: the interpreter is whichever one already runs in the process.
+ *
+ *   1. A script calls core.paragon.Upscale(...). enter_python() notes the call as this thread's innermost one and
+ *      asks Python for vsparagon.plugin.call("Upscale").
+ *   2. vsparagon.plugin.call() answers by calling core.paragon.internal_run(func=...). VapourSynth's own Python module
+ *      turns that Python callable into a VSFunction of the current environment.
+ *   3. internal_run() lets VapourSynth call the function with the arguments of step 1. VapourSynth thereby converts
+ *      every argument and the result; nothing of Python's data model is known here.
+ *
+ * Nothing outlives a call, so environments and cores come and go without a trace in this library.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <VapourSynth4.h>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+#if !defined(PARAGON_VERSION_MAJOR) || !defined(PARAGON_VERSION_MINOR)
+#error "setup.py defines PARAGON_VERSION_MAJOR and PARAGON_VERSION_MINOR from vsparagon/__init__.py"
+#endif
+
+#ifdef _MSC_VER
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
+#define MESSAGE_SIZE 4096
+
+/* A call of a public function that waits for Python's answer. */
+typedef struct Call {
+    VSCore *core;
+    const VSMap *in;
+    VSMap *out;
+    bool answered;
+    struct Call *outer; /* a filter may build on another function of this namespace */
+} Call;
+
+static THREAD_LOCAL Call *waiting;
+
+/* The few functions of Python's stable ABI that are needed; every object is opaque. */
+typedef struct Python {
+    int (*is_initialized)(void);
+    int (*gil_ensure)(void);
+    void (*gil_release)(int state);
+    void *(*import_module)(const char *name);
+    void *(*call_method)(void *object, const char *name, const char *format, ...);
+    void *(*get_raised)(void);
+    void *(*get_attribute)(void *object, const char *name);
+    void *(*str)(void *object);
+    const char *(*utf8)(void *text, ptrdiff_t *size);
+    void *(*sys_object)(const char *name);
+    void (*clear_error)(void);
+    void (*release)(void *object);
+} Python;
+
+static void (*python_symbol(const char *name))(void) {
+#ifdef _WIN32
+    /* python3.dll forwards the stable ABI to whichever python3xx.dll runs. It is searched among the loaded modules
+     * first, and loaded only beside a Python that is running. */
+    HMODULE library = GetModuleHandleA("python3.dll");
+    if (!library && GetModuleHandleA("vapoursynth.pyd"))
+        library = LoadLibraryA("python3.dll");
+    return library ? (void (*)(void))GetProcAddress(library, name) : NULL;
+#else
+    void *object = dlsym(RTLD_DEFAULT, name);
+    void (*function)(void);
+    memcpy(&function, &object, sizeof function); /* ISO C has no cast from an object to a function */
+    return function;
+#endif
+}
+
+/* Look the symbols up anew on every call: it costs microseconds, needs no lock, and a host may start Python late. */
+static bool find_python(Python *py) {
+#define FIND(member, symbol)                                                                                           \
+    do {                                                                                                               \
+        void (*function)(void) = python_symbol(symbol);                                                                \
+        if (!function)                                                                                                 \
+            return false;                                                                                              \
+        memcpy(&py->member, &function, sizeof py->member);                                                             \
+    } while (0)
+    FIND(is_initialized, "Py_IsInitialized");
+    FIND(gil_ensure, "PyGILState_Ensure");
+    FIND(gil_release, "PyGILState_Release");
+    FIND(import_module, "PyImport_ImportModule");
+    FIND(call_method, "PyObject_CallMethod");
+    FIND(get_raised, "PyErr_GetRaisedException");
+    FIND(get_attribute, "PyObject_GetAttrString");
+    FIND(str, "PyObject_Str");
+    FIND(utf8, "PyUnicode_AsUTF8AndSize");
+    FIND(sys_object, "PySys_GetObject");
+    FIND(clear_error, "PyErr_Clear");
+    FIND(release, "Py_DecRef");
+#undef FIND
+    return py->is_initialized() != 0;
+}
+
+/* Write str(object) into text; object may be NULL, and no exception stays set. */
+static void describe(const Python *py, void *object, char *text, size_t size) {
+    void *string = object ? py->str(object) : NULL;
+    const char *utf8 = string ? py->utf8(string, NULL) : NULL;
+    snprintf(text, size, "%s", utf8 ? utf8 : "?");
+    py->clear_error();
+    if (string)
+        py->release(string);
+}
+
+/* Take the exception that is set and write "Type: message", or the message alone for RuntimeError, which is what
+ * vsparagon.plugin raises with a finished sentence. */
+static void take_exception(const Python *py, char *text, size_t size) {
+    void *exception = py->get_raised();
+    void *type = exception ? py->get_attribute(exception, "__class__") : NULL;
+    void *type_name = type ? py->get_attribute(type, "__name__") : NULL;
+    char name[128], message[MESSAGE_SIZE / 2];
+
+    describe(py, type_name, name, sizeof name);
+    describe(py, exception, message, sizeof message);
+    if (strcmp(name, "RuntimeError") == 0)
+        snprintf(text, size, "%s", message);
+    else
+        snprintf(text, size, "%s: %s", name, message);
+
+    if (type_name)
+        py->release(type_name);
+    if (type)
+        py->release(type);
+    if (exception)
+        py->release(exception);
+}
+
+/* Run vsparagon.plugin.call(function) with the GIL held. Returns false and the reason when that raised. */
+static bool call_plugin(const Python *py, const char *function, char *reason, size_t size) {
+    char exception[MESSAGE_SIZE / 2], prefix[MESSAGE_SIZE / 4];
+    void *plugin = py->import_module("vsparagon.plugin");
+    if (!plugin) {
+        take_exception(py, exception, sizeof exception);
+        describe(py, py->sys_object("prefix"), prefix, sizeof prefix);
+        snprintf(reason, size,
+                 "the Python of this process (%s) cannot import vsparagon (%s); install it there with "
+                 "\"python -m pip install vsparagon\", or let `vapoursynth config` choose the Python that has it",
+                 prefix, exception);
+        return false;
+    }
+    void *nothing = py->call_method(plugin, "call", "s", function);
+    py->release(plugin);
+    if (!nothing) {
+        take_exception(py, reason, size);
+        return false;
+    }
+    py->release(nothing);
+    return true;
+}
+
+/* Every public function: userData is its name. */
+static void VS_CC enter_python(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
+    const char *function = userData;
+    char reason[MESSAGE_SIZE], message[MESSAGE_SIZE + 64];
+    Python py;
+    Call call = {.core = core, .in = in, .out = out, .answered = false, .outer = waiting};
+
+    if (!find_python(&py)) {
+        snprintf(reason, sizeof reason,
+                 "this program runs no Python 3.12 or later, which this filter is written in; open the script with "
+                 "vspipe, with Python itself or with another program that uses VSScript");
+    } else {
+        waiting = &call;
+        int state = py.gil_ensure();
+        bool returned = call_plugin(&py, function, reason, sizeof reason);
+        py.gil_release(state);
+        waiting = call.outer;
+        if (call.answered)
+            return; /* out holds a result, or an error that is worded already */
+        if (returned)
+            snprintf(reason, sizeof reason, "vsparagon.plugin gave no answer");
+    }
+    snprintf(message, sizeof message, "paragon.%s: %s", function, reason);
+    vsapi->mapSetError(out, message);
+}
+
+/* internal_run(func): give the arguments of the call that waits on this thread to func, and its result to the caller.
+ *
+ * An error of func goes to the waiting call, not to this one. VapourSynth keeps the Python exception behind it and
+ * raises it where the script called, so KeyboardInterrupt and SystemExit arrive there as they are. */
+static void VS_CC internal_run(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
+    Call *call = waiting;
+    (void)userData;
+
+    if (!call || call->answered) {
+        vsapi->mapSetError(out, "paragon.internal_run: belongs to the other functions of this namespace");
+        return;
+    }
+    if (call->core != core) {
+        vsapi->mapSetError(out, "the Python environment of this thread belongs to another VapourSynth core than the one "
+                                "that was called; call the filter from the script or environment that owns the core");
+        return;
+    }
+
+    VSFunction *function = vsapi->mapGetFunction(in, "func", 0, NULL);
+    VSMap *result = vsapi->createMap();
+    int unset;
+    vsapi->callFunction(function, call->in, result);
+    vsapi->freeFunction(function);
+
+    const char *error = vsapi->mapGetError(result);
+    if (!error)
+        error = vsapi->mapGetData(result, "error", 0, &unset); /* how vsparagon.plugin returns a message */
+    if (error)
+        vsapi->mapSetError(call->out, error);
+    else
+        vsapi->copyMap(result, call->out);
+    call->answered = true;
+    vsapi->freeMap(result);
+}
+
+VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
+    /* Autoload runs before a script can name a core: nothing of Python is touched here. */
+    vspapi->configPlugin("io.github.vsparagon", "paragon", "ParagonSR2 and MuNet upscaling",
+                         VS_MAKE_VERSION(PARAGON_VERSION_MAJOR, PARAGON_VERSION_MINOR), VAPOURSYNTH_API_VERSION, 0,
+                         plugin);
+    vspapi->registerFunction("Upscale",
+                             "clip:vnode;"
+                             "variant:data:opt;"
+                             "scale:int:opt;"
+                             "profile:data:opt;"
+                             "model:data:opt;"
+                             "backend:data:opt;"
+                             "device_id:int:opt;"
+                             "precision:data:opt;"
+                             "width:int:opt;"
+                             "height:int:opt;"
+                             "format:int:opt;"
+                             "matrix:data:opt;"
+                             "tilesize:int[]:opt:empty;"
+                             "overlap:int[]:opt:empty;"
+                             "memory_mb:int:opt;"
+                             "num_streams:int:opt;"
+                             "cache:data:opt;",
+                             "clip:vnode;", enter_python, "Upscale", plugin);
+    vspapi->registerFunction("Version", "", "version:data;", enter_python, "Version", plugin);
+    vspapi->registerFunction("Backends", "", "backends:data[];", enter_python, "Backends", plugin);
+    vspapi->registerFunction("Models", "", "models:data[];", enter_python, "Models", plugin);
+    vspapi->registerFunction("internal_run", "func:func;", "", internal_run, NULL, plugin);
+}
