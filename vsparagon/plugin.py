@@ -1,7 +1,7 @@
 """What the native library calls: the functions of `core.paragon`, each answered by a Python function.
 
-`call` is the entry. It hands the function back to VapourSynth, which calls it with the arguments that the script gave
-and converts its result. See `native/paragon.c` for the way of a call.
+`call` is the entry. It hands the function back to VapourSynth, which calls it with the arguments that the
+script gave and converts its result. See `native/paragon.c` for the way of a call.
 """
 
 import logging
@@ -57,8 +57,8 @@ def call(name: str) -> None:
     Errors of the function itself reach the script through VapourSynth and are not raised here.
 
     Raises:
-        RuntimeError: The current environment is not the one that called. The message is a finished sentence without
-            the function's name, which the native library puts before it.
+        RuntimeError: The current environment is not the one that called. The message is a finished sentence
+            without the function's name, which the native library puts before it.
     """
     try:
         run = vs.core.core.paragon.internal_run
@@ -76,8 +76,8 @@ def call(name: str) -> None:
 def _answer(name: str) -> Callable[..., dict[str, object]]:
     """Wrap the function for VapourSynth: its result under its key, or a one-line message under "error".
 
-    An exception that reached VapourSynth would put a traceback into the message. KeyboardInterrupt and SystemExit do
-    go through: VapourSynth raises them again in the script.
+    An exception that reached VapourSynth would put a traceback into the message. KeyboardInterrupt and
+    SystemExit do go through: VapourSynth raises them again in the script.
     """
     function, key = _FUNCTIONS[name]
 
@@ -89,6 +89,7 @@ def _answer(name: str) -> Callable[..., dict[str, object]]:
         except Exception as error:
             _log.exception("paragon.%s failed unexpectedly", name)
             reason = f"unexpected {type(error).__name__}: {error}"
-        return {"error": f"paragon.{name}: {' '.join(reason.split())}"}
+        prefix = f"paragon.{name}: "  # already there when the function called itself
+        return {"error": prefix + " ".join(reason.split()).removeprefix(prefix)}
 
     return answer

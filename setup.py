@@ -1,0 +1,176 @@
+"""Build the native library and put it where VapourSynth looks for plugins.
+
+pyproject.toml says everything that is not native. The library goes to `vapoursynth/plugins/vsparagon/` in
+the folder that the wheel is installed to. An extension module cannot do that for `pip install -e .`, where
+setuptools would copy it into the source tree. So both kinds of wheel are first made without it, and the
+library and its manifest are added to them.
+
+Environment variables: `CC` names the C compiler. `VSPARAGON_PLATFORM` builds for another platform, one of
+`ZIG_TARGETS`, with the compiler of the `ziglang` package.
+"""
+
+import base64
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.editable_wheel import editable_wheel
+from setuptools.errors import CompileError
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE / "vsparagon" / "native" / "paragon.c"
+FOLDER = "vapoursynth/plugins/vsparagon"
+LIBRARY = "libparagon"
+
+# Platform tag of the wheel: target of the compiler. VapourSynth has wheels for each of these systems.
+ZIG_TARGETS = {
+    "manylinux_2_17_x86_64": "x86_64-linux-gnu.2.17",
+    "manylinux_2_17_aarch64": "aarch64-linux-gnu.2.17",
+    "musllinux_1_2_x86_64": "x86_64-linux-musl",
+    "musllinux_1_2_aarch64": "aarch64-linux-musl",
+    "win_amd64": "x86_64-windows-gnu",
+    "macosx_13_0_arm64": "aarch64-macos.13.0",
+    "macosx_13_0_x86_64": "x86_64-macos.13.0",
+}
+
+
+def chosen_platform() -> str:
+    """Return the platform tag to build for, "" for this machine by its own compiler."""
+    platform = os.environ.get("VSPARAGON_PLATFORM", "")
+    if platform and platform not in ZIG_TARGETS:
+        raise CompileError(f"VSPARAGON_PLATFORM is {platform!r}; it must be one of {', '.join(ZIG_TARGETS)}")
+    return platform
+
+
+def system_compiler() -> list[str]:
+    """Return the command of a C compiler that works, or [] when this machine has none."""
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    if sys.platform == "win32":
+        return []
+    for name in ("cc", "gcc", "clang"):
+        # A compiler without the C library's headers is common enough in containers to be tried out.
+        if shutil.which(name):
+            trial = [name, "-fsyntax-only", "-x", "c", "-"]
+            if subprocess.run(trial, input=b"#include <dlfcn.h>\n", capture_output=True).returncode == 0:
+                return [name]
+    return []
+
+
+def needs_zig() -> bool:
+    return bool(chosen_platform()) or not system_compiler()
+
+
+def compiler() -> list[str]:
+    if not needs_zig():
+        return system_compiler()
+    if importlib.util.find_spec("ziglang") is None:
+        raise CompileError(
+            "vsparagon needs a C compiler: found neither cc, gcc nor clang, nor the Python package ziglang. "
+            "Install one of them (python -m pip install ziglang), or name a compiler in CC."
+        )
+    command = [sys.executable, "-m", "ziglang", "cc"]
+    platform = chosen_platform()
+    return [*command, "-target", ZIG_TARGETS[platform]] if platform else command
+
+
+def include_folder() -> Path:
+    """Return the folder of VapourSynth4.h, without loading VapourSynth."""
+    spec = importlib.util.find_spec("vapoursynth")
+    folder = Path(spec.origin).parent / "include" if spec and spec.origin else None
+    if folder is None or not (folder / "VapourSynth4.h").is_file():
+        raise CompileError("vsparagon needs the headers of the vapoursynth package 81 or later to build")
+    return folder
+
+
+def compile_library(folder: Path, version: str) -> Path:
+    """Compile the library into a folder and return its path."""
+    target = chosen_platform() or sysconfig.get_platform().replace("-", "_")
+    suffix = {"win": ".dll", "macosx": ".dylib"}.get(target.split("_")[0], ".so")
+    library = folder / (LIBRARY + suffix)
+    major, minor = version.split(".")[:2]
+    command = [*compiler(), "-std=c11", "-O2", "-Wall", "-Wextra", "-shared", "-fvisibility=hidden", "-s"]
+    if suffix != ".dll":
+        command.append("-fPIC")
+    command += [f"-DPARAGON_VERSION_MAJOR={major}", f"-DPARAGON_VERSION_MINOR={minor}"]
+    command += [f"-I{include_folder()}", str(SOURCE), "-o", str(library)]
+    if suffix == ".so":
+        command.append("-ldl")  # part of libc only since glibc 2.34
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise CompileError(f"cannot run the C compiler {command[0]!r}: {error}") from error
+    if done.returncode:
+        output = done.stdout + done.stderr
+        raise CompileError(f"cannot compile {SOURCE.name}:\n{shlex.join(command)}\n{output}")
+    return library
+
+
+def record_line(name: str, content: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={digest},{len(content)}\n"
+
+
+def add_library(wheel: Path, version: str) -> None:
+    """Compile the library and add it, its manifest and their lines of RECORD to a wheel."""
+    with tempfile.TemporaryDirectory() as temporary:
+        library = compile_library(Path(temporary), version)
+        added = {
+            f"{FOLDER}/{library.name}": library.read_bytes(),
+            f"{FOLDER}/manifest.vs": f"[VapourSynth Manifest V1]\n{LIBRARY}\n".encode(),
+        }
+    pure = wheel.with_suffix(".pure")
+    wheel.rename(pure)
+    with zipfile.ZipFile(pure) as source, zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as result:
+        for entry in source.infolist():
+            content = source.read(entry)
+            if entry.filename.endswith(".dist-info/RECORD"):
+                content += "".join(record_line(name, data) for name, data in added.items()).encode()
+            result.writestr(entry, content)
+        for name, data in added.items():
+            result.writestr(name, data)
+    pure.unlink()
+
+
+class NativeWheel(bdist_wheel):
+    """A wheel for one platform and every Python 3: the library links to no Python."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.root_is_pure = False
+
+    def get_tag(self) -> tuple[str, str, str]:
+        # A library of the system's compiler need not run on other machines: linux_*, not manylinux_*.
+        here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        return "py3", "none", chosen_platform() or here
+
+    def run(self) -> None:
+        super().run()
+        wheels = [Path(path) for command, _, path in self.distribution.dist_files if command == "bdist_wheel"]
+        add_library(wheels[-1], self.distribution.get_version())
+
+
+class NativeEditableWheel(editable_wheel):
+    """The wheel of `pip install -e .`: its library is a copy, to be renewed by installing again."""
+
+    def run(self) -> None:
+        super().run()
+        wheel = max(Path(self.dist_dir).glob("*.whl"), key=os.path.getmtime)
+        add_library(wheel, self.distribution.get_version())
+
+
+setup(
+    cmdclass={"bdist_wheel": NativeWheel, "editable_wheel": NativeEditableWheel},
+    # Asked for by the build front end, so that only a machine without a compiler downloads one.
+    setup_requires=["ziglang"] if needs_zig() else [],
+)
