@@ -1,7 +1,7 @@
 """The errors of vsparagon: one base, and one class for each answer a caller may want to give.
 
-`vsparagon.plugin` turns every `ParagonError` into a `vapoursynth.Error`. Its message is one line that says what
-was given, what is wanted and what to do.
+`vsparagon.plugin` turns every `ParagonError` into a `vapoursynth.Error`. Its message is one line that says
+what was given, what is wanted and what to do.
 """
 
 

@@ -68,11 +68,11 @@ typedef struct Python {
 
 static void (*python_symbol(const char *name))(void) {
 #ifdef _WIN32
-    /* python3.dll forwards the stable ABI to whichever python3xx.dll runs. It is searched among the loaded modules
-     * first, and loaded only beside a Python that is running. */
+    /* python3.dll forwards the stable ABI to whichever python3xx.dll runs; VapourSynth's Python module has loaded it
+     * (python3t.dll in a free-threaded Python). */
     HMODULE library = GetModuleHandleA("python3.dll");
-    if (!library && GetModuleHandleA("vapoursynth.pyd"))
-        library = LoadLibraryA("python3.dll");
+    if (!library)
+        library = GetModuleHandleA("python3t.dll");
     return library ? (void (*)(void))GetProcAddress(library, name) : NULL;
 #else
     void *object = dlsym(RTLD_DEFAULT, name);
