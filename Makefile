@@ -1,0 +1,69 @@
+# `make help` lists the targets. Everything is installed into .venv; PYTHON=/path/to/python chooses what makes it.
+
+VENV := .venv
+# Absolute: some steps leave the checkout, and a Python started by a relative path reports a relative one.
+RUN := $(CURDIR)/$(VENV)/bin/python
+STAMPS := $(VENV)/stamps
+PIP := $(RUN) -m pip install --quiet
+
+# What an installed copy of the native library or of the metadata is made from.
+PACKAGE := pyproject.toml setup.py vsparagon/__init__.py vsparagon/native/paragon.c
+
+WHEEL_PLATFORMS := manylinux_2_17_x86_64 win_amd64
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test wheel stubs clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMPS)/demo  ## upscale a clip and show the result: make demo [CLIP=video.mkv]
+	$(RUN) scripts/demo.py $(if $(CLIP),"$(CLIP)")
+
+test: $(STAMPS)/test  ## lint, check types and run the tests: make test [PYTEST_ARGS="-k bridge"]
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/
+	rm -rf dist
+	@# setuptools collects stale files from build/.
+	for platform in $(WHEEL_PLATFORMS); do \
+	    rm -rf build; \
+	    VSPARAGON_PLATFORM=$$platform $(RUN) -m pip wheel --quiet --no-deps --no-build-isolation -w dist . || exit 1; \
+	done
+	rm -rf build
+	@ls -l dist
+
+stubs: $(STAMPS)/test  ## write type stubs of the installed VapourSynth plugins for editors
+	$(PIP) vsstubs
+	$(RUN) -m vsstubs
+
+clean:  ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find vsparagon scripts tests -name __pycache__ -type d -exec rm -rf {} +
+
+# A virtual environment whose Python has gone, or that was copied from elsewhere, is made anew.
+ifneq ($(wildcard $(VENV)),)
+ifneq ($(shell $(RUN) -c 'import sys; print(sys.prefix)' 2>/dev/null),$(CURDIR)/$(VENV))
+$(shell rm -rf $(VENV))
+endif
+endif
+
+$(STAMPS)/venv:
+	python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" -m venv --clear $(VENV)
+	$(PIP) --upgrade pip
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/demo: $(STAMPS)/venv $(PACKAGE)
+	$(PIP) -e '.[encode]'
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/venv $(PACKAGE)
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(STAMPS)/wheel: $(STAMPS)/venv
+	$(PIP) 'setuptools>=77' 'vapoursynth>=81' ziglang
+	@touch $@
