@@ -1,0 +1,237 @@
+"""scripts/demo.py from end to end, and the ffmpeg options that it shares with the encoder."""
+
+import importlib.util
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from PIL import Image
+
+from vsparagon.errors import ParagonError
+from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"
+WIDTH, HEIGHT, FRAMES = 96, 64, 30
+UNCOMMON = {"_Matrix": 9, "_Primaries": 9, "_Transfer": 16, "_ChromaLocation": 2}  # BT.2020, PQ, top left
+core: Any = vs.core
+
+
+@pytest.fixture(scope="module")
+def demo() -> Any:
+    spec = importlib.util.spec_from_file_location("demo", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["demo"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A moving test card with sound, SMPTE 170M, pixels of 8:9."""
+    path = tmp_path_factory.mktemp("clip") / "a clip, with sound.mkv"
+    labels = colour_arguments({"_Matrix": 6, "_Primaries": 6, "_Transfer": 6, "_Range": 0})
+    command = [find_ffmpeg(), "-loglevel", "error"]
+    command += ["-f", "lavfi", "-i", f"testsrc2=s={WIDTH}x{HEIGHT}:r=30:d=1"]
+    command += ["-f", "lavfi", "-i", "sine=d=1", "-c:a", "flac", "-c:v", "libx264", "-pix_fmt", "yuv420p"]
+    filters = (
+        "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m:range=tv,setsar=8/9"
+    )
+    subprocess.run([*command, "-vf", filters, *labels, path], check=True)
+    return path
+
+
+def run_demo(*arguments, path=None):
+    environment = os.environ | ({"PATH": str(path)} if path else {})
+    command = [sys.executable, SCRIPT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def read(path):
+    return core.bs.VideoSource(str(path), cachemode=0, showprogress=False)
+
+
+def sharpness(picture):
+    return np.abs(np.diff(picture.astype(float), axis=0)).mean() + np.abs(np.diff(picture, axis=1)).mean()
+
+
+def write_script(folder, text):
+    script = folder / "script.vpy"
+    script.write_text(f"import vapoursynth as vs\nclip = vs.core.bs.VideoSource(clip, cachemode=0)\n{text}\n")
+    return script
+
+
+# --- the whole demo -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result(clip, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return run_demo("--clip", clip, "--out", out), out
+
+
+def test_demo_prints_places_size_and_speed(result, clip):
+    done, out = result
+    assert done.returncode == 0, done.stderr
+    assert f"{out / 'out.mkv'}\n" in done.stdout
+    assert f"{out / 'compare.png'}\n" in done.stdout
+    assert f"{FRAMES} frames of {2 * WIDTH}x{2 * HEIGHT} in " in done.stdout
+    assert "frames per second" in done.stdout
+
+
+def test_demo_leaves_nothing_else_behind(result, clip):
+    _, out = result
+    assert sorted(path.name for path in out.iterdir()) == ["compare.png", "out.mkv"]
+    assert [path.name for path in clip.parent.iterdir()] == [clip.name]
+
+
+def test_demo_writes_every_frame_with_the_clips_labels(result, clip):
+    source, video = read(clip), read(result[1] / "out.mkv")
+    assert (video.width, video.height, video.num_frames) == (2 * WIDTH, 2 * HEIGHT, FRAMES)
+    assert video.fps == source.fps
+    before, after = source.get_frame(0).props, video.get_frame(0).props
+    names = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation", "_SARNum", "_SARDen")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    assert after["_Matrix"] == 6
+    assert (after["_SARNum"], after["_SARDen"]) == (8, 9)
+
+
+def test_demo_copies_the_sound(result, clip):
+    before, after = (
+        core.bs.AudioSource(str(path), cachemode=0, showprogress=False)
+        for path in (clip, result[1] / "out.mkv")
+    )
+    assert after.num_samples == before.num_samples
+    for plane in range(before.num_channels):
+        np.testing.assert_array_equal(before.get_frame(0)[plane], after.get_frame(0)[plane])
+
+
+def test_demo_compares_the_middle_frame_with_bicubic(result, demo, clip):
+    width, height = 2 * WIDTH, 2 * HEIGHT
+    sheet = np.asarray(Image.open(result[1] / "compare.png"))
+    enlarged = height // demo.ZOOM * demo.ZOOM
+    assert sheet.shape == (2 * demo.CAPTION + height + enlarged + demo.MARGIN, 2 * width + 3 * demo.MARGIN, 3)
+    rows = slice(2 * demo.CAPTION + height, 2 * demo.CAPTION + height + enlarged, demo.ZOOM)
+    columns = [slice(start, start + width, demo.ZOOM) for start in (demo.MARGIN, width + 2 * demo.MARGIN)]
+    bicubic, upscaled = (sheet[rows, across] for across in columns)
+    assert np.abs(bicubic.astype(int) - upscaled).max() > 8  # they differ …
+    assert np.corrcoef(bicubic.ravel(), upscaled.ravel())[0, 1] > 0.9  # … and show the same
+    assert sharpness(upscaled) > sharpness(bicubic)
+    middle = demo.take_picture(read(clip), FRAMES // 2, vs.MATRIX_ST170_M, width=width, height=height)
+    left, top = demo.find_detail(middle, width // demo.ZOOM, height // demo.ZOOM)
+    shown = middle[top : top + height // demo.ZOOM, left : left + width // demo.ZOOM]
+    np.testing.assert_array_equal(bicubic, shown)
+
+
+def test_clip_is_made_of_bundled_photographs_and_moves(demo, tmp_path):
+    pytest.importorskip("skimage", reason="the demo's own clip is filmed from scikit-image's photographs")
+    demo.make_clip(tmp_path / "clip.mkv", find_ffmpeg(), width=160, height=90, frames=3)
+    made = read(tmp_path / "clip.mkv")
+    assert (made.width, made.height, made.num_frames) == (160, 90, 3 * len(demo.SCENES))
+    assert (made.format.id, made.fps) == (vs.YUV420P8, 25)
+    props = made.get_frame(0).props
+    assert [props[name] for name in ("_Matrix", "_Primaries", "_Transfer", "_Range")] == [1, 1, 1, 0]
+    luma = [np.asarray(frame[0]).astype(int) for frame in made.frames()]
+    assert all(np.abs(a - b).mean() > 1 for a, b in itertools.pairwise(luma))
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def fails_with(done, *parts):
+    assert done.returncode == 1
+    assert done.stdout == ""
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("demo: error: ")
+    for part in parts:
+        assert part in line
+
+
+def test_demo_names_a_clip_that_is_not_there(tmp_path):
+    fails_with(run_demo("--clip", tmp_path / "none.mkv", "--out", tmp_path), "no clip", "none.mkv")
+
+
+def test_demo_names_a_clip_that_is_no_video(tmp_path):
+    (tmp_path / "text.mkv").write_text("not a video")
+    fails_with(run_demo("--clip", tmp_path / "text.mkv", "--out", tmp_path), "text.mkv plays")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.mkv"]
+
+
+def test_demo_says_what_to_install_without_the_plugin(clip, tmp_path):
+    script = write_script(tmp_path, "vs.core.no_such_plugin.Upscale(clip).set_output()")
+    fails_with(
+        run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "pip install"
+    )
+
+
+def test_demo_keeps_no_video_when_vspipe_fails_at_the_last_frame(clip, tmp_path):
+    script = write_script(
+        tmp_path,
+        "def select(n):\n"
+        "    if n == clip.num_frames - 1:\n"
+        "        raise ValueError('bad luck')\n"
+        "    return clip\n"
+        "vs.core.std.FrameEval(clip, select).set_output()",
+    )
+    done = run_demo("--clip", clip, "--out", tmp_path / "out", "--script", script)
+    fails_with(done, "vspipe failed with exit code 1", "ValueError: bad luck", "above")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the failing ffmpeg is a shell script")
+@pytest.mark.parametrize(
+    "reads", ["", "head -c 20000 > /dev/null; exec < /dev/null; sleep 0.5"], ids=["none", "some"]
+)
+def test_demo_blames_ffmpeg_when_it_fails_first(clip, tmp_path, reads):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ffmpeg").write_text(f"#!/bin/sh\n{reads}\necho '[out @ 0x1] Disk on fire.' >&2\nexit 3\n")
+    (programs / "ffmpeg").chmod(0o755)
+    script = write_script(tmp_path, "clip.resize.Point(1280, 720).set_output()")
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = run_demo("--clip", clip, "--out", tmp_path / "out", "--script", script, path=path)
+    fails_with(done, "ffmpeg failed with exit code 3: Disk on fire;", "libx264", str(programs))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+# --- vsparagon.ffmpeg ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full", [0, 1], ids=["limited", "full"])
+def test_labels_arrive_and_values_stay_when_given_twice(tmp_path, full):
+    """A y4m pipe into lossless H.264 and back: what ffmpeg took for a conversion would change the noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48 * 64 * 3 // 2), dtype=np.uint8)
+    y4m = b"YUV4MPEG2 C420 W64 H48 F25:1 Ip A0:0\n" + b"".join(
+        b"FRAME\n" + frame.tobytes() for frame in noise
+    )
+    props = UNCOMMON | {"_Range": full, "_SARNum": 4, "_SARDen": 3}
+    labels, path = colour_arguments(props), tmp_path / "out.mkv"
+    output = [*labels, *aspect_arguments(props, 64, 48), "-c:v", "libx264", "-qp", "0", path]
+    subprocess.run([find_ffmpeg(), "-loglevel", "error", *labels, "-i", "-", *output], input=y4m, check=True)
+    video = read(path)
+    found = video.get_frame(0).props
+    assert {name: found[name] for name in props} == props
+    for frame, values in zip(video.frames(), noise, strict=True):
+        np.testing.assert_array_equal(np.concatenate([np.asarray(plane).ravel() for plane in frame]), values)
+
+
+def test_labels_are_left_out_when_unspecified():
+    assert colour_arguments({"_Matrix": 2, "_Primaries": 2, "_Transfer": 2}) == []
+    assert colour_arguments({"_Range": 1, "_PictType": "I"}) == ["-color_range", "2"]
+
+
+@pytest.mark.parametrize("props", [{}, {"_SARNum": 1, "_SARDen": 1}, {"_SARNum": 0, "_SARDen": 1}])
+def test_aspect_is_left_out_when_pixels_are_square_or_unknown(props):
+    assert aspect_arguments(props, 640, 480) == []
+
+
+def test_find_ffmpeg_says_what_to_install_when_there_is_none(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ParagonError, match="pip install imageio-ffmpeg"):
+        find_ffmpeg()
