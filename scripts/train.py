@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=30000)
     parser.add_argument("--warmup", type=int, default=500)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--crop", type=int, default=64, help="side of the low-resolution crop")
+    parser.add_argument("--crop", type=int, default=48, help="side of the low-resolution crop")
     parser.add_argument("--border", type=int, default=4, help="low-resolution pixels at crop edges without loss")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of AdamW")
     parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
@@ -99,6 +99,7 @@ def main() -> None:
         model = load_generator(args.start).train()
     else:
         model = create_generator(args.variant, scale=args.scale, use_attention=args.attention)
+    model = model.to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(model).eval()
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=args.rate, betas=(0.9, 0.99), weight_decay=0
@@ -119,6 +120,7 @@ def main() -> None:
     for iteration, (low, high) in zip(range(begin, args.iterations), crops, strict=False):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(iteration, args.iterations, args.rate, args.warmup)
+        low = low.contiguous(memory_format=torch.channels_last)
         loss = charbonnier(model(low)[..., keep, keep], high[..., keep, keep])
         optimiser.zero_grad()
         loss.backward()

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <VapourSynth4.h>
@@ -224,6 +225,40 @@ static void VS_CC internal_run(const VSMap *in, VSMap *out, void *userData, VSCo
     vsapi->freeMap(result);
 }
 
+typedef struct Failure {
+    VSVideoInfo info;
+    char message[MESSAGE_SIZE];
+} Failure;
+
+static const VSFrame *VS_CC fail_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
+                                       VSCore *core, const VSAPI *vsapi) {
+    (void)n, (void)reason, (void)frame_data, (void)core;
+    vsapi->setFilterError(((Failure *)instance)->message, context);
+    return NULL;
+}
+
+static void VS_CC free_failure(void *instance, VSCore *core, const VSAPI *vsapi) {
+    (void)core, (void)vsapi;
+    free(instance);
+}
+
+/* internal_fail(clip, message): a clip like the given one, whose every frame is that error. An exception raised in a
+ * Python callback would show the script's user a traceback; a frame of this clip shows one line. */
+static void VS_CC internal_fail(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
+    (void)userData;
+    Failure *failure = malloc(sizeof *failure);
+    if (!failure) {
+        vsapi->mapSetError(out, "out of memory");
+        return;
+    }
+    VSNode *clip = vsapi->mapGetNode(in, "clip", 0, NULL);
+    failure->info = *vsapi->getVideoInfo(clip);
+    vsapi->freeNode(clip);
+    snprintf(failure->message, sizeof failure->message, "%s", vsapi->mapGetData(in, "message", 0, NULL));
+    vsapi->createVideoFilter(out, "internal_fail", &failure->info, fail_frame, free_failure, fmParallel, NULL, 0,
+                             failure, core);
+}
+
 VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
     /* Autoload runs before a script can name a core: nothing of Python is touched here. */
     vspapi->configPlugin("io.github.vsparagon", "paragon", "ParagonSR2 and MuNet upscaling",
@@ -252,4 +287,5 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
     vspapi->registerFunction("Backends", "", "backends:data[];", enter_python, "Backends", plugin);
     vspapi->registerFunction("Models", "", "models:data[];", enter_python, "Models", plugin);
     vspapi->registerFunction("internal_run", "func:func;", "", internal_run, NULL, plugin);
+    vspapi->registerFunction("internal_fail", "clip:vnode;message:data;", "clip:vnode;", internal_fail, NULL, plugin);
 }

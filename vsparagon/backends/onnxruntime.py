@@ -1,0 +1,70 @@
+"""Microsoft's ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.errors import BackendFailure
+from vsparagon.library import Model
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class _OnnxRuntimeSlot(Slot):
+    def __init__(self, session: onnxruntime.InferenceSession, model: Model, build: BuildOptions) -> None:
+        import onnxruntime
+
+        scale = model.scale
+        self._session = session
+        self._binding = session.io_binding()
+        self.input = np.zeros((1, 3, build.height, build.width), np.float32)
+        self.output = np.zeros((1, 3, build.height * scale, build.width * scale), np.float32)
+        # Bound once: the runtime reads and writes these arrays themselves.
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self.input, self.output)]
+        self._binding.bind_ortvalue_input(session.get_inputs()[0].name, values[0])
+        self._binding.bind_ortvalue_output(session.get_outputs()[0].name, values[1])
+
+    def run(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # the library's own exceptions share no narrower base
+            raise BackendFailure(f"ONNX Runtime failed while running the network: {error}") from error
+
+
+class OnnxRuntime(Backend):
+    """ONNX Runtime's CPU provider. Its threads are split evenly over the streams."""
+
+    name = "onnxruntime"
+    extra = "onnxruntime"
+    precisions = ("fp32",)
+
+    def missing(self) -> str:
+        if find_spec("onnxruntime"):
+            return ""
+        return f'onnxruntime is not installed; pip install "vsparagon[{self.extra}]"'
+
+    def default_streams(self, threads: int) -> int:
+        return threads
+
+    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = max(1, run.threads // run.streams)
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        for axis, size in (("height", build.height), ("width", build.width)):
+            options.add_free_dimension_override_by_name(axis, size)
+        try:
+            session = onnxruntime.InferenceSession(
+                model.onnx(), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+            slots = [_OnnxRuntimeSlot(session, model, build) for _ in range(run.streams)]
+        except Exception as error:  # the library's own exceptions share no narrower base
+            raise BackendFailure(f"ONNX Runtime refused {model.name}: {error}") from error
+        return Session(slots)

@@ -1,0 +1,63 @@
+"""Intel's OpenVINO on the CPU: the default where no GPU is, on any x86-64 or Arm processor."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.errors import BackendFailure
+from vsparagon.library import Model
+
+if TYPE_CHECKING:
+    import openvino
+
+
+class _OpenVINOSlot(Slot):
+    def __init__(self, request: openvino.InferRequest) -> None:
+        self._request = request
+        self.input = request.get_input_tensor().data
+        self.output = request.get_output_tensor().data
+
+    def run(self) -> None:
+        try:
+            self._request.start_async()
+            self._request.wait()
+        except RuntimeError as error:
+            raise BackendFailure(f"OpenVINO failed while running the network: {error}") from error
+
+
+class OpenVINO(Backend):
+    """OpenVINO's CPU plugin, with a static shape and the precision stated: left alone it takes bf16 on AMX."""
+
+    name = "openvino"
+    extra = ""
+    precisions = ("fp32", "bf16")
+
+    def missing(self) -> str:
+        return "" if find_spec("openvino") else "openvino is not installed; pip install openvino"
+
+    def default_streams(self, threads: int) -> int:
+        return threads
+
+    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+        import openvino
+
+        core = openvino.Core()
+        config = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
+            "NUM_STREAMS": str(run.streams),
+            "INFERENCE_NUM_THREADS": str(run.threads),
+            "ENABLE_CPU_PINNING": "NO",
+            "CACHE_DIR": str(run.cache / f"openvino-{version('openvino')}"),
+        }
+        try:
+            network = core.read_model(model.onnx())
+            network.reshape([1, 3, build.height, build.width])
+            compiled = core.compile_model(network, "CPU", config)
+            # One slot more than streams: a frame is copied in or out while the others compute.
+            slots = [_OpenVINOSlot(compiled.create_infer_request()) for _ in range(run.streams + 1)]
+        except RuntimeError as error:
+            raise BackendFailure(f"OpenVINO refused {model.name}: {error}") from error
+        return Session(slots)

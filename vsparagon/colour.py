@@ -1,0 +1,122 @@
+"""What a frame says about its colours, and what a player would assume where it says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import vapoursynth as vs
+
+from vsparagon.errors import InvalidInput
+
+# The names that VapourSynth's resizer takes for `matrix_in_s`, and their codes in ITU-T H.273.
+MATRICES = {
+    "rgb": 0,
+    "709": 1,
+    "fcc": 4,
+    "470bg": 5,
+    "170m": 6,
+    "240m": 7,
+    "ycgco": 8,
+    "2020ncl": 9,
+    "2020cl": 10,
+    "chromancl": 12,
+    "chromacl": 13,
+    "ictcp": 14,
+}
+RGB_MATRIX = 0
+UNSPECIFIED = 2
+LIMITED, FULL = 0, 1
+LEFT = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """The explicit colour description of a frame. Codes are those of ITU-T H.273, as in frame properties.
+
+    Attributes:
+        matrix: from RGB to the frame's planes; 0 for RGB.
+        range: `LIMITED` (16 to 235 in 8 bit) or `FULL`.
+        chroma_location: of subsampled chroma, as VapourSynth numbers it; `LEFT` for any other frame.
+        has_alpha: whether an alpha frame is attached.
+    """
+
+    matrix: int
+    range: int
+    chroma_location: int
+    has_alpha: bool
+
+
+def guess_matrix(width: int, height: int) -> int:
+    """Return the matrix that players assume for untagged video: BT.709 from 1280 wide or above 576 lines, else BT.601."""
+    return MATRICES["709"] if width >= 1280 or height > 576 else MATRICES["170m"]
+
+
+def matrix_code(name: str) -> int | None:
+    """Return the code of a matrix name, None for "".
+
+    Raises:
+        InvalidInput: unknown name.
+    """
+    if not name:
+        return None
+    if name not in MATRICES:
+        raise InvalidInput(f"unknown matrix {name!r}; use one of {', '.join(MATRICES)}, or none for the clip's own.")
+    return MATRICES[name]
+
+
+def frame_range(props: Mapping[str, Any], family: vs.ColorFamily) -> int:
+    """Return the range of a frame: its `_Range` or older `_ColorRange`, else full for RGB and limited for the rest."""
+    if "_Range" in props:
+        return FULL if int(props["_Range"]) == FULL else LIMITED
+    if "_ColorRange" in props:  # the older property counts the other way round
+        return LIMITED if int(props["_ColorRange"]) == 1 else FULL
+    return FULL if family == vs.RGB else LIMITED
+
+
+def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
+    """Return the colour description of a progressive frame.
+
+    Args:
+        frame: its properties and size decide.
+        matrix: overrides the frame's own.
+
+    Raises:
+        InvalidInput: the frame is interlaced, or its matrix does not fit its colour family.
+    """
+    props, family = frame.props, frame.format.color_family
+    if int(props.get("_FieldBased", 0)) != 0:
+        raise InvalidInput(
+            "the frame is interlaced (_FieldBased is not 0); deinterlace the clip first, "
+            "or clear the property if it is wrong: clip.std.SetFieldBased(0)."
+        )
+    tagged = int(props.get("_Matrix", UNSPECIFIED))
+    if family == vs.RGB:
+        code = RGB_MATRIX
+    elif matrix is not None:
+        code = matrix
+    elif tagged == UNSPECIFIED or (family == vs.GRAY and tagged == RGB_MATRIX):
+        code = guess_matrix(frame.width, frame.height)
+    else:
+        code = tagged
+    if family == vs.YUV and code == RGB_MATRIX:
+        raise InvalidInput(
+            "the frame is YUV but its matrix is RGB (_Matrix = 0); pass matrix=, for example matrix=\"709\"."
+        )
+    if code not in MATRICES.values():
+        raise InvalidInput(
+            f"the frame's matrix (_Matrix = {code}) is not one the resizer knows; "
+            f"pass matrix= with one of {', '.join(MATRICES)}."
+        )
+    return Colour(
+        matrix=code,
+        range=frame_range(props, family),
+        chroma_location=int(props.get("_ChromaLocation", LEFT)) if is_subsampled(frame.format) else LEFT,
+        has_alpha="_Alpha" in props,
+    )
+
+
+def is_subsampled(video_format: vs.VideoFormat) -> bool:
+    """Return whether chroma is stored at a lower resolution than luma."""
+    return video_format.subsampling_w > 0 or video_format.subsampling_h > 0

@@ -1,0 +1,149 @@
+"""Clip in, clip out: `core.paragon.Upscale`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache as remembered
+
+import vapoursynth as vs
+import vsutil
+
+from vsparagon.colour import Colour, matrix_code, read_colour
+from vsparagon.errors import InvalidInput
+from vsparagon.frames import Target, from_rgb, rgb_function, target_colour, to_rgb, with_properties
+from vsparagon.library import find_model
+from vsparagon.pipeline import Pipeline, choose_runtime
+from vsparagon.stream import map_frames
+
+LARGEST = 1 << 16
+
+
+def upscale(
+    clip: vs.VideoNode,
+    variant: str = "nano",
+    scale: int = 2,
+    profile: str = "clean",
+    model: str = "",
+    backend: str = "auto",
+    device_id: int = 0,
+    precision: str = "auto",
+    width: int = 0,
+    height: int = 0,
+    format: int = 0,  # noqa: A002  (the field's word, and the argument's name in core.paragon.Upscale)
+    matrix: str = "",
+    tilesize: Sequence[int] = (),
+    overlap: Sequence[int] = (),
+    memory_mb: int = 0,
+    num_streams: int = 0,
+    cache: str = "",
+) -> vs.VideoNode:
+    """Enlarge a clip with a ParagonSR2 network.
+
+    The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose.
+
+    Args:
+        clip: progressive, of constant format and size, at least 16x16; 8 to 16-bit integer, half or float; GRAY, RGB
+            or YUV of any subsampling.
+        variant: of the network: "nano", "micro", …
+        scale: of both sides.
+        profile: what the network was trained on: "clean" or "compressed" video.
+        model: a model file instead of a bundled one.
+        backend: "auto", "openvino", "onnxruntime" or "torch".
+        device_id: of a GPU.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        width, height: final size in pixels instead of `scale` times the clip's; one alone keeps the shape.
+        format: of the result instead of the clip's, a preset or registered format id such as `vs.YUV444P16`.
+        matrix: of the clip instead of what its frames say; for RGB clips, that of a YUV or GRAY result. The names are
+            those of VapourSynth's resizer: "709", "170m", "2020ncl", …
+        tilesize, overlap, memory_mb: bounds on memory.
+        num_streams: frames computed at once.
+        cache: folder for compiled networks.
+
+    Returns:
+        A clip of the same length and rate, with the frames' properties.
+
+    Raises:
+        InvalidInput: the clip or an argument cannot be used as given.
+        ModelError: there are no weights for what is asked.
+        BackendUnavailable: the backend is not installed.
+        BackendFailure: the backend refused the network.
+    """
+    _check_clip(clip)
+    for name, value in (("tilesize", list(tilesize)), ("overlap", list(overlap)), ("memory_mb", memory_mb)):
+        if value:
+            raise InvalidInput(f"{name} is {value}: tiles cannot be set by this version yet; leave {name}= out.")
+    found = find_model(variant=variant, scale=scale, profile=profile, model=model)
+    target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
+    code = matrix_code(matrix)
+    first = read_colour(clip.get_frame(0), code)
+    runtime = choose_runtime(
+        found,
+        backend=backend,
+        device_id=device_id,
+        precision=precision,
+        num_streams=num_streams,
+        threads=vs.core.num_threads,
+        cache=cache,
+    )
+    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: {runtime}")
+    pipeline = Pipeline(runtime, height=clip.height, width=clip.width)
+
+    @remembered
+    def chain(colour: Colour) -> vs.VideoNode:
+        """Return the whole clip, treated as having this colour description throughout."""
+        rgb = to_rgb(clip, colour)
+        blank = rgb.std.BlankClip(width=rgb.width * found.scale, height=rgb.height * found.scale, keep=True)
+        enlarged = map_frames(rgb, blank, rgb_function(pipeline.enlarge, found.scale), pipeline.in_flight)
+        wanted = target_colour(colour, clip.format, target, code)
+        return with_properties(from_rgb(enlarged, target, wanted), clip, wanted)
+
+    def choose(n: int, f: vs.VideoFrame) -> vs.VideoNode:
+        try:
+            colour = read_colour(f, code)
+            if colour.has_alpha and not first.has_alpha:
+                raise InvalidInput("the frame has alpha (_Alpha) but the clip's first frame has none.")
+            return chain(colour)
+        except (InvalidInput, vs.Error) as error:
+            return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
+
+    return chain(first).std.FrameEval(choose, prop_src=[clip], clip_src=[chain(first)])
+
+
+def _check_clip(clip: vs.VideoNode) -> None:
+    if not isinstance(clip, vs.VideoNode):
+        raise InvalidInput(f"the clip is {type(clip).__name__}; give a video clip.")
+    if clip.format is None or clip.format.color_family == vs.UNDEFINED:
+        raise InvalidInput("the clip's format varies; convert it to one, for example with clip.resize.Bicubic(format=...).")
+    if not (clip.width and clip.height):
+        raise InvalidInput("the clip's size varies; bring it to one, for example with clip.resize.Bicubic(width, height).")
+    depth = vsutil.get_depth(clip)
+    if clip.format.sample_type == vs.INTEGER and depth > 16:
+        raise InvalidInput(
+            f"the clip is {clip.format.name}, {depth}-bit integer; convert it to 16-bit integer or to float first."
+        )
+
+
+def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_id: int) -> Target:
+    if format_id:
+        try:
+            video_format = vs.core.get_video_format(format_id)
+        except (vs.Error, ValueError, OverflowError) as error:
+            raise InvalidInput(f"format is {format_id}, which is no video format; give one such as vs.YUV420P10.") from error
+    else:
+        video_format = clip.format
+    if video_format.sample_type == vs.INTEGER and video_format.bits_per_sample > 16:
+        raise InvalidInput(f"format is {video_format.name}; give one of up to 16-bit integer, half or float.")
+    for name, value in (("width", width), ("height", height)):
+        if not 0 <= value <= LARGEST:
+            raise InvalidInput(f"{name} is {value}; it must be 0 (choose) to {LARGEST}.")
+    across, down = 1 << video_format.subsampling_w, 1 << video_format.subsampling_h
+    if not width:
+        width = round(clip.width * height / clip.height / across) * across if height else clip.width * scale
+    if not height:
+        height = round(clip.height * width / clip.width / down) * down if width != clip.width * scale else clip.height * scale
+    if width % across or height % down:
+        raise InvalidInput(
+            f"the result would be {width}x{height}, but {video_format.name} needs a width divisible by {across} "
+            f"and a height divisible by {down}; give another width=, height= or format=."
+        )
+    return Target(format=video_format, width=width, height=height)

@@ -1,0 +1,148 @@
+"""Clips to and from RGB float, by VapourSynth's own resizer, and what happens to frame properties on the way.
+
+The way of a frame: source -> `to_rgb` -> network -> `from_rgb` -> `with_properties`. Each is made for one `Colour`;
+a clip whose colour description changes gets one such chain for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import vapoursynth as vs
+import vsutil
+
+from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
+from vsparagon.pipeline import Plane
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What comes out.
+
+    Attributes:
+        format: of the result.
+        width, height: of the result, in pixels.
+    """
+
+    format: vs.VideoFormat
+    width: int
+    height: int
+
+
+def planes(frame: vs.VideoFrame) -> list[Plane]:
+    """Return the planes of a float frame as H,W arrays that share its memory; writable if the frame is."""
+    return [np.asarray(frame[i]) for i in range(frame.format.num_planes)]
+
+
+def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+    """Return the clip as full-range RGBS, transfer and primaries untouched."""
+    arguments: dict[str, Any] = {"range_in": colour.range}
+    if clip.format.color_family != vs.RGB:
+        arguments["matrix_in"] = _conversion_matrix(clip.format, colour.matrix)
+    if is_subsampled(clip.format):
+        arguments["chromaloc_in"] = colour.chroma_location
+    return clip.resize.Spline36(format=vs.RGBS, **arguments)
+
+
+def rgb_function(enlarge: Callable[[list[Plane], list[Plane]], None], scale: int) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
+    """Return the function from an RGBS frame to its enlargement, a new RGBS frame."""
+    core = vs.core.core
+
+    def enlarged(frame: vs.VideoFrame) -> vs.VideoFrame:
+        result = core.create_video_frame(frame.format, frame.width * scale, frame.height * scale)
+        enlarge(planes(frame), planes(result))
+        # from_rgb needs these; everything else is copied from the source at the end.
+        for name in ("_Matrix", "_Range", "_Transfer", "_Primaries"):
+            if name in frame.props:
+                result.props[name] = frame.props[name]
+        return result
+
+    return enlarged
+
+
+def from_rgb(rgb: vs.VideoNode, target: Target, colour: Colour) -> vs.VideoNode:
+    """Return RGBS in the target's format and size, of the colour description `colour`, within legal code values."""
+    arguments: dict[str, Any] = {"range": colour.range}
+    if target.format.color_family != vs.RGB:
+        arguments["matrix"] = _conversion_matrix(target.format, colour.matrix)
+    if is_subsampled(target.format):
+        arguments["chromaloc"] = colour.chroma_location
+    clip = rgb.resize.Spline36(target.width, target.height, target.format.id, **arguments)
+    if target.format.sample_type == vs.INTEGER and colour.range == LIMITED:
+        clip = _limited(clip)
+    return clip
+
+
+def target_colour(colour: Colour, source: vs.VideoFormat, target: Target, matrix: int | None) -> Colour:
+    """Return the colour description of the result.
+
+    It is the source's where both have the same colour family. From RGB the matrix is `matrix` or what players would
+    assume for the target's size, and the range limited; to RGB the range is full.
+    """
+    family = target.format.color_family
+    if family == vs.RGB:
+        code, full = RGB_MATRIX, colour.range if source.color_family == vs.RGB else FULL
+    elif source.color_family == vs.RGB:
+        code = guess_matrix(target.width, target.height) if matrix is None else matrix
+        full = LIMITED
+    else:
+        code, full = colour.matrix, colour.range
+    location = colour.chroma_location if is_subsampled(source) and is_subsampled(target.format) else LEFT
+    return Colour(matrix=code, range=full, chroma_location=location, has_alpha=colour.has_alpha)
+
+
+def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+    """Return `clip` with the properties of `source`, corrected where the pictures differ.
+
+    The colour description is always written: enlarging an untagged clip can change what players would assume. The
+    sample aspect ratio follows a change of shape, and an alpha frame is enlarged.
+    """
+    result = clip.std.CopyFrameProps(source).std.RemoveFrameProps(["_ColorRange"])
+    properties = {"_Matrix": colour.matrix, "_Range": colour.range}
+    if is_subsampled(clip.format):
+        properties["_ChromaLocation"] = colour.chroma_location
+    else:
+        result = result.std.RemoveFrameProps(["_ChromaLocation"])
+    result = result.std.SetFrameProps(**properties)
+    stretch = Fraction(source.width * clip.height, source.height * clip.width)
+    if stretch != 1:
+        result = _stretched_pixels(result, stretch)
+    if colour.has_alpha:
+        alpha = source.std.PropToClip(prop="_Alpha").resize.Spline36(clip.width, clip.height)
+        result = result.std.ClipToProp(alpha, prop="_Alpha")
+    return result
+
+
+def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
+    """Multiply the sample aspect ratio, where there is one."""
+
+    def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        if not (f.props.get("_SARNum") and f.props.get("_SARDen")):
+            return f
+        result = f.copy()
+        aspect = Fraction(int(f.props["_SARNum"]), int(f.props["_SARDen"])) * stretch
+        result.props["_SARNum"], result.props["_SARDen"] = aspect.numerator, aspect.denominator
+        return result
+
+    return clip.std.ModifyFrame([clip], call)
+
+
+def _conversion_matrix(video_format: vs.VideoFormat, matrix: int) -> int:
+    # Grey is luma alone, the same by every matrix; some of them cannot be computed without chroma.
+    return MATRICES["709"] if video_format.color_family == vs.GRAY else matrix
+
+
+def _limited(clip: vs.VideoNode) -> vs.VideoNode:
+    """Clamp integer planes to the code values of limited range: 16 to 235, chroma 16 to 240, in 8 bit."""
+    depth = vsutil.get_depth(clip)
+    low, high, high_chroma = (
+        vsutil.scale_value(value, 8, depth, range_in=vsutil.Range.LIMITED, range=vsutil.Range.LIMITED)
+        for value in (16, 235, 240)
+    )
+    chroma = high_chroma if clip.format.color_family == vs.YUV else high
+    highs = [high, chroma, chroma][: clip.format.num_planes]
+    return clip.std.Limiter(min=[low] * len(highs), max=highs)

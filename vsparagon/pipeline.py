@@ -1,0 +1,142 @@
+"""Picture in, picture out: extend, run the network, cut back. Knows arrays and backends, not VapourSynth."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vsparagon.backends import choose_backend, choose_precision
+from vsparagon.backends.base import Backend, BuildOptions, Precision, RunOptions
+from vsparagon.cache import cache_folder
+from vsparagon.errors import InvalidInput
+from vsparagon.extend import extension_for
+from vsparagon.library import Model
+
+log = logging.getLogger(__name__)
+
+SMALLEST = 16
+MOST_STREAMS = 64
+
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What was chosen to run a model on: the answer to every "auto" of the caller.
+
+    Attributes:
+        model, backend, precision: what runs, where, in which arithmetic.
+        options: how it is run.
+    """
+
+    model: Model
+    backend: Backend
+    precision: Precision
+    options: RunOptions
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model.name} on {self.backend.name}, {self.precision}, {self.options.threads} threads, "
+            f"{self.options.streams} frames at once"
+        )
+
+
+def choose_runtime(
+    model: Model,
+    *,
+    backend: str = "auto",
+    device_id: int = 0,
+    precision: str = "auto",
+    num_streams: int = 0,
+    threads: int = 0,
+    cache: str = "",
+) -> Runtime:
+    """Decide once what runs the model, and say so in the log.
+
+    Args:
+        model: the network.
+        backend: a name in `vsparagon.backends.BACKENDS`, or "auto".
+        device_id: of a GPU.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        num_streams: frames at once; 0 for the backend's measured default.
+        threads: CPU threads to use in all; 0 for all cores.
+        cache: folder for compiled networks; "" for the user's cache folder.
+
+    Raises:
+        InvalidInput: an argument is unknown or out of range.
+        BackendUnavailable: the backend is not installed.
+    """
+    chosen = choose_backend(backend)
+    if device_id != 0:
+        raise InvalidInput(f"device_id is {device_id}; the backend {chosen.name!r} runs on the CPU and has only device 0.")
+    if not 0 <= num_streams <= MOST_STREAMS:
+        raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
+    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    threads = min(threads, cores or 1) if threads else cores or 1
+    options = RunOptions(
+        device_id=device_id,
+        streams=num_streams or chosen.default_streams(threads),
+        threads=threads,
+        cache=cache_folder(cache),
+    )
+    runtime = Runtime(
+        model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options
+    )
+    log.info("%s", runtime)
+    return runtime
+
+
+class Pipeline:
+    """A model opened for pictures of one size. `enlarge` may be called from several threads.
+
+    Args:
+        runtime: what to run.
+        height, width: of the pictures, at least 16 each.
+
+    Attributes:
+        in_flight: calls of `enlarge` that make progress at once; more of them wait.
+
+    Raises:
+        InvalidInput: the pictures are too small.
+        BackendFailure: the runtime refused the model.
+    """
+
+    def __init__(self, runtime: Runtime, *, height: int, width: int) -> None:
+        if min(height, width) < SMALLEST:
+            raise InvalidInput(
+                f"the picture is {width}x{height}; at least {SMALLEST}x{SMALLEST} is needed. "
+                "Add borders or enlarge it otherwise."
+            )
+        self.scale = runtime.model.scale
+        self.extension = extension_for(height, width)
+        build = BuildOptions(
+            height=self.extension.extended_height,
+            width=self.extension.extended_width,
+            precision=runtime.precision,
+        )
+        self._session = runtime.backend.open(runtime.model, build, runtime.options)
+        self.in_flight = self._session.slots
+
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+        """Write the enlarged picture.
+
+        Args:
+            source: red, green and blue, each H,W, nominal range 0..1.
+            target: the same, each scale*H,scale*W; written, not clamped.
+
+        Raises:
+            BackendFailure: the runtime failed.
+        """
+        with self._session.slot() as slot:
+            picture = self.extension.picture(slot.input[0])
+            for plane, given in zip(picture, source, strict=True):
+                plane[:] = given
+            self.extension.fill(slot.input)
+            slot.run()
+            for plane, result in zip(target, self.extension.picture(slot.output[0], self.scale), strict=True):
+                plane[:] = result

@@ -1,0 +1,33 @@
+"""Frames in flight: several at once, bounded, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import vapoursynth as vs
+
+FrameFunction = Callable[[vs.VideoFrame], vs.VideoFrame]
+
+
+def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunction, in_flight: int) -> vs.VideoNode:
+    """Return a clip of `blank`'s format whose frames are `function` of those of `source`.
+
+    VapourSynth runs the callback of one ModifyFrame node for one frame at a time, so the clip is dealt out over
+    `in_flight` nodes and interleaved again: that many frames run at once and no more, whatever is requested.
+
+    Args:
+        source: the clip that `function` reads.
+        blank: gives format, size, length and rate of the result; its frames are never made.
+        function: called from several threads at once.
+        in_flight: at least 1.
+    """
+    lanes = min(in_flight, len(source))
+
+    def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        return function(f)
+
+    if lanes == 1:
+        return blank.std.ModifyFrame([source], call)
+    return vs.core.std.Interleave(
+        [blank[lane::lanes].std.ModifyFrame([source[lane::lanes]], call) for lane in range(lanes)]
+    )

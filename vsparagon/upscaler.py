@@ -1,0 +1,84 @@
+"""Pictures as arrays, without VapourSynth."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vsparagon.errors import InvalidInput
+from vsparagon.library import find_model
+from vsparagon.pipeline import Pipeline, choose_runtime
+
+Sample = TypeVar("Sample", np.uint8, np.uint16, np.float32)
+
+
+class Upscaler:
+    """Enlarges pictures with the same network and the same result as `core.paragon.Upscale`.
+
+    Args:
+        variant: "nano", "micro", …
+        scale: enlargement of both sides.
+        profile: "clean" or "compressed": what the network was trained to restore.
+        model: a model file of one's own instead of a bundled one.
+        backend: "auto" or a name that `vsparagon.backends.BACKENDS` has.
+        device_id: of a GPU.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        cache: folder for compiled networks; "" for the user's cache folder.
+
+    Raises:
+        InvalidInput, ModelError, BackendUnavailable: an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        variant: str = "nano",
+        scale: int = 2,
+        *,
+        profile: str = "clean",
+        model: str = "",
+        backend: str = "auto",
+        device_id: int = 0,
+        precision: str = "auto",
+        cache: str = "",
+    ) -> None:
+        found = find_model(variant=variant, scale=scale, profile=profile, model=model)
+        self.scale = found.scale
+        # One picture at a time: all threads work on it.
+        self._runtime = choose_runtime(
+            found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
+        )
+        self._pipeline: Pipeline | None = None
+
+    def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
+        """Return the picture enlarged, in its own dtype.
+
+        The network is compiled for the size of the first picture, and again whenever the size changes.
+
+        Args:
+            rgb: H,W,3, at least 16x16; uint8 or uint16 over their whole range, or float32 of nominal range 0..1.
+
+        Returns:
+            scale*H,scale*W,3; integers are rounded and clamped, floats are neither.
+
+        Raises:
+            InvalidInput: another shape or dtype.
+            BackendFailure: the runtime failed.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16, np.float32):
+            raise InvalidInput(
+                f"the picture is an array of shape {rgb.shape} and dtype {rgb.dtype}; "
+                "give height,width,3 of uint8, uint16 or float32."
+            )
+        height, width = rgb.shape[:2]
+        pipeline = self._pipeline
+        if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
+            pipeline = self._pipeline = Pipeline(self._runtime, height=height, width=width)
+        peak = 1.0 if rgb.dtype == np.float32 else float(np.iinfo(rgb.dtype).max)
+        planes = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(peak)
+        result = np.empty((3, height * self.scale, width * self.scale), np.float32)
+        pipeline.enlarge(list(planes), list(result))
+        if rgb.dtype != np.float32:
+            result = np.rint(result.clip(0.0, 1.0) * np.float32(peak))
+        return np.ascontiguousarray(result.transpose(1, 2, 0).astype(rgb.dtype))
