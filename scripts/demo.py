@@ -23,6 +23,7 @@ import numpy.typing as npt
 import vapoursynth as vs
 from PIL import Image, ImageDraw, ImageFont
 
+from vsparagon.colour import UNSPECIFIED, guess_matrix
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
 
@@ -326,10 +327,10 @@ def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
         props = dict(frame.props)
     size = {"width": upscaled.width, "height": upscaled.height}
     middle = upscaled.num_frames // 2
-    matrix = props.get("_Matrix")
-    if not isinstance(matrix, int) or matrix == vs.MATRIX_UNSPECIFIED:
-        matrix = vs.MATRIX_BT709
     source = untyped.core.bs.VideoSource(str(clip), cachemode=0)
+    matrix = props.get("_Matrix")
+    if not isinstance(matrix, int) or matrix == UNSPECIFIED:
+        matrix = guess_matrix(source.width, source.height)
     bicubic = take_picture(source, middle, matrix, **size)
     sheet = compare({"bicubic": bicubic, "vsparagon": take_picture(upscaled, middle, matrix)})
     del upscaled, source

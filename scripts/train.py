@@ -56,7 +56,8 @@ def enlarge(model: ParagonSR2, low: Picture) -> Picture:
     extension.picture(extended)[0] = low.transpose(2, 0, 1) / np.float32(255)
     extension.fill(extended)
     result = extension.picture(model(torch.from_numpy(extended)).numpy(), model.options.scale)[0]
-    return np.rint(result.transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
+    picture: Picture = np.rint(result.transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
+    return picture
 
 
 def validate(model: ParagonSR2, folder: Path) -> float:
@@ -123,7 +124,7 @@ def main() -> None:
         low = low.contiguous(memory_format=torch.channels_last)
         loss = charbonnier(model(low)[..., keep, keep], high[..., keep, keep])
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         if not math.isfinite(loss.item()):

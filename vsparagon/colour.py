@@ -49,7 +49,7 @@ class Colour:
 
 
 def guess_matrix(width: int, height: int) -> int:
-    """Return the matrix that players assume for untagged video: BT.709 from 1280 wide or above 576 lines, else BT.601."""
+    """Return what players assume for untagged video: BT.709 from 1280 wide or above 576 lines, else BT.601."""
     return MATRICES["709"] if width >= 1280 or height > 576 else MATRICES["170m"]
 
 
@@ -102,7 +102,7 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
         code = tagged
     if family == vs.YUV and code == RGB_MATRIX:
         raise InvalidInput(
-            "the frame is YUV but its matrix is RGB (_Matrix = 0); pass matrix=, for example matrix=\"709\"."
+            'the frame is YUV but its matrix is RGB (_Matrix = 0); pass matrix=, for example matrix="709".'
         )
     if code not in MATRICES.values():
         raise InvalidInput(
@@ -119,4 +119,4 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
 
 def is_subsampled(video_format: vs.VideoFormat) -> bool:
     """Return whether chroma is stored at a lower resolution than luma."""
-    return video_format.subsampling_w > 0 or video_format.subsampling_h > 0
+    return bool(video_format.subsampling_w or video_format.subsampling_h)

@@ -57,9 +57,7 @@ class Extension:
 
 def extension_for(height: int, width: int) -> Extension:
     """Return the extension of a picture of `height` by `width` pixels."""
-    return Extension(
-        height=height, width=width, extended_height=_extended(height), extended_width=_extended(width)
-    )
+    return Extension(height=height, width=width, extended_height=_extended(height), extended_width=_extended(width))
 
 
 def _extended(pixels: int) -> int:

@@ -113,9 +113,13 @@ def _check_clip(clip: vs.VideoNode) -> None:
     if not isinstance(clip, vs.VideoNode):
         raise InvalidInput(f"the clip is {type(clip).__name__}; give a video clip.")
     if clip.format is None or clip.format.color_family == vs.UNDEFINED:
-        raise InvalidInput("the clip's format varies; convert it to one, for example with clip.resize.Bicubic(format=...).")
+        raise InvalidInput(
+            "the clip's format varies; convert it to one, for example with clip.resize.Bicubic(format=...)."
+        )
     if not (clip.width and clip.height):
-        raise InvalidInput("the clip's size varies; bring it to one, for example with clip.resize.Bicubic(width, height).")
+        raise InvalidInput(
+            "the clip's size varies; bring it to one, for example with clip.resize.Bicubic(width, height)."
+        )
     depth = vsutil.get_depth(clip)
     if clip.format.sample_type == vs.INTEGER and depth > 16:
         raise InvalidInput(
@@ -128,7 +132,9 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
         try:
             video_format = vs.core.get_video_format(format_id)
         except (vs.Error, ValueError, OverflowError) as error:
-            raise InvalidInput(f"format is {format_id}, which is no video format; give one such as vs.YUV420P10.") from error
+            raise InvalidInput(
+                f"format is {format_id}, which is no video format; give one such as vs.YUV420P10."
+            ) from error
     else:
         video_format = clip.format
     if video_format.sample_type == vs.INTEGER and video_format.bits_per_sample > 16:
@@ -140,7 +146,11 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
     if not width:
         width = round(clip.width * height / clip.height / across) * across if height else clip.width * scale
     if not height:
-        height = round(clip.height * width / clip.width / down) * down if width != clip.width * scale else clip.height * scale
+        height = (
+            round(clip.height * width / clip.width / down) * down
+            if width != clip.width * scale
+            else clip.height * scale
+        )
     if width % across or height % down:
         raise InvalidInput(
             f"the result would be {width}x{height}, but {video_format.name} needs a width divisible by {across} "

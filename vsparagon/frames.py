@@ -48,7 +48,9 @@ def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     return clip.resize.Spline36(format=vs.RGBS, **arguments)
 
 
-def rgb_function(enlarge: Callable[[list[Plane], list[Plane]], None], scale: int) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
+def rgb_function(
+    enlarge: Callable[[list[Plane], list[Plane]], None], scale: int
+) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
     """Return the function from an RGBS frame to its enlargement, a new RGBS frame."""
     core = vs.core.core
 
@@ -120,7 +122,7 @@ def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) ->
 def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
     """Multiply the sample aspect ratio, where there is one."""
 
-    def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+    def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
         if not (f.props.get("_SARNum") and f.props.get("_SARDen")):
             return f
         result = f.copy()

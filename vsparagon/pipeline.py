@@ -73,7 +73,9 @@ def choose_runtime(
     """
     chosen = choose_backend(backend)
     if device_id != 0:
-        raise InvalidInput(f"device_id is {device_id}; the backend {chosen.name!r} runs on the CPU and has only device 0.")
+        raise InvalidInput(
+            f"device_id is {device_id}; the backend {chosen.name!r} runs on the CPU and has only device 0."
+        )
     if not 0 <= num_streams <= MOST_STREAMS:
         raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
@@ -84,9 +86,7 @@ def choose_runtime(
         threads=threads,
         cache=cache_folder(cache),
     )
-    runtime = Runtime(
-        model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options
-    )
+    runtime = Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
     log.info("%s", runtime)
     return runtime
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 def luma(rgb: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Return the BT.601 luma of an H,W,3 uint8 picture in limited range, 16 to 235, not rounded."""
     weights = np.array([65.481, 128.553, 24.966])
-    return rgb.astype(np.float64) @ weights / 255.0 + 16.0
+    result: npt.NDArray[np.float64] = rgb.astype(np.float64) @ weights / 255.0 + 16.0
+    return result
 
 
 def psnr_luma(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:

@@ -23,7 +23,7 @@ def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunctio
     """
     lanes = min(in_flight, len(source))
 
-    def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+    def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
         return function(f)
 
     if lanes == 1:

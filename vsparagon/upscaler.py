@@ -11,6 +11,7 @@ from vsparagon.errors import InvalidInput
 from vsparagon.library import find_model
 from vsparagon.pipeline import Pipeline, choose_runtime
 
+PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 Sample = TypeVar("Sample", np.uint8, np.uint16, np.float32)
 
 
@@ -66,7 +67,7 @@ class Upscaler:
             InvalidInput: another shape or dtype.
             BackendFailure: the runtime failed.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16, np.float32):
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in PEAKS:
             raise InvalidInput(
                 f"the picture is an array of shape {rgb.shape} and dtype {rgb.dtype}; "
                 "give height,width,3 of uint8, uint16 or float32."
@@ -75,7 +76,7 @@ class Upscaler:
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
             pipeline = self._pipeline = Pipeline(self._runtime, height=height, width=width)
-        peak = 1.0 if rgb.dtype == np.float32 else float(np.iinfo(rgb.dtype).max)
+        peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(peak)
         result = np.empty((3, height * self.scale, width * self.scale), np.float32)
         pipeline.enlarge(list(planes), list(result))
