@@ -22,7 +22,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.editable_wheel import editable_wheel
 from setuptools.errors import CompileError
@@ -142,12 +142,15 @@ def add_library(wheel: Path, version: str) -> None:
     pure.unlink()
 
 
+class NativeDistribution(Distribution):
+    """Tells setuptools that there is native code, although it is not asked to build any."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
 class NativeWheel(bdist_wheel):
     """A wheel for one platform and every Python 3: the library links to no Python."""
-
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self) -> tuple[str, str, str]:
         # A library of the system's compiler need not run on other machines: linux_*, not manylinux_*.
@@ -170,6 +173,7 @@ class NativeEditableWheel(editable_wheel):
 
 
 setup(
+    distclass=NativeDistribution,
     cmdclass={"bdist_wheel": NativeWheel, "editable_wheel": NativeEditableWheel},
     # Asked for by the build front end, so that only a machine without a compiler downloads one.
     setup_requires=["ziglang"] if needs_zig() else [],
