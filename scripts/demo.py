@@ -83,9 +83,7 @@ def make_clip(path: Path, ffmpeg: str, *, width: int = 640, height: int = 360, f
     try:
         from skimage import data
     except ImportError:
-        raise DemoError(
-            "scikit-image is missing; run `pip install scikit-image`, or give --clip FILE"
-        ) from None
+        raise DemoError("scikit-image is missing; run `pip install scikit-image`, or give --clip FILE") from None
     film = bytearray()
     for scene in SCENES:
         found = getattr(data, scene.photograph)()
@@ -272,9 +270,7 @@ def compare(pictures: Mapping[str, Picture]) -> Image.Image:
     x, y = detail[0] - left, detail[1] - top
     box = (x, y, x + part[0], y + part[1])
     rows = (CAPTION, CAPTION + height + CAPTION)
-    sheet = Image.new(
-        "RGB", (len(pictures) * (width + MARGIN) + MARGIN, rows[1] + part[1] * ZOOM + MARGIN), BACKGROUND
-    )
+    sheet = Image.new("RGB", (len(pictures) * (width + MARGIN) + MARGIN, rows[1] + part[1] * ZOOM + MARGIN), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
     for column, (name, picture) in enumerate(pictures.items()):
         across = MARGIN + column * (width + MARGIN)
@@ -292,22 +288,24 @@ def compare(pictures: Mapping[str, Picture]) -> Image.Image:
 # --- all of it ------------------------------------------------------------------------------------
 
 
-def evaluate(script: Path, clip: Path) -> vs.VideoNode:
-    """Return the clip that the script outputs, evaluated here as vspipe evaluates it there."""
+def evaluate(script: Path, clip: Path) -> tuple[vs.VideoNode, vs.VideoNode]:
+    """Return the clip and what the script makes of it, evaluated here as vspipe evaluates it there."""
+    task, advice = f"{clip} cannot be read", "; give a video that plays"
     try:
+        source: vs.VideoNode = untyped.core.bs.VideoSource(str(clip), cachemode=0)
+        task, advice = f"{script} failed", ""  # the filter's own messages say what to do
         runpy.run_path(str(script), init_globals={"clip": str(clip)})
         output = vs.get_output(0)
     except AttributeError as error:  # a namespace that core does not have
-        raise DemoError(
-            f"{script} failed: {error}; run `{sys.executable} -m pip install '.[encode]'` in {HERE.parent}"
-        ) from error
+        advice = f"; run `{sys.executable} -m pip install '.[encode]'` in {HERE.parent}"
+        raise DemoError(f"{task}: {error}{advice}") from error
     except Exception as error:  # whatever a script may raise
-        raise DemoError(f"{script} failed: {error}; see that it is right and that {clip} plays") from error
+        raise DemoError(f"{task}: {error}{advice}") from error
     finally:
         vs.clear_outputs()
     if not isinstance(output, vs.VideoOutputTuple):
         raise DemoError(f"{script} outputs no video; call set_output() on a video clip in it")
-    return output.clip
+    return source, output.clip
 
 
 def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
@@ -322,12 +320,11 @@ def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
         raise DemoError(f"there is no clip {clip}; give the path of a video file")
 
     say(f"reading {clip}")
-    upscaled = evaluate(script, clip)
+    source, upscaled = evaluate(script, clip)
     with upscaled.get_frame(0) as frame:
         props = dict(frame.props)
     size = {"width": upscaled.width, "height": upscaled.height}
     middle = upscaled.num_frames // 2
-    source = untyped.core.bs.VideoSource(str(clip), cachemode=0)
     matrix = props.get("_Matrix")
     if not isinstance(matrix, int) or matrix == UNSPECIFIED:
         matrix = guess_matrix(source.width, source.height)

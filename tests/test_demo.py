@@ -39,9 +39,7 @@ def clip(tmp_path_factory):
     command = [find_ffmpeg(), "-loglevel", "error"]
     command += ["-f", "lavfi", "-i", f"testsrc2=s={WIDTH}x{HEIGHT}:r=30:d=1"]
     command += ["-f", "lavfi", "-i", "sine=d=1", "-c:a", "flac", "-c:v", "libx264", "-pix_fmt", "yuv420p"]
-    filters = (
-        "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m:range=tv,setsar=8/9"
-    )
+    filters = "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m:range=tv,setsar=8/9"
     subprocess.run([*command, "-vf", filters, *labels, path], check=True)
     return path
 
@@ -103,8 +101,7 @@ def test_demo_writes_every_frame_with_the_clips_labels(result, clip):
 
 def test_demo_copies_the_sound(result, clip):
     before, after = (
-        core.bs.AudioSource(str(path), cachemode=0, showprogress=False)
-        for path in (clip, result[1] / "out.mkv")
+        core.bs.AudioSource(str(path), cachemode=0, showprogress=False) for path in (clip, result[1] / "out.mkv")
     )
     assert after.num_samples == before.num_samples
     for plane in range(before.num_channels):
@@ -158,15 +155,13 @@ def test_demo_names_a_clip_that_is_not_there(tmp_path):
 
 def test_demo_names_a_clip_that_is_no_video(tmp_path):
     (tmp_path / "text.mkv").write_text("not a video")
-    fails_with(run_demo("--clip", tmp_path / "text.mkv", "--out", tmp_path), "text.mkv plays")
+    fails_with(run_demo("--clip", tmp_path / "text.mkv", "--out", tmp_path), "text.mkv cannot be read", "give a video")
     assert [path.name for path in tmp_path.iterdir()] == ["text.mkv"]
 
 
 def test_demo_says_what_to_install_without_the_plugin(clip, tmp_path):
     script = write_script(tmp_path, "vs.core.no_such_plugin.Upscale(clip).set_output()")
-    fails_with(
-        run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "pip install"
-    )
+    fails_with(run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "pip install")
 
 
 def test_demo_keeps_no_video_when_vspipe_fails_at_the_last_frame(clip, tmp_path):
@@ -184,9 +179,7 @@ def test_demo_keeps_no_video_when_vspipe_fails_at_the_last_frame(clip, tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the failing ffmpeg is a shell script")
-@pytest.mark.parametrize(
-    "reads", ["", "head -c 20000 > /dev/null; exec < /dev/null; sleep 0.5"], ids=["none", "some"]
-)
+@pytest.mark.parametrize("reads", ["", "head -c 20000 > /dev/null; exec < /dev/null; sleep 0.5"], ids=["none", "some"])
 def test_demo_blames_ffmpeg_when_it_fails_first(clip, tmp_path, reads):
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -206,9 +199,7 @@ def test_demo_blames_ffmpeg_when_it_fails_first(clip, tmp_path, reads):
 def test_labels_arrive_and_values_stay_when_given_twice(tmp_path, full):
     """A y4m pipe into lossless H.264 and back: what ffmpeg took for a conversion would change the noise."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 48 * 64 * 3 // 2), dtype=np.uint8)
-    y4m = b"YUV4MPEG2 C420 W64 H48 F25:1 Ip A0:0\n" + b"".join(
-        b"FRAME\n" + frame.tobytes() for frame in noise
-    )
+    y4m = b"YUV4MPEG2 C420 W64 H48 F25:1 Ip A0:0\n" + b"".join(b"FRAME\n" + frame.tobytes() for frame in noise)
     props = UNCOMMON | {"_Range": full, "_SARNum": 4, "_SARDen": 3}
     labels, path = colour_arguments(props), tmp_path / "out.mkv"
     output = [*labels, *aspect_arguments(props, 64, 48), "-c:v", "libx264", "-qp", "0", path]
