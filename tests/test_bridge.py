@@ -138,9 +138,7 @@ for name in [name for name in sys.modules if name.startswith("vsparagon")]:
 sys.modules["vsparagon"] = None
 print(error_of(core.paragon.Upscale, blank()))
 """)
-    assert printed.startswith(
-        f"paragon.Upscale: the Python of this process ({sys.prefix}) cannot import vsparagon"
-    )
+    assert printed.startswith(f"paragon.Upscale: the Python of this process ({sys.prefix}) cannot import vsparagon")
     assert "python -m pip install vsparagon" in printed
 
 
@@ -250,9 +248,7 @@ def test_vspipe_writes_the_picture_and_nothing_else(environment, tmp_path):
     script = tmp_path / "script.vpy"
     script.write_text(SCRIPT)
     vspipe = str(PACKAGE / ("vspipe.exe" if sys.platform == "win32" else "vspipe"))
-    done = subprocess.run(
-        [vspipe, "-c", "y4m", str(script), "-"], capture_output=True, env=environment, timeout=120
-    )
+    done = subprocess.run([vspipe, "-c", "y4m", str(script), "-"], capture_output=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     header, _, pictures = done.stdout.partition(b"\n")
     assert header.startswith(b"YUV4MPEG2 C420 W128 H96 ")
