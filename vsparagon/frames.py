@@ -40,12 +40,13 @@ def planes(frame: vs.VideoFrame) -> list[Plane]:
 
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip as full-range RGBS, transfer and primaries untouched."""
-    arguments: dict[str, Any] = {"range_in": colour.range}
+    # The resizer believes a frame's properties before its own arguments.
+    properties = {"_Range": colour.range}
     if clip.format.color_family != vs.RGB:
-        arguments["matrix_in"] = _conversion_matrix(clip.format, colour.matrix)
+        properties["_Matrix"] = _conversion_matrix(clip.format, colour.matrix)
     if is_subsampled(clip.format):
-        arguments["chromaloc_in"] = colour.chroma_location
-    return clip.resize.Spline36(format=vs.RGBS, **arguments)
+        properties["_ChromaLocation"] = colour.chroma_location
+    return clip.std.SetFrameProps(**properties).resize.Spline36(format=vs.RGBS)
 
 
 def rgb_function(

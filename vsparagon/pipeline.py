@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.extend import extension_for
 from vsparagon.library import Model
-
-log = logging.getLogger(__name__)
 
 SMALLEST = 16
 MOST_STREAMS = 64
@@ -56,7 +53,7 @@ def choose_runtime(
     threads: int = 0,
     cache: str = "",
 ) -> Runtime:
-    """Decide once what runs the model, and say so in the log.
+    """Decide once what runs the model; the caller says so in its log.
 
     Args:
         model: the network.
@@ -86,9 +83,7 @@ def choose_runtime(
         threads=threads,
         cache=cache_folder(cache),
     )
-    runtime = Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
-    log.info("%s", runtime)
-    return runtime
+    return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
 
 
 class Pipeline:

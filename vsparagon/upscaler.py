@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from vsparagon.errors import InvalidInput
 from vsparagon.library import find_model
 from vsparagon.pipeline import Pipeline, choose_runtime
+
+log = logging.getLogger(__name__)
 
 PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 Sample = TypeVar("Sample", np.uint8, np.uint16, np.float32)
@@ -50,6 +53,7 @@ class Upscaler:
         self._runtime = choose_runtime(
             found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
         )
+        log.info("%s", self._runtime)
         self._pipeline: Pipeline | None = None
 
     def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:

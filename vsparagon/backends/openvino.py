@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
 from vsparagon.errors import BackendFailure
@@ -42,9 +44,7 @@ class OpenVINO(Backend):
         return threads
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
-        import openvino
-
-        core = openvino.Core()
+        core = _import_openvino().Core()
         config = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
             "NUM_STREAMS": str(run.streams),
@@ -61,3 +61,15 @@ class OpenVINO(Backend):
         except RuntimeError as error:
             raise BackendFailure(f"OpenVINO refused {model.name}: {error}") from error
         return Session(slots)
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which would fork this process, threads and all, to call home."""
+    name = "openvino_telemetry"
+    if "openvino" in sys.modules or name in sys.modules:
+        return import_module("openvino")
+    sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail; OpenVINO then does without
+    try:
+        return import_module("openvino")
+    finally:
+        del sys.modules[name]

@@ -1,0 +1,39 @@
+"""Clips and pictures that tests are made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import vapoursynth as vs
+from skimage import data
+
+Picture = npt.NDArray[np.uint8]
+
+
+def photograph(height: int, width: int) -> Picture:
+    """A part of scikit-image's photograph of an astronaut, H,W,3: a face, hair, text, fabric."""
+    picture: Picture = data.astronaut()
+    return np.ascontiguousarray(picture[20 : 20 + height, 130 : 130 + width])
+
+
+def clip_of(pictures: Sequence[Picture], format: int = vs.RGB24, **arguments: object) -> vs.VideoNode:
+    """A clip of these RGB pictures, converted by VapourSynth's resizer."""
+    core = vs.core.core
+    height, width = pictures[0].shape[:2]
+    blank = core.std.BlankClip(None, width, height, vs.RGB24, len(pictures), fpsnum=24, fpsden=1)
+
+    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        frame = f.copy()
+        for plane in range(3):
+            np.asarray(frame[plane])[:] = pictures[n][..., plane]
+        return frame
+
+    clip = blank.std.ModifyFrame([blank], fill)
+    if format == vs.RGB24 and not arguments:
+        return clip
+    return clip.resize.Spline36(format=format, **arguments)
+
+
+def arrays(frame: vs.VideoFrame) -> list[npt.NDArray[np.float64]]:
+    """Copies of a frame's planes as float64."""
+    return [np.array(frame[i], dtype=np.float64) for i in range(frame.format.num_planes)]

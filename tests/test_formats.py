@@ -1,0 +1,159 @@
+"""Any constant format in, the same format out, with the colours of the same network on zimg-converted RGB."""
+
+import itertools
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+import vsparagon
+from vsparagon import Upscaler
+
+SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
+INTEGERS = [(vs.INTEGER, bits) for bits in range(8, 17)]
+FLOATS = [(vs.FLOAT, 16), (vs.FLOAT, 32)]
+FORMATS = [
+    *((f"gray{bits}{'f' if kind == vs.FLOAT else ''}", vs.GRAY, kind, bits, (0, 0)) for kind, bits in INTEGERS + FLOATS),
+    *((f"rgb{bits}{'f' if kind == vs.FLOAT else ''}", vs.RGB, kind, bits, (0, 0)) for kind, bits in INTEGERS + FLOATS),
+    *(
+        (f"yuv{name}p{bits}{'f' if kind == vs.FLOAT else ''}", vs.YUV, kind, bits, sub)
+        for (name, sub), (kind, bits) in itertools.product(SUBSAMPLINGS.items(), INTEGERS + FLOATS)
+    ),
+]
+
+
+def make_format(family: int, kind: int, bits: int, sub: tuple[int, int]) -> vs.VideoFormat:
+    return vs.core.core.query_video_format(family, kind, bits, *sub)
+
+
+def steps(video_format: vs.VideoFormat) -> float:
+    """The size of one code value of the format in its own samples; for floats, that of 12 bits."""
+    if video_format.sample_type == vs.INTEGER:
+        return 1.0
+    return 1.0 / 4096
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return Upscaler("nano")
+
+
+@pytest.mark.parametrize(("family", "kind", "bits", "sub"), [f[1:] for f in FORMATS], ids=[f[0] for f in FORMATS])
+def test_every_format_gives_the_network_of_its_rgb(family, kind, bits, sub, upscaler):
+    wanted = make_format(family, kind, bits, sub)
+    matrix = {} if family == vs.RGB else {"matrix": 1}
+    clip = clip_of([photograph(40, 56)], wanted.id, **matrix)
+
+    result = vsparagon.upscale(clip, "nano")
+
+    assert result.format.id == wanted.id
+    assert (result.width, result.height, len(result)) == (112, 80, 1)
+    # The reference takes the way by hand: zimg to RGB, the network on the picture, zimg back.
+    rgb = clip.resize.Spline36(format=vs.RGBS, **({} if family == vs.RGB else {"matrix_in": 1})).get_frame(0)
+    enlarged = upscaler(np.stack([np.array(rgb[i]) for i in range(3)], axis=2))
+    reference = rgb_clip(enlarged).resize.Spline36(format=wanted.id, **matrix)
+    for plane, (ours, theirs) in enumerate(zip(arrays(result.get_frame(0)), arrays(reference.get_frame(0)), strict=True)):
+        if kind == vs.INTEGER and family != vs.RGB:  # ours is held within legal code values
+            theirs = theirs.clip(16 << (bits - 8), (240 if plane else 235) << (bits - 8))
+        assert np.abs(ours - theirs).max() <= steps(wanted)
+
+
+def rgb_clip(picture: np.ndarray) -> vs.VideoNode:
+    blank = vs.core.core.std.BlankClip(None, picture.shape[1], picture.shape[0], vs.RGBS, 1)
+
+    def fill(n, f):
+        frame = f.copy()
+        for plane in range(3):
+            np.asarray(frame[plane])[:] = picture[..., plane]
+        frame.props["_Matrix"] = 0
+        return frame
+
+    return blank.std.ModifyFrame([blank], fill)
+
+
+@pytest.mark.parametrize(("family", "kind", "bits", "sub"), [f[1:] for f in FORMATS], ids=[f[0] for f in FORMATS])
+def test_a_constant_colour_stays_that_colour(family, kind, bits, sub):
+    wanted = make_format(family, kind, bits, sub)
+    matrix = {} if family == vs.RGB else {"matrix": 1}
+    clip = clip_of([np.full((24, 32, 3), (180, 90, 60), np.uint8)], wanted.id, **matrix)
+
+    result = vsparagon.upscale(clip).get_frame(0)
+
+    # A trained network is not exactly the identity on flat colour: a part of an 8-bit step is allowed.
+    tolerance = 0.75 / 255 if kind == vs.FLOAT else max(1.0, 0.75 * (1 << (bits - 8)))
+    for ours, theirs in zip(arrays(result), arrays(clip.get_frame(0)), strict=True):
+        assert np.abs(ours - theirs.flat[0]).max() <= tolerance
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 19), (33, 47), (101, 16), (45, 203)])
+def test_any_size_from_16_gives_twice_the_size(size, upscaler):
+    picture = photograph(*size)
+    result = vsparagon.upscale(clip_of([picture])).get_frame(0)
+    assert (result.height, result.width) == (2 * size[0], 2 * size[1])
+    expected = upscaler(picture).astype(np.float64)
+    for plane, ours in enumerate(arrays(result)):
+        assert np.abs(ours - expected[..., plane]).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_limited_range_output_stays_within_legal_codes(bits):
+    stripes = np.zeros((48, 64, 3), np.uint8)
+    stripes[:, ::4], stripes[:, 1::4] = 255, 255
+    stripes[::5] = (255, 0, 0)
+    clip = clip_of([stripes], make_format(vs.YUV, vs.INTEGER, bits, (0, 0)).id, matrix=1)
+    luma, *chroma = arrays(vsparagon.upscale(clip).get_frame(0))
+    unit = 1 << (bits - 8)
+    assert (luma.min(), luma.max()) == (16 * unit, 235 * unit), "the edges reach the limits and stop there"
+    for plane in chroma:
+        assert 16 * unit <= plane.min() < plane.max() <= 240 * unit
+
+
+def test_full_range_stays_full_range():
+    clip = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1, range=1)
+    result = vsparagon.upscale(clip).get_frame(0)
+    assert result.props["_Range"] == 1
+    mean = [plane.mean() for plane in arrays(clip.get_frame(0))]
+    assert np.allclose([plane.mean() for plane in arrays(result)], mean, atol=0.5)
+
+
+def test_older_range_property_is_read():
+    limited = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1)
+    full = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1, range=1)
+    old = full.std.RemoveFrameProps("_Range").std.SetFrameProps(_ColorRange=0)
+    rgb = [
+        arrays(vsparagon.upscale(clip, format=vs.RGB24).get_frame(0))[1] for clip in (limited, full, old)
+    ]
+    assert np.abs(rgb[2] - rgb[1]).max() == 0
+    assert np.abs(rgb[1] - rgb[0]).mean() < 1
+
+
+def test_format_argument_converts_in_the_same_step():
+    clip = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1)
+    result = vsparagon.upscale(clip, format=vs.YUV444P16, width=100, height=64)
+    assert (result.format.id, result.width, result.height) == (vs.YUV444P16, 100, 64)
+    frame = result.get_frame(0)
+    assert frame.props["_Matrix"] == 1
+    assert "_ChromaLocation" not in frame.props
+    codes = arrays(frame)[0]
+    assert np.count_nonzero(codes % 256) > codes.size / 2, "16 bits carry more than 8"
+
+
+def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():
+    clip = clip_of([photograph(40, 56)])
+    assumed = vsparagon.upscale(clip, format=vs.YUV444P8).get_frame(0)
+    given = vsparagon.upscale(clip, format=vs.YUV444P8, matrix="ycgco").get_frame(0)
+    assert (assumed.props["_Matrix"], given.props["_Matrix"]) == (6, 8)
+    back = clip_of([photograph(40, 56)]).resize.Spline36(112, 80)
+    for frame, code in ((assumed, 6), (given, 8)):
+        again = back.std.BlankClip(format=vs.YUV444P8, keep=True)
+        rgb = again.std.ModifyFrame([again], lambda n, f, frame=frame: frame).resize.Point(format=vs.RGB24, matrix_in=code)
+        for ours, theirs in zip(arrays(rgb.get_frame(0)), arrays(back.get_frame(0)), strict=True):
+            assert abs(ours.mean() - theirs.mean()) < 1
+    assert np.abs(arrays(assumed)[1] - arrays(given)[1]).max() > 2
+
+
+@pytest.mark.parametrize(("given", "expected"), [({"width": 90}, (90, 64)), ({"height": 50}, (70, 50))])
+def test_one_side_alone_keeps_the_shape(given, expected):
+    result = vsparagon.upscale(clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1), **given)
+    assert (result.width, result.height) == expected

@@ -1,0 +1,114 @@
+"""Frame properties: all survive, with correct values, read frame by frame."""
+
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+import vsparagon
+
+HDR = {
+    "MasteringDisplayMaxLuminance": 1000.0,
+    "MasteringDisplayMinLuminance": 0.005,
+    "MasteringDisplayPrimariesX": [0.68, 0.265, 0.15],
+    "ContentLightLevelMax": 900,
+    "ContentLightLevelAverage": 300,
+}
+
+
+@pytest.fixture
+def clip() -> vs.VideoNode:
+    return clip_of([photograph(40, 56)] * 3, vs.YUV420P8, matrix=1)
+
+
+def tagged(clip: vs.VideoNode, **props: object) -> vs.VideoNode:
+    return clip.std.SetFrameProps(**props)
+
+
+def test_all_properties_survive(clip):
+    given = HDR | {
+        "_SARNum": 8, "_SARDen": 9, "_Primaries": 9, "_Transfer": 16, "_Matrix": 9, "_ChromaLocation": 2,
+        "_PictType": "B", "somebody_elses": [1, 2, 3], "_DurationNum": 1001, "_DurationDen": 24000, "_AbsoluteTime": 1.5,
+    }  # fmt: skip
+    source = tagged(clip, **given)
+    result = dict(vsparagon.upscale(source).get_frame(1).props)
+    assert result == dict(source.get_frame(1).props) | {"_Range": 0}
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((48, 64), 6), ((32, 1280), 1), ((592, 16), 1)])
+def test_untagged_matrix_is_what_players_assume_and_is_written_down(size, matrix):
+    source = tagged(clip_of([photograph(32, 32)], vs.YUV420P8, matrix=1).resize.Point(size[1], size[0]), _Matrix=2)
+    result = vsparagon.upscale(source)
+    assert result.get_frame(0).props["_Matrix"] == matrix
+    same = vsparagon.upscale(tagged(source, _Matrix=matrix))
+    for guessed, told in zip(arrays(result.get_frame(0)), arrays(same.get_frame(0)), strict=True):
+        assert (guessed == told).all()
+
+
+def test_matrix_argument_overrides_the_frames(clip):
+    result = vsparagon.upscale(clip, format=vs.RGB24, matrix="170m").get_frame(0)
+    retagged = vsparagon.upscale(tagged(clip, _Matrix=6), format=vs.RGB24).get_frame(0)
+    plain = vsparagon.upscale(clip, format=vs.RGB24).get_frame(0)
+    assert all((a == b).all() for a, b in zip(arrays(result), arrays(retagged), strict=True))
+    assert any((a != b).any() for a, b in zip(arrays(result), arrays(plain), strict=True))
+    assert vsparagon.upscale(clip, matrix="170m").get_frame(0).props["_Matrix"] == 6
+
+
+def test_matrix_and_range_that_change_in_the_middle_are_honoured(clip):
+    parts = [tagged(clip[0], _Matrix=1), tagged(clip[0], _Matrix=6), tagged(clip[0], _Matrix=1, _Range=1)]
+    joined = vs.core.core.std.Splice(parts)
+    result = vsparagon.upscale(joined, format=vs.RGB24)
+    for n, part in enumerate(parts):
+        alone = vsparagon.upscale(part, format=vs.RGB24).get_frame(0)
+        assert all((a == b).all() for a, b in zip(arrays(result.get_frame(n)), arrays(alone), strict=True))
+    kept = vsparagon.upscale(joined)
+    assert [(f.props["_Matrix"], f.props["_Range"]) for f in kept.frames()] == [(1, 0), (6, 0), (1, 1)]
+
+
+def test_field_that_appears_in_the_middle_is_an_error_at_that_frame(clip):
+    joined = vs.core.core.std.Splice([clip[0], tagged(clip[0], _FieldBased=2), clip[0]])
+    result = vsparagon.upscale(joined)
+    result.get_frame(0)
+    result.get_frame(2)
+    with pytest.raises(vs.Error, match=r"^paragon.Upscale: frame 1: the frame is interlaced \(_FieldBased is not 0\)"):
+        result.get_frame(1)
+
+
+@pytest.mark.parametrize("location", range(6))
+def test_chroma_location_is_kept_and_used(location):
+    base = clip_of([photograph(120, 160)])
+    result = vsparagon.upscale(base.resize.Bicubic(format=vs.YUV420P8, matrix=1, chromaloc=location))
+    frame = result.get_frame(0)
+    assert frame.props["_ChromaLocation"] == location
+    large = base.resize.Bicubic(320, 240)
+    references = [large.resize.Bicubic(format=vs.YUV420P8, matrix=1, chromaloc=n).get_frame(0) for n in range(6)]
+
+    def distance(other: vs.VideoFrame) -> float:
+        return sum(float(((a - b) ** 2).mean()) for a, b in zip(arrays(frame)[1:], arrays(other)[1:], strict=True))
+
+    distances = [distance(reference) for reference in references]
+    assert distances.index(min(distances)) == location
+
+
+def test_sample_aspect_ratio_follows_a_change_of_shape(clip):
+    source = tagged(clip, _SARNum=8, _SARDen=9)
+    same = vsparagon.upscale(source, width=56, height=40).get_frame(0).props
+    assert (same["_SARNum"], same["_SARDen"]) == (8, 9)
+    wide = vsparagon.upscale(source, width=112, height=40).get_frame(0).props
+    assert (wide["_SARNum"], wide["_SARDen"]) == (4, 9)
+    assert "_SARNum" not in vsparagon.upscale(clip, width=112, height=40).get_frame(0).props
+
+
+def test_alpha_is_enlarged_with_the_clip(clip):
+    core = vs.core.core
+    alpha = clip.std.ShufflePlanes(0, vs.GRAY)
+    result = vsparagon.upscale(core.std.ClipToProp(clip, alpha, "_Alpha"))
+    enlarged = core.std.PropToClip(result, "_Alpha").get_frame(1)
+    assert (enlarged.width, enlarged.height, enlarged.format.id) == (112, 80, vs.GRAY8)
+    reference = arrays(alpha.resize.Spline36(112, 80).get_frame(1))[0]
+    assert abs(arrays(enlarged)[0] - reference).max() == 0
+
+
+def test_rate_and_length_are_kept(clip):
+    for source in (clip.std.AssumeFPS(fpsnum=30000, fpsden=1001), clip[:1]):
+        result = vsparagon.upscale(source)
+        assert (len(result), result.fps) == (len(source), source.fps)
