@@ -18,7 +18,7 @@ help:  ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(STAMPS)/demo  ## upscale a clip and show the result: make demo [CLIP=video.mkv]
-	$(RUN) scripts/demo.py $(if $(CLIP),"$(CLIP)")
+	$(RUN) scripts/demo.py $(if $(CLIP),--clip "$(CLIP)")
 
 test: $(STAMPS)/test  ## lint, check types and run the tests: make test [PYTEST_ARGS="-k bridge"]
 	$(RUN) -m ruff check .
@@ -36,8 +36,7 @@ wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/
 	rm -rf build
 	@ls -l dist
 
-stubs: $(STAMPS)/test  ## write type stubs of the installed VapourSynth plugins for editors
-	$(PIP) vsstubs
+stubs: $(STAMPS)/stubs  ## write type stubs of core.paragon and other plugins for the editor that uses .venv
 	$(RUN) -m vsstubs
 
 clean:  ## remove .venv and everything that was built
@@ -57,11 +56,15 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/demo: $(STAMPS)/venv $(PACKAGE)
-	$(PIP) -e '.[encode]'
+	$(PIP) -e '.[demo]'
 	@touch $@
 
 $(STAMPS)/test: $(STAMPS)/venv $(PACKAGE)
 	$(PIP) -e '.[test]'
+	@touch $@
+
+$(STAMPS)/stubs: $(STAMPS)/venv $(PACKAGE)
+	$(PIP) -e '.[stubs]'
 	@touch $@
 
 $(STAMPS)/wheel: $(STAMPS)/venv
