@@ -7,10 +7,11 @@ by 8, attention inside each, the overlaps blended with linear ramps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 WINDOW = 32
 OVERLAP = 8
@@ -25,7 +26,8 @@ class AxisWindows:
         inside: (windows, size) whether the position lies on the axis; the last window may stick out.
         length: (windows,) pixels of each window that lie on the axis.
         first, second: (pixels,) positions in the flattened (windows * size) axis to blend from.
-        first_weight, second_weight: (pixels,) their weights; 0 where there is no such window.
+        first_weight, second_weight: (pixels,) their weights; they sum to 1, or to 0 where a pixel has no window or
+            only windows that end there with weight 0.
     """
 
     source: Tensor
@@ -40,40 +42,39 @@ class AxisWindows:
 def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
     """Lay the windows over an axis of at least 4 pixels.
 
-    Up to 8 trailing pixels lie in no window: both of their weights are 0.
+    The published network adds 1e-8 to the product of both axes' sums of weights before it divides by it. Dividing
+    on each axis leaves that out: 5e-7 of the result at most.
     """
-    size = torch.sym_min(WINDOW, pixels)
-    overlap = torch.sym_min(OVERLAP, torch.sym_min(size // 4, pixels // 4))
+    # torch.export traces sizes through sym_min and sym_max, but not through min and max.
+    size = cast(int, torch.sym_min(WINDOW, pixels))
+    overlap = cast(int, torch.sym_min(OVERLAP, size // 4))
+    steepness = cast(int, torch.sym_max(overlap - 1, 1))
     step = size - overlap
     count = (pixels + overlap - 1) // step
 
     start = torch.arange(count, device=device) * step
+    position = start[:, None] + torch.arange(size, device=device)
+    source, inside = position.clamp(max=pixels - 1), position < pixels
     length = (pixels - start).clamp(max=size)
-    offset = torch.arange(size, device=device)
-    source = (start[:, None] + offset).clamp(max=pixels - 1)
 
-    # A ramp reaches exactly 0 at its outer end, and has no more than a quarter of the window.
-    ramp = (length // 4).clamp(max=overlap)[:, None]
-    rise = (offset / (ramp - 1).clamp(min=1)).where(offset < ramp, 1.0).where(start[:, None] > 0, 1.0)
-    to_end = length[:, None] - 1 - offset
-    fall = (to_end / (ramp - 1).clamp(min=1)).where(to_end < ramp, 1.0)
-    fall = fall.where((start + length < pixels)[:, None], 1.0)
-    weight = (rise * fall).where(offset < length[:, None], 0.0).flatten()
-
-    # A pixel lies in the window that starts last before it and, in an overlap, in the one before that.
+    # A pixel lies in the window that starts last before it and, in an overlap, in the one before that. The ramps
+    # reach exactly 0 at their outer ends. Only a last window is cut short, to no less than 17 pixels.
     pixel = torch.arange(pixels, device=device)
-    last = (pixel // step).clamp(max=count - 1)
-    first, first_weight = _blend_source(pixel, last, step, size, weight)
-    second, second_weight = _blend_source(pixel, last - 1, step, size, weight)
-    inside = offset < length[:, None]
-    return AxisWindows(source, inside, length, first, second, first_weight, second_weight)
+    window = (pixel // step).clamp(max=count - 1)
+    offset = pixel - window * step
+    ramp = ((pixels - window * step).clamp(max=size) // 4).clamp(max=overlap)
+    fall = (size - 1 - offset) / steepness
+    ends_inside = (window + 1) * step + overlap < pixels
+    weight = (offset / (ramp - 1).clamp(min=1)).where(window > 0, 1.0).clamp(max=1)
+    weight = weight * fall.clamp(0, 1).where(ends_inside, 1.0)
+    weight = weight.where(offset < size, 0.0)
+    before = ((overlap - 1 - offset) / steepness).clamp(min=0).where(window > 0, 0.0)
+    total = weight + before
+    share = (1 / total).where(total > 0, 0.0)
 
-
-def _blend_source(pixel: Tensor, window: Tensor, step: int, size: int, weight: Tensor) -> tuple[Tensor, Tensor]:
-    position = pixel - window * step
-    exists = (window >= 0) & (position < size)
-    index = (window * size + position).where(exists, 0)
-    return index, weight[index].where(exists, 0.0)
+    first = window * size + offset.clamp(max=size - 1)
+    second = (first - overlap).clamp(min=0)  # the same pixel in the window before, where that one has it
+    return AxisWindows(source, inside, length, first, second, weight * share, before * share)
 
 
 class LocalWindowAttention(nn.Module):
@@ -106,7 +107,7 @@ class LocalWindowAttention(nn.Module):
             # torch's fused kernel, which never holds the n*n logits, wants equal head sizes.
             missing = value.shape[-1] - query.shape[-1]
             query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
-        n, down, across, length, channels = value.shape
+        n, down, across, _, channels = value.shape
         attended = F.scaled_dot_product_attention(
             query.flatten(1, 2),
             key.flatten(1, 2),
@@ -131,6 +132,4 @@ def _blend(windows: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
     first, second = (w.to(dtype)[:, None] for w in (rows.first_weight, rows.second_weight))
     flat = flat[:, :, rows.first] * first + flat[:, :, rows.second] * second
     first, second = (w.to(dtype) for w in (columns.first_weight, columns.second_weight))
-    flat = flat[..., columns.first] * first + flat[..., columns.second] * second
-    total = (rows.first_weight + rows.second_weight)[:, None] * (columns.first_weight + columns.second_weight)
-    return flat * (1.0 / (total + 1e-8)).where(total > 0, 0.0).to(dtype)
+    return flat[..., columns.first] * first + flat[..., columns.second] * second

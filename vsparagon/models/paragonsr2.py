@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.variants import Options, variant_options
@@ -66,13 +66,13 @@ class InceptionDWConv2d(nn.Module):
     def __init__(self, channels: int, band: int) -> None:
         super().__init__()
         c = max(1, int(channels * 0.125))
-        self.split = (channels - 3 * c, c, c, c)
+        self.split = [channels - 3 * c, c, c, c]
         self.dwconv_hw = nn.Conv2d(c, c, 3, padding=1, groups=c)
         self.dwconv_w = nn.Conv2d(c, c, (1, band), padding=(0, band // 2), groups=c)
         self.dwconv_h = nn.Conv2d(c, c, (band, 1), padding=(band // 2, 0), groups=c)
 
     def forward(self, x: Tensor) -> Tensor:
-        same, hw, w, h = x.split(self.split, dim=1)
+        same, hw, w, h = torch.split(x, self.split, dim=1)
         return torch.cat((same, self.dwconv_hw(hw), self.dwconv_w(w), self.dwconv_h(h)), dim=1)
 
 
@@ -139,7 +139,8 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
         rms = wide.norm(2, dim=1, keepdim=True) * x.shape[1] ** -0.5
-        return (wide / (rms + self.eps)).to(x.dtype) * self.scale + self.offset
+        unit: Tensor = (wide / (rms + self.eps)).to(x.dtype)
+        return unit * self.scale + self.offset
 
 
 class ParagonBlock(nn.Module):

@@ -1,0 +1,70 @@
+"""Golden vectors: weights, inputs and outputs of the published networks (float32, CPU).
+
+`golden/NAME.weights.safetensors` holds a state dict, its metadata the variant, scale and options; beside it
+`NAME.io.safetensors` holds `input.I` and `output.I`. A folder named by VSPARAGON_GOLDEN adds
+further vectors in the same form, for example large ones that are not kept in this repository.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks are torch modules")
+pytest.importorskip("safetensors", reason="the golden vectors are safetensors files")
+
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+
+from vsparagon.models import ParagonSR2, create_generator  # noqa: E402
+
+FOLDER = Path(__file__).parent / "golden"
+
+# Sums in another order differ by about 5e-6 in float32; anything larger is another computation.
+GOLDEN_TOLERANCE = 2e-5
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One published network with the pictures it was given and the pictures it made."""
+
+    name: str
+    path: Path
+    metadata: dict[str, str]
+    weights: dict[str, torch.Tensor]
+    pictures: list[tuple[torch.Tensor, torch.Tensor]]
+
+    def generator(self) -> ParagonSR2:
+        """Build the generator and load the weights, in eval mode."""
+        options = json.loads(self.metadata["options"])
+        model = create_generator(self.metadata["variant"], scale=int(self.metadata["scale"]), **options)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def golden_paths() -> dict[str, Path]:
+    """Return every golden by name; the file with its weights."""
+    folders = [FOLDER]
+    if os.environ.get("VSPARAGON_GOLDEN"):
+        folders.append(Path(os.environ["VSPARAGON_GOLDEN"]))
+    suffix = ".weights.safetensors"
+    return {path.name.removesuffix(suffix): path for folder in folders for path in sorted(folder.glob(f"*{suffix}"))}
+
+
+def generator_names() -> list[str]:
+    """Return the names of the goldens of generators."""
+    return [name for name in golden_paths() if not name.startswith("munet")]
+
+
+def golden(name: str) -> Golden:
+    """Read one golden."""
+    path = golden_paths()[name]
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    io = load_file(path.with_name(f"{name}.io.safetensors"))
+    pictures = [(io[f"input.{i}"], io[f"output.{i}"]) for i in range(len(io) // 2)]
+    return Golden(name, path, metadata, load_file(path), pictures)
