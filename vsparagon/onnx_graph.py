@@ -28,12 +28,12 @@ class Graph:
         self._constants: dict[str, onnx.TensorProto] = {}
         self._taken: dict[str, int] = {}
 
-    def node(self, kind: str, *inputs: str | int | float, prefix: str = "", **attributes: object) -> str:
+    def node(self, kind: str, *inputs: str | int | float, prefix: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the name of the output."""
         return self.node_many(kind, *inputs, outputs=1, prefix=prefix, **attributes)[0]
 
     def node_many(
-        self, kind: str, *inputs: str | int | float, outputs: int, prefix: str = "", **attributes: object
+        self, kind: str, *inputs: str | int | float, outputs: int, prefix: str = "", **attributes: Any
     ) -> list[str]:
         """Add a node and return the names of its outputs."""
         names = [i if isinstance(i, str) else self._scalar(i) for i in inputs]

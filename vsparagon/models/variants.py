@@ -119,3 +119,15 @@ def variant_options(variant: str, **overrides: Any) -> Options:
             f"unknown option {', '.join(unknown)}; the options are {', '.join(Options.__dataclass_fields__)}."
         )
     return replace(VARIANTS[variant], **overrides)
+
+
+def variant_of(options: Options) -> str:
+    """Return the variant that has these features, hidden channels and kernels; "custom" when none has.
+
+    The scale, the depth of the body and what can be switched on and off do not matter.
+    """
+    key = (options.num_feat, options.hidden, options.band_kernel_size)
+    for name, known in VARIANTS.items():
+        if (known.num_feat, known.hidden, known.band_kernel_size) == key:
+            return name
+    return "custom"

@@ -1,0 +1,262 @@
+"""A generator as an ONNX file: the module is traced symbolically and each step written as ONNX nodes.
+
+The graph is static (no loops, no branches), whatever the size of the picture; only the tables of the attention's
+windows are computed from it. `torch.onnx` is not used: its graphs for dynamic sizes differ with its version, and need
+a cleaning before TensorRT reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+import torch
+from torch import fx, nn
+from torch.nn import functional as F  # noqa: N812 -- its usual name
+
+from vsparagon.checkpoint import FORMAT_VERSION
+from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.models.attention import LocalWindowAttention
+from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
+from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
+from vsparagon.models.variants import Options, variant_of
+from vsparagon.onnx_graph import Graph
+
+OPSET = 18
+MINIMUM_SIDE = 4
+
+Precision = Literal["fp32", "fp16"]
+
+
+def export_onnx(
+    module: nn.Module,
+    path: str | Path,
+    *,
+    precision: Precision = "fp32",
+    height: int | None = None,
+    width: int | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write a generator, in its published or its inference form, as an ONNX file.
+
+    The file has one input `input`, 1,3,H,W RGB of nominal range [0, 1], and one output `output`, 1,3,sH,sW, both
+    float32 or both float16. In float16 everything is typed so but whole-picture means, norms and the softmax. The
+    bytes depend on the module and the arguments alone. The file appears complete or not at all.
+
+    Args:
+        module: a generator; `module.options` tells what it is.
+        path: file to write or replace.
+        precision: type of weights, input and output.
+        height: fixed height in pixels, at least 4; any height when left out.
+        width: the same for the width.
+        metadata: further entries for the file's properties.
+
+    Raises:
+        InvalidInput: a size below 4 or an unknown precision.
+        ModelError: the module has a part that has no ONNX form here.
+    """
+    model = onnx_model(module, precision=precision, height=height, width=width, metadata=metadata)
+    write_atomically(Path(path), model.SerializeToString(deterministic=True))
+
+
+def onnx_model(
+    module: nn.Module,
+    *,
+    precision: Precision = "fp32",
+    height: int | None = None,
+    width: int | None = None,
+    metadata: dict[str, str] | None = None,
+) -> onnx.ModelProto:
+    """Return what `export_onnx` writes."""
+    if precision not in ("fp32", "fp16"):
+        raise InvalidInput(f"precision is {precision!r}; an ONNX file is written in fp32 or fp16.")
+    for name, pixels in (("height", height), ("width", width)):
+        if pixels is not None and pixels < MINIMUM_SIDE:
+            raise InvalidInput(f"{name} is {pixels}; it must be at least {MINIMUM_SIDE}.")
+    options = module.options
+    assert isinstance(options, Options)
+
+    graph = Graph(half=precision == "fp16")
+    result = _Emitter(module, graph, height, width).run()
+    scale = options.scale
+    model = graph.model(
+        result,
+        [1, 3, height or "height", width or "width"],
+        [1, 3, height * scale if height else "output_height", width * scale if width else "output_width"],
+        OPSET,
+    )
+    entries = {
+        "format_version": FORMAT_VERSION,
+        "network": "paragonsr2",
+        "variant": variant_of(options),
+        "scale": str(scale),
+        "options": json.dumps(asdict(options)),
+    }
+    onnx.helper.set_model_props(model, entries | (metadata or {}))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is seen either whole or, if anything fails, as it was before."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)  # mkstemp makes files for their owner only
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class _Tracer(fx.Tracer):
+    """Stops at the modules that `_Emitter` writes as a whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (GlobalMean, RMSNorm, LocalWindowAttention)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
+
+
+class _Emitter:
+    """Walks the traced module and writes each of its steps; a value is the name of a tensor."""
+
+    def __init__(self, module: nn.Module, graph: Graph, height: int | None, width: int | None) -> None:
+        self.traced = fx.GraphModule(module, _Tracer().trace(module))
+        self.graph = graph
+        self.size = (height, width)
+        self.axes: tuple[AxisTensors, AxisTensors] | None = None
+        self.values: dict[fx.Node, Any] = {}
+
+    def run(self) -> str:
+        for node in self.traced.graph.nodes:
+            if node.op == "output":
+                return str(self.values[node.args[0]])
+            self.values[node] = self._step(node)
+        raise AssertionError("a traced graph ends with its output")
+
+    def _step(self, node: fx.Node) -> Any:
+        args = [self.values[a] if isinstance(a, fx.Node) else a for a in node.args]
+        target = str(node.target)
+        if node.op == "placeholder":
+            return "input"
+        if node.op == "get_attr":
+            return self.graph.weight(target, operator.attrgetter(target)(self.traced))
+        if node.op == "call_module":
+            return self._module(target, str(args[0]))
+        key = node.target if node.op == "call_function" else target
+        if key not in _FUNCTIONS:
+            raise ModelError(f"the step {key} of this network has no ONNX form.")
+        if key is torch.cat:
+            args[0] = [self.values[a] for a in node.all_input_nodes]
+        return _FUNCTIONS[key](self.graph, node.name, *args, **node.kwargs)
+
+    def _module(self, name: str, x: str) -> str:
+        module, graph = self.traced.get_submodule(name), self.graph
+        match module:
+            case nn.Identity():
+                return x
+            case nn.Conv2d():
+                return self._convolution(module, name, x)
+            case nn.LeakyReLU():
+                return graph.node("LeakyRelu", x, prefix=name, alpha=module.negative_slope)
+            case nn.ReLU():
+                return graph.node("Relu", x, prefix=name)
+            case nn.Sigmoid():
+                return graph.node("Sigmoid", x, prefix=name)
+            case GlobalMean():
+                mean = graph.node("ReduceMean", graph.to_float(x, name), graph.integers([2, 3]), prefix=name)
+                return graph.from_float(mean, name)
+            case RMSNorm():
+                return self._norm(module, name, x)
+            case LocalWindowAttention():
+                if self.axes is None:
+                    self.axes = (self._axis(0, x), self._axis(1, x))
+                return emit_attention(graph, module, x, name, *self.axes)
+        raise ModelError(f"the layer {name} ({type(module).__name__}) has no ONNX form.")
+
+    def _convolution(self, conv: nn.Conv2d, name: str, x: str) -> str:
+        assert isinstance(conv.padding, tuple)
+        inputs = [x, self.graph.weight(f"{name}.weight", conv.weight)]
+        if conv.bias is not None:
+            inputs.append(self.graph.weight(f"{name}.bias", conv.bias))
+        return self.graph.node(
+            "Conv",
+            *inputs,
+            prefix=name,
+            kernel_shape=list(conv.kernel_size),
+            pads=list(conv.padding) * 2,
+            strides=list(conv.stride),
+            group=conv.groups,
+        )
+
+    def _norm(self, norm: RMSNorm, name: str, x: str) -> str:
+        graph = self.graph
+        wide = graph.to_float(x, name)
+        length = graph.node("ReduceL2", wide, graph.integers([1]), prefix=name)
+        rms = graph.node("Mul", length, norm.scale.shape[0] ** -0.5, prefix=name)
+        unit = graph.node("Div", wide, graph.node("Add", rms, norm.eps, prefix=name), prefix=name)
+        scaled = graph.node("Mul", graph.from_float(unit, name), graph.weight(f"{name}.scale", norm.scale), prefix=name)
+        return graph.node("Add", scaled, graph.weight(f"{name}.offset", norm.offset), prefix=name)
+
+    def _axis(self, axis: int, x: str) -> AxisTensors:
+        """The windows of one axis of the picture: every attention of a generator sees the same size."""
+        graph, prefix = self.graph, ("rows", "columns")[axis]
+        known = self.size[axis]
+        if known is not None:
+            return fixed_axis(graph, known, prefix)
+        shape = graph.node("Shape", "input", prefix=prefix, start=2 + axis, end=3 + axis)
+        return dynamic_axis(graph, graph.node("Squeeze", shape, graph.integers([0]), prefix=prefix), prefix)
+
+
+def _binary(kind: str) -> Callable[..., str]:
+    def emit(graph: Graph, name: str, a: str | float, b: str | float) -> str:
+        left, right = (v if isinstance(v, str) else graph.number(v) for v in (a, b))
+        return graph.node(kind, left, right, prefix=name)
+
+    return emit
+
+
+def _concatenate(graph: Graph, name: str, parts: list[str], dim: int) -> str:
+    return graph.node("Concat", *parts, prefix=name, axis=dim)
+
+
+def _split(graph: Graph, name: str, x: str, sizes: list[int], dim: int) -> list[str]:
+    return graph.node_many("Split", x, graph.integers(list(sizes)), outputs=len(sizes), prefix=name, axis=dim)
+
+
+def _pixel_shuffle(graph: Graph, name: str, x: str, scale: int) -> str:
+    return graph.node("DepthToSpace", x, prefix=name, blocksize=scale, mode="CRD")
+
+
+def _nearest(graph: Graph, name: str, x: str, mode: str, scale_factor: int, **rest: object) -> str:
+    if mode != "nearest" or any(rest.values()):
+        raise ModelError(f"an enlargement with {mode} and {rest} has no ONNX form.")
+    scales = graph.constant(f"scales:{scale_factor}", torch.tensor([1.0, 1.0, scale_factor, scale_factor]).numpy())
+    return graph.node(
+        "Resize", x, "", scales, prefix=name, mode="nearest",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
+
+
+# What a traced generator calls, by function or by name of a tensor's method.
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    operator.add: _binary("Add"),
+    operator.sub: _binary("Sub"),
+    operator.mul: _binary("Mul"),
+    operator.getitem: lambda _graph, _name, values, index: values[index],
+    torch.cat: _concatenate,
+    F.pixel_shuffle: _pixel_shuffle,
+    F.interpolate: _nearest,
+    torch.split: _split,
+}
