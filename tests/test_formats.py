@@ -157,3 +157,18 @@ def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():
 def test_one_side_alone_keeps_the_shape(given, expected):
     result = vsparagon.upscale(clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1), **given)
     assert (result.width, result.height) == expected
+
+
+def test_luma_alone_is_that_of_the_clips_own_matrix():
+    clip = clip_of([photograph(40, 56)], vs.YUV444P8, matrix=6)
+    alone = arrays(vsparagon.upscale(clip, format=vs.GRAY8).get_frame(0))[0]
+    assert np.abs(alone - arrays(vsparagon.upscale(clip).get_frame(0))[0]).max() == 0
+
+
+def test_grey_becomes_yuv_without_a_tint():
+    clip = clip_of([photograph(40, 56)], vs.GRAY8, matrix=1)
+    grey, (luma, *chroma) = (
+        arrays(vsparagon.upscale(clip, format=wanted).get_frame(0)) for wanted in (vs.GRAY8, vs.YUV444P8)
+    )
+    assert np.abs(grey[0] - luma).max() == 0
+    assert all(np.abs(plane - 128).max() <= 4 for plane in chroma)

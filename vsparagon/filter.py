@@ -31,8 +31,8 @@ def upscale(
     height: int = 0,
     format: int = 0,  # noqa: A002  (the field's word, and the argument's name in core.paragon.Upscale)
     matrix: str = "",
-    tilesize: Sequence[int] = (),
-    overlap: Sequence[int] = (),
+    tilesize: int | Sequence[int] = (),
+    overlap: int | Sequence[int] = (),
     memory_mb: int = 0,
     num_streams: int = 0,
     cache: str = "",
@@ -69,8 +69,8 @@ def upscale(
         BackendFailure: the backend refused the network.
     """
     _check_clip(clip)
-    for name, value in (("tilesize", list(tilesize)), ("overlap", list(overlap)), ("memory_mb", memory_mb)):
-        if value:
+    for name, value in (("tilesize", tilesize), ("overlap", overlap), ("memory_mb", memory_mb)):
+        if value:  # VapourSynth passes an array of one number as that number
             raise InvalidInput(f"{name} is {value}: tiles cannot be set by this version yet; leave {name}= out.")
     found = find_model(variant=variant, scale=scale, profile=profile, model=model)
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
@@ -95,7 +95,7 @@ def upscale(
         blank = rgb.std.BlankClip(width=rgb.width * found.scale, height=rgb.height * found.scale, keep=True)
         enlarged = map_frames(rgb, blank, rgb_function(pipeline.enlarge, found.scale), pipeline.in_flight)
         wanted = target_colour(colour, clip.format, target, code)
-        return with_properties(from_rgb(enlarged, target, wanted), clip, wanted)
+        return with_properties(from_rgb(enlarged, clip.format, target, wanted), clip, wanted)
 
     def choose(n: int, f: vs.VideoFrame) -> vs.VideoNode:
         try:
@@ -131,6 +131,8 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
     if format_id:
         try:
             video_format = vs.core.get_video_format(format_id)
+            if video_format.color_family == vs.UNDEFINED:
+                raise ValueError(format_id)
         except (vs.Error, ValueError, OverflowError) as error:
             raise InvalidInput(
                 f"format is {format_id}, which is no video format; give one such as vs.YUV420P10."

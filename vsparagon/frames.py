@@ -67,11 +67,11 @@ def rgb_function(
     return enlarged
 
 
-def from_rgb(rgb: vs.VideoNode, target: Target, colour: Colour) -> vs.VideoNode:
+def from_rgb(rgb: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: Colour) -> vs.VideoNode:
     """Return RGBS in the target's format and size, of the colour description `colour`, within legal code values."""
     arguments: dict[str, Any] = {"range": colour.range}
     if target.format.color_family != vs.RGB:
-        arguments["matrix"] = _conversion_matrix(target.format, colour.matrix)
+        arguments["matrix"] = _conversion_matrix(source, colour.matrix)
     if is_subsampled(target.format):
         arguments["chromaloc"] = colour.chroma_location
     clip = rgb.resize.Spline36(target.width, target.height, target.format.id, **arguments)
@@ -134,9 +134,9 @@ def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
     return clip.std.ModifyFrame([clip], call)
 
 
-def _conversion_matrix(video_format: vs.VideoFormat, matrix: int) -> int:
+def _conversion_matrix(source: vs.VideoFormat, matrix: int) -> int:
     # Grey is luma alone, the same by every matrix; some of them cannot be computed without chroma.
-    return MATRICES["709"] if video_format.color_family == vs.GRAY else matrix
+    return MATRICES["709"] if source.color_family == vs.GRAY else matrix
 
 
 def _limited(clip: vs.VideoNode) -> vs.VideoNode:

@@ -1,0 +1,158 @@
+"""Bad input: one clear line that says what it got, what it wants and what to do."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import clip_of, photograph
+
+import vsparagon
+from vsparagon import Upscaler, backends
+from vsparagon.backends.onnxruntime import OnnxRuntime
+
+
+def good() -> vs.VideoNode:
+    return clip_of([photograph(40, 56)] * 2, vs.YUV420P8, matrix=1)
+
+
+def varying_format() -> vs.VideoNode:
+    return vs.core.core.std.Splice([good(), good().resize.Point(format=vs.YUV444P8)], mismatch=True)
+
+
+def varying_size() -> vs.VideoNode:
+    return vs.core.core.std.Splice([good(), good().resize.Point(64, 64)], mismatch=True)
+
+
+CLIPS = {
+    "varying format": (varying_format, "the clip's format varies; convert it to one"),
+    "varying size": (varying_size, "the clip's size varies; bring it to one"),
+    "interlaced": (lambda: good().std.SetFieldBased(1), "interlaced (_FieldBased is not 0); deinterlace the clip first"),
+    "too small": (lambda: good().resize.Point(14, 40), "the picture is 14x40; at least 16x16 is needed"),
+    "32-bit integer": (
+        lambda: vs.core.core.std.BlankClip(format=vs.GRAY32),
+        "the clip is Gray32, 32-bit integer; convert it to 16-bit integer or to float first",
+    ),
+    "matrix nobody knows": (lambda: good().std.SetFrameProps(_Matrix=11), "(_Matrix = 11) is not one the resizer knows"),
+    "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
+}
+
+ARGUMENTS = [
+    ({"variant": "giant"}, "unknown variant 'giant'; the variants are nano, micro, tiny"),
+    ({"variant": "xl"}, "no weights are bundled for xl x2 clean (bundled: nano x2 clean, micro x2 clean); choose one of "
+     "these, or name a file of your own with model="),
+    ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4, 8"),
+    ({"scale": -(2**40)}, "scale is -1099511627776; it must be one of"),
+    ({"scale": 8}, "no weights are bundled for nano x8 clean"),
+    ({"profile": "dirty"}, "unknown profile 'dirty'; the profiles are clean, compressed"),
+    ({"backend": "abacus"}, "unknown backend 'abacus'; the backends are auto, openvino, onnxruntime, torch"),
+    ({"device_id": 3}, "device_id is 3; the backend 'openvino' runs on the CPU and has only device 0"),
+    ({"precision": "fp8"}, "precision is 'fp8'; the backend 'openvino' has auto, fp32, bf16"),
+    ({"precision": "bf16", "backend": "onnxruntime"}, "the backend 'onnxruntime' has auto, fp32"),
+    ({"width": -1}, "width is -1; it must be 0 (choose) to 65536"),
+    ({"height": 2**62}, "height is 4611686018427387904; it must be 0 (choose) to 65536"),
+    ({"width": 101, "height": 80}, "the result would be 101x80, but YUV420P8 needs a width divisible by 2"),
+    ({"format": 12345}, "format is 12345, which is no video format"),
+    ({"format": -1}, "format is -1, which is no video format"),
+    ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
+    ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),
+    ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
+    ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be made"),
+    ({"model": "/nowhere/net.onnx"}, "/nowhere/net.onnx"),
+    ({"tilesize": [64]}, "tilesize is 64: tiles cannot be set by this version yet"),
+    ({"overlap": [8, 8]}, "overlap is [8, 8]"),
+    ({"memory_mb": 500}, "memory_mb is 500"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "message"), CLIPS.values(), ids=CLIPS)
+def test_clip_that_cannot_be_used(make, message):
+    with pytest.raises(vs.Error) as caught:
+        vs.core.core.paragon.Upscale(make())
+    text = str(caught.value)
+    assert text.startswith("paragon.Upscale: ")
+    assert message in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(("arguments", "message"), ARGUMENTS, ids=[str(a) for a, _ in ARGUMENTS])
+def test_argument_that_cannot_be_used(arguments, message):
+    with pytest.raises(vs.Error) as caught:
+        vs.core.core.paragon.Upscale(good(), **arguments)
+    text = str(caught.value)
+    assert text.startswith("paragon.Upscale: ")
+    assert message in text
+    assert "\n" not in text
+
+
+def test_audio_is_refused():
+    with pytest.raises(vs.Error, match="expected vnode compatible type but got AudioNode"):
+        vs.core.core.paragon.Upscale(vs.core.core.std.BlankAudio())
+    with pytest.raises(vsparagon.InvalidInput, match="the clip is AudioNode; give a video clip"):
+        vsparagon.upscale(vs.core.core.std.BlankAudio())
+
+
+def test_backend_that_is_not_installed_names_its_extra(monkeypatch):
+    monkeypatch.setattr("vsparagon.backends.onnxruntime.find_spec", lambda name: None)
+    with pytest.raises(vs.Error, match=r'not installed; pip install "vsparagon\[onnxruntime\]"'):
+        vs.core.core.paragon.Upscale(good(), backend="onnxruntime")
+    assert any(line.startswith("onnxruntime: onnxruntime is not installed") for line in vs.core.core.paragon.Backends())
+
+
+def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
+    class Missing(OnnxRuntime):
+        def missing(self) -> str:
+            return "not installed"
+
+    monkeypatch.setattr(backends, "BACKENDS", {"onnxruntime": Missing()})
+    with pytest.raises(vsparagon.BackendUnavailable, match="no backend can be used: onnxruntime: not installed"):
+        vsparagon.upscale(good())
+
+
+def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
+    broken = tmp_path / "nano_x2_clean.onnx"
+    monkeypatch.setattr("vsparagon.library.WEIGHTS", tmp_path)
+    broken.mkdir()
+    with pytest.raises(vs.Error, match="no weights are bundled"):
+        vs.core.core.paragon.Upscale(good())
+    broken.rmdir()
+    broken.write_bytes(b"not a graph")
+    for backend in ("openvino", "onnxruntime"):
+        with pytest.raises(vs.Error, match=r"refused nano x2 clean"):
+            vs.core.core.paragon.Upscale(good(), backend=backend)
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 4), np.uint8), np.zeros((40, 40, 3), np.float64)]
+)
+def test_picture_of_another_kind(picture):
+    with pytest.raises(vsparagon.InvalidInput, match=r"give height,width,3 of uint8, uint16 or float32"):
+        Upscaler()(picture)
+
+
+def test_failing_backend_shows_at_the_frame_and_the_clip_goes_on(monkeypatch):
+    result = vsparagon.upscale(good())
+    from vsparagon.pipeline import Pipeline
+
+    def fail(self, source, target):
+        raise vsparagon.BackendFailure("the network burst")
+
+    monkeypatch.setattr(Pipeline, "enlarge", fail)
+    failing = vsparagon.upscale(good())
+    with pytest.raises(vs.Error, match="the network burst"):
+        failing.get_frame(0)
+    monkeypatch.undo()
+    result.get_frame(1)
+
+
+def test_import_and_default_filter_need_neither_torch_nor_onnx():
+    program = (
+        "import sys, vsparagon, vapoursynth as vs\n"
+        "assert not {'torch', 'onnx', 'openvino', 'onnxruntime'} & set(sys.modules)\n"
+        "clip = vs.core.std.BlankClip(width=64, height=64, length=3)\n"
+        "[f for f in vs.core.paragon.Upscale(clip).frames()]\n"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'safetensors', 'PIL', 'openvino_telemetry'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,165 @@
+"""Frames stream: several in flight, bounded, in order, nothing left behind."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays
+
+import vsparagon
+from vsparagon.backends import BACKENDS
+from vsparagon.pipeline import Pipeline
+from vsparagon.stream import map_frames
+
+core = vs.core
+
+
+def numbered(length: int) -> vs.VideoNode:
+    """A clip whose frame n is grey n % 200 + 20, and says so in a property."""
+    blank = core.core.std.BlankClip(None, 32, 24, vs.GRAY8, length)
+
+    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        frame = f.copy()
+        np.asarray(frame[0])[:] = n % 200 + 20
+        frame.props["number"] = n
+        return frame
+
+    return blank.std.ModifyFrame([blank], fill)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 300])
+def test_frames_come_in_order(length):
+    result = vsparagon.upscale(numbered(length), num_streams=3)
+    seen = [(f.props["number"], round(arrays(f)[0].mean())) for f in result.frames(prefetch=8)]
+    assert [number for number, _ in seen] == list(range(length))
+    assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in seen)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_no_more_frames_in_flight_than_allowed_and_as_many_as_allowed(lanes):
+    clip = numbered(60)
+    running, most, lock = 0, 0, threading.Lock()
+
+    def function(frame: vs.VideoFrame) -> vs.VideoFrame:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return frame
+
+    threads = core.num_threads
+    core.num_threads = 8
+    try:
+        list(map_frames(clip, clip, function, lanes).frames(prefetch=12))
+    finally:
+        core.num_threads = threads
+    assert most == lanes
+
+
+def test_random_access_gives_the_same_frames_as_streaming():
+    result = vsparagon.upscale(numbered(40))
+    streamed = [arrays(f)[0] for f in result.frames()]
+    for n in (39, 0, 17, 18, 3):
+        assert (arrays(result.get_frame(n))[0] == streamed[n]).all()
+
+
+def test_a_slot_is_given_back_after_a_failure(monkeypatch):
+    clip = numbered(20)
+    result = vsparagon.upscale(clip, num_streams=1, backend="onnxruntime")
+    from vsparagon.backends.onnxruntime import _OnnxRuntimeSlot
+
+    def fail(self):
+        raise vsparagon.BackendFailure("once")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_OnnxRuntimeSlot, "run", fail)
+        for n in range(3):  # more often than there are slots
+            with pytest.raises(vs.Error, match="once"):
+                result.get_frame(n)
+    result.get_frame(5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_and_streams_reach_the_runtime(backend, monkeypatch):
+    seen = []
+    original = type(BACKENDS[backend]).open
+
+    def spy(self, model, build, run):
+        seen.append(run)
+        return original(self, model, build, run)
+
+    monkeypatch.setattr(type(BACKENDS[backend]), "open", spy)
+    before = core.num_threads
+    core.num_threads = 1
+    try:
+        vsparagon.upscale(numbered(3), backend=backend, num_streams=2).get_frame(0)
+        vsparagon.upscale(numbered(3), backend=backend).get_frame(0)
+    finally:
+        core.num_threads = before
+    assert [(run.threads, run.streams) for run in seen] == [(1, 2), (1, 1)]
+
+
+def test_memory_is_flat_over_two_thousand_frames():
+    program = (
+        "import vapoursynth as vs, psutil\n"
+        "clip = vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=2100)\n"
+        "resident, me = [], psutil.Process()\n"
+        "for n, f in enumerate(vs.core.paragon.Upscale(clip).frames()):\n"
+        "    if n % 100 == 99: resident.append(me.memory_info().rss / 2**20)\n"
+        "print(*resident)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    resident = [float(number) for number in done.stdout.split()]
+    assert len(resident) == 21
+    # A leaked 128x96 RGB float frame each time would be 280 MiB.
+    assert resident[-1] - resident[1] < 16
+
+
+def test_closing_half_way_leaves_nothing_running():
+    program = (
+        "import vapoursynth as vs, psutil, time\n"
+        "clip = vs.core.std.BlankClip(width=320, height=240, format=vs.YUV420P8, length=500)\n"
+        "frames = vs.core.paragon.Upscale(clip).frames(prefetch=4)\n"
+        "for n in range(5): next(frames)\n"
+        "frames.close()\n"
+        "del frames, clip\n"
+        "time.sleep(0.5)\n"
+        "before = psutil.Process().cpu_times()\n"
+        "time.sleep(1)\n"
+        "after = psutil.Process().cpu_times()\n"
+        "print(after.user + after.system - before.user - before.system, len(psutil.Process().children()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    busy, children = done.stdout.split()
+    assert float(busy) < 0.2
+    assert int(children) == 0
+
+
+def test_pipeline_gives_each_caller_its_own_picture():
+    from vsparagon.library import find_model
+    from vsparagon.pipeline import choose_runtime
+
+    runtime = choose_runtime(find_model(variant="nano", scale=2, profile="clean", model=""), num_streams=2)
+    pipeline = Pipeline(runtime, height=24, width=32)
+    wrong = []
+
+    def work(level: float) -> None:
+        target = [np.empty((48, 64), np.float32) for _ in range(3)]
+        for _ in range(30):
+            pipeline.enlarge([np.full((24, 32), level, np.float32)] * 3, target)
+            if max(np.abs(plane - level).max() for plane in target) > 0.01:
+                wrong.append(level)
+
+    threads = [threading.Thread(target=work, args=(level,)) for level in (0.2, 0.4, 0.6, 0.8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
