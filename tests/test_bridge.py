@@ -147,6 +147,15 @@ def test_internal_function_refuses_a_call_of_a_script():
     assert printed == "paragon.internal_run: belongs to the other functions of this namespace"
 
 
+def test_failing_clip_keeps_its_format_and_fails_with_the_message_alone():
+    printed = run_python("""
+failing = core.paragon.internal_fail(blank(), message="paragon.Upscale: 100% of frame 7 is missing")
+assert (failing.width, failing.height, failing.num_frames, failing.format.id) == (64, 48, 3, vs.YUV420P8)
+print(error_of(failing.get_frame, 1))
+""")
+    assert printed == "paragon.Upscale: 100% of frame 7 is missing"
+
+
 def test_threads_get_the_answers_to_their_own_calls():
     run_python("""
 from concurrent.futures import ThreadPoolExecutor
