@@ -16,6 +16,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
 from vsparagon.export import export_onnx, onnx_model, write_atomically  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
+from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
 
 STATIC_ONLY = {"If", "Loop", "Scan", "NonZero", "SequenceConstruct", "GlobalAveragePool"}
@@ -166,3 +167,15 @@ def test_part_without_onnx_form_is_named():
 def test_wrong_argument_is_refused(wrong, message):
     with pytest.raises(InvalidInput, match=message):
         onnx_model(create_generator("nano"), **wrong)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["nano_x2_no_attention", "micro_x3"])
+def test_fast_form_exports_to_the_same_picture(name, precision, real_picture):
+    module = inference_form(golden(name).generator())
+    x = real_picture[..., 100:156, 150:230]
+    wanted = module(torch.from_numpy(x)).numpy()
+    out = run(onnx_model(module, precision=precision), x.astype(np.float16 if precision == "fp16" else np.float32))
+    # The golden weights of micro make a detail of more than 1, and folded kernels are rounded as a whole.
+    tolerance = 4e-3 if precision == "fp16" else 1e-4
+    np.testing.assert_allclose(out.astype(np.float32), wanted, rtol=0, atol=tolerance)

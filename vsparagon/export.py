@@ -25,6 +25,7 @@ from vsparagon.checkpoint import FORMAT_VERSION
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
+from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
 from vsparagon.models.variants import Options, variant_of
 from vsparagon.onnx_graph import Graph
@@ -123,7 +124,7 @@ class _Tracer(fx.Tracer):
     """Stops at the modules that `_Emitter` writes as a whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (GlobalMean, RMSNorm, LocalWindowAttention)) or super().is_leaf_module(
+        return isinstance(m, (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention)) or super().is_leaf_module(
             m, module_qualified_name
         )
 
@@ -175,8 +176,12 @@ class _Emitter:
             case nn.Sigmoid():
                 return graph.node("Sigmoid", x, prefix=name)
             case GlobalMean():
-                mean = graph.node("ReduceMean", graph.to_float(x, name), graph.integers([2, 3]), prefix=name)
-                return graph.from_float(mean, name)
+                return self._mean(name, x)
+            case FrameMean():
+                if not graph.half:  # in float16 the means of blocks would be rounded before they are averaged
+                    kernel = list(module.block)
+                    x = graph.node("AveragePool", x, prefix=name, kernel_shape=kernel, strides=kernel)
+                return self._mean(name, x)
             case RMSNorm():
                 return self._norm(module, name, x)
             case LocalWindowAttention():
@@ -199,6 +204,11 @@ class _Emitter:
             strides=list(conv.stride),
             group=conv.groups,
         )
+
+    def _mean(self, name: str, x: str) -> str:
+        graph = self.graph
+        mean = graph.node("ReduceMean", graph.to_float(x, name), graph.integers([2, 3]), prefix=name)
+        return graph.from_float(mean, name)
 
     def _norm(self, norm: RMSNorm, name: str, x: str) -> str:
         graph = self.graph

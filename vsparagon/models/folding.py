@@ -1,0 +1,161 @@
+"""Linear parts of ParagonSR2 folded into single kernels; each function returns a convolution, computed in float64.
+
+Zero padding between two folded layers is the one thing that is lost: it changes the outermost pixels alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vsparagon.models.paragonsr2 import ParagonBlock, ParagonSR2
+
+
+def convolution(
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    groups: int = 1,
+    stride: int = 1,
+    padding: tuple[int, int] | None = None,
+) -> nn.Conv2d:
+    """Return a float32 convolution with these values; it keeps the size unless told otherwise.
+
+    Args:
+        weight: out, in / groups, height, width.
+        bias: one for each output, or none.
+        groups: as in `torch.nn.Conv2d`.
+        stride: step along rows; along columns it is 1.
+        padding: rows, columns; half the kernel when left out.
+    """
+    out, each, height, width = weight.shape
+    conv = nn.Conv2d(
+        each * groups,
+        out,
+        (height, width),
+        stride=(1, stride),
+        padding=padding or (height // 2, width // 2),
+        groups=groups,
+        bias=bias is not None,
+    )
+    conv.weight.copy_(weight)
+    if conv.bias is not None and bias is not None:
+        conv.bias.copy_(bias)
+    return conv
+
+
+def fold_tail(model: ParagonSR2) -> nn.Conv2d:
+    """`up_conv`, pixel shuffle and `conv_out` as one 5x5 convolution from C to 3*s*s phases, before a shuffle.
+
+    Phase (a, b) of colour o takes, for every tap (u, v) of `conv_out`, the phase (a+u, b+v) of `up_conv`'s result,
+    which may belong to a neighbouring pixel.
+    """
+    up, last, s = model.upsampler_net.up_conv, model.conv_out, model.options.scale
+    channels = up.in_channels
+    inner = up.weight.double().view(channels, s, s, channels, 3, 3)  # feature, a, b, C, taps
+    inner_bias = bias_of(up).view(channels, s, s)
+    outer = last.weight.double()
+    kernel = outer.new_zeros(3, s, s, channels, 5, 5)
+    bias = bias_of(last)[:, None, None].repeat(1, s, s)
+    for a in range(s):
+        for b in range(s):
+            for u in range(3):
+                for v in range(3):
+                    (down, row), (right, column) = divmod(a + u - 1, s), divmod(b + v - 1, s)
+                    taps = torch.einsum("om,mcij->ocij", outer[:, :, u, v], inner[:, row, column])
+                    kernel[:, a, b, :, 1 + down : 4 + down, 1 + right : 4 + right] += taps
+                    bias[:, a, b] += outer[:, :, u, v] @ inner_bias[:, row, column]
+    return convolution(kernel.flatten(0, 2), bias.flatten())
+
+
+def fold_sharpening(model: ParagonSR2) -> nn.Conv2d:
+    """The base's `x + alpha * (sharpen(x) - x)` as one depthwise 7x7 convolution."""
+    alpha, separable = model.options.upsampler_alpha, model.magic_upsampler.sharpen
+    kernel = alpha * separable.conv_v.weight.double() * separable.conv_h.weight.double()
+    kernel[..., 3, 3] += 1 - alpha
+    return convolution(kernel, groups=3)
+
+
+def fold_smoothing(model: ParagonSR2) -> nn.Conv2d:
+    """The base's nearest-neighbour enlargement and blur as one 3x3 convolution from 3 to 3*s*s phases."""
+    s, separable = model.options.scale, model.magic_upsampler.resample_conv
+
+    def by_phase(taps: Tensor) -> Tensor:
+        """3,5 taps at high resolution -> 3,s,3: what each phase takes from each low-resolution pixel."""
+        folded = taps.new_zeros(3, s, 3)
+        for phase in range(s):
+            for tap in range(5):
+                folded[:, phase, (phase + tap - 2) // s + 1] += taps[:, tap]
+        return folded
+
+    rows = by_phase(separable.conv_v.weight.double().flatten(1))
+    columns = by_phase(separable.conv_h.weight.double().flatten(1))
+    kernel = rows.new_zeros(3, s, s, 3, 3, 3)
+    for colour in range(3):
+        kernel[colour, :, :, colour] = torch.einsum("ai,bj->abij", rows[colour], columns[colour])
+    return convolution(kernel.flatten(0, 2))
+
+
+def fold_fusion(model: ParagonSR2) -> nn.Conv2d:
+    """`conv_fuse(b) + b` as one convolution."""
+    kernel = model.conv_fuse.weight.double().clone()
+    kernel[..., 1, 1] += torch.eye(kernel.shape[0], dtype=kernel.dtype)
+    return convolution(kernel, bias_of(model.conv_fuse))
+
+
+def fold_context(block: ParagonBlock) -> nn.Conv2d:
+    """`x + ls1(context(x))` as one depthwise k x k convolution."""
+    context, scale = block.context, block.ls1.gamma.double().flatten()
+    size = context.dwconv_w.kernel_size[1]
+    middle = size // 2
+    kernel = scale.new_zeros(len(scale), 1, size, size)
+    same, square, across, down = torch.split(kernel, context.split)  # views
+    same[..., middle, middle] = 1
+    square[..., middle - 1 : middle + 2, middle - 1 : middle + 2] = context.dwconv_hw.weight
+    across[..., middle : middle + 1, :] = context.dwconv_w.weight
+    down[..., middle : middle + 1] = context.dwconv_h.weight
+    convs = (context.dwconv_hw, context.dwconv_w, context.dwconv_h)
+    bias = torch.cat([scale.new_zeros(context.split[0]), *(bias_of(c) for c in convs)]) * scale
+    kernel *= scale[:, None, None, None]
+    kernel[..., middle, middle] += 1
+    return convolution(kernel, bias, groups=len(scale))
+
+
+def fold_projection(block: ParagonBlock, *, with_mixer: bool) -> nn.Conv2d:
+    """`ls2(project_out(x))` as one 1x1 convolution, `with_mixer` with the mixer's last 1x1 before it."""
+    project, scale = block.transformer.project_out, block.ls2.gamma.double().flatten()
+    matrix, bias = project.weight.double().flatten(1), bias_of(project)
+    if with_mixer:
+        mixer = block.transformer.dw_mixer[2]
+        assert isinstance(mixer, nn.Conv2d)
+        matrix, bias = matrix @ mixer.weight.double().flatten(1), matrix @ bias_of(mixer) + bias
+    return convolution((matrix * scale[:, None])[..., None, None], bias * scale)
+
+
+def pack_columns(conv: nn.Conv2d, *, packed_input: bool) -> nn.Conv2d:
+    """A convolution that makes two columns of `conv`'s result at once, as twice the channels at half the width.
+
+    Args:
+        conv: keeps the size; its width of kernel is odd.
+        packed_input: whether the input comes in such pairs of columns too.
+    """
+    out, channels, height, width = conv.weight.shape
+    reach = width // 2
+    if packed_input:
+        packs = (reach + 1) // 2  # pairs on either side
+        kernel = conv.weight.new_zeros(2, out, 2, channels, height, 2 * packs + 1)
+        for column in range(2):
+            for tap in range(width):
+                pack, parity = divmod(column + tap - reach, 2)
+                kernel[column, :, parity, ..., packs + pack] = conv.weight[..., tap]
+        return convolution(kernel.flatten(2, 3).flatten(0, 1), bias_of(conv).repeat(2))
+    kernel = conv.weight.new_zeros(2, out, channels, height, width + 1)
+    for column in range(2):
+        kernel[column, ..., column : column + width] = conv.weight
+    return convolution(kernel.flatten(0, 1), bias_of(conv).repeat(2), stride=2, padding=(height // 2, reach))
+
+
+def bias_of(conv: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one, in float64."""
+    assert conv.bias is not None
+    return conv.bias.double()
