@@ -23,14 +23,8 @@ from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.extend import extension_for
 from vsparagon.models.paragonsr2 import ParagonSR2, create_generator
 from vsparagon.quality import psnr_luma
-from vsparagon.training.data import (
-    PairedCrops,
-    Picture,
-    crop_to_multiple,
-    load_picture,
-    picture_files,
-    reduce,
-)
+from vsparagon.training.data import PairedCrops
+from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files, reduce
 
 log = logging.getLogger("train")
 

@@ -8,50 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
+from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files, reduce
+
 log = logging.getLogger(__name__)
-
-Picture = npt.NDArray[np.uint8]
-SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-
-
-def load_picture(path: Path) -> Picture:
-    """Read a picture as H,W,3 uint8 RGB."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, sorted by name.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-    if not files:
-        raise FileNotFoundError(f"no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    return files
-
-
-def reduce(picture: Picture, scale: int) -> Picture:
-    """Reduce H,W,3 by antialiased bicubic (a = -0.5, support widened by `scale`), as super-resolution papers do.
-
-    H and W must be multiples of `scale`.
-    """
-    height, width = picture.shape[:2]
-    size = (width // scale, height // scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-
-
-def crop_to_multiple(picture: Picture, scale: int) -> Picture:
-    """Cut the right and bottom so that both sides divide by `scale`."""
-    height, width = (side - side % scale for side in picture.shape[:2])
-    return picture[:height, :width]
-
 
 @dataclass(frozen=True)
 class Pair:
