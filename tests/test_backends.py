@@ -1,0 +1,98 @@
+"""The backends agree with each other and with the published network, and the bundled graphs with their weights."""
+
+import numpy as np
+import pytest
+import torch
+from clips import photograph
+
+from vsparagon import Upscaler
+from vsparagon.backends import BACKENDS, choose_backend
+from vsparagon.checkpoint import load_generator
+from vsparagon.extend import extension_for
+from vsparagon.library import bundled_models, find_model
+from vsparagon.pipeline import choose_runtime
+
+# Sums of a different order in float32 differ by a few 1e-6; 1e-3 is a quarter of an 8-bit step.
+TOLERANCE = 1e-3
+MODELS = {model.name: model for model in bundled_models()}
+
+
+def published(model, picture):
+    """The network in its published form, in torch, on the extended picture: what every backend must give."""
+    extension = extension_for(*picture.shape[:2])
+    extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
+    extension.picture(extended)[0] = picture.transpose(2, 0, 1)
+    extension.fill(extended)
+    with torch.no_grad():
+        result = load_generator(model.checkpoint)(torch.from_numpy(extended)).numpy()
+    return extension.picture(result, model.scale)[0].transpose(1, 2, 0)
+
+
+def test_nano_and_micro_are_bundled():
+    assert {"nano x2 clean", "micro x2 clean"} <= set(MODELS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("size", [(45, 67), (240, 320)], ids=str)
+def test_backend_gives_the_published_network(model, backend, size):
+    variant, scale, profile = model.name.split()
+    picture = photograph(*size).astype(np.float32) / 255
+    upscaler = Upscaler(variant, int(scale[1:]), profile=profile, backend=backend, precision="fp32")
+    expected = published(model, picture)
+    difference = np.abs(upscaler(picture) - expected).max()
+    assert difference < TOLERANCE
+    enlarged = picture.repeat(model.scale, 0).repeat(model.scale, 1)
+    assert np.abs(expected - enlarged).max() > 50 * TOLERANCE, "the network does something"
+
+
+def test_bf16_stays_near_float32():
+    picture = photograph(120, 160).astype(np.float32) / 255
+    exact = Upscaler(backend="openvino", precision="fp32")(picture)
+    difference = np.abs(Upscaler(backend="openvino", precision="bf16")(picture) - exact)
+    assert difference.max() < 0.03
+    assert difference.mean() < 0.002
+
+
+def test_integer_pictures_are_the_rounded_float_ones():
+    picture = photograph(48, 64)
+    exact = Upscaler()(picture.astype(np.float32) / 255)
+    for dtype, peak in ((np.uint8, 255), (np.uint16, 65535)):
+        wide = (picture.astype(np.uint32) * (peak // 255)).astype(dtype)
+        result = Upscaler()(wide)
+        assert result.dtype == dtype
+        assert np.abs(result / peak - exact.clip(0, 1)).max() <= 0.51 / peak + 1e-5
+
+
+def test_upscaler_takes_pictures_of_changing_size():
+    upscaler = Upscaler()
+    for height, width in ((32, 48), (48, 32), (48, 32), (17, 16)):
+        picture = photograph(height, width)
+        assert (upscaler(picture) == Upscaler()(picture)).all()
+        assert upscaler(picture).shape == (2 * height, 2 * width, 3)
+
+
+def test_auto_chooses_openvino_on_a_cpu_and_says_so(caplog):
+    assert choose_backend("auto").name == "openvino"
+    with caplog.at_level("INFO"):
+        Upscaler(cache="")
+    assert "nano x2 clean on openvino, fp32" in caplog.text
+
+
+def test_runtime_stays_within_the_threads_given():
+    runtime = choose_runtime(find_model(variant="nano", scale=2, profile="clean", model=""), threads=1)
+    assert (runtime.options.threads, runtime.options.streams) == (1, 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_border_is_as_good_as_the_middle(backend):
+    flat = np.full((40, 56, 3), 0.7, np.float32)
+    result = Upscaler(backend=backend)(flat)
+    assert np.abs(result - result[40, 56]).max() < 2e-3, "a flat picture has no darker edge"
+
+
+def test_zero_padding_alone_would_darken_the_border():
+    model = find_model(variant="nano", scale=2, profile="clean", model="")
+    with torch.no_grad():
+        result = load_generator(model.checkpoint)(torch.full((1, 3, 40, 56), 0.7))
+    assert (result[..., 0, :] < 0.6).all(), "what the extension is there for"
