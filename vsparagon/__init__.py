@@ -1,4 +1,4 @@
-"""ParagonSR2 and MuNet video upscaling for VapourSynth.
+"""ParagonSR2 and MUNet video upscaling for VapourSynth.
 
 The names below are loaded on first use, so that `import vsparagon` costs nothing and pulls in no runtime.
 """
