@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import operator
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.checkpoint import FORMAT_VERSION
 from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.files import write_atomically
 from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
 from vsparagon.models.inference import FrameMean
@@ -103,21 +102,6 @@ def onnx_model(
     onnx.helper.set_model_props(model, entries | (metadata or {}))
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is seen either whole or, if anything fails, as it was before."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)  # mkstemp makes files for their owner only
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class _Tracer(fx.Tracer):
