@@ -54,7 +54,7 @@ def moving_picture(path: Path | None, width: int, height: int, frames: int) -> A
     clip = blank.std.ModifyFrame([blank], fill).resize.Bicubic(format=vs.YUV420P8, matrix=1)
     stills = [frame.copy() for frame in clip.frames()]
     still = core.std.BlankClip(None, width, height, vs.YUV420P8, 16).std.SetFrameProps(_Matrix=1)
-    return still.std.ModifyFrame([still], lambda n, f: stills[n]).std.Loop(-(-frames // 16))[:frames]  # noqa: ARG005
+    return still.std.ModifyFrame([still], lambda n, f: stills[n]).std.Loop(-(-frames // 16))[:frames]
 
 
 def seconds_per_frame(clip: Any) -> tuple[float, float]:
@@ -114,7 +114,7 @@ def overhead(args: argparse.Namespace) -> None:
         rgb = source.resize.Spline36(format=vs.RGBS).resize.Point(width * args.scale, height * args.scale)
         return rgb.resize.Spline36(format=vs.YUV420P8, matrix=1)
 
-    _OpenVINOSlot.run = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005
+    _OpenVINOSlot.run = lambda self: None  # type: ignore[method-assign]
     result = compare({"zimg alone": plain, "filter without network": lambda: filtered}, args.rounds)
     print(f"{hardware()}\n{width}x{height} x{args.scale}, {args.frames} frames, median of {args.rounds} rounds\n")
     rows = [[name, f"{wall * 1000:.2f}", f"{processor * 1000:.2f}"] for name, (wall, processor) in result.items()]

@@ -16,7 +16,7 @@ def photograph(height: int, width: int) -> Picture:
     return np.ascontiguousarray(picture[20 : 20 + height, 130 : 130 + width])
 
 
-def clip_of(pictures: Sequence[Picture], format: int = vs.RGB24, **arguments: object) -> vs.VideoNode:
+def clip_of(pictures: Sequence[Picture], format_id: int = vs.RGB24, **arguments: object) -> vs.VideoNode:
     """A clip of these RGB pictures, converted by VapourSynth's resizer."""
     core = vs.core.core
     height, width = pictures[0].shape[:2]
@@ -29,9 +29,9 @@ def clip_of(pictures: Sequence[Picture], format: int = vs.RGB24, **arguments: ob
         return frame
 
     clip = blank.std.ModifyFrame([blank], fill)
-    if format == vs.RGB24 and not arguments:
+    if format_id == vs.RGB24 and not arguments:
         return clip
-    return clip.resize.Spline36(format=format, **arguments)
+    return clip.resize.Spline36(format=format_id, **arguments)
 
 
 def arrays(frame: vs.VideoFrame) -> list[npt.NDArray[np.float64]]:

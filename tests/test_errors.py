@@ -28,20 +28,26 @@ def varying_size() -> vs.VideoNode:
 CLIPS = {
     "varying format": (varying_format, "the clip's format varies; convert it to one"),
     "varying size": (varying_size, "the clip's size varies; bring it to one"),
-    "interlaced": (lambda: good().std.SetFieldBased(1), "interlaced (_FieldBased is not 0); deinterlace the clip first"),
+    "interlaced": (
+        lambda: good().std.SetFieldBased(1),
+        "interlaced (_FieldBased is not 0); deinterlace the clip first",
+    ),
     "too small": (lambda: good().resize.Point(14, 40), "the picture is 14x40; at least 16x16 is needed"),
     "32-bit integer": (
         lambda: vs.core.core.std.BlankClip(format=vs.GRAY32),
         "the clip is Gray32, 32-bit integer; convert it to 16-bit integer or to float first",
     ),
-    "matrix nobody knows": (lambda: good().std.SetFrameProps(_Matrix=11), "(_Matrix = 11) is not one the resizer knows"),
+    "matrix nobody knows": (
+        lambda: good().std.SetFrameProps(_Matrix=11),
+        "(_Matrix = 11) is not one the resizer knows",
+    ),
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
 }
 
 ARGUMENTS = [
     ({"variant": "giant"}, "unknown variant 'giant'; the variants are nano, micro, tiny"),
-    ({"variant": "xl"}, "no weights are bundled for xl x2 clean (bundled: nano x2 clean, micro x2 clean); choose one of "
-     "these, or name a file of your own with model="),
+    ({"variant": "xl"}, "no weights are bundled for xl x2 clean (bundled: nano x2 clean, micro x2 clean); choose one "
+     "of these, or name a file of your own with model="),
     ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4, 8"),
     ({"scale": -(2**40)}, "scale is -1099511627776; it must be one of"),
     ({"scale": 8}, "no weights are bundled for nano x8 clean"),
@@ -59,7 +65,7 @@ ARGUMENTS = [
     ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),
     ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
     ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be made"),
-    ({"model": "/nowhere/net.onnx"}, "/nowhere/net.onnx"),
+    ({"model": "/nowhere/net.onnx"}, "there is no model file /nowhere/net.onnx"),
     ({"tilesize": [64]}, "tilesize is 64: tiles cannot be set by this version yet"),
     ({"overlap": [8, 8]}, "overlap is [8, 8]"),
     ({"memory_mb": 500}, "memory_mb is 500"),

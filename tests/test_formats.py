@@ -11,14 +11,13 @@ import vsparagon
 from vsparagon import Upscaler
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
-INTEGERS = [(vs.INTEGER, bits) for bits in range(8, 17)]
-FLOATS = [(vs.FLOAT, 16), (vs.FLOAT, 32)]
+SAMPLES = [*((vs.INTEGER, bits) for bits in range(8, 17)), (vs.FLOAT, 16), (vs.FLOAT, 32)]
 FORMATS = [
-    *((f"gray{bits}{'f' if kind == vs.FLOAT else ''}", vs.GRAY, kind, bits, (0, 0)) for kind, bits in INTEGERS + FLOATS),
-    *((f"rgb{bits}{'f' if kind == vs.FLOAT else ''}", vs.RGB, kind, bits, (0, 0)) for kind, bits in INTEGERS + FLOATS),
+    *((f"gray{bits}{'f' if kind == vs.FLOAT else ''}", vs.GRAY, kind, bits, (0, 0)) for kind, bits in SAMPLES),
+    *((f"rgb{bits}{'f' if kind == vs.FLOAT else ''}", vs.RGB, kind, bits, (0, 0)) for kind, bits in SAMPLES),
     *(
         (f"yuv{name}p{bits}{'f' if kind == vs.FLOAT else ''}", vs.YUV, kind, bits, sub)
-        for (name, sub), (kind, bits) in itertools.product(SUBSAMPLINGS.items(), INTEGERS + FLOATS)
+        for (name, sub), (kind, bits) in itertools.product(SUBSAMPLINGS.items(), SAMPLES)
     ),
 ]
 
@@ -53,7 +52,8 @@ def test_every_format_gives_the_network_of_its_rgb(family, kind, bits, sub, upsc
     rgb = clip.resize.Spline36(format=vs.RGBS, **({} if family == vs.RGB else {"matrix_in": 1})).get_frame(0)
     enlarged = upscaler(np.stack([np.array(rgb[i]) for i in range(3)], axis=2))
     reference = rgb_clip(enlarged).resize.Spline36(format=wanted.id, **matrix)
-    for plane, (ours, theirs) in enumerate(zip(arrays(result.get_frame(0)), arrays(reference.get_frame(0)), strict=True)):
+    pairs = zip(arrays(result.get_frame(0)), arrays(reference.get_frame(0)), strict=True)
+    for plane, (ours, theirs) in enumerate(pairs):
         if kind == vs.INTEGER and family != vs.RGB:  # ours is held within legal code values
             theirs = theirs.clip(16 << (bits - 8), (240 if plane else 235) << (bits - 8))
         assert np.abs(ours - theirs).max() <= steps(wanted)
@@ -121,9 +121,7 @@ def test_older_range_property_is_read():
     limited = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1)
     full = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1, range=1)
     old = full.std.RemoveFrameProps("_Range").std.SetFrameProps(_ColorRange=0)
-    rgb = [
-        arrays(vsparagon.upscale(clip, format=vs.RGB24).get_frame(0))[1] for clip in (limited, full, old)
-    ]
+    rgb = [arrays(vsparagon.upscale(clip, format=vs.RGB24).get_frame(0))[1] for clip in (limited, full, old)]
     assert np.abs(rgb[2] - rgb[1]).max() == 0
     assert np.abs(rgb[1] - rgb[0]).mean() < 1
 
@@ -147,7 +145,9 @@ def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():
     back = clip_of([photograph(40, 56)]).resize.Spline36(112, 80)
     for frame, code in ((assumed, 6), (given, 8)):
         again = back.std.BlankClip(format=vs.YUV444P8, keep=True)
-        rgb = again.std.ModifyFrame([again], lambda n, f, frame=frame: frame).resize.Point(format=vs.RGB24, matrix_in=code)
+        again = again.std.ModifyFrame([again], lambda n, f, frame=frame: frame)
+        assert frame.props["_Matrix"] == code
+        rgb = again.resize.Point(format=vs.RGB24)
         for ours, theirs in zip(arrays(rgb.get_frame(0)), arrays(back.get_frame(0)), strict=True):
             assert abs(ours.mean() - theirs.mean()) < 1
     assert np.abs(arrays(assumed)[1] - arrays(given)[1]).max() > 2

@@ -27,7 +27,8 @@ def tagged(clip: vs.VideoNode, **props: object) -> vs.VideoNode:
 def test_all_properties_survive(clip):
     given = HDR | {
         "_SARNum": 8, "_SARDen": 9, "_Primaries": 9, "_Transfer": 16, "_Matrix": 9, "_ChromaLocation": 2,
-        "_PictType": "B", "somebody_elses": [1, 2, 3], "_DurationNum": 1001, "_DurationDen": 24000, "_AbsoluteTime": 1.5,
+        "_PictType": "B", "somebody_elses": [1, 2, 3],
+        "_DurationNum": 1001, "_DurationDen": 24000, "_AbsoluteTime": 1.5,
     }  # fmt: skip
     source = tagged(clip, **given)
     result = dict(vsparagon.upscale(source).get_frame(1).props)

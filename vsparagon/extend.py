@@ -2,8 +2,8 @@
 
 ParagonSR2 pads with zeros inside, which darkens the outermost pixels, and its attention cuts the picture into
 windows from the top-left corner. The filter's result is therefore defined on an extended picture: `MARGIN` pixels at
-the top and left; at the bottom and right as many plus what makes both sides 24a + 8, so that every window is whole.
-All backends, tiles and reference results use this same extension.
+the top and left; at the bottom and right as many plus what brings both sides to a size that the network takes. For
+ParagonSR2 that is 24a + 8, where every window is whole. All backends, tiles and reference results use this extension.
 """
 
 from __future__ import annotations
@@ -14,8 +14,34 @@ import numpy as np
 import numpy.typing as npt
 
 MARGIN = 8
-WINDOW_STEP = 24
-WINDOW_REST = 8
+
+Array = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Which input sizes a network takes, in pixels: `step * n + rest`, at least `minimum`; or `fixed` alone.
+
+    Attributes:
+        fixed: height and width, where the network takes no other.
+    """
+
+    step: int = 1
+    rest: int = 0
+    minimum: int = 1
+    fixed: tuple[int, int] | None = None
+
+    def at_least(self, height: int, width: int) -> tuple[int, int]:
+        """Return the smallest height and width that the network takes, whole or in tiles, and that hold these."""
+        if self.fixed:
+            return max(height, self.fixed[0]), max(width, self.fixed[1])
+        return self._side(height), self._side(width)
+
+    def _side(self, pixels: int) -> int:
+        return -(-(max(pixels, self.minimum) - self.rest) // self.step) * self.step + self.rest
+
+
+WHOLE_WINDOWS = Sizes(step=24, rest=8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,47 +51,40 @@ class Extension:
     Attributes:
         height, width: size of the picture.
         extended_height, extended_width: size after extension.
-        margin: pixels added at the top and at the left.
     """
 
     height: int
     width: int
     extended_height: int
     extended_width: int
-    margin: int = MARGIN
 
-    def fill(self, extended: npt.NDArray[np.float32]) -> None:
-        """Mirror the picture that lies in `extended[..., margin:, margin:]` into the rest of `extended`, in place.
+    def fill(self, extended: Array) -> None:
+        """Mirror the picture that lies in `extended[..., MARGIN:, MARGIN:]` into the rest of `extended`, in place.
 
         The edge pixel is repeated (d c b a | a b c d). A picture smaller than its extension is mirrored repeatedly.
         """
-        rows = _mirror(self.height, self.extended_height, self.margin)
-        columns = _mirror(self.width, self.extended_width, self.margin)
-        right = self.margin + self.width
-        middle = extended[..., self.margin : self.margin + self.height, :]
-        middle[..., : self.margin] = middle[..., columns[: self.margin]]
+        rows = _mirror(self.height, self.extended_height)
+        columns = _mirror(self.width, self.extended_width)
+        right, bottom = MARGIN + self.width, MARGIN + self.height
+        middle = extended[..., MARGIN:bottom, :]
+        middle[..., :MARGIN] = middle[..., columns[:MARGIN]]
         middle[..., right:] = middle[..., columns[right:]]
-        extended[..., : self.margin, :] = extended[..., rows[: self.margin], :]
-        bottom = self.margin + self.height
+        extended[..., :MARGIN, :] = extended[..., rows[:MARGIN], :]
         extended[..., bottom:, :] = extended[..., rows[bottom:], :]
 
-    def picture(self, array: npt.NDArray[np.float32], scale: int = 1) -> npt.NDArray[np.float32]:
+    def picture(self, array: Array, scale: int = 1) -> Array:
         """Return the view of the picture inside an extended array, or inside its enlargement by `scale`."""
-        top = self.margin * scale
-        return array[..., top : top + self.height * scale, top : top + self.width * scale]
+        first = MARGIN * scale
+        return array[..., first : first + self.height * scale, first : first + self.width * scale]
 
 
-def extension_for(height: int, width: int) -> Extension:
-    """Return the extension of a picture of `height` by `width` pixels."""
-    return Extension(height=height, width=width, extended_height=_extended(height), extended_width=_extended(width))
+def extension_for(height: int, width: int, sizes: Sizes = WHOLE_WINDOWS) -> Extension:
+    """Return the extension of a picture of `height` by `width` pixels for a network that takes `sizes`."""
+    extended_height, extended_width = sizes.at_least(height + 2 * MARGIN, width + 2 * MARGIN)
+    return Extension(height=height, width=width, extended_height=extended_height, extended_width=extended_width)
 
 
-def _extended(pixels: int) -> int:
-    wanted = pixels + 2 * MARGIN - WINDOW_REST
-    return -(-wanted // WINDOW_STEP) * WINDOW_STEP + WINDOW_REST
-
-
-def _mirror(pixels: int, extended: int, margin: int) -> npt.NDArray[np.intp]:
+def _mirror(pixels: int, extended: int) -> npt.NDArray[np.intp]:
     """Index into the extended axis that each of its positions copies."""
-    position = (np.arange(extended) - margin) % (2 * pixels)
-    return np.minimum(position, 2 * pixels - 1 - position) + margin
+    position = (np.arange(extended) - MARGIN) % (2 * pixels)
+    return np.minimum(position, 2 * pixels - 1 - position) + MARGIN

@@ -72,7 +72,7 @@ def upscale(
     for name, value in (("tilesize", tilesize), ("overlap", overlap), ("memory_mb", memory_mb)):
         if value:  # VapourSynth passes an array of one number as that number
             raise InvalidInput(f"{name} is {value}: tiles cannot be set by this version yet; leave {name}= out.")
-    found = find_model(variant=variant, scale=scale, profile=profile, model=model)
+    found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
     code = matrix_code(matrix)
     first = read_colour(clip.get_frame(0), code)

@@ -1,14 +1,17 @@
-"""Which models there are: the bundled ones. No torch and no runtime is needed to read this."""
+"""Which models there are, and which one the arguments of the filter mean. Neither torch nor a runtime is imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.extend import WHOLE_WINDOWS, Sizes
 from vsparagon.models.variants import SCALES, VARIANTS
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
+DEFAULT_SCALE = 2
 PROFILES = ("clean", "compressed")
 
 
@@ -19,15 +22,19 @@ class Model:
     Attributes:
         name: for people, for example "nano x2 clean".
         scale: enlargement of both sides.
-        graph: ONNX file with one input N,3,H,W and one output N,3,scale*H,scale*W, float32 RGB of nominal range
-            0..1, height and width dynamic; it is the inference form, for extended pictures only.
-        checkpoint: the safetensors file that the graph was exported from.
+        graph: ONNX file with one input N,channels,H,W and one output N,channels,scale*H,scale*W, float32 or float16,
+            of nominal range 0..1; a generator's is its inference form, for extended pictures only.
+        checkpoint: the weights that the graph was exported from, None for an ONNX file of somebody else.
+        channels: 3 for RGB, 1 for a network that takes one plane at a time.
+        sizes: which heights and widths the graph takes.
     """
 
     name: str
     scale: int
     graph: Path
-    checkpoint: Path
+    checkpoint: Path | None
+    channels: int = 3
+    sizes: Sizes = WHOLE_WINDOWS
 
     def onnx(self) -> bytes:
         """Return the ONNX graph.
@@ -49,18 +56,29 @@ def bundled_models() -> list[Model]:
     return [_bundled(variant, int(scale[1:]), profile) for variant, scale, profile in keys]
 
 
-def find_model(*, variant: str, scale: int, profile: str, model: str) -> Model:
+def find_model(*, variant: str, scale: int, profile: str, model: str = "", cache: str = "") -> Model:
     """Return the model that the arguments of `core.paragon.Upscale` ask for.
+
+    Args:
+        variant, scale, profile: of a bundled model.
+        model: path of a model file instead; it brings its own scale.
+        cache: folder for what is made of a model file; "" for the user's cache folder.
 
     Raises:
         InvalidInput: unknown variant, scale or profile.
-        ModelError: no weights are bundled for them.
+        ModelError: no weights are bundled for them, or the file is no model that can be used.
+        BackendUnavailable: reading a checkpoint for the first time needs torch.
     """
     if model:
-        raise InvalidInput(
-            f"model={model!r}: models of one's own cannot be loaded by this version yet; leave model= out to use a "
-            f"bundled one ({_names()})."
-        )
+        from vsparagon.model_file import open_model_file
+
+        found = open_model_file(Path(model).expanduser(), cache_folder(cache))
+        if scale not in (DEFAULT_SCALE, found.scale):
+            raise InvalidInput(
+                f"scale is {scale}, but {found.name} enlarges {found.scale} times; leave scale= out, and use width= "
+                "and height= for another size."
+            )
+        return found
     if variant not in VARIANTS:
         raise InvalidInput(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}.")
     if scale not in SCALES:

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vsparagon.backends import choose_backend, choose_precision
-from vsparagon.backends.base import Backend, BuildOptions, Precision, RunOptions
+from vsparagon.backends.base import Array, Backend, BuildOptions, Precision, RunOptions
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.extend import extension_for
 from vsparagon.library import Model
+from vsparagon.tiling import AxisTiles, overlapping_tiles
 
 SMALLEST = 16
+TILE_OVERLAP = 32
 MOST_STREAMS = 64
 
 Plane = npt.NDArray[np.float32]
@@ -89,6 +91,9 @@ def choose_runtime(
 class Pipeline:
     """A model opened for pictures of one size. `enlarge` may be called from several threads.
 
+    A network of fixed size is run on overlapping tiles of the extended picture where that is larger. A network for
+    one plane is run on red, green and blue in turn.
+
     Args:
         runtime: what to run.
         height, width: of the pictures, at least 16 each.
@@ -107,15 +112,19 @@ class Pipeline:
                 f"the picture is {width}x{height}; at least {SMALLEST}x{SMALLEST} is needed. "
                 "Add borders or enlarge it otherwise."
             )
-        self.scale = runtime.model.scale
-        self.extension = extension_for(height, width)
-        build = BuildOptions(
-            height=self.extension.extended_height,
-            width=self.extension.extended_width,
-            precision=runtime.precision,
-        )
-        self._session = runtime.backend.open(runtime.model, build, runtime.options)
+        model = runtime.model
+        self.scale = model.scale
+        self.extension = extension_for(height, width, model.sizes)
+        whole = (self.extension.extended_height, self.extension.extended_width)
+        tile = model.sizes.fixed or whole
+        build = BuildOptions(height=tile[0], width=tile[1], precision=runtime.precision)
+        self._session = runtime.backend.open(model, build, runtime.options)
         self.in_flight = self._session.slots
+        self._planes = [slice(first, first + model.channels) for first in range(0, 3, model.channels)]
+        self._tiles = None if tile == whole else (self._axis(whole[0], tile[0]), self._axis(whole[1], tile[1]))
+
+    def _axis(self, pixels: int, size: int) -> AxisTiles:
+        return overlapping_tiles(pixels, size=size, overlap=min(TILE_OVERLAP, size // 2), scale=self.scale)
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Write the enlarged picture.
@@ -127,11 +136,38 @@ class Pipeline:
         Raises:
             BackendFailure: the runtime failed.
         """
+        for planes in self._planes:
+            if self._tiles is None:
+                self._enlarge_whole(source[planes], target[planes])
+            else:
+                self._enlarge_tiles(source[planes], target[planes], *self._tiles)
+
+    def _enlarge_whole(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._session.slot() as slot:
-            picture = self.extension.picture(slot.input[0])
-            for plane, given in zip(picture, source, strict=True):
-                plane[:] = given
-            self.extension.fill(slot.input)
+            self._extend(source, slot.input[0])
             slot.run()
             for plane, result in zip(target, self.extension.picture(slot.output[0], self.scale), strict=True):
                 plane[:] = result
+
+    def _enlarge_tiles(
+        self, source: Sequence[Plane], target: Sequence[Plane], rows: AxisTiles, columns: AxisTiles
+    ) -> None:
+        shape = (len(source), self.extension.extended_height, self.extension.extended_width)
+        extended, scale = np.empty(shape, np.float32), self.scale
+        blended = np.zeros((shape[0], shape[1] * scale, shape[2] * scale), np.float32)
+        self._extend(source, extended)
+        with self._session.slot() as slot:
+            height, width = slot.input.shape[2:]
+            for y, down in zip(rows.starts, rows.weights, strict=True):
+                for x, across in zip(columns.starts, columns.weights, strict=True):
+                    slot.input[0] = extended[:, y : y + height, x : x + width]
+                    slot.run()
+                    place = blended[:, y * scale : (y + height) * scale, x * scale : (x + width) * scale]
+                    place += slot.output[0] * down[:, None] * across
+        for plane, result in zip(target, self.extension.picture(blended, scale), strict=True):
+            plane[:] = result
+
+    def _extend(self, source: Sequence[Plane], extended: Array) -> None:
+        for plane, given in zip(self.extension.picture(extended), source, strict=True):
+            plane[:] = given
+        self.extension.fill(extended)

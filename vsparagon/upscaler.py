@@ -47,7 +47,7 @@ class Upscaler:
         precision: str = "auto",
         cache: str = "",
     ) -> None:
-        found = find_model(variant=variant, scale=scale, profile=profile, model=model)
+        found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
         self.scale = found.scale
         # One picture at a time: all threads work on it.
         self._runtime = choose_runtime(

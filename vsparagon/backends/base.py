@@ -20,7 +20,7 @@ import numpy.typing as npt
 from vsparagon.library import Model
 
 Precision = Literal["fp32", "fp16", "bf16"]
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class BuildOptions:
     """What a compiled network depends on; part of every cache key.
 
     Attributes:
-        height, width: of the extended input, in pixels.
+        height, width: of the input, in pixels.
         precision: arithmetic of the network.
     """
 
@@ -58,8 +58,8 @@ class Slot(ABC):
     """Room for one frame.
 
     Attributes:
-        input: 1,3,H,W float32, to be written before `run`.
-        output: 1,3,scale*H,scale*W float32, valid after `run` until the next.
+        input: 1,channels,H,W, to be written before `run`; float32, or float16 where the network wants it.
+        output: 1,channels,scale*H,scale*W, of the same dtype, valid after `run` until the next.
     """
 
     input: Array

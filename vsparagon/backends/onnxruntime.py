@@ -19,11 +19,12 @@ class _OnnxRuntimeSlot(Slot):
     def __init__(self, session: onnxruntime.InferenceSession, model: Model, build: BuildOptions) -> None:
         import onnxruntime
 
-        scale = model.scale
         self._session = session
         self._binding = session.io_binding()
-        self.input = np.zeros((1, 3, build.height, build.width), np.float32)
-        self.output = np.zeros((1, 3, build.height * scale, build.width * scale), np.float32)
+        dtype = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        height, width, scale = build.height, build.width, model.scale
+        self.input = np.zeros((1, model.channels, height, width), dtype)
+        self.output = np.zeros((1, model.channels, height * scale, width * scale), dtype)
         # Bound once: the runtime reads and writes these arrays themselves.
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self.input, self.output)]
         self._binding.bind_ortvalue_input(session.get_inputs()[0].name, values[0])

@@ -44,7 +44,8 @@ class OpenVINO(Backend):
         return threads
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
-        core = _import_openvino().Core()
+        openvino = import_openvino()
+        core = openvino.Core()
         config = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
             "NUM_STREAMS": str(run.streams),
@@ -54,7 +55,8 @@ class OpenVINO(Backend):
         }
         try:
             network = core.read_model(model.onnx())
-            network.reshape([1, 3, build.height, build.width])
+            network.reshape([1, model.channels, build.height, build.width])
+            network = _in_float32(openvino, network)
             compiled = core.compile_model(network, "CPU", config)
             # One slot more than streams: a frame is copied in or out while the others compute.
             slots = [_OpenVINOSlot(compiled.create_infer_request()) for _ in range(run.streams + 1)]
@@ -63,7 +65,7 @@ class OpenVINO(Backend):
         return Session(slots)
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO without its telemetry, which would fork this process, threads and all, to call home."""
     name = "openvino_telemetry"
     if "openvino" in sys.modules or name in sys.modules:
@@ -73,3 +75,11 @@ def _import_openvino() -> Any:
         return import_module("openvino")
     finally:
         del sys.modules[name]
+
+
+def _in_float32(openvino: Any, network: Any) -> Any:
+    """Give the network float32 ports, whatever its own are."""
+    steps = openvino.preprocess.PrePostProcessor(network)
+    steps.input().tensor().set_element_type(openvino.Type.f32)
+    steps.output().tensor().set_element_type(openvino.Type.f32)
+    return steps.build()

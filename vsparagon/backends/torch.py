@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
-from vsparagon.errors import BackendFailure
+from vsparagon.errors import BackendFailure, BackendUnavailable
 from vsparagon.library import Model
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class Torch(Backend):
         return 1
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+        if model.checkpoint is None:
+            raise BackendUnavailable(
+                f"the backend 'torch' runs checkpoints, and {model.name} is an ONNX file; "
+                'use backend="openvino" or "onnxruntime".'
+            )
         import torch
 
         from vsparagon.checkpoint import load_generator

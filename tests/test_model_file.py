@@ -1,0 +1,194 @@
+"""Models of one's own: checkpoints of the design, and any super-resolution network as ONNX."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+from onnx import TensorProto, helper, numpy_helper
+
+import vsparagon
+from vsparagon import ModelError, Upscaler
+from vsparagon.checkpoint import save_generator
+from vsparagon.export import export_onnx
+from vsparagon.extend import extension_for
+from vsparagon.models import create_generator
+
+PICTURE = photograph(100, 140).astype(np.float32) / 255
+KINDS = {"f32": (TensorProto.FLOAT, np.float32), "f16": (TensorProto.FLOAT16, np.float16)}
+
+
+def graph(path, nodes, weights, *, channels=3, scale=2, size=(None, None), kind="f32", inputs=("x",), outputs=("y",)):
+    """Write an ONNX file of these nodes from the first input to the first output."""
+    element = KINDS[kind][0]
+    height, width = (side or name for side, name in zip(size, ("height", "width"), strict=True))
+    out = [side * scale if isinstance(side, int) else f"{side}_out" for side in (height, width)]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info(name, element, [1, channels, height, width]) for name in inputs],
+            [helper.make_tensor_value_info(name, element, [1, channels, *out]) for name in outputs],
+            [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def shuffle_network(path, *, channels=3, scale=2, kind="f32", **arguments):
+    """A 3x3 convolution and a pixel shuffle that together repeat each pixel, sharpened a little."""
+    kernel = np.zeros((channels * scale * scale, channels, 3, 3), KINDS[kind][1])
+    for out in range(len(kernel)):
+        kernel[out, out // scale**2] = [[0, -0.125, 0], [-0.125, 1.5, -0.125], [0, -0.125, 0]]
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["phases"], pads=[1, 1, 1, 1]),
+        helper.make_node("DepthToSpace", ["phases"], ["y"], blocksize=scale, mode="CRD"),
+    ]
+    return graph(path, nodes, {"kernel": kernel}, channels=channels, scale=scale, kind=kind, **arguments)
+
+
+def shuffled(picture, scale):
+    """What `shuffle_network` makes of a picture that is mirrored beyond its border."""
+    wide = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+    cross = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+    return (1.5 * picture - 0.125 * cross).repeat(scale, 0).repeat(scale, 1)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_network_of_any_signature(tmp_path, backend, kind, channels, scale):
+    path = shuffle_network(tmp_path / "net.onnx", channels=channels, scale=scale, kind=kind)
+    result = Upscaler(model=str(path), backend=backend)(PICTURE)
+    assert result.shape == (100 * scale, 140 * scale, 3)
+    assert np.abs(result - shuffled(PICTURE, scale)).max() < (1e-5 if kind == "f32" else 3e-3)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("size", [(64, 64), (48, 200), (300, 320)], ids=str)
+def test_network_of_fixed_size_is_tiled_without_a_seam(tmp_path, backend, size):
+    path = shuffle_network(tmp_path / "net.onnx", size=size)
+    result = Upscaler(model=str(path), backend=backend)(PICTURE)
+    assert np.abs(result - shuffled(PICTURE, 2)).max() < 1e-5
+
+
+def test_network_that_needs_a_multiple_gets_it(tmp_path):
+    # Down by 4, up by 4, and added to the input: shapes that only agree for multiples of 4.
+    nodes = [
+        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Resize", ["small", "", "four"], ["large"], mode="nearest"),
+        helper.make_node("Add", ["x", "large"], ["sum"]),
+        helper.make_node("Resize", ["sum", "", "two"], ["y"], mode="nearest"),
+    ]
+    factors = {"four": np.array([1, 1, 4, 4], np.float32), "two": np.array([1, 1, 2, 2], np.float32)}
+    path = graph(tmp_path / "net.onnx", nodes, factors)
+    picture = photograph(37, 41).astype(np.float32) / 255
+    for backend in ("openvino", "onnxruntime"):
+        assert Upscaler(model=str(path), backend=backend)(picture).shape == (74, 82, 3)
+
+
+def test_design_as_onnx_in_the_filter(tmp_path):
+    torch.manual_seed(0)
+    network = create_generator("micro", scale=3).eval()
+    path = tmp_path / "micro.onnx"
+    export_onnx(network, path)
+    clip = clip_of([photograph(40, 56)])
+    result = vs.core.core.paragon.Upscale(clip, model=str(path))
+    assert (result.width, result.height) == (168, 120)
+    assert np.abs(np.stack(arrays(result.get_frame(0)), 2) - Upscaler(model=str(path))(photograph(40, 56))).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
+def test_checkpoint_of_any_variant(tmp_path, suffix, backend):
+    torch.manual_seed(0)
+    network = create_generator("tiny", scale=4, use_attention=False).eval()
+    path = tmp_path / f"tiny{suffix}"
+    if suffix == ".pth":
+        torch.save({"params_ema": network.state_dict()}, path)
+    else:
+        save_generator(network, path, variant="tiny", note="untrained")
+    picture = photograph(40, 56).astype(np.float32) / 255
+    upscaler = Upscaler(model=str(path), backend=backend, cache=str(tmp_path / "cache"))
+    extension = extension_for(40, 56)
+    extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
+    extension.picture(extended)[0] = picture.transpose(2, 0, 1)
+    extension.fill(extended)
+    with torch.no_grad():
+        expected = extension.picture(network(torch.from_numpy(extended)).numpy(), 4)[0].transpose(1, 2, 0)
+    assert np.abs(upscaler(picture) - expected).max() < 1e-4
+
+
+def test_checkpoint_is_exported_once_and_again_when_it_changes(tmp_path):
+    cache, path = tmp_path / "cache", tmp_path / "nano.safetensors"
+    for graphs in (1, 2):
+        save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
+        for _ in range(2):
+            Upscaler(model=str(path), cache=str(cache))
+            assert len(list((cache / "graphs").iterdir())) == graphs
+
+
+def test_scale_that_the_model_does_not_have(tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx", scale=3)
+    assert Upscaler(scale=3, model=str(path)).scale == 3
+    with pytest.raises(vsparagon.InvalidInput, match=r"scale is 4, but net\.onnx enlarges 3 times; leave scale= out"):
+        Upscaler(scale=4, model=str(path))
+
+
+def test_torch_does_not_take_onnx(tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx")
+    with pytest.raises(vsparagon.BackendUnavailable, match=r"'torch' runs checkpoints, and net\.onnx is an ONNX file"):
+        Upscaler(model=str(path), backend="torch")(PICTURE)
+
+
+def two_inputs(path):
+    return graph(path, [helper.make_node("Add", ["a", "b"], ["y"])], {}, scale=1, inputs=("a", "b"))
+
+
+def half_size(path):
+    node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    return graph(path, [node], {})
+
+
+def four_channels(path):
+    return graph(path, [helper.make_node("Identity", ["x"], ["y"])], {}, channels=4, scale=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [(two_inputs, r"in: a \[1,3,\?,\?\] f32, b"), (half_size, "f32"), (four_channels, r"in: x \[1,4,\?,\?\] f32")],
+)
+def test_network_of_another_kind_is_refused_with_what_was_found(tmp_path, make, found):
+    path = make(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=rf"no network that enlarges pictures \(.*{found}.*\); wanted: one input"):
+        Upscaler(model=str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x07" + bytes(50)])
+def test_file_that_is_no_onnx_is_refused(tmp_path, content):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(vs.Error, match=r"^paragon.Upscale: .*net\.onnx is n"):
+        vs.core.core.paragon.Upscale(clip_of([photograph(40, 56)]), model=str(path))
+
+
+def test_missing_or_unknown_file_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"there is no model file .*gone\.onnx"):
+        Upscaler(model=str(tmp_path / "gone.onnx"))
+    (tmp_path / "net.engine").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"net\.engine is of no known kind"):
+        Upscaler(model=str(tmp_path / "net.engine"))
+
+
+def test_reading_a_checkpoint_without_torch_names_the_extra(tmp_path, monkeypatch):
+    path = tmp_path / "nano.safetensors"
+    save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
+    monkeypatch.setitem(__import__("sys").modules, "vsparagon.checkpoint", None)
+    with pytest.raises(vsparagon.BackendUnavailable, match=r'pip install "vsparagon\[torch\]", or give an ONNX file'):
+        Upscaler(model=str(path), cache=str(tmp_path))

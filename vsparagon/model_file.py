@@ -1,0 +1,136 @@
+"""Models of one's own: a checkpoint of the design, or any super-resolution network as an ONNX file.
+
+An ONNX file says nothing about what its network needs, so its shapes are asked: OpenVINO, which is always installed,
+infers the size of the output for a few sizes of the input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from vsparagon.errors import BackendUnavailable, ModelError
+from vsparagon.extend import WHOLE_WINDOWS, Sizes
+from vsparagon.files import write_atomically
+from vsparagon.library import Model
+
+CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
+STEPS = (1, 2, 4, 8, 16, 32, 64)
+ROOM = 192  # a size that any network should take, and a multiple of every step
+SCALES = range(1, 17)
+
+
+def open_model_file(path: Path, cache: Path) -> Model:
+    """Return the model in a file.
+
+    Args:
+        path: an ONNX file, or a checkpoint that `vsparagon.checkpoint.load_generator` reads.
+        cache: folder where the graph of a checkpoint is kept.
+
+    Raises:
+        ModelError: the file is missing, damaged, or holds something else than an image-to-image network.
+        BackendUnavailable: reading a checkpoint for the first time needs torch.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no model file {path}; give the path of an .onnx, .safetensors or .pth file.")
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        channels, scale, sizes = _signature(path)
+        return Model(name=path.name, scale=scale, channels=channels, sizes=sizes, graph=path, checkpoint=None)
+    if suffix in CHECKPOINTS:
+        graph = _graph_of(path, cache)
+        return Model(
+            name=path.name, scale=_signature(graph)[1], channels=3, sizes=WHOLE_WINDOWS, graph=graph, checkpoint=path
+        )
+    raise ModelError(f"the model file {path} is of no known kind; give an .onnx, .safetensors or .pth file.")
+
+
+def _graph_of(checkpoint: Path, cache: Path) -> Path:
+    """Return the ONNX file of a checkpoint's inference form, exported once and kept."""
+    from vsparagon import __version__
+
+    try:
+        key = hashlib.sha256(__version__.encode() + checkpoint.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
+    graph = cache / "graphs" / f"{key}.onnx"
+    if not graph.is_file():
+        try:
+            from vsparagon.checkpoint import load_generator
+            from vsparagon.export import onnx_model
+            from vsparagon.models.inference import inference_form
+        except ImportError as error:
+            raise BackendUnavailable(
+                f'reading the checkpoint {checkpoint.name} needs {error.name}; pip install "vsparagon[torch]", '
+                "or give an ONNX file."
+            ) from error
+        model = onnx_model(inference_form(load_generator(checkpoint)))
+        graph.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(graph, model.SerializeToString(deterministic=True))
+    return graph
+
+
+def _signature(path: Path) -> tuple[int, int, Sizes]:
+    """Return channels, scale and the input sizes of an ONNX file."""
+    from vsparagon.backends.openvino import import_openvino
+
+    openvino = import_openvino()
+    try:
+        network = openvino.Core().read_model(path)
+    except RuntimeError as error:
+        raise ModelError(f"{path} is not an ONNX file that can be read: {_first_line(error)}") from error
+    found = f"in: {_described(network.inputs)}; out: {_described(network.outputs)}"
+    refused = ModelError(
+        f"{path} is no network that enlarges pictures ({found}); wanted: one input and one output of shape "
+        "N,3,height,width or N,1,height,width, float32 or float16, the output a whole number of times as large."
+    )
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise refused
+    port, result = network.inputs[0], network.outputs[0]
+    if any(p.element_type.get_type_name() not in ("f32", "f16") or p.partial_shape.rank != 4 for p in (port, result)):
+        raise refused
+    declared = port.partial_shape
+    candidates = [declared[1].get_length()] if declared[1].is_static else [3, 1]
+    for channels in candidates:
+        if channels not in (1, 3):
+            continue
+        height, width = (declared[axis].get_length() if declared[axis].is_static else None for axis in (2, 3))
+        if height is not None and width is not None:
+            if scale := _scale(network, channels, height, width):
+                return channels, scale, Sizes(fixed=(height, width))
+        elif scale := _scale(network, channels, height or ROOM, width or ROOM):
+            return channels, scale, _sizes(network, channels, scale)
+    raise refused
+
+
+def _scale(network: Any, channels: int, height: int, width: int) -> int:
+    """Return how many times larger the output is, 0 where the network does not take this size or changes shape."""
+    try:
+        network.reshape([1, channels, height, width])
+    except RuntimeError:
+        return 0
+    shape = network.outputs[0].partial_shape
+    if not shape.is_static:
+        return 0
+    return next((s for s in SCALES if list(shape.to_shape()) == [1, channels, height * s, width * s]), 0)
+
+
+def _sizes(network: Any, channels: int, scale: int) -> Sizes:
+    """Return the smallest step and minimum that keep the scale."""
+
+    def taken(side: int) -> bool:
+        return _scale(network, channels, side, side) == scale
+
+    step = next(step for step in STEPS if all(taken(ROOM + n * step) for n in (1, 3)) or step == STEPS[-1])
+    minimum = next((side for side in range(step, ROOM, step) if taken(side)), ROOM)
+    return Sizes(step=step, minimum=minimum)
+
+
+def _described(ports: list[Any]) -> str:
+    return ", ".join(f"{p.any_name} {p.partial_shape} {p.element_type.get_type_name()}" for p in ports)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
