@@ -244,6 +244,30 @@ def test_channels_last_gives_the_same_picture(nano):
     torch.testing.assert_close(out, wanted, rtol=0, atol=GOLDEN_TOLERANCE)
 
 
+@pytest.mark.parametrize("height", [128, 129, 130, 131, 258, 300])
+def test_picture_made_in_strips_equals_the_whole(height):
+    model = create_generator("micro", scale=3, use_attention=False)
+    model.conv_out.weight.mul_(50)
+    given = picture(height, 20)
+    with torch.enable_grad():
+        whole = model(given).detach()
+    torch.testing.assert_close(model(given), whole, rtol=0, atol=GOLDEN_TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak is read with the resource module")
+def test_nano_as_published_takes_less_than_1500_megabytes_at_1080p():
+    code = (
+        "import resource, sys, torch; from vsparagon.models import create_generator; torch.set_num_threads(2)\n"
+        "model = create_generator('nano').eval()\n"
+        "with torch.inference_mode(): model(torch.rand(1, 3, 1080, 1920))\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(peak * (1 if sys.platform == 'darwin' else 1024))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(run.stdout) < 1.5e9
+
+
 def test_every_trained_parameter_receives_a_gradient():
     model = create_generator("tiny")
     for name, parameter in model.named_parameters():

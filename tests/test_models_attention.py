@@ -63,10 +63,14 @@ def by_windows(module, x):
 
 
 def assert_same(module, height, width):
-    x = torch.randn(1, module.gamma.numel() * module.value.weight.shape[0], height, width)
-    torch.testing.assert_close(
-        module(x), by_windows(module, x), rtol=0, atol=2e-5, msg=lambda m: f"{height}x{width}: {m}"
-    )
+    """Compare both ways of computing it: whole, for gradients, and row after row of windows."""
+    x = torch.randn(1, module.value.out_channels, height, width)
+    wanted = by_windows(module, x)
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            torch.testing.assert_close(
+                module(x).detach(), wanted, rtol=0, atol=2e-5, msg=lambda m: f"{height}x{width}: {m}"
+            )
 
 
 @pytest.mark.parametrize("other", [4, 11, 32])

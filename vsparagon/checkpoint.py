@@ -93,7 +93,9 @@ def load_generator(model: str | Path, *, scale: int | None = None, profile: str 
 def checkpoint_path(model: str | Path, *, scale: int = 2, profile: str = "clean") -> Path:
     """Return the file of a variant's bundled weights, or `model` itself where that is no variant's name."""
     if isinstance(model, str) and model in VARIANTS:
-        return find_model(variant=model, scale=scale, profile=profile, model="").checkpoint
+        bundled = find_model(variant=model, scale=scale, profile=profile, model="").checkpoint
+        assert bundled is not None
+        return bundled
     return Path(model)
 
 

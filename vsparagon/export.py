@@ -117,7 +117,8 @@ class _Emitter:
     """Walks the traced module and writes each of its steps; a value is the name of a tensor."""
 
     def __init__(self, module: nn.Module, graph: Graph, height: int | None, width: int | None) -> None:
-        self.traced = fx.GraphModule(module, _Tracer().trace(module))
+        with torch.enable_grad():  # without, a generator works strip by strip to save memory
+            self.traced = fx.GraphModule(module, _Tracer().trace(module))
         self.graph = graph
         self.size = (height, width)
         self.axes: tuple[AxisTensors, AxisTensors] | None = None

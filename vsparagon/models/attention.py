@@ -6,7 +6,7 @@ by 8, attention inside each, the overlaps blended with linear ramps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -37,6 +37,12 @@ class AxisWindows:
     second: Tensor
     first_weight: Tensor
     second_weight: Tensor
+
+    def weights(self) -> Tensor:
+        """Return the weight with which each position of each window is blended: (windows, size)."""
+        flat = torch.zeros(self.source.numel(), device=self.source.device)
+        flat = flat.index_add(0, self.first, self.first_weight).index_add(0, self.second, self.second_weight)
+        return flat.view(self.source.shape)
 
 
 def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
@@ -96,40 +102,52 @@ class LocalWindowAttention(nn.Module):
         """Map N,D,H,W to the same shape; H and W at least 4."""
         rows = axis_windows(x.shape[2], x.device)
         columns = axis_windows(x.shape[3], x.device)
-        pixels = rows.length[:, None] * columns.length  # (windows down, windows across)
-        scale = pixels.to(torch.float32).rsqrt()[..., None, None].to(x.dtype)
-        inside = (rows.inside[:, None, :, None] & columns.inside[:, None, :]).flatten(2)[..., None, :]
+        maps = self.query(x), self.key(x), self.value(x)
+        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+            return x + self.gamma * _blend(_attend(maps, rows, columns), rows, 2)
+        # Where no gradient needs all windows at once, one row of them after the other takes far less memory.
+        out = torch.zeros_like(x)
+        for index, weight in enumerate(rows.weights()):
+            here = slice(index, index + 1)
+            band = replace(rows, source=rows.source[here], inside=rows.inside[here], length=rows.length[here])
+            attended = _attend(maps, band, columns) * weight.to(x.dtype)[:, None]
+            out.index_add_(2, rows.source[index], attended)
+        return out.mul_(self.gamma).add_(x)
 
-        query = _cut(self.query(x), rows, columns) * scale
-        key = _cut(self.key(x), rows, columns)
-        value = _cut(self.value(x), rows, columns)
-        if not torch.compiler.is_exporting():
-            # torch's fused kernel, which never holds the n*n logits, wants equal head sizes.
-            missing = value.shape[-1] - query.shape[-1]
-            query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
-        n, down, across, _, channels = value.shape
-        attended = F.scaled_dot_product_attention(
-            query.flatten(1, 2),
-            key.flatten(1, 2),
-            value.flatten(1, 2),
-            attn_mask=inside.flatten(0, 1)[None],
-            scale=1.0,
-        )
-        attended = attended.reshape(n, down, across, rows.source.shape[1], columns.source.shape[1], channels)
-        return x + self.gamma * _blend(attended, rows, columns)
+
+def _attend(maps: tuple[Tensor, Tensor, Tensor], rows: AxisWindows, columns: AxisWindows) -> Tensor:
+    """Attend in each window, and blend along the width.
+
+    Args:
+        maps: query, key and value, N,C,H,W.
+        rows: the windows to use, some or all of them.
+        columns: all windows.
+
+    Returns:
+        N, D, rows of these windows one after the other, W.
+    """
+    query, key, value = (_cut(m, rows, columns) for m in maps)
+    pixels = (rows.length[:, None] * columns.length).flatten()[:, None, None]
+    query = query * pixels.to(torch.float32).rsqrt().to(query.dtype)
+    inside = (rows.inside[:, None, :, None] & columns.inside[:, None, :]).flatten(2).flatten(0, 1)[:, None]
+    if not torch.compiler.is_exporting():
+        # torch's fused kernel, which never holds the n*n logits, wants equal head sizes.
+        missing = value.shape[-1] - query.shape[-1]
+        query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=inside[None], scale=1.0)
+    shape = (rows.source.shape[0], columns.source.shape[0], rows.source.shape[1], columns.source.shape[1])
+    windows = attended.reshape(value.shape[0], *shape, value.shape[-1]).permute(0, 5, 1, 3, 2, 4)
+    return _blend(windows.flatten(4, 5).flatten(2, 3), columns, 3)
 
 
 def _cut(x: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
-    """Copy N,C,H,W into windows: N, windows down, windows across, pixels of a window, C."""
+    """Copy N,C,H,W into windows: N, windows, pixels of a window, C."""
     windows = x[:, :, rows.source][..., columns.source]  # N, C, down, height, across, width
-    return windows.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
+    return windows.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
 
 
-def _blend(windows: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
-    """Blend N, down, across, height, width, C back to N,C,H,W."""
-    flat = windows.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
-    dtype = windows.dtype
-    first, second = (w.to(dtype)[:, None] for w in (rows.first_weight, rows.second_weight))
-    flat = flat[:, :, rows.first] * first + flat[:, :, rows.second] * second
-    first, second = (w.to(dtype) for w in (columns.first_weight, columns.second_weight))
-    return flat[..., columns.first] * first + flat[..., columns.second] * second
+def _blend(flat: Tensor, windows: AxisWindows, dim: int) -> Tensor:
+    """Blend windows that stand one after the other along `dim` into the axis that they were cut from."""
+    shape = [-1] + [1] * (3 - dim)
+    first, second = (w.to(flat.dtype).view(shape) for w in (windows.first_weight, windows.second_weight))
+    return flat.index_select(dim, windows.first) * first + flat.index_select(dim, windows.second) * second

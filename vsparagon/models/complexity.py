@@ -1,20 +1,28 @@
 """What a network costs, found by running it on tensors without data."""
 
+# mypy: disable-error-code="no-untyped-call"
+
 from __future__ import annotations
 
 import copy
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention
+from vsparagon.models.variants import Options
 
 # A 1920x1080 picture as the filter extends it.
 FRAME = (1112, 1952)
 
 
-@torch.no_grad()
+@torch.enable_grad()  # without, a generator works strip by strip, and does the strips' borders twice
 def macs_per_pixel(module: nn.Module, *, height: int = FRAME[0], width: int = FRAME[1]) -> float:
     """Return the multiplications with addition for each pixel of the input.
 
@@ -54,3 +62,50 @@ def _windows(side: int) -> tuple[int, int]:
     size = min(WINDOW, side)
     overlap = min(OVERLAP, size // 4)
     return (side + overlap - 1) // (size - overlap), size
+
+
+def reach(options: Options) -> int:
+    """Return how far, in pixels of the input, a pixel of the output looks to each side.
+
+    Attention (its windows) and the whole-picture means of gain and channel modulation look further.
+    """
+    block = max(1, options.band_kernel_size // 2) + 1
+    body = options.groups * options.blocks * block
+    return max(1 + body + 1 + 1 + 1, 3 + 1)  # conv_in, body, conv_fuse, up_conv, conv_out; the base
+
+
+@torch.no_grad()
+def peak_bytes(module: nn.Module, *, height: int = FRAME[0], width: int = FRAME[1]) -> int:
+    """Estimate the most memory that the module's tensors take at once when torch runs it, weights and input included.
+
+    Scratch space inside torch's kernels and the size of torch itself are not in it.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True):  # tensors that say cpu and hold nothing
+        x = torch.empty(1, 3, height, width)
+        fixed = sum(t.untyped_storage().nbytes() for t in (x, *module.parameters(), *module.buffers()))
+        with _LiveStorages() as live:
+            module(x)
+    peak: int = fixed + live.peak
+    return peak
+
+
+class _LiveStorages(TorchDispatchMode):
+    """Follows the memory that operations allocate and that is not yet free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak: int = 0
+        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter):
+                storage = tensor.untyped_storage()
+                reference = StorageWeakRef(storage)
+                self._storages[reference.cdata] = (reference, storage.nbytes())
+        self._storages = {k: v for k, v in self._storages.items() if not v[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
+        return result

@@ -16,6 +16,7 @@ from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.variants import Options, variant_options
 
 LEAK = 0.1
+STRIP = 128  # rows that are enlarged at once
 
 
 class SeparableConv(nn.Module):
@@ -49,14 +50,16 @@ class MagicKernelSharp2021Upsample(nn.Module):
         self.sharpen = SeparableConv([t / 32 for t in (-1, 0, 9, 16, 9, 0, -1)], channels)
         self.resample_conv = SeparableConv([t / 16 for t in (1, 4, 6, 4, 1)], channels)
 
-    def forward(self, x: Tensor, scale: int) -> Tensor:
-        return self.to_size(x, scale_factor=scale)
+    def sharpened(self, x: Tensor) -> Tensor:
+        """Return x sharpened, of the same size."""
+        if self.alpha == 0:
+            return x
+        out: Tensor = x + self.alpha * (self.sharpen(x) - x)
+        return out
 
-    def to_size(self, x: Tensor, **target: Any) -> Tensor:
+    def enlarged(self, sharp: Tensor, **target: Any) -> Tensor:
         """Enlarge by `scale_factor=` or to `size=`, as `torch.nn.functional.interpolate` takes them."""
-        if self.alpha != 0:
-            x = x + self.alpha * (self.sharpen(x) - x)
-        out: Tensor = self.resample_conv(F.interpolate(x, mode="nearest", **target))
+        out: Tensor = self.resample_conv(F.interpolate(sharp, mode="nearest", **target))
         return out
 
 
@@ -245,13 +248,31 @@ class ParagonSR2(nn.Module):
         nn.init.zeros_(_bias(self.conv_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        base = self.magic_upsampler(x, self.options.scale)
+        sharp = self.magic_upsampler.sharpened(x)
+        gain = self.content_processor(x) if self.content_processor is not None else None
+        features = self._features(x)
+        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+            return self._enlarge(sharp, features, gain)
+        # Tensors at high resolution are by far the largest of a frame. Where no gradient needs them whole, they are
+        # made strip by strip; convolutions look two rows beyond a strip, in all.
+        height, scale = x.shape[2], self.options.scale
+        strips = []
+        for top in range(0, height, STRIP):
+            rows = slice(max(top - 2, 0), top + STRIP + 2)
+            strip = self._enlarge(sharp[:, :, rows], features[:, :, rows], gain)
+            begin = (top - rows.start) * scale
+            strips.append(strip[:, :, begin : begin + STRIP * scale])
+        return torch.cat(strips, dim=2)
+
+    def _features(self, x: Tensor) -> Tensor:
         body = self.body(self.conv_in(x))
-        detail = self.conv_out(self.upsampler_net(self.conv_fuse(body) + body))
-        if self.content_processor is not None:
-            detail = self.content_processor(x) * detail
-        out: Tensor = base + detail
-        return out
+        fused: Tensor = self.conv_fuse(body) + body
+        return fused
+
+    def _enlarge(self, sharp: Tensor, features: Tensor, gain: Tensor | None) -> Tensor:
+        base = self.magic_upsampler.enlarged(sharp, scale_factor=self.options.scale)
+        detail: Tensor = self.conv_out(self.upsampler_net(features))
+        return base + (detail if gain is None else gain * detail)
 
     def trainable_parameters(self) -> int:
         """Number of trained numbers (the fixed kernels of the base are not counted)."""
