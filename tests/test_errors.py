@@ -106,6 +106,16 @@ def test_backend_that_is_not_installed_names_its_extra(monkeypatch):
     assert any(line.startswith("onnxruntime: onnxruntime is not installed") for line in vs.core.core.paragon.Backends())
 
 
+def test_foreign_openvino_in_the_process_is_named(monkeypatch):
+    def fail():
+        raise ImportError("Check 'versions_compatible' failed\nOpenVINO Python version mismatches")
+
+    monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
+    with pytest.raises(vs.Error, match="cannot be loaded beside another OpenVINO of this process, such as vs-mlrt's"):
+        vs.core.core.paragon.Upscale(good(), backend="openvino")
+    assert backends.choose_backend("auto").name != "openvino"
+
+
 def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
     class Missing(OnnxRuntime):
         def missing(self) -> str:

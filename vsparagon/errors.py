@@ -23,3 +23,9 @@ class BackendUnavailable(ParagonError, RuntimeError):
 
 class BackendFailure(ParagonError, RuntimeError):
     """A backend that is present but failed while loading a model or computing."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the last filled line of a foreign error: libraries put the place first and the reason last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from vsparagon.errors import BackendUnavailable, ModelError
+from vsparagon.errors import BackendUnavailable, ModelError, reason_of
 from vsparagon.extend import WHOLE_WINDOWS, Sizes
 from vsparagon.files import write_atomically
 from vsparagon.library import Model
@@ -79,7 +79,7 @@ def _signature(path: Path) -> tuple[int, int, Sizes]:
     try:
         network = openvino.Core().read_model(path)
     except RuntimeError as error:
-        raise ModelError(f"{path} is not an ONNX file that can be read: {_first_line(error)}") from error
+        raise ModelError(f"{path} is not an ONNX file that can be read: {reason_of(error)}") from error
     found = f"in: {_described(network.inputs)}; out: {_described(network.outputs)}"
     refused = ModelError(
         f"{path} is no network that enlarges pictures ({found}); wanted: one input and one output of shape "
@@ -129,8 +129,3 @@ def _sizes(network: Any, channels: int, scale: int) -> Sizes:
 
 def _described(ports: list[Any]) -> str:
     return ", ".join(f"{p.any_name} {p.partial_shape} {p.element_type.get_type_name()}" for p in ports)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

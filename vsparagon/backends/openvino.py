@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
-from vsparagon.errors import BackendFailure
+from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.library import Model
 
 if TYPE_CHECKING:
@@ -38,7 +38,16 @@ class OpenVINO(Backend):
     precisions = ("fp32", "bf16")
 
     def missing(self) -> str:
-        return "" if find_spec("openvino") else "openvino is not installed; pip install openvino"
+        if not find_spec("openvino"):
+            return "openvino is not installed; pip install openvino"
+        try:
+            import_openvino()
+        except ImportError as error:
+            return (
+                "openvino cannot be loaded beside another OpenVINO of this process, such as vs-mlrt's plugin; remove "
+                f"one of them, or import openvino in Python before VapourSynth's core is used ({reason_of(error)})"
+            )
+        return ""
 
     def default_streams(self, threads: int) -> int:
         return threads

@@ -6,14 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vsparagon.checkpoint import load_generator as load_generator
+    from vsparagon.models.munet import MUNet as MUNet
     from vsparagon.models.paragonsr2 import ParagonSR2 as ParagonSR2
     from vsparagon.models.paragonsr2 import create_generator as create_generator
 
 _HOMES = {
+    "MUNet": "vsparagon.models.munet",
     "ParagonSR2": "vsparagon.models.paragonsr2",
     "create_generator": "vsparagon.models.paragonsr2",
+    "load_generator": "vsparagon.checkpoint",
 }
-__all__ = ["ParagonSR2", "create_generator"]
+__all__ = ["MUNet", "ParagonSR2", "create_generator", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:
