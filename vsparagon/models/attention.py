@@ -46,7 +46,7 @@ class AxisWindows:
 
 
 def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
-    """Lay the windows over an axis of at least 4 pixels.
+    """Lay the windows over an axis. One of less than 4 pixels is a window of its own.
 
     The published network adds 1e-8 to the product of both axes' sums of weights before it divides by it. Dividing
     on each axis leaves that out: 5e-7 of the result at most.
@@ -56,7 +56,7 @@ def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
     overlap = cast(int, torch.sym_min(OVERLAP, size // 4))
     steepness = cast(int, torch.sym_max(overlap - 1, 1))
     step = size - overlap
-    count = (pixels + overlap - 1) // step
+    count = cast(int, torch.sym_max((pixels + overlap - 1) // step, 1))
 
     start = torch.arange(count, device=device) * step
     position = start[:, None] + torch.arange(size, device=device)
