@@ -1,9 +1,12 @@
-"""Train a ParagonSR2 generator for fidelity: pictures in, a checkpoint out.
+"""Train a ParagonSR2 generator, for fidelity alone or against a discriminator.
 
-    python scripts/train.py --variant nano --data PICTURES --validate SET5 --iterations 30000 --out nano.safetensors
+    python scripts/train.py --config configs/nano_x2_clean.yml
+    python scripts/train.py --config configs/nano_x2_clean.yml --set train.total_iter=1000 path.resume_state=auto
+    torchrun --nproc-per-node 4 scripts/train.py --config configs/s_x2_clean.yml
 
-The low resolution is made by antialiased bicubic. The loss is Charbonnier's; the saved weights are their moving
-average. `--resume FILE` (written beside the result as FILE.state) continues an interrupted run.
+The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to go
+on from) and TensorBoard's files. Whenever the run ends, `path.resume_state=auto` goes on from the last checkpoint,
+and on the CPU exactly as if it had not ended.
 """
 
 from __future__ import annotations
@@ -12,143 +15,194 @@ import argparse
 import copy
 import logging
 import math
-import time
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from lightning_fabric import Fabric
+from torch import nn
+from tqdm.contrib.logging import logging_redirect_tqdm  # type: ignore[import-untyped]
 
-from vsparagon.checkpoint import load_generator, save_generator
-from vsparagon.extend import extension_for
-from vsparagon.models.paragonsr2 import ParagonSR2, create_generator
-from vsparagon.quality import psnr_luma
-from vsparagon.training.data import PairedCrops
-from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files, reduce
+from vsparagon.checkpoint import read_checkpoint, save_generator
+from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.models.munet import MUNet
+from vsparagon.models.paragonsr2 import create_generator
+from vsparagon.training.config import Config, read_config
+from vsparagon.training.data import CropPairs, folders, load_batches
+from vsparagon.training.gan import Balance, Discrimination
+from vsparagon.training.losses import weighted_sum
+from vsparagon.training.monitor import Monitor
+from vsparagon.training.optimisation import average, set_rate
+from vsparagon.training.porting import port_weights
+from vsparagon.training.state import is_finite, load_state, save_state
+from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 
 log = logging.getLogger("train")
 
 
-def charbonnier(result: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
-    """Mean of sqrt(difference^2 + eps^2) (Charbonnier et al., 1994)."""
-    return ((result - target).square() + eps * eps).sqrt().mean()
+def train(config: Config) -> None:
+    """Run a configuration from its beginning or its last checkpoint to its end."""
+    variant, options = config.generator()
+    settings, data, scale = config.train, config.datasets.train, options.scale
+    folder = Path(config.path.experiments_root) / config.name
+    state_file = folder / "last.state"
+    resumed = _resumed(config, state_file)
+    torch.manual_seed(config.manual_seed)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    fabric = Fabric(
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        precision=config.precision,
+    )
+
+    # The networks, with their optimisers.
+    network = create_generator(variant, **asdict(options)).to(memory_format=torch.channels_last)
+    if config.path.pretrain_network_g and not resumed:
+        ported = port_weights(network, read_checkpoint(Path(config.path.pretrain_network_g)).weights)
+        log.info("%s: %s", config.path.pretrain_network_g, ported)
+    averaged = copy.deepcopy(network).eval().to(fabric.device)
+    generator, optim_g = fabric.setup(network, settings.optim_g.create(network))
+    holders: dict[str, Any] = {"generator": network, "averaged": averaged, "optim_g": optim_g}
+    gan, balance = settings.gan_opt, Balance()
+    if config.network_d and gan:
+        d = config.network_d
+        judge = Discrimination(MUNet(num_in_ch=d.num_in_ch, num_feat=d.num_feat, ch_mult=d.ch_mult), gan.gamma)
+        discriminator, optim_d = fabric.setup(judge, settings.optim_d.create(judge))
+        holders |= {"discriminator": judge, "optim_d": optim_d}
+
+    # Where to begin.
+    begin = 0
+    if resumed:
+        for name, holder in holders.items():
+            holder.load_state_dict(resumed[name])
+        begin, balance.ratio = resumed["iteration"], resumed["ratio"]
+        log.info("goes on after iteration %d", begin)
+
+    # The data.
+    crops = CropPairs(data, scale=scale, seed=config.manual_seed)
+    batches = fabric.setup_dataloaders(
+        load_batches(
+            crops, data, begin=begin, end=settings.total_iter, rank=fabric.global_rank, processes=fabric.world_size
+        ),
+        use_distributed_sampler=False,
+    )
+    border = settings.loss_border * scale
+    inside = slice(border, data.lq_size * scale - border)
+    note = (
+        f"{settings.total_iter} iterations of {data.batch_size_per_gpu * fabric.world_size} crops of "
+        f"{data.lq_size}x{data.lq_size} from {crops.pictures} pictures; {config.name}"
+    )
+    log.info("%s: %d parameters, %d pictures", config.name, network.trainable_parameters(), crops.pictures)
+
+    monitor = None
+    if fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        monitor = Monitor(folder / "tensorboard", begin=begin, total=settings.total_iter)
+
+    for iteration, (low, high) in zip(range(begin, settings.total_iter), batches, strict=True):
+        when = {"iteration": iteration, "warmup": settings.warmup_iter, "total": settings.total_iter}
+        rate = set_rate(optim_g, settings.optim_g.lr, settings.scheduler, **when)
+        low, high = (x.to(memory_format=torch.channels_last).float() / 255 for x in (low, high))
+        result, target = generator(low)[..., inside, inside], high[..., inside, inside]
+        loss = weighted_sum(settings.losses, result, target)
+        measured = {"loss/pixel": loss}
+
+        adversarial = iteration - settings.gan_start_iter
+        if gan and adversarial >= 0:
+            loss_gan = judge.generator_loss(target, result)
+            loss = loss + gan.weight(adversarial) * loss_gan
+            measured |= {"loss/generator": loss_gan}
+        optim_g.zero_grad()
+        fabric.backward(loss)
+        if settings.grad_clip:
+            fabric.clip_gradients(generator, optim_g, max_norm=1.0, error_if_nonfinite=False)
+        optim_g.step()
+        average(averaged, network, decay=settings.ema_decay, iteration=iteration)
+
+        if gan and adversarial >= 0:
+            set_rate(optim_d, settings.optim_d.lr, settings.scheduler, **when)
+            loss_d, margin, penalty = discriminator(target, result)
+            optim_d.zero_grad()
+            fabric.backward(loss_d)
+            optim_d.step()
+            balance.update(loss_d, loss_gan)
+            measured |= {"loss/discriminator": loss_d, "gan/margin": margin, "gan/penalty": penalty}
+
+        # What follows costs time only now and then.
+        done = iteration + 1
+        last = done == settings.total_iter
+        saves = last or done % config.logger.save_checkpoint_freq == 0
+        if done % config.logger.print_freq == 0 or saves:
+            numbers = {name: value.item() for name, value in measured.items()} | {"rate": rate}
+            if not all(map(math.isfinite, numbers.values())):
+                raise SystemExit(_diverged(done, numbers))
+            if gan and adversarial >= 0:
+                numbers["gan/ratio"] = balance.check(done)
+            if monitor:
+                monitor.scalars(done, numbers)
+                monitor.report(done, numbers["loss/pixel"])
+        if monitor and (last or done % config.val.val_freq == 0):
+            validate(config, averaged, scale, monitor, done)
+        if monitor and saves:
+            state = {name: holder.state_dict() for name, holder in holders.items()}
+            if not is_finite(state):
+                raise SystemExit(_diverged(done, numbers))
+            monitor.flush()
+            save_generator(averaged, folder / f"{config.name}.safetensors", variant=variant, note=note)
+            save_state(state_file, state | {"iteration": done, "ratio": balance.ratio})
+        if monitor:
+            monitor.advance()
+    if monitor:
+        monitor.close()
 
 
-def learning_rate(iteration: int, total: int, peak: float, warmup: int) -> float:
-    """A linear warm-up, then half a cosine down to a hundredth of the peak."""
-    if iteration < warmup:
-        return peak * (iteration + 1) / warmup
-    progress = (iteration - warmup) / max(1, total - warmup)
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+def validate(config: Config, averaged: nn.Module, scale: int, monitor: Monitor, done: int) -> None:
+    """Measure the averaged weights on each folder of `datasets.val` and show a sample."""
+    val = config.datasets.val
+    enlarge = enlarger(averaged, scale)
+    for folder in folders(val.dataroot_gt) if val else []:
+        assert val
+        pairs = load_pairs(folder, scale, val.degradation)
+        quality = mean_quality(enlarge, pairs, scale)
+        log.info("iteration %d: %s %.3f dB, SSIM %.4f", done, folder.name, quality.psnr, quality.ssim)
+        monitor.scalars(done, {f"val/{folder.name}/psnr": quality.psnr, f"val/{folder.name}/ssim": quality.ssim})
+        monitor.picture(done, f"val/{folder.name}", enlarge(pairs[0].low))
 
 
-@torch.no_grad()
-def enlarge(model: ParagonSR2, low: Picture) -> Picture:
-    """Enlarge H,W,3 uint8 as the filter does: extended, through the network, cut back, rounded."""
-    extension = extension_for(*low.shape[:2])
-    extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
-    extension.picture(extended)[0] = low.transpose(2, 0, 1) / np.float32(255)
-    extension.fill(extended)
-    result = extension.picture(model(torch.from_numpy(extended)).numpy(), model.options.scale)[0]
-    picture: Picture = np.rint(result.transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
-    return picture
+def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
+    """Return the state to go on from, or None to begin anew."""
+    chosen = config.path.resume_state
+    if chosen == "auto":
+        return load_state(state_file) if state_file.exists() else None
+    if chosen is None and state_file.exists():
+        raise InvalidInput(
+            f"{state_file} is there from an earlier run; go on from it with --set path.resume_state=auto, "
+            "or choose another name."
+        )
+    return load_state(Path(chosen)) if chosen else None
 
 
-def validate(model: ParagonSR2, folder: Path) -> float:
-    """Return the mean luma PSNR over a folder, in dB."""
-    scale = model.options.scale
-    values = []
-    for path in picture_files(folder):
-        high = crop_to_multiple(load_picture(path), scale)
-        values.append(psnr_luma(enlarge(model, reduce(high, scale)), high, scale))
-    return float(np.mean(values))
+def _diverged(done: int, numbers: Mapping[str, float]) -> str:
+    values = ", ".join(f"{name} {value:g}" for name, value in numbers.items())
+    return f"train: iteration {done} is not finite ({values}); the last good checkpoint is kept. Lower the rate."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variant", default="nano")
-    parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--attention", action="store_true", help="train with window attention (slow on a CPU)")
-    parser.add_argument("--data", type=Path, required=True, help="folder of high-resolution pictures")
-    parser.add_argument("--validate", type=Path, nargs="*", default=[], help="folders to measure luma PSNR on")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint to write (.safetensors)")
-    parser.add_argument("--start", type=Path, help="checkpoint to start from")
-    parser.add_argument("--resume", type=Path, help="a .state file of an interrupted run")
-    parser.add_argument("--iterations", type=int, default=30000)
-    parser.add_argument("--warmup", type=int, default=500)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--crop", type=int, default=48, help="side of the low-resolution crop")
-    parser.add_argument("--border", type=int, default=4, help="low-resolution pixels at crop edges without loss")
-    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of AdamW")
-    parser.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
-    parser.add_argument("--every", type=int, default=1000, help="iterations between validations and saves")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for torch's choice")
+    parser.add_argument("--config", type=Path, required=True, help="YAML file; configs/ has one for each variant")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="values to use instead of the file's")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-
-    if args.start:
-        model = load_generator(args.start).train()
-    else:
-        model = create_generator(args.variant, scale=args.scale, use_attention=args.attention)
-    model = model.to(memory_format=torch.channels_last)
-    averaged = copy.deepcopy(model).eval()
-    optimiser = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=args.rate, betas=(0.9, 0.99), weight_decay=0
-    )
-    crops = PairedCrops(args.data, scale=args.scale, crop=args.crop, batch=args.batch, seed=args.seed)
-    begin = 0
-    if args.resume:
-        state = torch.load(args.resume, weights_only=True)
-        model.load_state_dict(state["model"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        crops.random.bit_generator.state = state["random"]
-        begin = state["iteration"]
-    log.info("%s: %d parameters, %d pictures", args.variant, model.trainable_parameters(), len(crops.pairs))
-
-    started, mean_loss, cut = time.monotonic(), 0.0, args.border * args.scale
-    keep = slice(cut, args.crop * args.scale - cut)
-    for iteration, (low, high) in zip(range(begin, args.iterations), crops, strict=False):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(iteration, args.iterations, args.rate, args.warmup)
-        low = low.contiguous(memory_format=torch.channels_last)
-        loss = charbonnier(model(low)[..., keep, keep], high[..., keep, keep])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        if not math.isfinite(loss.item()):
-            raise SystemExit(f"the loss is {loss.item()} at iteration {iteration}; the last checkpoint is kept")
-        decay = min(args.ema, (1 + iteration) / (10 + iteration))
-        for average, current in zip(averaged.state_dict().values(), model.state_dict().values(), strict=True):
-            average.lerp_(current, 1 - decay)
-        mean_loss += loss.item()
-
-        done = iteration + 1
-        if done % args.every == 0 or done == args.iterations:
-            speed = (done - begin) / (time.monotonic() - started)
-            psnr = "  ".join(f"{folder.name} {validate(averaged, folder):.3f} dB" for folder in args.validate)
-            log.info("%d  loss %.5f  %.1f it/s  %s", done, mean_loss / args.every, speed, psnr)
-            mean_loss = 0.0
-            note = (
-                f"{done} iterations of {args.batch} crops of {args.crop}x{args.crop}, AdamW {args.rate:g}, "
-                f"Charbonnier, {len(crops.pairs)} pictures, antialiased bicubic"
-            )
-            save_generator(averaged, args.out, variant=args.variant, note=note)
-            state = {
-                "model": model.state_dict(),
-                "averaged": averaged.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "random": crops.random.bit_generator.state,
-                "iteration": done,
-            }
-            part = args.out.with_suffix(".state.part")
-            torch.save(state, part)
-            part.replace(args.out.with_suffix(".state"))
+    try:
+        with logging_redirect_tqdm():
+            train(read_config(args.config, args.set))
+    except (ParagonError, FileNotFoundError) as error:
+        sys.exit(f"train: {error}")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,75 @@
-"""Picture quality as super-resolution papers measure it."""
+"""Picture quality as super-resolution papers measure it. Pictures are H,W,3 uint8 RGB of one size."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+Real = npt.NDArray[np.float64]
 
-def luma(rgb: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """Return the BT.601 luma of an H,W,3 uint8 picture in limited range, 16 to 235, not rounded."""
+
+def luma(rgb: npt.NDArray[np.generic]) -> Real:
+    """Return the BT.601 luma of a picture in limited range, 16 to 235, not rounded."""
     weights = np.array([65.481, 128.553, 24.966])
-    result: npt.NDArray[np.float64] = rgb.astype(np.float64) @ weights / 255.0 + 16.0
+    result: Real = rgb.astype(np.float64) @ weights / 255.0 + 16.0
     return result
 
 
 def psnr_luma(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
-    """Return the peak signal-to-noise ratio of the luma in dB, peak 255, `border` pixels cut from each side.
+    """Return the peak signal-to-noise ratio of the luma in dB, peak 255, `border` pixels cut from each side."""
+    return _psnr(luma(_inside(result, border)), luma(_inside(reference, border)))
 
-    Both pictures are H,W,3 uint8 of one size.
+
+def psnr_rgb(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
+    """Return the peak signal-to-noise ratio over red, green and blue in dB, cut as for the luma."""
+    return _psnr(_inside(result, border).astype(np.float64), _inside(reference, border).astype(np.float64))
+
+
+def ssim_luma(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
+    """Return the mean structural similarity of the luma, `border` pixels cut from each side before.
+
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: a Gaussian window
+    of 11x11 pixels with sigma 1.5, only where it fits whole; K1 = 0.01, K2 = 0.03, L = 255.
     """
-    error = luma(result) - luma(reference)
-    error = error[border : error.shape[0] - border, border : error.shape[1] - border]
-    return float(10.0 * np.log10(255.0**2 / np.mean(error**2)))
+    x, y = luma(_inside(result, border)), luma(_inside(reference, border))
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_x, mean_y = _window(x), _window(y)
+    var_x, var_y = _window(x * x) - mean_x**2, _window(y * y) - mean_y**2
+    covariance = _window(x * y) - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity /= (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    return float(similarity.mean())
+
+
+def flicker(
+    result: npt.NDArray[np.generic],
+    previous_result: npt.NDArray[np.generic],
+    reference: npt.NDArray[np.generic],
+    previous_reference: npt.NDArray[np.generic],
+) -> float:
+    """Return how differently from the reference the luma changes from one frame to the next, in levels of 255.
+
+    The mean of |(result - previous_result) - (reference - previous_reference)|: 0 where every change on the screen is
+    one of the source, whatever the still difference between the two.
+    """
+    change = luma(result) - luma(previous_result) - luma(reference) + luma(previous_reference)
+    return float(np.abs(change).mean())
+
+
+def _inside(picture: npt.NDArray[np.generic], border: int) -> npt.NDArray[np.generic]:
+    return picture[border : picture.shape[0] - border, border : picture.shape[1] - border]
+
+
+def _psnr(result: Real, reference: Real) -> float:
+    with np.errstate(divide="ignore"):  # of equal pictures it is infinite
+        return float(10.0 * np.log10(255.0**2 / np.mean((result - reference) ** 2)))
+
+
+def _window(x: Real) -> Real:
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    taps /= taps.sum()
+    rows = sum(tap * x[i : x.shape[0] - 10 + i] for i, tap in enumerate(taps))
+    assert isinstance(rows, np.ndarray)
+    columns = sum(tap * rows[:, i : x.shape[1] - 10 + i] for i, tap in enumerate(taps))
+    assert isinstance(columns, np.ndarray)
+    return columns

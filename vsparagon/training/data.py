@@ -1,85 +1,232 @@
-"""Training pairs: crops of high-resolution pictures and of their reductions."""
+"""Training pairs: crops of high-resolution pictures and of what `degradation` makes of them.
+
+Every crop is a function of (seed, its number) alone. How many processes load the data, and where a resumed run
+begins, therefore do not change what is seen.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files, reduce
+from vsparagon.errors import InvalidInput
+from vsparagon.training.degradation import Degradation, Pair, degrade
+from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files
+from vsparagon.training.resize import REACH
 
 log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Pair:
-    """A picture and its reduction, both H,W,3 uint8."""
+Positive = Annotated[int, Meta(ge=1)]
+Folders = str | tuple[str, ...]
 
-    low: Picture
-    high: Picture
+CLIP_SIDE = 128
+"""Side of the clips of the video degradation in low-resolution pixels."""
+CROPS_PER_CLIP = 4
+"""Crops taken from a clip: an encoder's start costs more than a few frames."""
 
 
-class PairedCrops:
-    """An endless, seeded stream of batches of aligned crops, flipped and turned at random.
+class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`datasets.train` of a configuration.
 
-    Args:
-        folder: pictures; unreadable ones, and ones smaller than a crop, are named once in the log and left out.
-        scale: reduction.
-        crop: side of the low-resolution crop in pixels.
-        batch: crops in a batch.
-        seed: of the generator; the same seed gives the same batches.
-
-    Raises:
-        FileNotFoundError: no usable picture in the folder.
+    Attributes:
+        dataroot_gt: folder or folders of high-resolution pictures.
+        dataroot_lq: folders of their low-resolution versions, in the same order and with the same names; without
+            them, `degradation` makes low resolution while training.
+        degradation: how low resolution is made.
+        lq_size: side of a low-resolution crop.
+        batch_size_per_gpu: crops for one step of one process.
+        use_hflip: mirror crops at random.
+        use_rot: turn crops by a multiple of 90 degrees at random.
+        num_worker_per_gpu: processes that prepare crops; 0 prepares them between the steps.
+        memory_mb: decoded pictures to keep in memory; others are decoded whenever a crop is taken.
     """
 
-    def __init__(self, folder: Path, *, scale: int, crop: int, batch: int, seed: int) -> None:
-        self.scale, self.crop, self.batch = scale, crop, batch
-        self.random = np.random.default_rng(seed)
-        self.pairs = list(self._load(folder))
-        if not self.pairs:
-            raise FileNotFoundError(f"no picture in {folder} has {crop * scale} pixels on both sides")
-        areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in self.pairs], dtype=np.float64)
-        self.probability = areas / areas.sum()
+    dataroot_gt: Folders
+    dataroot_lq: Folders | None = None
+    degradation: Degradation = Degradation()
+    lq_size: Positive = 48
+    batch_size_per_gpu: Positive = 16
+    use_hflip: bool = True
+    use_rot: bool = True
+    num_worker_per_gpu: Annotated[int, Meta(ge=0)] = 1
+    memory_mb: Annotated[int, Meta(ge=0)] = 4096
 
-    def _load(self, folder: Path) -> Iterator[Pair]:
-        for path in picture_files(folder):
+
+class CropPairs(Dataset[tuple[Tensor, Tensor]]):
+    """Crop number i as (low, high): 3,lq_size,lq_size and 3,scale*lq_size,scale*lq_size uint8.
+
+    Pictures are drawn in proportion to their area. Unreadable ones, ones smaller than a crop, and pairs that do not
+    fit each other are named once in the log and left out.
+
+    Args:
+        data: where the pictures are and what is made of them.
+        scale: how many times smaller the low resolution is.
+        seed: another seed gives other crops.
+
+    Attributes:
+        kept_bytes: memory that decoded pictures take.
+
+    Raises:
+        FileNotFoundError: a folder is missing or holds no usable picture.
+        InvalidInput: not as many folders of low as of high resolution.
+    """
+
+    def __init__(self, data: TrainingData, *, scale: int, seed: int) -> None:
+        self._data, self._scale, self._seed = data, scale, seed
+        self._paths: list[tuple[Path, Path | None]] = []
+        self._kept: dict[int, Pair] = {}
+        self.kept_bytes = 0
+        areas = []
+        for path, low in _files(data):
             try:
-                high = crop_to_multiple(load_picture(path), self.scale)
+                pair = _load(path, low, scale)
+                _check(pair, _smallest(data, scale), scale)
             except (OSError, ValueError) as error:
                 log.warning("left out %s: %s", path, error)
                 continue
-            if min(high.shape[:2]) < self.crop * self.scale:
-                log.warning("left out %s: smaller than a crop of %d pixels", path, self.crop * self.scale)
-                continue
-            yield Pair(reduce(high, self.scale), high)
+            size = pair.high.nbytes + pair.low.nbytes
+            if self.kept_bytes + size <= data.memory_mb << 20:
+                self._kept[len(self._paths)] = pair
+                self.kept_bytes += size
+            self._paths.append((path, low))
+            areas.append(pair.high.shape[0] * pair.high.shape[1])
+        if not areas:
+            raise FileNotFoundError(f"no usable picture in {data.dataroot_gt}; see the log for why each was left out")
+        self._probability = np.array(areas) / sum(areas)
+        # The crops of a clip have successive numbers: whoever takes the first makes the clip for all of them.
+        self._clip = lru_cache(maxsize=1)(self._make_clip)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (low, high): N,3,crop,crop and N,3,scale*crop,scale*crop float32 in 0..1."""
-        while True:
-            chosen = self.random.choice(len(self.pairs), self.batch, p=self.probability)
-            crops = [self._crop(self.pairs[i]) for i in chosen]
-            yield _tensor([low for low, _ in crops]), _tensor([high for _, high in crops])
+    @property
+    def pictures(self) -> int:
+        """How many pictures crops are taken from."""
+        return len(self._paths)
 
-    def _crop(self, pair: Pair) -> tuple[Picture, Picture]:
-        height, width = pair.low.shape[:2]
-        y = int(self.random.integers(height - self.crop + 1))
-        x = int(self.random.integers(width - self.crop + 1))
-        low = pair.low[y : y + self.crop, x : x + self.crop]
-        s = self.scale
-        high = pair.high[y * s : (y + self.crop) * s, x * s : (x + self.crop) * s]
-        turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
-        return _turned(low, turns, flip), _turned(high, turns, flip)
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        random = np.random.default_rng((self._seed, 0, number))
+        if self._data.dataroot_lq is not None:
+            pair = self._cut(self._picture(random), random)
+        elif self._data.degradation.video is None:
+            pair = self._reduced(random)
+        else:
+            clip = self._clip(number // CROPS_PER_CLIP)
+            pair = self._cut(clip[random.integers(len(clip))], random)
+        turns = int(random.integers(4)) if self._data.use_rot else 0
+        mirrored = self._data.use_hflip and bool(random.integers(2))
+        return _tensor(_turned(pair.low, turns, mirrored)), _tensor(_turned(pair.high, turns, mirrored))
+
+    def _picture(self, random: np.random.Generator) -> Pair:
+        chosen = int(random.choice(len(self._paths), p=self._probability))
+        return self._kept.get(chosen) or _load(*self._paths[chosen], self._scale)
+
+    def _cut(self, pair: Pair, random: np.random.Generator) -> Pair:
+        side = self._data.lq_size
+        y, x = (int(random.integers(pixels - side + 1)) for pixels in pair.low.shape[:2])
+        return _window(pair, y, x, side, side, self._scale)
+
+    def _reduced(self, random: np.random.Generator) -> Pair:
+        """Cut high resolution first, with what the kernel reads around it, and reduce that alone."""
+        high, side, scale = self._picture(random).high, self._data.lq_size, self._scale
+        y, x = (int(random.integers(pixels // scale - side + 1)) for pixels in high.shape[:2])
+        top, left = max(0, y - REACH), max(0, x - REACH)
+        area = high[top * scale : (y + side + REACH) * scale, left * scale : (x + side + REACH) * scale]
+        (pair,) = degrade(area, scale, self._data.degradation, random)
+        return _window(pair, y - top, x - left, side, side, scale)
+
+    def _make_clip(self, number: int) -> list[Pair]:
+        random = np.random.default_rng((self._seed, 1, number))
+        high, scale, video = self._picture(random).high, self._scale, self._data.degradation.video
+        assert video is not None
+        side = max(CLIP_SIDE, self._data.lq_size + 2) * scale + video.pan * (video.frames - 1)
+        height, width = (min(pixels, side) // scale * scale for pixels in high.shape[:2])
+        y, x = int(random.integers(high.shape[0] - height + 1)), int(random.integers(high.shape[1] - width + 1))
+        return degrade(high[y : y + height, x : x + width], scale, self._data.degradation, random)
 
 
-def _turned(picture: Picture, turns: int, flip: bool) -> Picture:
+class _Batches(Sampler[list[int]]):
+    """The numbers of the crops of each step from `begin` on, for one of several processes."""
+
+    def __init__(self, begin: int, end: int, size: int, rank: int, processes: int) -> None:
+        self._steps, self._size, self._rank, self._processes = range(begin, end), size, rank, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self._steps:
+            first = (step * self._processes + self._rank) * self._size
+            yield list(range(first, first + self._size))
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+def load_batches(
+    crops: CropPairs, data: TrainingData, *, begin: int, end: int, rank: int = 0, processes: int = 1
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return the batches of the steps `begin` to `end` - 1, for the process `rank` of `processes`."""
+    batches = _Batches(begin, end, data.batch_size_per_gpu, rank, processes)
+    return DataLoader(crops, batch_sampler=batches, num_workers=data.num_worker_per_gpu)
+
+
+def folders(given: Folders) -> list[Path]:
+    """Return one or several folders of a configuration as a list."""
+    return [Path(given)] if isinstance(given, str) else [Path(folder) for folder in given]
+
+
+def _files(data: TrainingData) -> Iterator[tuple[Path, Path | None]]:
+    highs = folders(data.dataroot_gt)
+    lows: Sequence[Path | None] = [None] * len(highs) if data.dataroot_lq is None else folders(data.dataroot_lq)
+    if len(lows) != len(highs):
+        raise InvalidInput(f"dataroot_lq has {len(lows)} folders and dataroot_gt {len(highs)}; give as many of both.")
+    for high, low in zip(highs, lows, strict=True):
+        named = {} if low is None else {path.stem: path for path in picture_files(low)}
+        for path in picture_files(high):
+            if low is None:
+                yield path, None
+            elif path.stem in named:
+                yield path, named[path.stem]
+            else:
+                log.warning("left out %s: no picture of this name in %s", path, low)
+
+
+def _load(path: Path, low: Path | None, scale: int) -> Pair:
+    """Read a pair; without a low-resolution file its low resolution is empty."""
+    high = crop_to_multiple(load_picture(path), scale)
+    return Pair(load_picture(low) if low else high[:0], high)
+
+
+def _smallest(data: TrainingData, scale: int) -> int:
+    """Return the smallest side of a high-resolution picture that crops can be taken from."""
+    video = data.degradation.video if data.dataroot_lq is None else None
+    return data.lq_size * scale if video is None else (data.lq_size + 2) * scale + video.pan * (video.frames - 1)
+
+
+def _check(pair: Pair, smallest: int, scale: int) -> None:
+    height, width = (pixels // scale for pixels in pair.high.shape[:2])
+    if min(pair.high.shape[:2]) < smallest:
+        raise ValueError(f"{width * scale}x{height * scale} is smaller than the {smallest} pixels a crop needs")
+    if pair.low.size and pair.low.shape[:2] != (height, width):
+        raise ValueError(
+            f"its low-resolution picture is {pair.low.shape[1]}x{pair.low.shape[0]} instead of {width}x{height}"
+        )
+
+
+def _window(pair: Pair, y: int, x: int, height: int, width: int, scale: int) -> Pair:
+    high = pair.high[y * scale : (y + height) * scale, x * scale : (x + width) * scale]
+    return Pair(pair.low[y : y + height, x : x + width], high)
+
+
+def _turned(picture: Picture, turns: int, mirrored: bool) -> Picture:
     picture = np.rot90(picture, turns)
-    return picture[:, ::-1] if flip else picture
+    return picture[:, ::-1] if mirrored else picture
 
 
-def _tensor(pictures: list[Picture]) -> Tensor:
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(255)
+def _tensor(picture: Picture) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

@@ -1,4 +1,4 @@
-"""Pictures from files, and their reductions. Needs Pillow, not torch."""
+"""Pictures from files. Needs Pillow, not torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 def load_picture(path: Path) -> Picture:
-    """Read a picture as H,W,3 uint8 RGB."""
+    """Read a picture as H,W,3 uint8 RGB.
+
+    Raises:
+        OSError, ValueError: not a picture, or a damaged one.
+    """
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def to_picture(values: npt.NDArray[np.floating]) -> Picture:
+    """Return values of 0..255 rounded and clamped to uint8."""
+    picture: Picture = np.rint(values).clip(0, 255).astype(np.uint8)
+    return picture
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -28,16 +38,6 @@ def picture_files(folder: Path) -> list[Path]:
     if not files:
         raise FileNotFoundError(f"no pictures in {folder}; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return files
-
-
-def reduce(picture: Picture, scale: int) -> Picture:
-    """Reduce H,W,3 by antialiased bicubic (a = -0.5, support widened by `scale`), as super-resolution papers do.
-
-    H and W must be multiples of `scale`.
-    """
-    height, width = picture.shape[:2]
-    size = (width // scale, height // scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
 def crop_to_multiple(picture: Picture, scale: int) -> Picture:

@@ -1,0 +1,211 @@
+"""Configurations of `scripts/train.py`: YAML in, a checked and frozen object out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vsparagon.errors import InvalidInput
+from vsparagon.models.variants import Options, variant_options
+from vsparagon.training.data import Folders, Positive, TrainingData
+from vsparagon.training.degradation import Degradation
+from vsparagon.training.gan import GanOptions
+from vsparagon.training.losses import AnyLoss, CharbonnierLoss
+from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Discriminator(_Section, frozen=True, kw_only=True):
+    """`network_d`: the options of `vsparagon.models.munet.MUNet`."""
+
+    type: Literal["munet"]
+    num_in_ch: Positive = 3
+    num_feat: Positive = 64
+    ch_mult: tuple[Positive, ...] = (1, 2, 4, 8)
+
+
+class ValidationData(_Section, frozen=True, kw_only=True):
+    """`datasets.val`: folders to measure the mean luma PSNR on, each apart.
+
+    Attributes:
+        dataroot_gt: folder or folders of high-resolution pictures.
+        degradation: how low resolution is made of them; the same every time.
+    """
+
+    dataroot_gt: Folders
+    degradation: Degradation = Degradation()
+
+
+class Datasets(_Section, frozen=True, kw_only=True):
+    """`datasets`."""
+
+    train: TrainingData
+    val: ValidationData | None = None
+
+
+class Training(_Section, frozen=True, kw_only=True):
+    """`train`.
+
+    Attributes:
+        total_iter: iterations of the whole run.
+        warmup_iter: iterations of linear rise of the learning rates.
+        optim_g, optim_d: optimisers of generator and discriminator.
+        scheduler: of both rates after the rise.
+        losses: of the generator; their weighted sum counts.
+        loss_border: low-resolution pixels at each side of a crop where no loss is taken: the network pads with zeros
+            there, which the filter never shows because it extends frames.
+        gan_opt: adversarial loss; only with a `network_d`.
+        gan_start_iter: iteration at which the GAN starts.
+        ema_decay: of the moving average of the weights, which is what is measured and saved.
+        grad_clip: limit the norm of the generator's gradient to 1.
+    """
+
+    total_iter: Positive
+    warmup_iter: Count = 500
+    optim_g: Optimiser = Optimiser()
+    optim_d: Optimiser = Optimiser(lr=3e-5)
+    scheduler: CosineAnnealing | MultiStep = CosineAnnealing()
+    losses: Annotated[tuple[AnyLoss, ...], Meta(min_length=1)] = (CharbonnierLoss(),)
+    loss_border: Count = 4
+    gan_opt: GanOptions | None = None
+    gan_start_iter: Count = 0
+    ema_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.999
+    grad_clip: bool = True
+
+
+class Validation(_Section, frozen=True, kw_only=True):
+    """`val`: every how many iterations to measure and to show sample pictures."""
+
+    val_freq: Positive = 1000
+
+
+class Logger(_Section, frozen=True, kw_only=True):
+    """`logger`: every how many iterations to log, and to save all state."""
+
+    print_freq: Positive = 100
+    save_checkpoint_freq: Positive = 1000
+
+
+class Paths(_Section, frozen=True, kw_only=True):
+    """`path`.
+
+    Attributes:
+        experiments_root: folder for the run's own folder, which is named after it.
+        pretrain_network_g: generator whose weights to start from, as far as they fit.
+        resume_state: state file to go on from, or "auto" for the run's own where there is one.
+    """
+
+    experiments_root: str = "runs"
+    pretrain_network_g: str | None = None
+    resume_state: str | None = None
+
+
+class Config(_Section, frozen=True, kw_only=True):
+    """A configuration.
+
+    Attributes:
+        name: of the run: its folder, and its weights' file.
+        network_g: `type: paragonsr2_<variant>` and fields of `vsparagon.models.variants.Options`; see `generator`.
+        network_d: the discriminator; none trains for fidelity alone.
+        manual_seed: of weights and data.
+        precision: of the forward passes: mixed with bfloat16, or float32.
+        threads: of torch on the CPU; 0 leaves the choice to it.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[\w.-]+$")]
+    network_g: dict[str, bool | int | float | str]
+    datasets: Datasets
+    train: Training
+    network_d: Discriminator | None = None
+    val: Validation = Validation()
+    logger: Logger = Logger()
+    path: Paths = Paths()
+    manual_seed: Count = 0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    threads: Count = 0
+
+    def generator(self) -> tuple[str, Options]:
+        """Return the variant and the options of the generator.
+
+        Raises:
+            InvalidInput: `network_g` has an unknown key or a value of the wrong type or out of range.
+        """
+        given = dict(self.network_g)
+        variant = str(given.pop("type", "")).removeprefix("paragonsr2_")
+        try:
+            options = variant_options(variant, **given)
+            return variant, msgspec.convert(asdict(options), Options)
+        except (InvalidInput, TypeError, msgspec.ValidationError) as error:
+            raise InvalidInput(f"network_g: {error}") from None
+
+
+def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: YAML 1.2, in which 3e-5 is a number.
+        changes: "key.key=value" of values to set, each value in YAML.
+
+    Raises:
+        InvalidInput: no such file, no YAML, an unknown key, a wrong type or value; the message names the key.
+    """
+    try:
+        tree = _parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"cannot read the configuration {path}: {error.strerror}.") from None
+    except YAMLError as error:
+        raise InvalidInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise InvalidInput(f"{path} holds {type(tree).__name__} instead of keys and values.")
+    for change in changes:
+        _set(tree, change)
+    try:
+        config = msgspec.convert(tree, Config)
+        _check(config)
+    except (msgspec.ValidationError, InvalidInput) as error:
+        raise InvalidInput(f"{path}: {error}".replace("`$.", "`")) from None
+    return config
+
+
+def _parse(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _set(tree: dict[str, Any], change: str) -> None:
+    place, equals, value = change.partition("=")
+    *sections, key = place.split(".")
+    if not equals:
+        raise InvalidInput(f"{change!r} sets nothing; write key.key=value.")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise InvalidInput(f"{change!r}: {section} is a value, not a section.")
+    tree[key] = _parse(value)
+
+
+def _check(config: Config) -> None:
+    _, options = config.generator()
+    train, data = config.train, config.datasets.train
+    if (config.network_d is None) != (train.gan_opt is None):
+        raise InvalidInput("network_d and train.gan_opt belong together; give both or neither.")
+    if 2 * train.loss_border >= data.lq_size:
+        raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves nothing of lq_size {data.lq_size}.")
+    if config.network_d is not None:
+        side = (data.lq_size - 2 * train.loss_border) * options.scale >> len(config.network_d.ch_mult)
+        if side < 1:
+            raise InvalidInput(
+                f"datasets.train.lq_size is {data.lq_size}; the discriminator's {len(config.network_d.ch_mult)} "
+                f"halvings leave nothing of a crop without its loss_border."
+            )

@@ -1,0 +1,180 @@
+"""How a low-resolution picture comes about: a reduction, and for video also what a camera and an encoder do to it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import av
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from vsparagon.training.pictures import Picture, to_picture
+from vsparagon.training.resize import Kernel, reduce, resize
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Sigma = Annotated[float, Meta(ge=0)]
+
+# An encoder reports every stream that it opens.
+logging.getLogger("libav").setLevel(logging.ERROR)
+
+
+class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens to the frames of a short clip, after their reduction and in this order.
+
+    Every range is drawn from once for a clip, uniformly.
+
+    Attributes:
+        pan: fastest movement of the camera in high-resolution pixels per frame; a third of the clips stand still.
+        blur: range of the Gaussian's sigma, in low-resolution pixels.
+        noise: range of the sigma of Gaussian noise, in levels of 255.
+        frames: how many frames a clip has: enough for P and B frames.
+        h264_crf, hevc_crf: ranges of the constant rate factor.
+        hevc_share: how many of the clips are HEVC's.
+    """
+
+    pan: Annotated[int, Meta(ge=0)] = 4
+    blur: tuple[Sigma, Sigma] = (0.0, 0.5)
+    noise: tuple[Sigma, Sigma] = (0.0, 3.0)
+    frames: Annotated[int, Meta(ge=1)] = 6
+    h264_crf: tuple[int, int] = (18, 34)
+    hevc_crf: tuple[int, int] = (20, 36)
+    hevc_share: Share = 0.2
+
+
+class Degradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How low resolution is made from high.
+
+    Attributes:
+        resize: kernels, one of which is drawn for each picture.
+        video: what is done to the reduced picture besides; nothing by default.
+    """
+
+    resize: Annotated[tuple[Kernel, ...], Meta(min_length=1)] = ("bicubic",)
+    video: VideoDegradation | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A low-resolution picture and what it shows in high resolution, H,W,3 and scale*H,scale*W,3 uint8."""
+
+    low: Picture
+    high: Picture
+
+
+def degrade(high: Picture, scale: int, degradation: Degradation, random: np.random.Generator) -> list[Pair]:
+    """Return what becomes of a picture: one pair, or one for each frame of a clip that pans over the picture.
+
+    Args:
+        high: H,W,3 uint8, H and W multiples of `scale`; the frames of a panned clip show less of it.
+        scale: reduction.
+        degradation: what to do.
+        random: the only source of chance.
+    """
+    kernel = degradation.resize[random.integers(len(degradation.resize))]
+    video = degradation.video
+    if video is None:
+        return [Pair(reduce(high, scale, kernel), high)]
+    highs = _panned(high, scale, video, random)
+    blur, noise = random.uniform(*video.blur), random.uniform(*video.noise)
+    lows = [_noisy(_blurred(reduce(frame, scale, kernel), blur), noise, random) for frame in highs]
+    codec: Codec = "hevc" if random.random() < video.hevc_share else "h264"
+    low, high_end = video.hevc_crf if codec == "hevc" else video.h264_crf
+    compressed = compress(lows, codec, crf=int(random.integers(low, high_end + 1)))
+    return [Pair(*pair) for pair in zip(compressed, highs, strict=True)]
+
+
+def _panned(high: Picture, scale: int, video: VideoDegradation, random: np.random.Generator) -> list[Picture]:
+    """Cut the frames out of a picture, which must have room for the movement."""
+    pace = random.integers(-video.pan, video.pan + 1, 2) * int(random.random() < 2 / 3)
+    steps = video.frames - 1
+    even = 2 * scale  # 4:2:0 wants even sides at low resolution
+    room = np.abs(pace) * steps
+    size = (np.array(high.shape[:2]) - room) // even * even
+    start = np.where(pace < 0, -pace * steps, 0)
+    frames = []
+    for i in range(video.frames):
+        y, x = start + pace * i
+        frames.append(high[y : y + size[0], x : x + size[1]])
+    return frames
+
+
+def _blurred(picture: Picture, sigma: float) -> Picture:
+    if sigma < 0.1:
+        return picture
+    taps = np.exp(-(np.arange(-2, 3) ** 2) / (2 * sigma**2)).astype(np.float32)
+    taps /= taps.sum()
+    padded = np.pad(picture.astype(np.float32), ((2, 2), (2, 2), (0, 0)), mode="symmetric")
+    height, width = picture.shape[:2]
+    tall = np.add.reduce([tap * padded[i : i + height] for i, tap in enumerate(taps)])
+    return to_picture(np.add.reduce([tap * tall[:, i : i + width] for i, tap in enumerate(taps)]))
+
+
+def _noisy(picture: Picture, sigma: float, random: np.random.Generator) -> Picture:
+    noise = random.standard_normal(picture.shape, np.float32) * np.float32(sigma)
+    return to_picture(picture + noise)
+
+
+Codec = Literal["h264", "hevc"]
+
+
+def compress(frames: list[Picture], codec: Codec, *, crf: int, preset: str = "medium") -> list[Picture]:
+    """Return the frames after a real encoder and decoder, in 4:2:0 at 8 bits on the way.
+
+    One thread: the result is a function of the arguments.
+
+    Args:
+        frames: H,W,3 uint8 of one size, H and W even.
+        codec: "h264" (libx264) or "hevc" (libx265).
+        crf: constant rate factor of the encoder.
+        preset: of the encoder.
+    """
+    height, width = frames[0].shape[:2]
+    encoder = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.thread_count = 1
+    alone = "pools=none:frame-threads=1:log-level=none"
+    encoder.options = {"crf": str(crf), "preset": preset} | ({"x265-params": alone} if codec == "hevc" else {})
+    decoder = av.CodecContext.create(codec, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoder.thread_count = 1
+    packets = []
+    for number, picture in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(_to_i420(picture), "yuv420p")
+        frame.pts = number
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    decoded = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
+    return [_from_i420(frame.to_ndarray().astype(np.uint8, copy=False), height, width) for frame in decoded]
+
+
+# BT.709 in limited range, as R'G'B' of 0..255 to Y'CbCr.
+_KR, _KB = 0.2126, 0.0722
+_LUMA = np.array([_KR, 1 - _KR - _KB, _KB]) * 219 / 255
+_CB = np.array([-_KR, _KR + _KB - 1, 1 - _KB]) / (2 * (1 - _KB)) * 224 / 255
+_CR = np.array([1 - _KR, _KR + _KB - 1, -_KB]) / (2 * (1 - _KR)) * 224 / 255
+_TO_YUV = np.stack([_LUMA, _CB, _CR], axis=1).astype(np.float32)
+_TO_RGB = np.linalg.inv(_TO_YUV.astype(np.float64)).astype(np.float32)
+_OFFSET = np.array([16, 128, 128], np.float32)
+
+
+def _to_i420(rgb: Picture) -> npt.NDArray[np.uint8]:
+    """Return planes Y, U, V below each other, as PyAV lays yuv420p out; chroma in the middle of its four pixels."""
+    yuv = to_picture(rgb.astype(np.float32) @ _TO_YUV + _OFFSET)
+    height, width = rgb.shape[:2]
+    chroma = resize(yuv[..., 1:], height // 2, width // 2, "area")
+    planes = (yuv[..., 0].ravel(), chroma[..., 0].ravel(), chroma[..., 1].ravel())
+    return np.concatenate(planes).reshape(height * 3 // 2, width)
+
+
+def _from_i420(planes: npt.NDArray[np.uint8], height: int, width: int) -> Picture:
+    luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
+    full = resize(np.ascontiguousarray(chroma.transpose(1, 2, 0)), height, width)
+    yuv = np.concatenate((luma[..., None], full), axis=2).astype(np.float32)
+    return to_picture((yuv - _OFFSET) @ _TO_RGB)

@@ -1,0 +1,62 @@
+"""What the generator is trained to make small, apart from a discriminator's opinion (`gan`).
+
+Every loss takes (result, target), both N,3,H,W of nominal range 0..1, and returns a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import torch
+from msgspec import Meta
+from torch import Tensor
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """An entry of `train.losses`.
+
+    Attributes:
+        loss_weight: factor on its value.
+    """
+
+    loss_weight: Annotated[float, Meta(gt=0)] = 1.0
+
+    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class L1Loss(Loss, frozen=True, kw_only=True, tag="l1loss"):
+    """Mean of |difference|."""
+
+    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
+        return (result - target).abs().mean()
+
+
+class CharbonnierLoss(Loss, frozen=True, kw_only=True, tag="charbonnierloss"):
+    """Mean of sqrt(difference^2 + eps^2) (Charbonnier et al., 1994)."""
+
+    eps: Annotated[float, Meta(gt=0)] = 1e-3
+
+    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
+        return ((result - target).square() + self.eps**2).sqrt().mean()
+
+
+class FrequencyLoss(Loss, frozen=True, kw_only=True, tag="fftloss"):
+    """Mean of |difference| of the real and imaginary parts of the orthonormal spectra, in float32.
+
+    The L1 loss of Cho et al., "Rethinking coarse-to-fine approach in single image deblurring", 2021.
+    """
+
+    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(result.float() - target.float(), norm="ortho")
+        return torch.view_as_real(spectrum).abs().mean()
+
+
+AnyLoss = L1Loss | CharbonnierLoss | FrequencyLoss
+
+
+def weighted_sum(losses: Sequence[AnyLoss], result: Tensor, target: Tensor) -> Tensor:
+    """Return the sum of the losses, each times its weight."""
+    return torch.stack([loss.loss_weight * loss(result, target) for loss in losses]).sum()

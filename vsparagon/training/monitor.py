@@ -1,0 +1,59 @@
+"""What one sees of a run: a progress bar, lines in the log, TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from vsparagon.training.pictures import Picture
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Shows one run. The bar appears on a terminal only; where there is none, the log says the same.
+
+    Args:
+        folder: for TensorBoard's files. What an interrupted run left there beyond `begin` is superseded.
+        begin, total: iterations that are done, and that there will be.
+    """
+
+    def __init__(self, folder: Path, *, begin: int, total: int) -> None:
+        self._begin, self._total, self._started = begin, total, time.monotonic()
+        self._writer = SummaryWriter(str(folder), purge_step=begin + 1)
+        self._bar = tqdm(total=total, initial=begin, unit="it", dynamic_ncols=True, disable=None)
+
+    def advance(self) -> None:
+        """Count an iteration."""
+        self._bar.update()
+
+    def scalars(self, done: int, values: Mapping[str, float]) -> None:
+        """Write numbers to TensorBoard under the count of iterations done."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, done)
+
+    def report(self, done: int, loss: float) -> None:
+        """Show the loss, the speed and the time left."""
+        self._bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
+        speed = (done - self._begin) / (time.monotonic() - self._started)
+        left = timedelta(seconds=round((self._total - done) / speed))
+        log.info("iteration %d of %d: loss %.5f, %.1f it/s, %s left", done, self._total, loss, speed, left)
+
+    def picture(self, done: int, name: str, picture: Picture) -> None:
+        """Write a sample picture, H,W,3 uint8, to TensorBoard."""
+        self._writer.add_image(name, picture, done, dataformats="HWC")
+
+    def flush(self) -> None:
+        """Put everything on the disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Put everything on the disk and take the bar away."""
+        self._writer.close()
+        self._bar.close()

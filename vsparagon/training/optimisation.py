@@ -1,0 +1,88 @@
+"""Steps on the weights: optimisers, their rate over the iterations, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+import torch
+from msgspec import Meta
+from torch import nn
+
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`train.optim_g` or `train.optim_d` of a configuration.
+
+    Attributes:
+        type: algorithm, of `torch.optim`.
+        lr: highest learning rate.
+        weight_decay, betas: as torch has them.
+    """
+
+    type: Literal["AdamW", "Adam"] = "AdamW"
+    lr: Positive = 2e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    betas: tuple[Share, Share] = (0.9, 0.99)
+
+    def create(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimiser of a network's trainable weights."""
+        weights = [weight for weight in network.parameters() if weight.requires_grad]
+        algorithm = torch.optim.AdamW if self.type == "AdamW" else torch.optim.Adam
+        return algorithm(weights, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
+
+
+class CosineAnnealing(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="CosineAnnealingLR"
+):
+    """Half a cosine over the whole run (Loshchilov and Hutter, "SGDR", 2017), down to `eta_min` times the rate."""
+
+    eta_min: Annotated[float, Meta(ge=0, le=1)] = 0.01
+
+    def factor(self, iteration: int, warmup: int, total: int) -> float:
+        """Return the factor on the highest rate."""
+        progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
+        return self.eta_min + (1 - self.eta_min) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class MultiStep(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="MultiStepLR"
+):
+    """The rate times `gamma` at each of the `milestones`."""
+
+    milestones: tuple[int, ...]
+    gamma: Positive = 0.5
+
+    def factor(self, iteration: int, warmup: int, total: int) -> float:
+        """Return the factor on the highest rate."""
+        return float(self.gamma ** sum(iteration >= milestone for milestone in self.milestones))
+
+
+def set_rate(
+    optimiser: torch.optim.Optimizer,
+    highest: float,
+    scheduler: CosineAnnealing | MultiStep,
+    *,
+    iteration: int,
+    warmup: int,
+    total: int,
+) -> float:
+    """Set the rate of an iteration, counted from 0: `warmup` linear steps up, then as the scheduler says; return it."""
+    if iteration < warmup:
+        rate = highest * (iteration + 1) / warmup
+    else:
+        rate = highest * scheduler.factor(iteration, warmup, total)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+@torch.no_grad()
+def average(averaged: nn.Module, current: nn.Module, *, decay: float, iteration: int) -> None:
+    """Move averaged weights towards the current ones; early iterations, which know little, are forgotten faster."""
+    kept = min(decay, (1 + iteration) / (10 + iteration))
+    for mean, weight in zip(averaged.state_dict().values(), current.state_dict().values(), strict=True):
+        mean.lerp_(weight, 1 - kept)

@@ -1,0 +1,48 @@
+"""All that a run needs to go on as if it had never stopped, in one file."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vsparagon.errors import ModelError
+from vsparagon.files import write_atomically
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors, numbers and texts in nested dictionaries and lists; the file changes at once or not at all."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Return what `save_state` wrote, on the CPU. No code in the file is run.
+
+    Raises:
+        ModelError: missing, damaged, or not written by `save_state`.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelError(f"cannot go on from {path}: {str(error).partition(chr(10))[0]}.") from error
+    if not isinstance(state, dict):
+        raise ModelError(f"cannot go on from {path}: it is not the state of a run.")
+    return state
+
+
+def is_finite(state: object) -> bool:
+    """Whether no tensor in nested dictionaries and lists holds NaN or infinity."""
+    if isinstance(state, Tensor):
+        return bool(state.isfinite().all())
+    if isinstance(state, Mapping):
+        return all(is_finite(value) for value in state.values())
+    if isinstance(state, list | tuple):
+        return all(is_finite(value) for value in state)
+    return True
