@@ -1,0 +1,90 @@
+"""The command line: what it prints, what it writes, how it fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from vsparagon.cli import main
+
+pytest.importorskip("torch", reason="the networks are torch modules")
+onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+
+from vsparagon.checkpoint import save_generator  # noqa: E402
+from vsparagon.models import create_generator  # noqa: E402
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_generator(create_generator("micro", scale=3), path, variant="micro", note="not trained", licence="CC0-1.0")
+    return path
+
+
+def test_models_lists_variants_and_bundled_weights(capsys):
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n{name} " in out for name in ("nano", "micro", "xl"))
+    assert "  nano x2 clean\n" in out
+
+
+def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
+    assert main(["info", str(checkpoint)]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith("M"))
+    assert rows["variant"] == "micro"
+    assert rows["scale"] == "3"
+    assert rows["use_channel_mod"] == "True"
+    assert rows["parameters"] == "30,957"
+    assert rows["receptive"] == "field    17 x 17 pixels, and beyond it windows of 32 x 32, the means of channel " \
+        "modulation, the gain"  # fmt: skip
+    assert rows["training"] == "not trained"
+
+
+def test_info_takes_the_name_of_bundled_weights(capsys):
+    assert main(["info", "nano"]) == 0
+    assert "11,238 as published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape", "form"),
+    [
+        ([], [1, 3, "height", "width"], "published"),
+        (["--height", "64", "--width", "80"], [1, 3, 64, 80], "published"),
+        (["--form", "extended"], [1, 3, "height", "width"], "extended"),
+    ],
+)
+def test_export_writes_an_onnx_file(arguments, shape, form, checkpoint, tmp_path, capsys):
+    out = tmp_path / "out.onnx"
+    assert main(["export", str(checkpoint), str(out), "--precision", "fp16", *arguments]) == 0
+    assert str(out) in capsys.readouterr().out
+    model = onnx.load(out)
+    tensor = model.graph.input[0].type.tensor_type
+    assert tensor.elem_type == onnx.TensorProto.FLOAT16
+    assert [d.dim_value or d.dim_param for d in tensor.shape.dim] == shape
+    notes = {p.key: p.value for p in model.metadata_props}
+    assert (notes["form"], notes["licence"], notes["training"]) == (form, "CC0-1.0", "not trained")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info", "nowhere.safetensors"],
+        ["export", "nowhere.pth", "out.onnx"],
+        ["export", "nano", "no/such/folder/out.onnx"],
+        ["export", "nano", "out.onnx", "--height", "2"],
+        ["info", "xl", "--scale", "8"],
+    ],
+)
+def test_failure_is_one_line_on_standard_error(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("vsparagon: ")
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["upscale"])
+    assert "invalid choice" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""The command `vsparagon`: what models there are, what one of them is, and a model as an ONNX file.
+
+    vsparagon models
+    vsparagon info MODEL
+    vsparagon export MODEL out.onnx [--precision fp16] [--height H --width W] [--form extended]
+
+MODEL is the name of a variant, for its bundled weights, or a checkpoint (.safetensors, .pth).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from vsparagon.errors import BackendUnavailable, ModelError, ParagonError
+from vsparagon.library import PROFILES, describe
+from vsparagon.models.variants import SCALES, VARIANTS, variant_of
+
+MEBIBYTE = 2**20
+NOTES = ("licence", "training")  # what a checkpoint says for people
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: those of the command line; of this process when left out.
+
+    Returns:
+        0, or 1 after an error, which is told on standard error.
+    """
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+    try:
+        sys.stdout.write(args.run(args))
+    except ParagonError as error:
+        sys.stderr.write(f"vsparagon: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vsparagon", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--verbose", action="store_true", help="tell what is chosen on the way")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    models = commands.add_parser("models", help="list the variants and the bundled weights")
+    models.set_defaults(run=_models)
+
+    info = commands.add_parser("info", help="show what a model is and what it costs")
+    _add_model(info)
+    info.set_defaults(run=_info)
+
+    export = commands.add_parser("export", help="write a model as an ONNX file")
+    _add_model(export)
+    export.add_argument("out", type=Path, help="ONNX file to write")
+    export.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of weights and pictures")
+    export.add_argument("--height", type=int, help="fixed height of the input; any when left out")
+    export.add_argument("--width", type=int, help="fixed width of the input; any when left out")
+    export.add_argument(
+        "--form",
+        choices=("published", "extended"),
+        default="published",
+        help="published: as trained, for pictures of any size; extended: the faster form that the filter runs, for "
+        "pictures with a margin of 8 pixels and sides that are multiples of 8",
+    )
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(VARIANTS)}, or a file (.safetensors, .pth)")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of bundled weights (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="of bundled weights")
+
+
+def _models(_args: argparse.Namespace) -> str:
+    lines = ["variant  features  groups x blocks  hidden  band"]
+    lines += [
+        f"{name:7}  {o.num_feat:8}  {f'{o.groups} x {o.blocks}':15}  {o.hidden:6}  {o.band_kernel_size:4}"
+        for name, o in VARIANTS.items()
+    ]
+    return "\n".join([*lines, "", "bundled weights:", *(f"  {line}" for line in describe()), ""])
+
+
+def _info(args: argparse.Namespace) -> str:
+    _need("torch", "safetensors")
+    from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
+    from vsparagon.models.complexity import macs_per_pixel, peak_bytes, reach
+    from vsparagon.models.inference import inference_form
+
+    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
+    checkpoint = read_checkpoint(path)
+    model = build_generator(checkpoint, path)
+    side = 2 * reach(model.options) + 1
+    far = ", ".join(_far(model.options)) or "nothing"
+    published, run = macs_per_pixel(model), macs_per_pixel(inference_form(model))
+    memory = peak_bytes(model, height=1080, width=1920) / MEBIBYTE
+    rows = {
+        "file": str(path),
+        "variant": variant_of(model.options),
+        **{name: str(value) for name, value in asdict(model.options).items()},
+        "parameters": f"{model.trainable_parameters():,}",
+        "MACs per pixel": f"{published:,.0f} as published, {run:,.0f} as the filter runs it",
+        "receptive field": f"{side} x {side} pixels, and beyond it {far}",
+        "memory at 1080p": f"about {memory:,.0f} MiB of tensors in torch as published, in float32",
+        **_notes(checkpoint.metadata),
+    }
+    width = max(map(len, rows))
+    return "".join(f"{key:{width}}  {value}\n" for key, value in rows.items())
+
+
+def _notes(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: metadata[key] for key in NOTES if key in metadata}
+
+
+def _far(options: object) -> list[str]:
+    names = {
+        "use_attention": "windows of 32 x 32",
+        "use_channel_mod": "the means of channel modulation",
+        "use_content_aware": "the gain",
+    }
+    return [text for name, text in names.items() if getattr(options, name)]
+
+
+def _export(args: argparse.Namespace) -> str:
+    _need("torch", "safetensors", "onnx")
+    from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
+    from vsparagon.export import export_onnx
+    from vsparagon.models.inference import inference_form
+
+    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
+    checkpoint = read_checkpoint(path)
+    model = build_generator(checkpoint, path)
+    try:
+        export_onnx(
+            inference_form(model) if args.form == "extended" else model,
+            args.out,
+            precision=args.precision,
+            height=args.height,
+            width=args.width,
+            metadata={"form": args.form, **_notes(checkpoint.metadata)},
+        )
+    except OSError as error:
+        raise ModelError(f"cannot write {args.out}: {error.strerror}.") from error
+    return f"{args.out}: {args.model} in {args.precision}, {args.out.stat().st_size / 1024:,.0f} KiB\n"
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[train]'.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
