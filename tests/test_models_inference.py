@@ -36,7 +36,8 @@ def filtered(model, picture):
     extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
     extension.picture(extended)[...] = picture
     extension.fill(extended)
-    return extension.picture(model(torch.from_numpy(extended)).numpy(), model.options.scale)
+    result = model(torch.from_numpy(extended)).numpy()
+    return extension.picture(result, model.options.scale, getattr(model, "shift", 0))
 
 
 def random_weights(variant, **options):
@@ -106,3 +107,25 @@ def test_published_form_is_left_as_it_was():
 def test_low_precision_or_channels_last_model_gives_a_float32_form():
     model = random_weights("nano").to(torch.bfloat16)
     assert {p.dtype for p in inference_form(model).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"use_channel_mod": True}, {"use_attention": True}, {"upsampler_alpha": 0.0}], ids=str
+)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3)], ids=str)
+@pytest.mark.parametrize("scale", [2, 3])
+def test_base_inside_the_body_gives_the_same_picture(options, shape, scale, real_picture):
+    groups, blocks = shape
+    options = {"use_attention": False, "num_groups": groups, "num_blocks": blocks, "fast_body_mode": False} | options
+    model = random_weights("nano", scale=scale, use_content_aware=False, **options)
+    form = inference_form(model)
+    assert form.base_inside
+    assert not hasattr(form, "smooth")
+    assert_same_picture(model, real_picture[..., 100:188, 200:301])
+
+
+@pytest.mark.parametrize(
+    ("variant", "options"), [("nano", {}), ("micro", {"use_content_aware": False}), ("nano", {"use_norm": True})]
+)
+def test_base_stays_apart_where_it_does_not_fit(variant, options):
+    assert not inference_form(random_weights(variant, use_attention=False, **options)).base_inside

@@ -24,6 +24,7 @@ from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.files import write_atomically
 from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
+from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
 from vsparagon.models.variants import Options, variant_of
@@ -104,13 +105,14 @@ def onnx_model(
     return model
 
 
+_WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, ShiftedConv2d)
+
+
 class _Tracer(fx.Tracer):
     """Stops at the modules that `_Emitter` writes as a whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        return isinstance(m, _WHOLE) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Emitter:
@@ -185,7 +187,7 @@ class _Emitter:
             *inputs,
             prefix=name,
             kernel_shape=list(conv.kernel_size),
-            pads=list(conv.padding) * 2,
+            pads=list(conv.pads if isinstance(conv, ShiftedConv2d) else conv.padding * 2),
             strides=list(conv.stride),
             group=conv.groups,
         )

@@ -72,9 +72,15 @@ class Extension:
         extended[..., :MARGIN, :] = extended[..., rows[:MARGIN], :]
         extended[..., bottom:, :] = extended[..., rows[bottom:], :]
 
-    def picture(self, array: Array, scale: int = 1) -> Array:
-        """Return the view of the picture inside an extended array, or inside its enlargement by `scale`."""
-        first = MARGIN * scale
+    def picture(self, array: Array, scale: int = 1, shift: int = 0) -> Array:
+        """Return the view of the picture inside an extended array, or inside its enlargement by `scale`.
+
+        Args:
+            array: ..., height, width.
+            scale: of the array.
+            shift: pixels of the array that are missing at its top and at its left.
+        """
+        first = MARGIN * scale - shift
         return array[..., first : first + self.height * scale, first : first + self.width * scale]
 
 

@@ -12,6 +12,7 @@ from vsparagon.models.variants import SCALES, VARIANTS
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
 DEFAULT_SCALE = 2
+INFERENCE_SHIFT = 1  # of vsparagon.models.inference, which needs torch
 PROFILES = ("clean", "compressed")
 
 
@@ -27,6 +28,7 @@ class Model:
         checkpoint: the weights that the graph was exported from, None for an ONNX file of somebody else.
         channels: 3 for RGB, 1 for a network that takes one plane at a time.
         sizes: which heights and widths the graph takes.
+        shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Model:
     checkpoint: Path | None
     channels: int = 3
     sizes: Sizes = WHOLE_WINDOWS
+    shift: int = INFERENCE_SHIFT
 
     def onnx(self) -> bytes:
         """Return the ONNX graph.

@@ -37,7 +37,7 @@ def open_model_file(path: Path, cache: Path) -> Model:
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         channels, scale, sizes = _signature(path)
-        return Model(name=path.name, scale=scale, channels=channels, sizes=sizes, graph=path, checkpoint=None)
+        return Model(name=path.name, scale=scale, channels=channels, sizes=sizes, shift=0, graph=path, checkpoint=None)
     if suffix in CHECKPOINTS:
         graph = _graph_of(path, cache)
         return Model(

@@ -13,7 +13,7 @@ from vsparagon.backends import choose_backend, choose_precision
 from vsparagon.backends.base import Array, Backend, BuildOptions, Precision, RunOptions
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput
-from vsparagon.extend import extension_for
+from vsparagon.extend import MARGIN, extension_for
 from vsparagon.library import Model
 from vsparagon.tiling import AxisTiles, overlapping_tiles
 
@@ -120,6 +120,8 @@ class Pipeline:
         build = BuildOptions(height=tile[0], width=tile[1], precision=runtime.precision)
         self._session = runtime.backend.open(model, build, runtime.options)
         self.in_flight = self._session.slots
+        first = MARGIN * model.scale - model.shift
+        self._result = (slice(first, first + height * model.scale), slice(first, first + width * model.scale))
         self._planes = [slice(first, first + model.channels) for first in range(0, 3, model.channels)]
         self._tiles = None if tile == whole else (self._axis(whole[0], tile[0]), self._axis(whole[1], tile[1]))
 
@@ -146,8 +148,7 @@ class Pipeline:
         with self._session.slot() as slot:
             self._extend(source, slot.input[0])
             slot.run()
-            for plane, result in zip(target, self.extension.picture(slot.output[0], self.scale), strict=True):
-                plane[:] = result
+            slot.write(target, *self._result)
 
     def _enlarge_tiles(
         self, source: Sequence[Plane], target: Sequence[Plane], rows: AxisTiles, columns: AxisTiles
@@ -158,14 +159,16 @@ class Pipeline:
         self._extend(source, extended)
         with self._session.slot() as slot:
             height, width = slot.input.shape[2:]
+            tile = np.empty((shape[0], height * scale, width * scale), np.float32)
             for y, down in zip(rows.starts, rows.weights, strict=True):
                 for x, across in zip(columns.starts, columns.weights, strict=True):
                     slot.input[0] = extended[:, y : y + height, x : x + width]
                     slot.run()
+                    slot.write(list(tile), slice(0, height * scale), slice(0, width * scale))
                     place = blended[:, y * scale : (y + height) * scale, x * scale : (x + width) * scale]
-                    place += slot.output[0] * down[:, None] * across
-        for plane, result in zip(target, self.extension.picture(blended, scale), strict=True):
-            plane[:] = result
+                    place += tile * down[:, None] * across
+        for plane, result in zip(target, blended, strict=True):
+            plane[:] = result[self._result]
 
     def _extend(self, source: Sequence[Plane], extended: Array) -> None:
         for plane, given in zip(self.extension.picture(extended), source, strict=True):

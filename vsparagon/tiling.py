@@ -53,4 +53,5 @@ def overlapping_tiles(pixels: int, *, size: int, overlap: int, scale: int) -> Ax
 
 def _ramp(distance: npt.NDArray[np.floating], shared: int) -> npt.NDArray[np.floating]:
     """Weight at a distance from a tile's border, of which `shared` pixels lie in the neighbour too."""
-    return np.clip((distance - shared / 4) / (shared / 2), 0.0, 1.0)
+    ramp: npt.NDArray[np.floating] = np.clip((distance - shared / 4) / (shared / 2), 0.0, 1.0)
+    return ramp

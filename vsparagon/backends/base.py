@@ -73,6 +73,11 @@ class Slot(ABC):
             BackendFailure: the runtime failed.
         """
 
+    def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
+        """Copy a part of the output, given in its pixels, into one array for each channel."""
+        for plane, result in zip(target, self.output[0], strict=True):
+            plane[:] = result[rows, columns]
+
 
 class Session:
     """An open model: its slots are lent to one caller each at a time."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.backends.base import Array, Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.backends.phases import write_phases
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.library import Model
 
@@ -17,10 +19,23 @@ if TYPE_CHECKING:
 
 
 class _OpenVINOSlot(Slot):
-    def __init__(self, request: openvino.InferRequest) -> None:
+    """Room for one frame; where the network ends with a pixel shuffle, its output is kept as before that.
+
+    The output is then 1,H,W,channels*scale*scale, in the order in which the convolution writes it, and the shuffle
+    happens in `write`, in the copy that is made anyway.
+    """
+
+    def __init__(self, request: openvino.InferRequest, shuffle: int) -> None:
         self._request = request
+        self._shuffle = shuffle
         self.input = request.get_input_tensor().data
         self.output = request.get_output_tensor().data
+
+    def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
+        if self._shuffle:
+            write_phases(self.output[0], self._shuffle, target, rows, columns)
+        else:
+            super().write(target, rows, columns)
 
     def run(self) -> None:
         try:
@@ -65,10 +80,11 @@ class OpenVINO(Backend):
         try:
             network = core.read_model(model.onnx())
             network.reshape([1, model.channels, build.height, build.width])
-            network = _in_float32(openvino, network)
+            network, shuffle = _without_shuffle(openvino, network, model.scale)
+            network = _ports(openvino, network, channels_last=shuffle > 0)
             compiled = core.compile_model(network, "CPU", config)
             # One slot more than streams: a frame is copied in or out while the others compute.
-            slots = [_OpenVINOSlot(compiled.create_infer_request()) for _ in range(run.streams + 1)]
+            slots = [_OpenVINOSlot(compiled.create_infer_request(), shuffle) for _ in range(run.streams + 1)]
         except RuntimeError as error:
             raise BackendFailure(f"OpenVINO refused {model.name}: {error}") from error
         return Session(slots)
@@ -86,9 +102,25 @@ def import_openvino() -> Any:
         del sys.modules[name]
 
 
-def _in_float32(openvino: Any, network: Any) -> Any:
-    """Give the network float32 ports, whatever its own are."""
+def _ports(openvino: Any, network: Any, *, channels_last: bool) -> Any:
+    """Give the network float32 ports, whatever its own are, and the output its channels last if so asked."""
     steps = openvino.preprocess.PrePostProcessor(network)
     steps.input().tensor().set_element_type(openvino.Type.f32)
     steps.output().tensor().set_element_type(openvino.Type.f32)
+    if channels_last:
+        steps.output().model().set_layout(openvino.Layout("NCHW"))
+        steps.output().tensor().set_layout(openvino.Layout("NHWC"))
     return steps.build()
+
+
+def _without_shuffle(openvino: Any, network: Any, scale: int) -> tuple[Any, int]:
+    """Return the network without the pixel shuffle at its end, and that shuffle's factor; as it is, and 0, if none."""
+    last = network.get_results()[0].input_value(0).get_node()
+    while last.get_type_name() == "Identity":
+        last = last.input_value(0).get_node()
+    if last.get_type_name() != "DepthToSpace":
+        return network, 0
+    attributes = last.get_attributes()
+    if (attributes["mode"], attributes["block_size"]) != ("depth_first", scale):
+        return network, 0
+    return openvino.Model([last.input_value(0)], network.get_parameters(), network.get_friendly_name()), scale

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models.paragonsr2 import ParagonBlock, ParagonSR2
 
@@ -44,28 +45,47 @@ def convolution(
     return conv
 
 
-def fold_tail(model: ParagonSR2) -> nn.Conv2d:
-    """`up_conv`, pixel shuffle and `conv_out` as one 5x5 convolution from C to 3*s*s phases, before a shuffle.
+class ShiftedConv2d(nn.Conv2d):
+    """A 4x4 convolution over the pixel itself, one before it and two after it. It keeps the size."""
 
-    Phase (a, b) of colour o takes, for every tap (u, v) of `conv_out`, the phase (a+u, b+v) of `up_conv`'s result,
-    which may belong to a neighbouring pixel.
+    pads = (1, 1, 2, 2)  # top, left, bottom, right
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (1, 2, 1, 2)))
+
+
+def shifted_convolution(weight: Tensor, bias: Tensor | None = None) -> ShiftedConv2d:
+    """Return a float32 convolution with these values: out, in, 4, 4, and one bias for each output."""
+    conv = ShiftedConv2d(weight.shape[1], weight.shape[0], 4, bias=bias is not None)
+    conv.weight.copy_(weight)
+    if conv.bias is not None and bias is not None:
+        conv.bias.copy_(bias)
+    return conv
+
+
+def fold_tail(model: ParagonSR2) -> ShiftedConv2d:
+    """`up_conv`, pixel shuffle and `conv_out` as one 4x4 convolution from C to 3*s*s phases, before a shuffle.
+
+    Phase (a, b) is enlarged pixel (1 + a, 1 + b) of a low-resolution one: from there a block of s*s enlarged pixels
+    sees 4x4 low-resolution ones, where blocks on the grid would see 5x5. Phase (a, b) of colour o takes, for every
+    tap (u, v) of `conv_out`, the phase (a+u, b+v) of `up_conv`'s result, which may belong to a neighbouring pixel.
     """
     up, last, s = model.upsampler_net.up_conv, model.conv_out, model.options.scale
     channels = up.in_channels
     inner = up.weight.double().view(channels, s, s, channels, 3, 3)  # feature, a, b, C, taps
     inner_bias = bias_of(up).view(channels, s, s)
     outer = last.weight.double()
-    kernel = outer.new_zeros(3, s, s, channels, 5, 5)
+    kernel = outer.new_zeros(3, s, s, channels, 4, 4)
     bias = bias_of(last)[:, None, None].repeat(1, s, s)
     for a in range(s):
         for b in range(s):
             for u in range(3):
                 for v in range(3):
-                    (down, row), (right, column) = divmod(a + u - 1, s), divmod(b + v - 1, s)
+                    (down, row), (right, column) = divmod(a + u, s), divmod(b + v, s)
                     taps = torch.einsum("om,mcij->ocij", outer[:, :, u, v], inner[:, row, column])
-                    kernel[:, a, b, :, 1 + down : 4 + down, 1 + right : 4 + right] += taps
+                    kernel[:, a, b, :, down : 3 + down, right : 3 + right] += taps
                     bias[:, a, b] += outer[:, :, u, v] @ inner_bias[:, row, column]
-    return convolution(kernel.flatten(0, 2), bias.flatten())
+    return shifted_convolution(kernel.flatten(0, 2), bias.flatten())
 
 
 def fold_sharpening(model: ParagonSR2) -> nn.Conv2d:
@@ -76,24 +96,24 @@ def fold_sharpening(model: ParagonSR2) -> nn.Conv2d:
     return convolution(kernel, groups=3)
 
 
-def fold_smoothing(model: ParagonSR2) -> nn.Conv2d:
-    """The base's nearest-neighbour enlargement and blur as one 3x3 convolution from 3 to 3*s*s phases."""
+def fold_smoothing(model: ParagonSR2) -> ShiftedConv2d:
+    """The base's nearest-neighbour enlargement and blur as one 4x4 convolution from 3 to the phases of `fold_tail`."""
     s, separable = model.options.scale, model.magic_upsampler.resample_conv
 
     def by_phase(taps: Tensor) -> Tensor:
-        """3,5 taps at high resolution -> 3,s,3: what each phase takes from each low-resolution pixel."""
-        folded = taps.new_zeros(3, s, 3)
+        """3,5 taps at high resolution -> 3,s,4: what each phase takes from each low-resolution pixel."""
+        folded = taps.new_zeros(3, s, 4)
         for phase in range(s):
             for tap in range(5):
-                folded[:, phase, (phase + tap - 2) // s + 1] += taps[:, tap]
+                folded[:, phase, (phase + tap - 1) // s + 1] += taps[:, tap]
         return folded
 
     rows = by_phase(separable.conv_v.weight.double().flatten(1))
     columns = by_phase(separable.conv_h.weight.double().flatten(1))
-    kernel = rows.new_zeros(3, s, s, 3, 3, 3)
+    kernel = rows.new_zeros(3, s, s, 3, 4, 4)
     for colour in range(3):
         kernel[colour, :, :, colour] = torch.einsum("ai,bj->abij", rows[colour], columns[colour])
-    return convolution(kernel.flatten(0, 2))
+    return shifted_convolution(kernel.flatten(0, 2))
 
 
 def fold_fusion(model: ParagonSR2) -> nn.Conv2d:
@@ -159,3 +179,10 @@ def bias_of(conv: nn.Conv2d) -> Tensor:
     """The bias of a convolution that has one, in float64."""
     assert conv.bias is not None
     return conv.bias.double()
+
+
+def wider(conv: nn.Conv2d, *, inputs: int = 0, outputs: int = 0) -> nn.Conv2d:
+    """The same convolution with further channels at the end, all of them zero."""
+    weight = F.pad(conv.weight.double(), (0, 0, 0, 0, 0, inputs, 0, outputs))
+    bias = None if conv.bias is None else F.pad(conv.bias.double(), (0, outputs))
+    return shifted_convolution(weight, bias) if isinstance(conv, ShiftedConv2d) else convolution(weight, bias)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models import folding
+from vsparagon.models.carried import VECTOR, carry_base
 from vsparagon.models.paragonsr2 import (
     LEAK,
     ContentAwareDetailProcessor,
@@ -26,7 +27,6 @@ from vsparagon.models.paragonsr2 import (
 
 MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.extend` are 24a + 8
 LARGEST_FOLDED_BAND = 11  # a k x k kernel costs more than the parts it replaces beyond this
-VECTOR = 16  # channels in a vector register; fewer outputs than this cost the same
 
 
 class InferenceForm(nn.Module):
@@ -34,7 +34,11 @@ class InferenceForm(nn.Module):
 
     Attributes:
         options: those of the generator it was derived from.
+        base_inside: whether the base is carried through the body (`carried`).
+        shift: how many enlarged pixels the result begins late: its pixel 0 is pixel `shift` of the published form.
     """
+
+    shift = 1
 
     def __init__(self, model: ParagonSR2) -> None:
         super().__init__()
@@ -47,12 +51,15 @@ class InferenceForm(nn.Module):
         self.tail = folding.fold_tail(model)
         content = model.content_processor
         self.gain = _Gain(content) if isinstance(content, ContentAwareDetailProcessor) else None
+        self.base_inside = carry_base(self)
 
     def forward(self, x: Tensor) -> Tensor:
         phases = self.tail(self.fuse(self.body(self.conv_in(x))))
         if self.gain is not None:
             phases = self.gain(x) * phases
-        return F.pixel_shuffle(self.smooth(self.sharpen(x)) + phases, self.options.scale)
+        if not self.base_inside:
+            phases = self.smooth(self.sharpen(x)) + phases
+        return F.pixel_shuffle(phases, self.options.scale)
 
 
 class FrameMean(nn.Module):
@@ -156,7 +163,8 @@ def inference_form(model: ParagonSR2) -> nn.Module:
 
     Returns:
         A module in eval mode on the CPU, in float32, that needs no gradient: N,3,H,W to N,3,sH,sW, H and W multiples
-        of 8. Its outermost 8 pixels (before enlargement) are not those of the published form and are to be cut away.
+        of 8. Its outermost 8 pixels (before enlargement) are not those of the published form and are to be cut away,
+        and it begins `shift` enlarged pixels late.
     """
     form = InferenceForm(copy.deepcopy(model).cpu().float())
     return form.eval().requires_grad_(False)

@@ -1,0 +1,48 @@
+"""The pixel shuffle as part of a copy: from the phases that a convolution writes to the planes of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vsparagon.backends.base import Array
+
+# The widest number that holds whole samples: what moves at once.
+WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}
+
+
+def write_phases(phases: Array, scale: int, target: Sequence[Array], rows: slice, columns: slice) -> None:
+    """Write a part of the enlarged picture.
+
+    Args:
+        phases: H,W,channels*scale*scale float32; channel c*scale*scale + a*scale + b of a pixel is colour c of its
+            enlarged pixel (a, b).
+        scale: enlargement.
+        target: one float32 array for each colour, as large as the part; rows may lie apart, columns not.
+        rows, columns: of the enlarged picture.
+    """
+    top, left = rows.start, columns.start
+    height, width = rows.stop - top, columns.stop - left
+    low = range(left // scale, -(-columns.stop // scale))
+    inner = range(-(-left // scale), columns.stop // scale)  # whose enlarged pixels all belong to the part
+    head = inner.start * scale - left
+    span = len(inner) * scale
+    word = next(w for size, w in WORDS.items() if (scale * 4) % size == 0)
+    words = scale * 4 // word.itemsize  # of one row of a pixel's block
+    for colour, plane in enumerate(target):
+        for a in range(scale):
+            first = (a - top) % scale
+            lines = plane[first:height:scale]
+            source = phases[(top + first) // scale :][: len(lines)]
+            at = (colour * scale + a) * scale
+            moved = source[:, inner.start : inner.stop, at : at + scale].view(word)
+            lines[:, head : head + span].view(word).reshape(len(lines), len(inner), words)[:] = moved
+            for x in (low.start, low.stop - 1):  # blocks that are cut
+                if x in inner:
+                    continue
+                for b in range(scale):
+                    column = x * scale + b - left
+                    if 0 <= column < width:
+                        lines[:, column] = source[:, x, at + b]
