@@ -59,6 +59,7 @@ def train(config: Config) -> None:
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
         precision=config.precision,
     )
+    fabric.launch()
 
     # The networks, with their optimisers.
     network = create_generator(variant, **asdict(options)).to(memory_format=torch.channels_last)
@@ -138,7 +139,7 @@ def train(config: Config) -> None:
         last = done == settings.total_iter
         saves = last or done % config.logger.save_checkpoint_freq == 0
         if done % config.logger.print_freq == 0 or saves:
-            numbers = {name: value.item() for name, value in measured.items()} | {"rate": rate}
+            numbers = {name: _mean(fabric, value) for name, value in measured.items()} | {"rate": rate}
             if not all(map(math.isfinite, numbers.values())):
                 raise SystemExit(_diverged(done, numbers))
             if gan and adversarial >= 0:
@@ -185,6 +186,13 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
             "or choose another name."
         )
     return load_state(Path(chosen)) if chosen else None
+
+
+def _mean(fabric: Fabric, value: torch.Tensor) -> float:
+    """Return the mean of a number over all processes."""
+    mean = fabric.all_reduce(value.detach(), reduce_op="mean")
+    assert isinstance(mean, torch.Tensor)
+    return mean.item()
 
 
 def _diverged(done: int, numbers: Mapping[str, float]) -> str:

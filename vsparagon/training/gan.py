@@ -94,12 +94,18 @@ class Discrimination(nn.Module):
         return loss, margin.mean().detach(), penalty.detach()
 
     def generator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean softplus(d), differentiable to `fake` alone."""
+        """Return mean softplus(d), differentiable to `fake` alone.
+
+        The network is in eval mode meanwhile: otherwise spectral normalisation would take a step before each of the
+        two calls, and real and fake would be judged by different weights.
+        """
         for weight in self._trained:
             weight.requires_grad_(False)
+        self.network.eval()
         with torch.autocast(real.device.type, enabled=False):
             of_real, of_fake = (self.network(x.float()).mean((1, 2, 3)) for x in (real.detach(), fake))
             loss = F.softplus(of_real - of_fake).mean()
+        self.network.train()
         for weight in self._trained:
             weight.requires_grad_()
         return loss

@@ -1,0 +1,170 @@
+"""Configurations: what is read, and what is refused with the name of the key."""
+
+import pytest
+from training_runs import ROOT, write_config
+
+from vsparagon.errors import InvalidInput
+from vsparagon.models.variants import VARIANTS
+from vsparagon.training.config import read_config
+from vsparagon.training.losses import CharbonnierLoss, L1Loss
+from vsparagon.training.optimisation import MultiStep
+
+SHIPPED = sorted((ROOT / "configs").glob("*.yml"))
+
+AUTHORS = """
+name: as_the_author_writes_it
+network_g:
+  type: paragonsr2_s
+  scale: 2
+  upsampler_alpha: 0.5
+  detail_gain: 0.1
+  fast_body_mode: true
+  use_content_aware: true
+  use_attention: true
+network_d:
+  type: munet
+  num_in_ch: 3
+  num_feat: 64
+datasets:
+  train:
+    dataroot_gt: [one, other]
+    dataroot_lq: [one_small, other_small]
+    lq_size: 64
+    batch_size_per_gpu: 8
+    num_worker_per_gpu: 8
+    use_hflip: true
+    use_rot: false
+path:
+  pretrain_network_g: ~
+  resume_state: ~
+train:
+  ema_decay: 0.999
+  grad_clip: true
+  optim_g:
+    type: AdamW
+    lr: !!float 2e-4
+    weight_decay: 1e-4
+    betas: [0.9, 0.99]
+  optim_d:
+    type: AdamW
+    lr: 3e-5
+    weight_decay: 0
+  scheduler:
+    type: MultiStepLR
+    milestones: [40000, 50000]
+    gamma: 0.5
+  total_iter: 200000
+  warmup_iter: 1000
+  losses:
+    - type: l1loss
+      loss_weight: 1.0
+    - type: charbonnierloss
+  gan_opt:
+    type: r3ganloss
+    gan_weight: 0.03
+    gan_weight_init: 0.0
+    gan_weight_steps: [[10000, 0.03]]
+  gan_start_iter: 10000
+val:
+  val_freq: 1000
+logger:
+  print_freq: 100
+  save_checkpoint_freq: 10000
+"""
+
+
+def test_design_keys_are_read(tmp_path):
+    path = tmp_path / "author.yml"
+    path.write_text(AUTHORS)
+    config = read_config(path)
+    variant, options = config.generator()
+    assert (variant, options.scale, options.num_feat, options.use_attention) == ("s", 2, 48, True)
+    assert config.train.optim_g.lr == 2e-4
+    assert config.train.optim_d.lr == 3e-5
+    assert config.train.optim_g.betas == (0.9, 0.99)
+    assert config.train.losses == (L1Loss(), CharbonnierLoss())
+    assert config.train.scheduler == MultiStep(milestones=(40000, 50000), gamma=0.5)
+    assert config.network_d is not None
+    assert config.network_d.ch_mult == (1, 2, 4, 8)
+    assert config.datasets.train.dataroot_gt == ("one", "other")
+    assert not config.datasets.train.use_rot
+    assert config.path.pretrain_network_g is None
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configuration_is_named_after_what_it_trains(path):
+    config = read_config(path)
+    variant, options = config.generator()
+    assert config.name == path.stem
+    assert path.stem.startswith(f"{variant}_x{options.scale}_")
+    assert path.stem.endswith("gan") == (config.network_d is not None)
+    assert path.stem.endswith("compressed") == (config.datasets.train.degradation.video is not None)
+
+
+def test_every_variant_has_a_configuration_for_fidelity():
+    assert {f"{variant}_x2_clean" for variant in VARIANTS} <= {path.stem for path in SHIPPED}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("train.total_iter=ten", "train.total_iter"),
+        ("train.total_iter=1.5", "train.total_iter"),
+        ("train.total_iter=0", "train.total_iter"),
+        ("train.total_iterations=5", "total_iterations"),
+        ("train.optim_g.lr=fast", "train.optim_g.lr"),
+        ("train.optim_g.type=SGD", "train.optim_g.type"),
+        ("train.grad_clip=1", "train.grad_clip"),
+        ("train.losses=[{type: l2loss}]", "l2loss"),
+        ("train.losses=[]", "train.losses"),
+        ("train.scheduler={type: Step}", "train.scheduler.type"),
+        ("train.loss_border=12", "loss_border"),
+        ("train.gan_opt={}", "network_d"),
+        ("network_d={type: munet}", "gan_opt"),
+        ("network_g.type=paragonsr2_giant", "giant"),
+        ("network_g.use_attention=3", "use_attention"),
+        ("network_g.attention=true", "attention"),
+        ("network_g.scale=5", "scale"),
+        ("datasets.train.dataroot_gt=3", "dataroot_gt"),
+        ("datasets.train.degradation={resize: [nearest]}", "degradation.resize"),
+        ("datasets.train.degradation={video: {crf: 3}}", "crf"),
+        ("colour=1", "colour"),
+        ("name=a/b", "name"),
+        ("train.total_iter.x=1", "total_iter"),
+        ("train", "train"),
+    ],
+)
+def test_wrong_key_or_value_is_refused_by_name(tmp_path, change, named):
+    path = write_config(tmp_path)
+    read_config(path)
+    with pytest.raises(InvalidInput, match=named):
+        read_config(path, [change])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [", "is not YAML"), ("- 1", "instead of keys"), ("name: x", "missing required field `network_g`")],
+)
+def test_unusable_file_is_refused(tmp_path, text, said):
+    path = tmp_path / "bad.yml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=said):
+        read_config(path)
+    with pytest.raises(InvalidInput, match="cannot read"):
+        read_config(tmp_path / "none.yml")
+
+
+def test_crop_too_small_for_the_discriminator_is_refused(tmp_path):
+    path = write_config(tmp_path)
+    small = ["train.gan_opt={}", "datasets.train.lq_size=12", "network_d={type: munet}"]
+    with pytest.raises(InvalidInput, match="lq_size is 12"):
+        read_config(path, small)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"), [("[[0, 0.03]]", "rise"), ("[[9, 0.1], [5, 0.03]]", "rise"), ("[[9, 0.1]]", "make them equal")]
+)
+def test_ramp_that_makes_no_sense_is_refused(tmp_path, steps, said):
+    path = write_config(tmp_path)
+    with pytest.raises(InvalidInput, match=said):
+        read_config(path, ["network_d={type: munet, ch_mult: [1]}", f"train.gan_opt={{gan_weight_steps: {steps}}}"])

@@ -1,0 +1,176 @@
+"""scripts/train.py as a whole: killed and resumed, diverging, in several processes."""
+
+import logging
+import math
+import shutil
+import signal
+
+import pytest
+import torch
+from training_runs import GAN, changes, load_script, scalars, start, write_config, write_pictures
+
+from vsparagon.checkpoint import load_generator
+from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.models.paragonsr2 import create_generator
+from vsparagon.training.config import read_config
+from vsparagon.training.state import load_state
+
+
+@pytest.fixture(scope="module")
+def train():
+    return load_script("train").train
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_pictures(tmp_path / "pictures")
+    return write_config(tmp_path)
+
+
+def assert_equal(one, other, place="state"):
+    assert type(one) is type(other), place
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), place
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one:
+            assert_equal(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), place
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            assert_equal(*pair, f"{place}[{i}]")
+    else:
+        assert one == other, place
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_with_the_same_curve_to_the_bit(train, config, tmp_path):
+    # A GAN has all the state there is. The interrupted run also prepares its data in another process.
+    settings = GAN | {"train.total_iter": 24}
+    train(read_config(config, changes(settings | {"name": "whole"})))
+    interrupted = settings | {"name": "killed", "path.resume_state": "auto", "datasets.train.num_worker_per_gpu": 1}
+    begins = []
+    for last in (6, 18, math.inf):
+        run = start(config, interrupted)
+        for line in run.stderr:
+            if "goes on after iteration" in line:
+                begins.append(int(line.split()[-1]))
+            if f"iteration {last} of" in line:
+                run.send_signal(signal.SIGKILL)
+        assert run.wait() == (-signal.SIGKILL if last < math.inf else 0)
+    assert begins == [4, 16]
+
+    one, other = (tmp_path / "runs" / name for name in ("whole", "killed"))
+    curve = scalars(one)
+    assert curve == scalars(other)
+    assert [step for step, _ in curve["loss/pixel"]] == list(range(1, 25))
+    assert curve["loss/discriminator"][-1][1] > 0
+    assert_equal(load_state(one / "last.state"), load_state(other / "last.state"))
+
+
+def test_curve_depends_on_the_seed(train, config, tmp_path):
+    curves = []
+    for seed in (0, 0, 1):
+        name = f"run{len(curves)}"
+        train(read_config(config, changes({"name": name, "manual_seed": seed, "train.total_iter": 3})))
+        curves.append(scalars(tmp_path / "runs" / name)["loss/pixel"])
+    assert curves[0] == curves[1] != curves[2]
+
+
+def test_divergence_stops_the_run_and_keeps_the_last_checkpoint(train, config, tmp_path):
+    train(read_config(config))
+    folder = tmp_path / "runs" / "tiny"
+    good = (folder / "last.state").read_bytes()
+    worse = changes({"path.resume_state": "auto", "train.optim_g.lr": 1e30, "train.total_iter": 40})
+    with pytest.raises(SystemExit, match=r"iteration 14 is not finite.*last good checkpoint is kept"):
+        train(read_config(config, worse))
+    assert (folder / "last.state").read_bytes() == good
+    load_generator(folder / "tiny.safetensors")
+
+
+def test_weights_that_are_not_finite_are_never_saved(config, tmp_path, monkeypatch):
+    script = load_script("train")
+    model = create_generator("nano", scale=2, use_attention=False)
+    with torch.no_grad():  # before a sigmoid: the loss stays finite
+        model.get_parameter("content_processor.content_analyzer.7.bias").fill_(math.inf)
+    monkeypatch.setattr(script, "create_generator", lambda *_, **__: model)
+    with pytest.raises(SystemExit, match=r"not finite \(loss/pixel 0\."):
+        script.train(read_config(config, ["train.total_iter=1"]))
+    assert not list((tmp_path / "runs" / "tiny").glob("*.s*"))
+
+
+def test_run_is_not_overwritten_and_a_damaged_state_is_refused(train, config, tmp_path):
+    train(read_config(config, ["train.total_iter=1"]))
+    with pytest.raises(InvalidInput, match="resume_state=auto"):
+        train(read_config(config, ["train.total_iter=1"]))
+    state = tmp_path / "runs" / "tiny" / "last.state"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot go on from"):
+        train(read_config(config, ["path.resume_state=auto"]))
+
+
+def test_training_lowers_the_loss_and_writes_a_generator(train, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    settings = {
+        "train.total_iter": 60,
+        "datasets.val": f"{{dataroot_gt: {tmp_path}/pictures}}",
+        "val.val_freq": 30,
+    }
+    train(read_config(config, changes(settings)))
+    curve = scalars(tmp_path / "runs" / "tiny")
+    losses = [value for _, value in curve["loss/pixel"]]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert [step for step, _ in curve["val/pictures/psnr"]] == [30, 60]
+    assert curve["val/pictures/psnr"][1][1] > curve["val/pictures/psnr"][0][1]
+    assert "it/s" in caplog.text
+    assert "left" in caplog.text
+    generator = load_generator(tmp_path / "runs" / "tiny" / "tiny.safetensors")
+    assert generator.options.scale == 2
+    assert not generator.options.use_attention
+
+
+def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path):
+    settings = GAN | {"train.gan_start_iter": 5, "train.gan_opt": "{gan_weight: 1.0, gan_weight_steps: [[10, 1.0]]}"}
+    train(read_config(config, changes(settings | {"train.total_iter": 20})))
+    curve = scalars(tmp_path / "runs" / "tiny")
+    assert curve["gan/ratio"][0][0] == 6
+    for tag in ("loss/generator", "loss/discriminator", "gan/penalty", "gan/margin", "gan/ratio"):
+        assert len(curve[tag]) == 15, tag
+        assert all(math.isfinite(value) for _, value in curve[tag]), tag
+
+
+def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    train(read_config(config, ["train.total_iter=2"]))
+    start_from = tmp_path / "runs" / "tiny" / "tiny.safetensors"
+    settings = {"name": "three", "network_g.scale": 3, "path.pretrain_network_g": start_from, "train.total_iter": 1}
+    settings |= {"train.warmup_iter": 1000000}  # the first step changes next to nothing
+    train(read_config(config, changes(settings)))
+    assert "left out: upsampler_net.up_conv.bias, upsampler_net.up_conv.weight" in caplog.text
+    old = load_generator(start_from).state_dict()
+    new = load_state(tmp_path / "runs" / "three" / "last.state")["generator"]
+    assert torch.allclose(new["conv_fuse.weight"], old["conv_fuse.weight"], atol=1e-6)
+    assert new["upsampler_net.up_conv.weight"].shape[0] == 12 * 9
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_batch(train, config, tmp_path):
+    settings = GAN | {"train.total_iter": 4}
+    pair = start(config, settings | {"name": "two"}, ("-m", "torch.distributed.run", "--nproc-per-node", "2"))
+    train(read_config(config, changes(settings | {"name": "one", "datasets.train.batch_size_per_gpu": 4})))
+    _, log = pair.communicate()
+    assert pair.returncode == 0, log
+    one, two = (scalars(tmp_path / "runs" / name) for name in ("one", "two"))
+    for tag in ("loss/pixel", "loss/discriminator"):
+        assert [v for _, v in two[tag]] == pytest.approx([v for _, v in one[tag]], rel=1e-4), tag
+
+
+def test_unusable_configuration_ends_with_one_line(config, monkeypatch, capsys):
+    script = load_script("train")
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config), "--set", "train.total=3"])
+    with pytest.raises(SystemExit, match="unknown field `total` - at `train`"):
+        script.main()
+    shutil.rmtree(config.parent / "pictures")
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config)])
+    with pytest.raises(SystemExit, match="train: no pictures in"):
+        script.main()
