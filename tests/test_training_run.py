@@ -7,7 +7,7 @@ import signal
 
 import pytest
 import torch
-from training_runs import GAN, changes, load_script, scalars, start, write_config, write_pictures
+from training_runs import GAN, changes, load_script, samples, scalars, start, write_config, write_pictures
 
 from vsparagon.checkpoint import load_generator
 from vsparagon.errors import InvalidInput, ModelError
@@ -122,6 +122,7 @@ def test_training_lowers_the_loss_and_writes_a_generator(train, config, tmp_path
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
     assert [step for step, _ in curve["val/pictures/psnr"]] == [30, 60]
     assert curve["val/pictures/psnr"][1][1] > curve["val/pictures/psnr"][0][1]
+    assert samples(tmp_path / "runs" / "tiny") == {"val/pictures": [30, 60]}
     assert "it/s" in caplog.text
     assert "left" in caplog.text
     generator = load_generator(tmp_path / "runs" / "tiny" / "tiny.safetensors")
@@ -137,6 +138,17 @@ def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path):
     for tag in ("loss/generator", "loss/discriminator", "gan/penalty", "gan/margin", "gan/ratio"):
         assert len(curve[tag]) == 15, tag
         assert all(math.isfinite(value) for _, value in curve[tag]), tag
+
+
+def test_mixed_precision_trains_too(train, config, tmp_path):
+    # The warm-up is long: the weights, and with them the losses, stay alike.
+    settings = GAN | {"train.total_iter": 3, "train.warmup_iter": 10000}
+    for precision in ("32-true", "bf16-mixed"):
+        train(read_config(config, changes(settings | {"name": precision, "precision": precision})))
+    full, mixed = (scalars(tmp_path / "runs" / name) for name in ("32-true", "bf16-mixed"))
+    assert mixed["loss/pixel"] != full["loss/pixel"]
+    for tag in ("loss/pixel", "loss/discriminator"):
+        assert [v for _, v in mixed[tag]] == pytest.approx([v for _, v in full[tag]], rel=0.05), tag
 
 
 def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):

@@ -68,8 +68,19 @@ def start(config: Path, values: dict[str, object], launcher: tuple[str, ...] = (
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return TensorBoard's numbers of a run: (iterations done, value) by name."""
+    events = _events(folder)
+    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def samples(folder: Path) -> dict[str, list[int]]:
+    """Return after how many iterations TensorBoard has sample pictures, by name."""
+    events = _events(folder)
+    return {tag: [e.step for e in events.Images(tag)] for tag in events.Tags()["images"]}
+
+
+def _events(folder: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0})
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
-    return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return events

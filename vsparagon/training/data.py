@@ -31,7 +31,7 @@ Folders = str | tuple[str, ...]
 
 CLIP_SIDE = 128
 """Side of the clips of the video degradation in low-resolution pixels."""
-CROPS_PER_CLIP = 4
+CROPS_PER_CLIP = 8
 """Crops taken from a clip: an encoder's start costs more than a few frames."""
 
 
