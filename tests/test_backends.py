@@ -10,7 +10,7 @@ from vsparagon.backends import BACKENDS, choose_backend
 from vsparagon.checkpoint import load_generator
 from vsparagon.extend import extension_for
 from vsparagon.library import bundled_models, find_model
-from vsparagon.pipeline import choose_runtime
+from vsparagon.runtime import choose_runtime
 
 # Sums of a different order in float32 differ by a few 1e-6; 1e-3 is a quarter of an 8-bit step.
 TOLERANCE = 1e-3

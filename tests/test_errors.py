@@ -66,9 +66,10 @@ ARGUMENTS = [
     ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
     ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be made"),
     ({"model": "/nowhere/net.onnx"}, "there is no model file /nowhere/net.onnx"),
-    ({"tilesize": [64]}, "tilesize is 64: tiles cannot be set by this version yet"),
-    ({"overlap": [8, 8]}, "overlap is [8, 8]"),
-    ({"memory_mb": 500}, "memory_mb is 500"),
+    ({"tilesize": [40]}, "tilesize is 40x40; at least 64 each way is needed"),
+    ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
+    ({"overlap": [8, 8]}, "overlap goes with tilesize"),
+    ({"memory_mb": -5}, "memory_mb is -5; it must be 0 (choose) or more"),
 ]  # fmt: skip
 
 

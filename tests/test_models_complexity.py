@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from vsparagon.models import create_generator  # noqa: E402
-from vsparagon.models.complexity import macs_per_pixel, peak_bytes, reach  # noqa: E402
+from vsparagon.models.complexity import macs_per_pixel, peak_bytes  # noqa: E402
 
 
 # The first two are those of the published networks.
@@ -45,7 +45,7 @@ def test_reach_is_how_far_the_gradient_goes(options):
     scale = model.options.scale
     model(x)[..., 30 * scale : 31 * scale, 30 * scale : 31 * scale].sum().backward()
     rows = x.grad.abs().sum((0, 1, 3)).nonzero().flatten()
-    assert (30 - rows.min().item(), rows.max().item() - 30) == (reach(model.options),) * 2
+    assert (30 - rows.min().item(), rows.max().item() - 30) == (model.options.reach,) * 2
 
 
 def test_memory_estimate_counts_what_is_alive_at_once():

@@ -160,7 +160,7 @@ def test_closing_half_way_leaves_nothing_running():
 
 def test_pipeline_gives_each_caller_its_own_picture():
     from vsparagon.library import find_model
-    from vsparagon.pipeline import choose_runtime
+    from vsparagon.runtime import choose_runtime
 
     runtime = choose_runtime(find_model(variant="nano", scale=2, profile="clean", model=""), num_streams=2)
     pipeline = Pipeline(runtime, height=24, width=32)

@@ -12,7 +12,8 @@ from vsparagon.colour import Colour, matrix_code, read_colour
 from vsparagon.errors import InvalidInput
 from vsparagon.frames import Target, from_rgb, rgb_function, target_colour, to_rgb, with_properties
 from vsparagon.library import find_model
-from vsparagon.pipeline import Pipeline, choose_runtime
+from vsparagon.pipeline import Pipeline, TileChoice
+from vsparagon.runtime import choose_runtime
 from vsparagon.stream import map_frames
 
 LARGEST = 1 << 16
@@ -55,7 +56,9 @@ def upscale(
         format: of the result instead of the clip's, a preset or registered format id such as `vs.YUV444P16`.
         matrix: of the clip instead of what its frames say; for RGB clips, that of a YUV or GRAY result. The names are
             those of VapourSynth's resizer: "709", "170m", "2020ncl", …
-        tilesize, overlap, memory_mb: bounds on memory.
+        tilesize, overlap: width and height in source pixels, or one number for both, of the tiles that a frame is
+            computed in, and what neighbours share.
+        memory_mb: most memory for the tiles in flight.
         num_streams: frames computed at once.
         cache: folder for compiled networks.
 
@@ -69,9 +72,7 @@ def upscale(
         BackendFailure: the backend refused the network.
     """
     _check_clip(clip)
-    for name, value in (("tilesize", tilesize), ("overlap", overlap), ("memory_mb", memory_mb)):
-        if value:  # VapourSynth passes an array of one number as that number
-            raise InvalidInput(f"{name} is {value}: tiles cannot be set by this version yet; leave {name}= out.")
+    tiles = TileChoice(size=_pair("tilesize", tilesize), overlap=_pair("overlap", overlap), memory_mb=memory_mb)
     found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
     code = matrix_code(matrix)
@@ -86,7 +87,7 @@ def upscale(
         cache=cache,
     )
     vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: {runtime}")
-    pipeline = Pipeline(runtime, height=clip.height, width=clip.width)
+    pipeline = Pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
     def chain(colour: Colour) -> vs.VideoNode:
@@ -125,6 +126,16 @@ def _check_clip(clip: vs.VideoNode) -> None:
         raise InvalidInput(
             f"the clip is {clip.format.name}, {depth}-bit integer; convert it to 16-bit integer or to float first."
         )
+
+
+def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int] | None:
+    """Return (height, width) of an argument of width and height, or of one number for both."""
+    values = [value] if isinstance(value, int) else list(value)  # VapourSynth passes an array of one as its number
+    if not values or values == [0]:
+        return None
+    if len(values) > 2:
+        raise InvalidInput(f"{name} is {values}; give width and height, or one number for both.")
+    return values[-1], values[0]
 
 
 def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_id: int) -> Target:

@@ -16,7 +16,7 @@ import vapoursynth as vs
 import vsutil
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
-from vsparagon.pipeline import Plane
+from vsparagon.ways import Plane
 
 
 @dataclass(frozen=True, kw_only=True)

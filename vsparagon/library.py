@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extend import WHOLE_WINDOWS, Sizes
-from vsparagon.models.variants import SCALES, VARIANTS
+from vsparagon.models.variants import SCALES, VARIANTS, Options
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
 DEFAULT_SCALE = 2
@@ -29,6 +30,8 @@ class Model:
         channels: 3 for RGB, 1 for a network that takes one plane at a time.
         sizes: which heights and widths the graph takes.
         shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
+        reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
+            that is not known.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Model:
     channels: int = 3
     sizes: Sizes = WHOLE_WINDOWS
     shift: int = INFERENCE_SHIFT
+    reach: int | None = None
 
     def onnx(self) -> bytes:
         """Return the ONNX graph.
@@ -108,9 +112,25 @@ def _names() -> str:
 
 def _bundled(variant: str, scale: int, profile: str) -> Model:
     stem = WEIGHTS / f"{variant}_x{scale}_{profile}"
+    checkpoint = stem.with_suffix(".safetensors")
     return Model(
         name=f"{variant} x{scale} {profile}",
         scale=scale,
         graph=stem.with_suffix(".onnx"),
-        checkpoint=stem.with_suffix(".safetensors"),
+        checkpoint=checkpoint,
+        reach=reach_of(_notes(checkpoint)) if checkpoint.is_file() else None,
     )
+
+
+def reach_of(notes: dict[str, str]) -> int | None:
+    """Return the reach of a generator from what its file says about it: its options as JSON under "options"."""
+    options = Options(**json.loads(notes["options"]))
+    return options.reach if options.is_local else None
+
+
+def _notes(checkpoint: Path) -> dict[str, str]:
+    """Return what a safetensors file says about itself, read without the library: a length, then JSON."""
+    with checkpoint.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    notes: dict[str, str] = header["__metadata__"]
+    return notes

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vsparagon.errors import BackendUnavailable, ModelError, reason_of
-from vsparagon.extend import WHOLE_WINDOWS, Sizes
+from vsparagon.extend import Sizes
 from vsparagon.files import write_atomically
-from vsparagon.library import Model
+from vsparagon.library import Model, reach_of
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -36,14 +36,27 @@ def open_model_file(path: Path, cache: Path) -> Model:
         raise ModelError(f"there is no model file {path}; give the path of an .onnx, .safetensors or .pth file.")
     suffix = path.suffix.lower()
     if suffix == ".onnx":
-        channels, scale, sizes = _signature(path)
-        return Model(name=path.name, scale=scale, channels=channels, sizes=sizes, shift=0, graph=path, checkpoint=None)
+        return _model(path, name=path.name, checkpoint=None)
     if suffix in CHECKPOINTS:
-        graph = _graph_of(path, cache)
-        return Model(
-            name=path.name, scale=_signature(graph)[1], channels=3, sizes=WHOLE_WINDOWS, graph=graph, checkpoint=path
-        )
+        return _model(_graph_of(path, cache), name=path.name, checkpoint=path)
     raise ModelError(f"the model file {path} is of no known kind; give an .onnx, .safetensors or .pth file.")
+
+
+def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
+    """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes."""
+    from vsparagon.backends.openvino import import_openvino
+
+    openvino = import_openvino()
+    try:
+        network = openvino.Core().read_model(graph)
+    except RuntimeError as error:
+        raise ModelError(f"{graph} is not an ONNX file that can be read: {reason_of(error)}") from error
+    info = network.get_rt_info()
+    notes = {key: str(value.value) for key, value in info["framework"].items()} if "framework" in info else {}
+    if notes.get("form") == "extended":
+        return Model(name=name, scale=int(notes["scale"]), graph=graph, checkpoint=checkpoint, reach=reach_of(notes))
+    channels, scale, sizes = _signature(network, graph)
+    return Model(name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0)
 
 
 def _graph_of(checkpoint: Path, cache: Path) -> Path:
@@ -65,21 +78,14 @@ def _graph_of(checkpoint: Path, cache: Path) -> Path:
                 f'reading the checkpoint {checkpoint.name} needs {error.name}; pip install "vsparagon[torch]", '
                 "or give an ONNX file."
             ) from error
-        model = onnx_model(inference_form(load_generator(checkpoint)))
+        model = onnx_model(inference_form(load_generator(checkpoint)), metadata={"form": "extended"})
         graph.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(graph, model.SerializeToString(deterministic=True))
     return graph
 
 
-def _signature(path: Path) -> tuple[int, int, Sizes]:
-    """Return channels, scale and the input sizes of an ONNX file."""
-    from vsparagon.backends.openvino import import_openvino
-
-    openvino = import_openvino()
-    try:
-        network = openvino.Core().read_model(path)
-    except RuntimeError as error:
-        raise ModelError(f"{path} is not an ONNX file that can be read: {reason_of(error)}") from error
+def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:
+    """Return channels, scale and the input sizes of a network."""
     found = f"in: {_described(network.inputs)}; out: {_described(network.outputs)}"
     refused = ModelError(
         f"{path} is no network that enlarges pictures ({found}); wanted: one input and one output of shape "

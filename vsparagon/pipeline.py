@@ -1,112 +1,132 @@
-"""Picture in, picture out: extend, run the network, cut back. Knows arrays and backends, not VapourSynth."""
+"""Picture in, picture out: decides on tiles and opens the model. Knows no VapourSynth."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from vsparagon.backends import choose_backend, choose_precision
-from vsparagon.backends.base import Array, Backend, BuildOptions, Precision, RunOptions
-from vsparagon.cache import cache_folder
+from vsparagon.backends.base import BuildOptions
 from vsparagon.errors import InvalidInput
-from vsparagon.extend import MARGIN, extension_for
+from vsparagon.extend import Extension, extension_for
 from vsparagon.library import Model
-from vsparagon.tiling import AxisTiles, overlapping_tiles
+from vsparagon.runtime import Runtime
+from vsparagon.tiling import blended_tiles, exact_tiles, tile_counts
+from vsparagon.ways import Blended, Exact, Plane, Way, Whole
 
 SMALLEST = 16
-TILE_OVERLAP = 32
-MOST_STREAMS = 64
-
-Plane = npt.NDArray[np.float32]
+SMALLEST_TILE = 64
+# Pixels of a tile that stay in a core's cache from layer to layer: nano needs 20 % less time for them than for a large
+# picture, which pays for the borders that are computed twice.
+FAST_AREA = 80_000
+BLENDED_OVERLAP = 32
+BYTES_PER_PIXEL = 1000  # of a tile, in all layers alive at once; 310 were measured for nano, 600 for micro
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runtime:
-    """What was chosen to run a model on: the answer to every "auto" of the caller.
+class TileChoice:
+    """What the caller wants of tiles; nothing, by default.
 
     Attributes:
-        model, backend, precision: what runs, where, in which arithmetic.
-        options: how it is run.
+        size: height and width of a tile in source pixels, what it shares with its neighbours included.
+        overlap: pixels that neighbours share, along columns and rows.
+        memory_mb: most memory that the tiles in flight may take together.
     """
 
-    model: Model
-    backend: Backend
-    precision: Precision
-    options: RunOptions
+    size: tuple[int, int] | None = None
+    overlap: tuple[int, int] | None = None
+    memory_mb: int = 0
 
-    def __str__(self) -> str:
-        return (
-            f"{self.model.name} on {self.backend.name}, {self.precision}, {self.options.threads} threads, "
-            f"{self.options.streams} frames at once"
+    def __post_init__(self) -> None:
+        if self.size and min(self.size) < SMALLEST_TILE:
+            raise InvalidInput(
+                f"tilesize is {self.size[1]}x{self.size[0]}; at least {SMALLEST_TILE} each way is needed."
+            )
+        if self.overlap and (min(self.overlap) < 0 or not self.size):
+            raise InvalidInput("overlap goes with tilesize, and is at least 0; give both or leave overlap= out.")
+        if self.overlap and self.size and any(2 * o > s for o, s in zip(self.overlap, self.size, strict=True)):
+            raise InvalidInput(f"overlap is more than half of tilesize ({self.overlap} of {self.size}, rows first).")
+        if self.memory_mb < 0:
+            raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
+
+    def way(self, model: Model, extension: Extension, slots: int) -> Way:
+        """Return the way for a model and a size of picture.
+
+        Raises:
+            InvalidInput: this model cannot be run on the tiles that are wanted.
+        """
+        if model.reach is not None:
+            return self._exact(model, extension, model.reach, slots)
+        if self.memory_mb:
+            raise InvalidInput(
+                f"memory_mb cannot be kept with {model.name}, whose use of memory is not known; use tilesize= instead."
+            )
+        if model.checkpoint is None:
+            return self._blended(model, extension)
+        if self.size:
+            raise InvalidInput(
+                f"{model.name} looks at the whole frame at once: tiles would change the picture; leave tilesize= out."
+            )
+        return Whole(model, extension)
+
+    def _exact(self, model: Model, extension: Extension, reach: int, slots: int) -> Way:
+        needed = 2 * reach
+        if self.overlap and min(self.overlap) < needed:
+            raise InvalidInput(
+                f"overlap is {self.overlap}; {model.name} needs at least {needed}, or leave overlap= out."
+            )
+        height, width = extension.height, extension.width
+        if self.size:
+            shared = self.overlap or (needed, needed)
+            if any(size <= needed for size in self.size):
+                raise InvalidInput(f"tilesize must be more than {needed} each way for {model.name}.")
+            rows, columns = (
+                -(-side // (size - s)) for side, size, s in zip((height, width), self.size, shared, strict=True)
+            )
+        else:
+            area = FAST_AREA
+            if self.memory_mb:
+                area = min(area, self.memory_mb * 2**20 // (slots * BYTES_PER_PIXEL))
+            rows, columns = tile_counts(height, width, reach=reach, area=area)
+        return Exact(
+            model,
+            extension,
+            exact_tiles(height, extension.extended_height, reach=reach, count=rows),
+            exact_tiles(width, extension.extended_width, reach=reach, count=columns),
         )
 
-
-def choose_runtime(
-    model: Model,
-    *,
-    backend: str = "auto",
-    device_id: int = 0,
-    precision: str = "auto",
-    num_streams: int = 0,
-    threads: int = 0,
-    cache: str = "",
-) -> Runtime:
-    """Decide once what runs the model; the caller says so in its log.
-
-    Args:
-        model: the network.
-        backend: a name in `vsparagon.backends.BACKENDS`, or "auto".
-        device_id: of a GPU.
-        precision: "auto", "fp32", "fp16" or "bf16".
-        num_streams: frames at once; 0 for the backend's measured default.
-        threads: CPU threads to use in all; 0 for all cores.
-        cache: folder for compiled networks; "" for the user's cache folder.
-
-    Raises:
-        InvalidInput: an argument is unknown or out of range.
-        BackendUnavailable: the backend is not installed.
-    """
-    chosen = choose_backend(backend)
-    if device_id != 0:
-        raise InvalidInput(
-            f"device_id is {device_id}; the backend {chosen.name!r} runs on the CPU and has only device 0."
+    def _blended(self, model: Model, extension: Extension) -> Way:
+        whole = (extension.extended_height, extension.extended_width)
+        size = model.sizes.fixed
+        if size is None:
+            size = whole if self.size is None else model.sizes.at_least(*map(min, self.size, whole))
+        if size == whole:
+            return Whole(model, extension)
+        rows, columns = (
+            blended_tiles(pixels, size=side, overlap=min(shared, side // 2), scale=model.scale)
+            for pixels, side, shared in zip(whole, size, self.overlap or (BLENDED_OVERLAP,) * 2, strict=True)
         )
-    if not 0 <= num_streams <= MOST_STREAMS:
-        raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-    threads = min(threads, cores or 1) if threads else cores or 1
-    options = RunOptions(
-        device_id=device_id,
-        streams=num_streams or chosen.default_streams(threads),
-        threads=threads,
-        cache=cache_folder(cache),
-    )
-    return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
+        return Blended(model, extension, rows, columns)
 
 
 class Pipeline:
     """A model opened for pictures of one size. `enlarge` may be called from several threads.
 
-    A network of fixed size is run on overlapping tiles of the extended picture where that is larger. A network for
-    one plane is run on red, green and blue in turn.
+    A network for one plane is run on red, green and blue in turn.
 
     Args:
         runtime: what to run.
         height, width: of the pictures, at least 16 each.
+        tiles: what the caller wants of tiles.
 
     Attributes:
         in_flight: calls of `enlarge` that make progress at once; more of them wait.
 
     Raises:
-        InvalidInput: the pictures are too small.
+        InvalidInput: the pictures are too small, or the model cannot be run on the tiles that are wanted.
         BackendFailure: the runtime refused the model.
     """
 
-    def __init__(self, runtime: Runtime, *, height: int, width: int) -> None:
+    def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
         if min(height, width) < SMALLEST:
             raise InvalidInput(
                 f"the picture is {width}x{height}; at least {SMALLEST}x{SMALLEST} is needed. "
@@ -115,18 +135,11 @@ class Pipeline:
         model = runtime.model
         self.scale = model.scale
         self.extension = extension_for(height, width, model.sizes)
-        whole = (self.extension.extended_height, self.extension.extended_width)
-        tile = model.sizes.fixed or whole
-        build = BuildOptions(height=tile[0], width=tile[1], precision=runtime.precision)
+        self.way = (tiles or TileChoice()).way(model, self.extension, runtime.options.streams + 1)
+        build = BuildOptions(height=self.way.height, width=self.way.width, precision=runtime.precision)
         self._session = runtime.backend.open(model, build, runtime.options)
         self.in_flight = self._session.slots
-        first = MARGIN * model.scale - model.shift
-        self._result = (slice(first, first + height * model.scale), slice(first, first + width * model.scale))
         self._planes = [slice(first, first + model.channels) for first in range(0, 3, model.channels)]
-        self._tiles = None if tile == whole else (self._axis(whole[0], tile[0]), self._axis(whole[1], tile[1]))
-
-    def _axis(self, pixels: int, size: int) -> AxisTiles:
-        return overlapping_tiles(pixels, size=size, overlap=min(TILE_OVERLAP, size // 2), scale=self.scale)
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Write the enlarged picture.
@@ -139,38 +152,4 @@ class Pipeline:
             BackendFailure: the runtime failed.
         """
         for planes in self._planes:
-            if self._tiles is None:
-                self._enlarge_whole(source[planes], target[planes])
-            else:
-                self._enlarge_tiles(source[planes], target[planes], *self._tiles)
-
-    def _enlarge_whole(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        with self._session.slot() as slot:
-            self._extend(source, slot.input[0])
-            slot.run()
-            slot.write(target, *self._result)
-
-    def _enlarge_tiles(
-        self, source: Sequence[Plane], target: Sequence[Plane], rows: AxisTiles, columns: AxisTiles
-    ) -> None:
-        shape = (len(source), self.extension.extended_height, self.extension.extended_width)
-        extended, scale = np.empty(shape, np.float32), self.scale
-        blended = np.zeros((shape[0], shape[1] * scale, shape[2] * scale), np.float32)
-        self._extend(source, extended)
-        with self._session.slot() as slot:
-            height, width = slot.input.shape[2:]
-            tile = np.empty((shape[0], height * scale, width * scale), np.float32)
-            for y, down in zip(rows.starts, rows.weights, strict=True):
-                for x, across in zip(columns.starts, columns.weights, strict=True):
-                    slot.input[0] = extended[:, y : y + height, x : x + width]
-                    slot.run()
-                    slot.write(list(tile), slice(0, height * scale), slice(0, width * scale))
-                    place = blended[:, y * scale : (y + height) * scale, x * scale : (x + width) * scale]
-                    place += tile * down[:, None] * across
-        for plane, result in zip(target, blended, strict=True):
-            plane[:] = result[self._result]
-
-    def _extend(self, source: Sequence[Plane], extended: Array) -> None:
-        for plane, given in zip(self.extension.picture(extended), source, strict=True):
-            plane[:] = given
-        self.extension.fill(extended)
+            self.way.enlarge(self._session, source[planes], target[planes])

@@ -1,4 +1,9 @@
-"""Overlapping tiles along one axis, and how their results are blended. Pure geometry: no device, no picture."""
+"""Tiles: where they lie and what each contributes. Pure geometry: no device, no picture.
+
+Two kinds. `exact_tiles` are for a network that is known to look no further than its reach: each tile is computed with
+that much around it, and the parts fit together to the picture of the whole. `blended_tiles` are for a network of
+which nothing is known: neighbours are blended.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,86 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vsparagon.extend import MARGIN
+
+SMALLEST_PART = 32
+
 
 @dataclass(frozen=True, kw_only=True)
-class AxisTiles:
-    """Tiles along one axis.
+class ExactTiles:
+    """Tiles along one axis, of one size.
 
     Attributes:
-        starts: first pixel of each tile in the source.
+        size: of each tile in the extended picture.
+        parts: for each tile its first pixel in the extended picture, and the first and last but one pixel of the
+            picture that it is kept for.
+    """
+
+    size: int
+    parts: tuple[tuple[int, int, int], ...]
+
+
+def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactTiles:
+    """Divide an axis of the picture evenly.
+
+    Args:
+        pixels: length of the picture.
+        extended: length of the extended picture, `vsparagon.extend.MARGIN` of it before the picture.
+        reach: how far the network looks, at least that margin.
+        count: number of tiles, at most `pixels`.
+    """
+    part = -(-pixels // count)
+    size = min(part + 2 * reach, extended)
+    parts = []
+    for first in range(0, pixels, part):
+        start = min(max(first + MARGIN - reach, 0), extended - size)
+        parts.append((start, first, min(first + part, pixels)))
+    return ExactTiles(size=size, parts=tuple(parts))
+
+
+def tile_counts(height: int, width: int, *, reach: int, area: int) -> tuple[int, int]:
+    """Return into how many rows and columns of tiles to divide a picture.
+
+    Args:
+        height, width: of the picture.
+        reach: how far the network looks; every tile is larger by that much on each side.
+        area: most pixels of a tile, what it looks at included; exceeded where even the smallest tiles are larger.
+
+    Returns:
+        The counts that compute the fewest pixels.
+    """
+
+    def side(pixels: int, count: int) -> int:
+        return -(-pixels // count) + 2 * reach
+
+    most_rows, most_columns = (max(1, pixels // SMALLEST_PART) for pixels in (height, width))
+    fitting = []
+    for rows in range(1, most_rows + 1):
+        tall = side(height, rows)
+        for columns in range(1, most_columns + 1):
+            wide = side(width, columns)
+            if tall * wide <= area:
+                fitting.append((rows * columns * tall * wide, rows, columns))
+                break  # with more columns, more is computed twice
+    return min(fitting)[1:] if fitting else (most_rows, most_columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendedTiles:
+    """Tiles along one axis, of one size.
+
+    Attributes:
+        size: of each tile in the extended picture.
+        starts: first pixel of each tile in the extended picture.
         weights: (tiles, size * scale) share of each tile in each pixel of the result; they sum to 1 over the tiles.
     """
 
+    size: int
     starts: tuple[int, ...]
     weights: npt.NDArray[np.float32]
 
 
-def overlapping_tiles(pixels: int, *, size: int, overlap: int, scale: int) -> AxisTiles:
+def blended_tiles(pixels: int, *, size: int, overlap: int, scale: int) -> BlendedTiles:
     """Lay tiles of one size over an axis.
 
     Neighbours overlap by at least `overlap`. Of what they share, the outer quarter on each side counts for nothing,
@@ -48,10 +118,12 @@ def overlapping_tiles(pixels: int, *, size: int, overlap: int, scale: int) -> Ax
         total[start * scale : (start + size) * scale] += weights[tile]
     for tile, start in enumerate(starts):  # where three tiles meet, the ramps alone do not sum to 1
         weights[tile] /= total[start * scale : (start + size) * scale]
-    return AxisTiles(starts=tuple(int(start) for start in starts), weights=weights.astype(np.float32))
+    return BlendedTiles(size=size, starts=tuple(int(start) for start in starts), weights=weights.astype(np.float32))
 
 
 def _ramp(distance: npt.NDArray[np.floating], shared: int) -> npt.NDArray[np.floating]:
     """Weight at a distance from a tile's border, of which `shared` pixels lie in the neighbour too."""
+    if not shared:
+        return np.ones_like(distance)
     ramp: npt.NDArray[np.floating] = np.clip((distance - shared / 4) / (shared / 2), 0.0, 1.0)
     return ramp

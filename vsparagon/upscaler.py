@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from vsparagon.errors import InvalidInput
 from vsparagon.library import find_model
-from vsparagon.pipeline import Pipeline, choose_runtime
+from vsparagon.pipeline import Pipeline
+from vsparagon.runtime import choose_runtime
 
 log = logging.getLogger(__name__)
 

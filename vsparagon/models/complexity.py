@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention
-from vsparagon.models.variants import Options
 
 # A 1920x1080 picture as the filter extends it.
 FRAME = (1112, 1952)
@@ -62,16 +61,6 @@ def _windows(side: int) -> tuple[int, int]:
     size = min(WINDOW, side)
     overlap = min(OVERLAP, size // 4)
     return (side + overlap - 1) // (size - overlap), size
-
-
-def reach(options: Options) -> int:
-    """Return how far, in pixels of the input, a pixel of the output looks to each side.
-
-    Attention (its windows) and the whole-picture means of gain and channel modulation look further.
-    """
-    block = max(1, options.band_kernel_size // 2) + 1
-    body = options.groups * options.blocks * block
-    return max(1 + body + 1 + 1 + 1, 3 + 1)  # conv_in, body, conv_fuse, up_conv, conv_out; the base
 
 
 @torch.no_grad()

@@ -75,6 +75,21 @@ class Options:
         """Blocks actually built in each group."""
         return max(1, self.num_blocks // 2) if self.fast_body_mode else self.num_blocks
 
+    @property
+    def reach(self) -> int:
+        """How far, in pixels of the input, a pixel of the output looks to each side by convolutions.
+
+        Attention (its windows) and the whole-picture means of gain and channel modulation look further.
+        """
+        block = max(1, self.band_kernel_size // 2) + 1
+        body = self.groups * self.blocks * block
+        return max(1 + body + 1 + 1 + 1, 3 + 1)  # conv_in, body, conv_fuse, up_conv, conv_out; the base
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a pixel of the output depends on nothing beyond `reach`."""
+        return not (self.use_attention or self.use_content_aware or self.use_channel_mod)
+
 
 def _variant(feat: int, groups: int, blocks: int, ffn: float, band: int, alpha: float, **rest: Any) -> Options:
     defaults: dict[str, Any] = {"fast_body_mode": True, "use_norm": True, "use_attention": True, "scale": 2}

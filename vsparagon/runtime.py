@@ -1,0 +1,78 @@
+"""What runs a network: the answer to every "choose" of the caller."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from vsparagon.backends import choose_backend, choose_precision
+from vsparagon.backends.base import Backend, Precision, RunOptions
+from vsparagon.cache import cache_folder
+from vsparagon.errors import InvalidInput
+from vsparagon.library import Model
+
+MOST_STREAMS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What was chosen to run a model on: the answer to every "auto" of the caller.
+
+    Attributes:
+        model, backend, precision: what runs, where, in which arithmetic.
+        options: how it is run.
+    """
+
+    model: Model
+    backend: Backend
+    precision: Precision
+    options: RunOptions
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model.name} on {self.backend.name}, {self.precision}, {self.options.threads} threads, "
+            f"{self.options.streams} frames at once"
+        )
+
+
+def choose_runtime(
+    model: Model,
+    *,
+    backend: str = "auto",
+    device_id: int = 0,
+    precision: str = "auto",
+    num_streams: int = 0,
+    threads: int = 0,
+    cache: str = "",
+) -> Runtime:
+    """Decide once what runs the model; the caller says so in its log.
+
+    Args:
+        model: the network.
+        backend: a name in `vsparagon.backends.BACKENDS`, or "auto".
+        device_id: of a GPU.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        num_streams: frames at once; 0 for the backend's measured default.
+        threads: CPU threads to use in all; 0 for all cores.
+        cache: folder for compiled networks; "" for the user's cache folder.
+
+    Raises:
+        InvalidInput: an argument is unknown or out of range.
+        BackendUnavailable: the backend is not installed.
+    """
+    chosen = choose_backend(backend)
+    if device_id != 0:
+        raise InvalidInput(
+            f"device_id is {device_id}; the backend {chosen.name!r} runs on the CPU and has only device 0."
+        )
+    if not 0 <= num_streams <= MOST_STREAMS:
+        raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
+    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    threads = min(threads, cores or 1) if threads else cores or 1
+    options = RunOptions(
+        device_id=device_id,
+        streams=num_streams or chosen.default_streams(threads),
+        threads=threads,
+        cache=cache_folder(cache),
+    )
+    return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
