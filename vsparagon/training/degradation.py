@@ -26,7 +26,8 @@ logging.getLogger("libav").setLevel(logging.ERROR)
 class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What happens to the frames of a short clip, after their reduction and in this order.
 
-    Every range is drawn from once for a clip, uniformly.
+    Every range is drawn from once for a clip, uniformly. x264 spends less on a clip this short than on a long one at
+    the same rate factor (at CRF 28, 0.3 to 1.8 dB on three clips), so the ranges lie lower than the factors in use.
 
     Attributes:
         pan: fastest movement of the camera in high-resolution pixels per frame; a third of the clips stand still.
