@@ -36,6 +36,16 @@ OTHER_BODY = {
     "xl": 4_368_836,
 }
 
+OPTIONS_THAT_COUNT = [
+    {},
+    {"scale": 3},
+    {"use_attention": False},
+    {"use_content_aware": False},
+    {"use_channel_mod": False, "use_norm": False},
+    {"use_channel_mod": True, "use_norm": True, "fast_body_mode": False, "num_groups": 2, "num_blocks": 3},
+    {"band_kernel_size": 13, "num_feat": 40, "ffn_expansion": 1.7},
+]
+
 
 @pytest.fixture(autouse=True)
 def _one_thread_no_gradient():
@@ -283,3 +293,14 @@ def test_every_trained_parameter_receives_a_gradient():
 def test_table_of_variants_needs_no_torch():
     code = "import sys, vsparagon.models, vsparagon.models.variants; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("options", OPTIONS_THAT_COUNT, ids=str)
+@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "s"])
+def test_parameters_are_counted_without_torch(variant, options):
+    model = create_generator(variant, **options)
+    assert model.options.parameters == model.trainable_parameters()
+
+
+def test_counts_of_the_published_variants_without_torch():
+    assert {name: options.parameters for name, options in VARIANTS.items()} == PARAMETERS

@@ -76,6 +76,26 @@ class Options:
         return max(1, self.num_blocks // 2) if self.fast_body_mode else self.num_blocks
 
     @property
+    def parameters(self) -> int:
+        """Trained numbers of a generator with these options."""
+        c, d, area = self.num_feat, self.hidden, self.scale**2
+        band, mixed, modulated = max(1, int(c * 0.125)), max(1, d // 8), max(1, d // 4)
+        block = 2 * c + band * (9 + 2 * self.band_kernel_size + 3)  # LayerScales; context
+        block += d * (c + 1) + 10 * d + d * (d + 1) + c * (d + 1)  # project_in, mixer, project_out
+        if self.use_attention:
+            block += 2 * mixed * (d + 1) + d * (d + 1) + 1
+        if self.use_channel_mod:
+            block += modulated * (d + 1) + d * (modulated + 1)
+        if self.use_norm:
+            block += 2 * c
+        total = 28 * c + self.groups * self.blocks * block  # conv_in, body
+        total += c * (9 * c + 1) + c * area * (9 * c + 1) + 3 * (9 * c + 1)  # conv_fuse, up_conv, conv_out
+        if self.use_content_aware:
+            small, large = c // 4, c // 2
+            total += small * 28 + large * (25 * small + 1) + large * (49 * large + 1) + large + 1
+        return total
+
+    @property
     def reach(self) -> int:
         """How far, in pixels of the input, a pixel of the output looks to each side by convolutions.
 
