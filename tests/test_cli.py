@@ -41,7 +41,7 @@ def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
 
 def test_info_takes_the_name_of_bundled_weights(capsys):
     assert main(["info", "nano"]) == 0
-    assert "11,238 as published" in capsys.readouterr().out
+    assert "8,943 as published" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ class BackendFailure(ParagonError, RuntimeError):
     """A backend that is present but failed while loading a model or computing."""
 
 
+class EncodeFailure(ParagonError, RuntimeError):
+    """Something that ended an encode: ffmpeg, the disk, the input. What is finished is kept."""
+
+
 def reason_of(error: BaseException) -> str:
     """Return the last filled line of a foreign error: libraries put the place first and the reason last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

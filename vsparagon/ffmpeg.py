@@ -6,6 +6,7 @@ chroma location into it. Whoever encodes from such a pipe has to say all of them
 
 import importlib
 import shutil
+import subprocess
 from collections.abc import Mapping
 from typing import Final
 
@@ -36,6 +37,19 @@ def find_ffmpeg() -> str:
         raise ParagonError(
             "there is no ffmpeg on PATH; install one, or run `pip install imageio-ffmpeg`, which brings one"
         ) from None
+
+
+def ffmpeg_version(program: str) -> str:
+    """Return what an ffmpeg calls its version.
+
+    Raises:
+        ParagonError: it does not run.
+    """
+    try:
+        said = subprocess.run([program, "-version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ParagonError(f"{program} does not run ({error}); install another ffmpeg") from error
+    return said.removeprefix("ffmpeg version ").split(maxsplit=1)[0]
 
 
 def colour_arguments(props: Mapping[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command `vsparagon`: what models there are, what one of them is, and a model as an ONNX file.
+"""What models there are, what one of them is, and a model as an ONNX file.
 
     vsparagon models
     vsparagon info MODEL
@@ -10,13 +10,10 @@ MODEL is the name of a variant, for its bundled weights, or a checkpoint (.safet
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from vsparagon.errors import BackendUnavailable, ModelError, ParagonError
+from vsparagon.errors import BackendUnavailable, ModelError
 from vsparagon.library import PROFILES, describe
 from vsparagon.models.variants import SCALES, VARIANTS, variant_of
 
@@ -24,32 +21,8 @@ MEBIBYTE = 2**20
 NOTES = ("licence", "training")  # what a checkpoint says for people
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: those of the command line; of this process when left out.
-
-    Returns:
-        0, or 1 after an error, which is told on standard error.
-    """
-    args = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
-    try:
-        sys.stdout.write(args.run(args))
-    except ParagonError as error:
-        sys.stderr.write(f"vsparagon: {error}\n")
-        return 1
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vsparagon", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--verbose", action="store_true", help="tell what is chosen on the way")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `models`, `info` and `export`."""
     models = commands.add_parser("models", help="list the variants and the bundled weights")
     models.set_defaults(run=_models)
 
@@ -71,7 +44,6 @@ def _parser() -> argparse.ArgumentParser:
         "pictures with a margin of 8 pixels and sides that are multiples of 8",
     )
     export.set_defaults(run=_export)
-    return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +53,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _models(_args: argparse.Namespace) -> str:
-    lines = ["variant  features  groups x blocks  hidden  band"]
+    lines = ["variant  features  groups x blocks  hidden  band  parameters (at scale 2)"]
     lines += [
-        f"{name:7}  {o.num_feat:8}  {f'{o.groups} x {o.blocks}':15}  {o.hidden:6}  {o.band_kernel_size:4}"
+        f"{name:7}  {o.num_feat:8}  {f'{o.groups} x {o.blocks}':15}  {o.hidden:6}  {o.band_kernel_size:4}  {o.parameters:10,}"
         for name, o in VARIANTS.items()
     ]
     return "\n".join([*lines, "", "bundled weights:", *(f"  {line}" for line in describe()), ""])
@@ -92,13 +64,13 @@ def _models(_args: argparse.Namespace) -> str:
 def _info(args: argparse.Namespace) -> str:
     _need("torch", "safetensors")
     from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
-    from vsparagon.models.complexity import macs_per_pixel, peak_bytes, reach
+    from vsparagon.models.complexity import macs_per_pixel, peak_bytes
     from vsparagon.models.inference import inference_form
 
     path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path)
-    side = 2 * reach(model.options) + 1
+    side = 2 * model.options.reach + 1
     far = ", ".join(_far(model.options)) or "nothing"
     published, run = macs_per_pixel(model), macs_per_pixel(inference_form(model))
     memory = peak_bytes(model, height=1080, width=1920) / MEBIBYTE
@@ -158,7 +130,3 @@ def _need(*packages: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[train]'.")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

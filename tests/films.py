@@ -1,0 +1,120 @@
+"""Small films with everything in them, and what one can read from the files made of them."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import vapoursynth as vs
+
+from vsparagon.ffmpeg import find_ffmpeg
+
+core: Any = vs.core
+SUBTITLES = "1\n00:00:00,500 --> 00:00:01,500\nHello\n"
+CHAPTERS = """;FFMETADATA1
+title=A Film
+artist=Somebody
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=1000
+title=One
+[CHAPTER]
+TIMEBASE=1/1000
+START=1000
+END=2000
+title=Two
+"""
+FONT = bytes(range(256)) * 8
+TAGS = "setparams=colorspace=bt709:color_primaries=bt470bg:color_trc=iec61966-2-1:range=tv"
+# Frames 10 to 12 and every seventh are missing, and all begin 0.3 s after the sound.
+UNEVEN = "select='not(between(n,10,12))*not(eq(mod(n,7),3))',setpts=PTS+0.3/TB"
+
+
+def ffmpeg(*arguments: object) -> None:
+    subprocess.run([find_ffmpeg(), "-y", "-loglevel", "error", *map(str, arguments)], check=True)
+
+
+def make_film(path: Path, *, seconds: float = 2, size: str = "64x48", video: str = "", encoder: tuple[str, ...] = ()):
+    """Write a film of 30 frames a second with sound, subtitles, chapters, a font (.mkv) and a cover (.mp4)."""
+    folder = path.parent
+    (folder / "subtitles.srt").write_text(SUBTITLES)
+    (folder / "chapters.txt").write_text(CHAPTERS)
+    (folder / "font.ttf").write_bytes(FONT)
+    inputs: list[object] = ["-f", "lavfi", "-i", f"testsrc2=s={size}:r=30:d={seconds}"]
+    inputs += ["-f", "lavfi", "-i", f"sine=d={seconds + 0.5}", "-i", folder / "subtitles.srt"]
+    inputs += ["-i", folder / "chapters.txt"]
+    outputs: list[object] = ["-map", "1:a", "-map", "2:s", "-map_metadata", 3, "-map_chapters", 3]
+    outputs += ["-filter_complex", f"[0:v]{video or 'null'},{TAGS}[v]", "-map", "[v]", "-fps_mode:v:0", "passthrough"]
+    outputs += ["-metadata:s:a", "language=ger", "-metadata:s:v", "title=A View", "-c:a", "aac"]
+    outputs += ["-c:v:0", *(encoder or ("libx264", "-pix_fmt:v:0", "yuv420p"))]
+    if path.suffix == ".mkv":
+        mimetype = "mimetype=application/x-truetype-font"
+        outputs += ["-c:s", "srt", "-attach", folder / "font.ttf", "-metadata:s:t", mimetype]
+    else:
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, folder / "cover.png")
+        inputs += ["-i", folder / "cover.png"]
+        outputs += ["-map", "4:v", "-c:v:1", "copy", "-disposition:v:1", "attached_pic", "-c:s", "mov_text"]
+    ffmpeg(*inputs, *outputs, path)
+    return path
+
+
+def read(path: Path) -> Any:
+    return core.bs.VideoSource(str(path), cachemode=0, showprogress=False)
+
+
+def pictures(path: Path) -> list[str]:
+    """Return a digest of every decoded frame."""
+    return [
+        hashlib.sha256(b"".join(bytes(chunk) for chunk in frame.readchunks())).hexdigest()
+        for frame in read(path).frames(close=True)
+    ]
+
+
+def times(path: Path) -> dict[str, list[float]]:
+    """Return when the packets of the first video and the first sound are shown, from the beginning of the file."""
+    found: dict[str, list[float]] = {}
+    for kind in ("video", "audio"):
+        with av.open(str(path)) as container:
+            begin = (container.start_time or 0) / 1e6
+            if streams := getattr(container.streams, kind):
+                packets = container.demux(streams[0])
+                found[kind] = sorted(float(p.pts * p.time_base) - begin for p in packets if p.pts is not None)
+    return found
+
+
+def streams(path: Path) -> list[tuple[str, str]]:
+    with av.open(str(path)) as container:
+        return [(s.type, s.codec_context.codec.canonical_name if s.codec_context else "") for s in container.streams]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "vsparagon", "encode", *map(str, arguments)]
+
+
+def encode(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
+
+
+def finished_segments(output: Path) -> int:
+    try:
+        return len(json.loads((Path(f"{output}.parts") / "manifest.json").read_text())["segments"])
+    except FileNotFoundError:
+        return 0
+
+
+def start_until(output: Path, segments: int, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start an encode and return when so many segments are finished and another is being made."""
+    process = subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+    deadline = time.monotonic() + 120
+    while finished_segments(output) < segments or not list(Path(f"{output}.parts").glob("part-*-segment.mkv")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process

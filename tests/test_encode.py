@@ -1,0 +1,266 @@
+"""`vsparagon encode` when all goes well: what arrives in the output."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import termios
+
+import av
+import numpy as np
+import pytest
+import vapoursynth as vs
+
+pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
+
+from films import UNEVEN, command, encode, ffmpeg, make_film, read, streams, times
+
+import vsparagon
+
+COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
+MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+HDR = ("libx265", "-pix_fmt:v:0", "yuv420p10le", "-x265-params:v:0",
+       f"log-level=error:master-display={MASTERING}:max-cll=1000,400")  # fmt: skip
+MKV = [("audio", "aac"), ("subtitle", "subrip"), ("video", "h264"), ("attachment", "")]
+
+
+@pytest.fixture(scope="module")
+def mkv(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("film") / "a film, 1.mkv", video=UNEVEN)
+
+
+@pytest.fixture(scope="module")
+def mp4(tmp_path_factory):
+    upright = make_film(tmp_path_factory.mktemp("film") / "upright.mp4", video="setsar=4/3")
+    path = upright.with_name("turned.mp4")
+    ffmpeg("-display_rotation:v:0", 90, "-i", upright, "-map", "0:v", "-map", "0:a", "-map", "0:s", "-c", "copy", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def mkv_result(mkv, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "out.mkv"
+    return encode(mkv, out, "--segment-frames", 20, "--crf", 0), out
+
+
+def test_result_is_one_line_on_standard_output(mkv_result):
+    done, out = mkv_result
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{out}: 49 frames of 128x96, libx264 yuv420p, ")
+    assert done.stdout.count("\n") == 1
+    assert "nano x2 clean on " in done.stderr
+    assert "49/49 frames, " in done.stderr
+
+
+def test_nothing_but_the_output_is_left(mkv_result, mkv):
+    assert [path.name for path in mkv_result[1].parent.iterdir()] == ["out.mkv"]
+    assert not list(mkv.parent.glob("*index*"))
+
+
+def test_pictures_are_those_of_the_filter(mkv_result, mkv):
+    wanted, found = vsparagon.upscale(read(mkv)), read(mkv_result[1])
+    assert found.format.id == wanted.format.id
+    assert found.num_frames == wanted.num_frames == 49
+    for a, b in zip(wanted.frames(), found.frames(), strict=True):  # quality 0 of x264 is lossless
+        for plane in range(3):
+            np.testing.assert_array_equal(a[plane], b[plane])
+
+
+def test_colours_are_labelled_as_the_input(mkv_result, mkv):
+    before, after = read(mkv).get_frame(0).props, read(mkv_result[1]).get_frame(0).props
+    assert {name: after[name] for name in COLOURS} == {name: before[name] for name in COLOURS}
+    assert [after[name] for name in COLOURS[:3]] == [1, 5, 13]
+
+
+def test_everything_else_comes_along(mkv_result, mkv):
+    out = mkv_result[1]
+    assert streams(mkv) == streams(out) == MKV
+    with av.open(str(mkv)) as a, av.open(str(out)) as b:
+        assert [(c["start"], c["end"], c["metadata"]) for c in b.chapters()] == [
+            (c["start"], c["end"], c["metadata"]) for c in a.chapters()
+        ]
+        assert (b.metadata["title"], b.metadata["ARTIST"]) == ("A Film", "Somebody")
+        assert b.streams.video[0].metadata["title"] == "A View"
+        assert b.streams.audio[0].metadata["language"] == "ger"
+        assert b.streams[3].metadata["filename"] == "font.ttf"
+        assert "libx264" not in b.streams.video[0].metadata.get("ENCODER", "")  # that was the input's
+    for index in (0, 1):
+        with av.open(str(mkv)) as a, av.open(str(out)) as b:
+            assert [bytes(p) for p in b.demux(b.streams[index])] == [bytes(p) for p in a.demux(a.streams[index])]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_uneven_frame_times_and_sync_are_kept_to_the_millisecond(mkv, tmp_path, codec, suffix):
+    """Encoders with and without reordered frames, containers with coarse and fine clocks."""
+    out = tmp_path / f"out{suffix}"
+    done = encode(mkv, out, "--segment-frames", 30, "--codec", codec)
+    assert done.returncode == 0, done.stderr
+    before, after = times(mkv), times(out)
+    assert before["video"][0] == pytest.approx(0.3)
+    for kind in ("video", "audio"):
+        assert after[kind] == pytest.approx(before[kind], abs=1e-3)
+
+
+def test_transport_stream_that_begins_late_keeps_its_sync(mkv, tmp_path):
+    source = tmp_path / "in.ts"
+    ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:v", "mpeg2video", "-r", 25, "-c:a", "mp2", source)
+    with av.open(str(source)) as container:
+        assert container.start_time > 1_000_000
+    done = encode(source, tmp_path / "out.mkv")
+    assert done.returncode == 0, done.stderr
+    before, after = times(source), times(tmp_path / "out.mkv")
+    assert after["video"] == pytest.approx(before["video"], abs=1e-3)
+    assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
+
+
+def test_turned_picture_is_shown_upright_with_its_shape(mp4, tmp_path):
+    done = encode(mp4, tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    result = read(tmp_path / "out.mp4")
+    props = result.get_frame(0).props
+    assert (result.width, result.height, props["Rotation"]) == (2 * 48, 2 * 64, 0)
+    assert (props["_SARNum"], props["_SARDen"]) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [
+        (".mp4", [("audio", "aac"), ("subtitle", "mov_text"), ("video", "h264"), ("video", "png")]),
+        (".mkv", [("audio", "aac"), ("subtitle", "subrip"), ("video", "h264"), ("video", "png")]),
+    ],
+)
+def test_subtitles_and_cover_fit_the_container(suffix, expected, tmp_path):
+    source = make_film(tmp_path / "in.mp4", seconds=0.5)
+    out = tmp_path / f"out{suffix}"
+    done = encode(source, out)
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr
+    assert [stream for stream in streams(out) if stream[0] != "data"] == expected
+    with av.open(str(source)) as a, av.open(str(out)) as b:
+        covers = [next(bytes(p) for p in c.demux(c.streams.video[1])) for c in (a, b)]
+        assert covers[0] == covers[1]
+
+
+def test_what_the_container_cannot_hold_is_named(mkv, tmp_path):
+    done = encode(mkv, tmp_path / "out.mp4", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"event": "note", "text": "left out: stream 3 (attachment)"} in events
+    assert events[-1]["left_out"] == ["stream 3 (attachment)"]
+
+
+@pytest.mark.parametrize("codec", ["", "libx264", "libsvtav1"])
+def test_hdr10_stays_10_bit_with_its_mastering_data(tmp_path, codec):
+    source = tmp_path / "hdr.mkv"
+    labels = ["-colorspace", 9, "-color_primaries", 9, "-color_trc", 16, "-color_range", "tv"]
+    params = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
+    ffmpeg(
+        "-f", "lavfi", "-i", f"testsrc2=s=64x64:r=30:d=0.3,format=yuv420p10le,{params}", "-c:v", *HDR, *labels, source
+    )
+    out = tmp_path / "out.mkv"
+    done = encode(source, out, *(["--codec", codec] if codec else []))
+    assert done.returncode == 0, done.stderr
+    assert streams(out) == [("video", {"": "hevc", "libx264": "h264", "libsvtav1": "av1"}[codec])]
+    before, after = read(source).get_frame(0), read(out).get_frame(0)
+    assert after.format.id == vs.YUV420P10
+    assert [after.props[name] for name in COLOURS[:4]] == [9, 9, 16, 0]
+    names = [name for name in before.props if name.startswith(("Mastering", "ContentLight"))]
+    assert len(names) == 8
+    for name in names:
+        assert after.props[name] == pytest.approx(before.props[name], abs=3e-5), name
+
+
+def test_json_tells_progress_and_result(mkv, tmp_path):
+    done = encode(mkv, tmp_path / "out.mkv", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    progress = [event for event in events if event["event"] == "progress"]
+    assert [progress[0]["frames"], progress[-1]["frames"]] == [0, 49]
+    assert progress[-1].keys() == {"event", "frames", "total", "fps", "eta_seconds", "bytes"}
+    result = events[-1]
+    assert (result["event"], result["frames"], result["resumed"]) == ("done", 49, 0)
+    assert result["bytes"] == (tmp_path / "out.mkv").stat().st_size
+    assert done.stderr == ""
+
+
+def test_options_reach_network_and_encoder(mkv, tmp_path):
+    options = ["--variant", "micro", "--width", 160, "--pix-fmt", "yuv444p10", "--codec", "libx265", "--crf", 30]
+    assert encode(mkv, tmp_path / "out.mkv", *options, "--preset", "ultrafast").returncode == 0
+    wanted = vsparagon.upscale(read(mkv), variant="micro", width=160, format=vs.YUV444P10)
+    found = read(tmp_path / "out.mkv")
+    assert (found.width, found.height, found.format.id) == (160, 120, vs.YUV444P10)
+    a, b = (np.asarray(clip.get_frame(5)[0]).astype(float) for clip in (wanted, found))
+    assert np.abs(a - b).mean() < 40  # of 1023, at this quality
+    assert encode(mkv, tmp_path / "coarse.mkv", *options, "--preset", "ultrafast", "--crf", 51).returncode == 0
+    assert (tmp_path / "coarse.mkv").stat().st_size < (tmp_path / "out.mkv").stat().st_size
+
+
+# --- scripts ------------------------------------------------------------------------------------
+
+
+def test_filter_script_comes_before_the_network(mkv, tmp_path):
+    script = tmp_path / "flip.vpy"
+    script.write_text("print('never on stdout')\nclip.std.FlipVertical().set_output()\n")
+    done = encode(mkv, tmp_path / "out.mkv", "--filter-script", script, "--crf", 0)
+    assert done.returncode == 0, done.stderr
+    assert "never" not in done.stdout
+    wanted = vsparagon.upscale(read(mkv).std.FlipVertical())
+    np.testing.assert_array_equal(read(tmp_path / "out.mkv").get_frame(7)[0], wanted.get_frame(7)[0])
+    assert times(tmp_path / "out.mkv")["video"] == pytest.approx(times(mkv)["video"], abs=1e-3)
+
+
+def test_filter_script_that_drops_frames_keeps_the_sync(mkv, tmp_path):
+    script = tmp_path / "half.vpy"
+    script.write_text("clip.std.SelectEvery(2, [0]).set_output()\n")
+    done = encode(mkv, tmp_path / "out.mkv", "--filter-script", script, "--segment-frames", 10)
+    assert done.returncode == 0, done.stderr
+    before, after = times(mkv), times(tmp_path / "out.mkv")
+    assert len(after["video"]) == 25
+    assert after["video"] == pytest.approx(before["video"][::2], abs=1e-3)
+    assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
+
+
+def test_filter_script_that_doubles_frames_keeps_the_sync(tmp_path):
+    source = make_film(tmp_path / "in.mkv", video="setpts=PTS+0.3/TB")
+    script = tmp_path / "double.vpy"
+    script.write_text("import vapoursynth as vs\nvs.core.std.Interleave([clip, clip]).set_output()\n")
+    done = encode(source, tmp_path / "out.mkv", "--filter-script", script)
+    assert done.returncode == 0, done.stderr
+    after = times(tmp_path / "out.mkv")
+    assert after["video"] == pytest.approx([0.3 + n / 60 for n in range(120)], abs=2e-3)  # the input is in milliseconds
+    assert after["audio"] == pytest.approx(times(source)["audio"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("call", "factor"), [("", 2), ("clip = vs.core.paragon.Upscale(clip)", 2)])
+def test_script_is_upscaled_unless_it_does_so_itself(tmp_path, call, factor):
+    script = tmp_path / "clip.vpy"
+    source = "clip = vs.core.std.BlankClip(width=64, height=48, format=vs.RGB24, length=30, fpsnum=24000, fpsden=1001)"
+    script.write_text(f"import vapoursynth as vs\n{source}\n{call}\nclip.set_output()\n")
+    done = encode(script, tmp_path / "out.mp4", "--segment-frames", 12)
+    assert done.returncode == 0, done.stderr
+    result = read(tmp_path / "out.mp4")
+    assert (result.width, result.height, result.num_frames) == (64 * factor, 48 * factor, 30)
+    assert result.format.id == vs.YUV444P8
+    assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-4)
+
+
+def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    process = subprocess.Popen(command(mkv, tmp_path / "out.mkv"), stderr=theirs, stdout=subprocess.PIPE, text=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    assert process.wait() == 0
+    os.close(ours)
+    assert b"100%" in shown
+    assert b"49/49" in shown
+    assert b"MiB" in shown

@@ -1,0 +1,44 @@
+"""The command `vsparagon`. One file for each group of commands; each adds its own options and runs them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from vsparagon.cli import encode, models
+from vsparagon.errors import ParagonError
+
+INTERRUPTED = 130  # as shells count a command that Ctrl-C has ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: those of the command line; of this process when left out.
+
+    Returns:
+        0, 1 after an error, 130 after Ctrl-C; the latter two are told on standard error.
+    """
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+    try:
+        sys.stdout.write(args.run(args))
+    except ParagonError as error:
+        sys.stderr.write(f"vsparagon: {error}\n")
+        return 1
+    except KeyboardInterrupt as interrupt:
+        sys.stderr.write(f"vsparagon: {interrupt or 'stopped'}\n")
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vsparagon", description="Upscale video and pictures with ParagonSR2.")
+    parser.add_argument("--verbose", action="store_true", help="tell what is chosen on the way")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group in (encode, models):
+        group.add_commands(commands)
+    return parser

@@ -1,0 +1,145 @@
+"""A video file into an upscaled video file, with everything else that is in it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from vsparagon.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from vsparagon.encode.job import Job, Network
+    from vsparagon.encode.run import Result
+
+PACKAGES = {"av": "av", "ffmpeg": "ffmpeg-python", "filelock": "filelock", "tqdm": "tqdm"}
+CODECS = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
+NETWORK = ("variant", "scale", "profile", "model", "backend", "precision", "width", "height", "matrix")
+
+DESCRIPTION = """\
+Upscale a video and keep everything else: sound, subtitles, chapters, attachments, metadata, frame times, colours.
+The kind of file follows from OUTPUT's suffix: .mkv (holds everything), .mp4, .m4v, .mov or .webm.
+
+Stopped or killed, the work is kept in OUTPUT.parts, and the same command goes on.
+INPUT may be a VapourSynth script (.vpy): a script that calls core.paragon.Upscale is encoded as it is, the output of
+any other is upscaled."""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `encode`."""
+    parser = commands.add_parser(
+        "encode",
+        help="upscale a video file",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", metavar="INPUT", type=Path, help="video file or script")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="file to make")
+    parser.add_argument("-y", dest="overwrite", action="store_true", help="replace OUTPUT if it exists")
+    parser.add_argument("--json", action="store_true", help="progress and result as JSON, an object in a line")
+
+    network = parser.add_argument_group("network", "as in core.paragon.Upscale")
+    network.add_argument("--variant", help="nano (default), micro, …: see `vsparagon models`")
+    network.add_argument("--scale", type=int, help="enlargement (default 2)")
+    network.add_argument("--profile", help="what the network was trained on: clean (default) or compressed")
+    network.add_argument("--model", help="a model file of your own")
+    network.add_argument("--width", type=int, help="final width; alone, it keeps the shape")
+    network.add_argument("--height", type=int, help="final height; alone, it keeps the shape")
+    network.add_argument("--matrix", help="of the input, if it is tagged wrongly: 709, 170m, 2020ncl, …")
+    network.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
+    network.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
+    network.add_argument("--device-id", type=int, default=0, help="number of the GPU")
+    network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
+    network.add_argument(
+        "--filter-script",
+        type=Path,
+        metavar="SCRIPT",
+        help="a VapourSynth script before the network: it finds the video as `clip` and outputs what is to be upscaled "
+        "(or calls core.paragon.Upscale itself)",
+    )
+
+    encoding = parser.add_argument_group("encoding")
+    encoding.add_argument("--codec", choices=CODECS, default="", help="default: libx264, above 8 bit libx265")
+    encoding.add_argument("--crf", type=float, help="constant quality in the codec's numbers, lower is better")
+    encoding.add_argument("--preset", default="", help="the codec's own name or number for its speed")
+    encoding.add_argument(
+        "--pix-fmt", default="", help="yuv420p, yuv420p10, yuv444p10, …; default: the input's, with 10 bit above 8"
+    )
+    encoding.add_argument(
+        "--segment-frames",
+        type=int,
+        metavar="N",
+        help="frames encoded in one go, at most so many are lost when the work is interrupted (default 240)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> str:
+    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[encode]'.")
+    from vsparagon.encode.progress import choose_progress
+    from vsparagon.encode.run import encode
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    job = _job(args)
+    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=choose_progress(as_json=args.json))
+    return _json(result) if args.json else _text(result)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _job(args: argparse.Namespace) -> Job:
+    from vsparagon.encode.codec import PIXEL_FORMATS
+    from vsparagon.encode.job import SEGMENT_FRAMES, Encoding, Job
+    from vsparagon.errors import InvalidInput
+
+    pix_fmt = args.pix_fmt.removesuffix("le")
+    if pix_fmt and pix_fmt not in PIXEL_FORMATS:
+        raise InvalidInput(f"--pix-fmt is {args.pix_fmt}; it must be one of {', '.join(PIXEL_FORMATS)}.")
+    segment_frames = SEGMENT_FRAMES if args.segment_frames is None else args.segment_frames
+    if segment_frames < 1:
+        raise InvalidInput(f"--segment-frames is {segment_frames}; it must be at least 1.")
+    job = Job(
+        input=args.input.absolute(),
+        filter_script=args.filter_script.absolute() if args.filter_script else None,
+        network=_network(args),
+        encoding=Encoding(codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt),
+        segment_frames=segment_frames,
+        device_id=args.device_id,
+        num_streams=args.num_streams,
+    )
+    if job.is_script and job.filter_script:
+        raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
+    return job
+
+
+def _network(args: argparse.Namespace) -> Network | None:
+    from vsparagon.encode.job import Network
+
+    given = {name: getattr(args, name) for name in NETWORK if getattr(args, name) is not None}
+    if "model" in given:
+        given["model"] = str(Path(given["model"]).expanduser().absolute())
+    return Network(**given) if given else None
+
+
+def _text(result: Result) -> str:
+    encoding = result.encoding
+    new = result.frames - result.resumed
+    return (
+        f"{result.output}: {result.frames} frames of {result.width}x{result.height}, {encoding.codec} "
+        f"{encoding.pix_fmt}, {result.bytes / 2**20:.1f} MiB; {new} of them in {result.seconds:.1f} s, "
+        f"{new / result.seconds:.2f} frames per second\n"
+    )
+
+
+def _json(result: Result) -> str:
+    values = asdict(result) | {"output": str(result.output), "seconds": round(result.seconds, 3)}
+    return json.dumps({"event": "done", **values}) + "\n"

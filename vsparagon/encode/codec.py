@@ -1,0 +1,175 @@
+"""Formats and codecs: which there are, which one is chosen, and ffmpeg's options for them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import vapoursynth as vs
+
+from vsparagon.encode.job import Encoding
+from vsparagon.errors import InvalidInput
+
+# ffmpeg's name -> VapourSynth's format.
+PIXEL_FORMATS: Final[dict[str, int]] = {
+    f"yuv{subsampling}p{depth if depth > 8 else ''}": int(getattr(vs, f"YUV{subsampling}P{depth}"))
+    for depth in (8, 10, 12)
+    for subsampling in (420, 422, 444)
+}
+SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples as NVIDIA's encoders want them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """An encoder of ffmpeg.
+
+    Attributes:
+        quality: its option for constant quality.
+        crf: the default for it: visually close to the source.
+        preset: the default; "" leaves it to the encoder.
+        extra: options that are always given.
+    """
+
+    quality: str
+    crf: float
+    preset: str = ""
+    extra: Mapping[str, str]
+
+
+_NVENC: Final = {"rc": "vbr", "b:v": "0"}
+CODECS: Final[dict[str, Codec]] = {
+    "libx264": Codec(quality="crf", crf=17, preset="medium", extra={}),
+    "libx265": Codec(quality="crf", crf=19, preset="medium", extra={}),
+    "libsvtav1": Codec(quality="crf", crf=24, preset="6", extra={}),
+    "h264_nvenc": Codec(quality="cq", crf=19, preset="p6", extra=_NVENC),
+    "hevc_nvenc": Codec(quality="cq", crf=21, preset="p6", extra=_NVENC),
+    "av1_nvenc": Codec(quality="cq", crf=26, preset="p6", extra=_NVENC),
+}
+HEVC: Final = ("libx265", "hevc_nvenc")
+
+
+def pixel_format_candidates(source: vs.VideoFormat) -> list[str]:
+    """Return the pixel formats for a clip, the closest first: 10 bit for everything above 8."""
+    if source.color_family == vs.RGB or source.subsampling_w < source.subsampling_h:  # 4:4:0
+        subsampling = "444"
+    elif source.color_family == vs.GRAY:
+        subsampling = "420"
+    else:
+        subsampling = {(0, 0): "444", (1, 0): "422"}.get((source.subsampling_w, source.subsampling_h), "420")
+    depths = ["10", ""] if source.bits_per_sample > 8 else [""]
+    return [f"yuv{s}p{d}" for d in depths for s in dict.fromkeys((subsampling, "420"))]
+
+
+def encoder_formats(ffmpeg: str, codec: str) -> set[str]:
+    """Return the pixel formats that this ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`.
+
+    Raises:
+        InvalidInput: this ffmpeg has no such encoder.
+    """
+    command = [ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"Supported pixel formats: (.*)", said)
+    if not found:
+        raise InvalidInput(f"{ffmpeg} has no encoder {codec}; choose another --codec or install an ffmpeg that has it.")
+    names = {name.removesuffix("le") for name in found[1].split()}
+    return names | {ours for ours, theirs in SEMIPLANAR.items() if theirs.removesuffix("le") in names}
+
+
+def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat) -> Encoding:
+    """Return the encoding with every choice made.
+
+    Args:
+        ffmpeg: the program.
+        wanted: what the user says.
+        source: format of the clip that is upscaled.
+
+    Raises:
+        InvalidInput: this ffmpeg cannot encode as wanted.
+    """
+    codec = wanted.codec or ("libx265" if source.bits_per_sample > 8 or "10" in wanted.pix_fmt else "libx264")
+    able = encoder_formats(ffmpeg, codec)
+    candidates = [wanted.pix_fmt] if wanted.pix_fmt else pixel_format_candidates(source)
+    pix_fmt = next((name for name in candidates if name in able), None)
+    if pix_fmt is None:
+        able_names = ", ".join(name for name in PIXEL_FORMATS if name in able)
+        raise InvalidInput(f"{codec} cannot encode {candidates[0]}; it takes {able_names}.")
+    settings = CODECS[codec]
+    return Encoding(
+        codec=codec,
+        crf=settings.crf if wanted.crf is None else wanted.crf,
+        preset=wanted.preset or settings.preset,
+        pix_fmt=pix_fmt,
+    )
+
+
+def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, str]:
+    """Return ffmpeg's options for a complete encoding, HDR10 metadata of the frame properties among them."""
+    settings = CODECS[encoding.codec]
+    nvenc = encoding.codec.endswith("_nvenc")
+    pix_fmt = SEMIPLANAR.get(encoding.pix_fmt, encoding.pix_fmt) if nvenc else encoding.pix_fmt
+    options = {
+        "c:v": encoding.codec,
+        settings.quality: f"{encoding.crf:g}",
+        "preset": encoding.preset,
+        "pix_fmt": pix_fmt if pix_fmt.endswith(("p", "le")) else f"{pix_fmt}le",
+        **settings.extra,
+    }
+    if not nvenc:
+        private, fields = _private_options(encoding.codec, props)
+        if fields:
+            options[private] = ":".join(fields)
+    return options
+
+
+def loses_hdr(encoding: Encoding, props: Mapping[str, Any]) -> bool:
+    """Return whether there is mastering metadata that the codec has no option for."""
+    return encoding.codec.endswith("_nvenc") and (
+        "MasteringDisplayPrimariesX" in props or "ContentLightLevelMax" in props
+    )
+
+
+def _private_options(codec: str, props: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the name of an encoder's own options, and those for HDR10 metadata.
+
+    Chromaticity is counted in 1/50000 and luminance in 1/10000 cd/m² by x264 and x265, both in whole units by SVT-AV1.
+    """
+    in_units = codec == "libsvtav1"
+    chromaticity, luminance = (1, 1) if in_units else (50000, 10000)
+    display = _mastering_display(props, chromaticity, luminance, whole=not in_units)
+    light = f"{props['ContentLightLevelMax']},{props['ContentLightLevelAverage']}" if _has_light(props) else ""
+    name, display_key, light_key, fields = {
+        "libx264": ("x264-params", "mastering-display", "cll", []),
+        "libx265": ("x265-params", "master-display", "max-cll", ["log-level=error"]),
+        "libsvtav1": ("svtav1-params", "mastering-display", "content-light", []),
+    }[codec]
+    fields += [f"{key}={value}" for key, value in ((display_key, display), (light_key, light)) if value]
+    return name, fields
+
+
+def _has_light(props: Mapping[str, Any]) -> bool:
+    return "ContentLightLevelMax" in props and "ContentLightLevelAverage" in props
+
+
+def _mastering_display(props: Mapping[str, Any], chromaticity: int, luminance: int, *, whole: bool) -> str:
+    names = ("PrimariesX", "PrimariesY", "WhitePointX", "WhitePointY", "MaxLuminance", "MinLuminance")
+    if any(f"MasteringDisplay{name}" not in props for name in names):
+        return ""
+    values = [props[f"MasteringDisplay{name}"] for name in names]
+    across, down, white_x, white_y, brightest, darkest = values
+
+    def number(value: float, unit: int) -> str:
+        return str(round(value * unit)) if whole else f"{value * unit:.6g}"
+
+    def point(x: float, y: float) -> str:
+        return f"({number(x, chromaticity)},{number(y, chromaticity)})"
+
+    red, green, blue = (point(x, y) for x, y in zip(_numbers(across), _numbers(down), strict=True))
+    light = f"({number(brightest, luminance)},{number(darkest, luminance)})"
+    return f"G{green}B{blue}R{red}WP{point(white_x, white_y)}L{light}"
+
+
+def _numbers(value: Any) -> Sequence[float]:
+    return [float(number) for number in value]

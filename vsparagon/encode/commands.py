@@ -1,0 +1,136 @@
+"""The two command lines of ffmpeg: for a segment, and for the finished file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import vapoursynth as vs
+
+from vsparagon.encode.codec import HEVC, encoder_options
+from vsparagon.encode.contents import COVERS, Contents
+from vsparagon.encode.job import Encoding
+from vsparagon.ffmpeg import aspect_arguments, colour_arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What a pipe of raw frames does not say about them.
+
+    Attributes:
+        width, height: in pixels.
+        rate: frames per second; the average where it varies.
+        props: of the first frame: colours, pixel shape, mastering metadata.
+    """
+
+    width: int
+    height: int
+    rate: Fraction
+    props: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, clip: vs.VideoNode) -> Picture:
+        """Describe a clip of constant format."""
+        with clip.get_frame(0) as frame:
+            props = {name: _plain(value) for name, value in frame.props.items() if not isinstance(value, vs.VideoFrame)}
+        return cls(width=clip.width, height=clip.height, rate=Fraction(clip.fps) or Fraction(25), props=props)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Options of ffmpeg that label the colours, given for input and output."""
+        return _options(colour_arguments(self.props))
+
+    @property
+    def shape(self) -> dict[str, str]:
+        """The option of ffmpeg for the shape on the screen."""
+        return _options(aspect_arguments(self.props, self.width, self.height))
+
+
+def segment_command(program: str, picture: Picture, encoding: Encoding, out: Path) -> list[str]:
+    """Return the command that encodes raw frames from its standard input."""
+    options = encoder_options(encoding, picture.props)
+    raw = ffmpeg.input(
+        "pipe:0",
+        format="rawvideo",
+        pix_fmt=encoding.pix_fmt if encoding.pix_fmt.endswith("p") else f"{encoding.pix_fmt}le",
+        video_size=(picture.width, picture.height),
+        framerate=f"{picture.rate.numerator}/{picture.rate.denominator}",
+        **picture.labels,
+    )
+    encoded = raw.output(str(out), format="matroska", **options, **picture.labels, **picture.shape)
+    return _compile(encoded, program)
+
+
+def join_command(
+    program: str,
+    picture: Picture,
+    encoding: Encoding,
+    out: Path,
+    *,
+    muxer: str,
+    shift: Fraction,
+    rest: Path | None,
+    contents: Contents | None,
+    cover: Path | None,
+) -> list[str]:
+    """Return the command that puts the encoded video, as NUT on its standard input, beside the rest of a file.
+
+    Args:
+        program: ffmpeg.
+        picture: what the video shows.
+        encoding: how it is encoded.
+        out: file to write.
+        muxer: its kind.
+        shift: what to add to the video's times, in seconds.
+        rest: the file that everything else comes from, or None.
+        contents: what comes along from it.
+        cover: a picture to attach, or None.
+    """
+    video = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
+    streams, place = [video], 0
+    options: dict[str, Any] = {"c": "copy", "copyts": None, **picture.shape}
+    if rest is not None and contents is not None:
+        everything = ffmpeg.input(str(rest), itsoffset=_seconds(-contents.start))
+        place = sum(stream.index < contents.track for stream in contents.carried)
+        streams = [everything[str(stream.index)] for stream in contents.carried]
+        streams.insert(place, video)
+        # A stream that no file has, so that ffmpeg-python keeps an input of which only metadata is wanted.
+        streams.append(everything["999999?"])
+        source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs as the streams name them
+        options |= {"map_metadata": source, "map_chapters": source, f"disposition:{place}": contents.disposition}
+        for position, stream in enumerate(contents.carried):
+            if stream.codec != "copy":
+                options[f"c:{position + (position >= place)}"] = stream.codec
+    if muxer in {"mp4", "mov"}:
+        options["movflags"] = "+faststart"
+        if encoding.codec in HEVC:
+            options[f"tag:{place}"] = "hvc1"  # players of Apple know no other
+    if cover is not None and contents is not None:
+        attachments = sum(stream.kind == "attachment" for stream in contents.carried)
+        options |= {"attach": str(cover), f"metadata:s:t:{attachments}": f"mimetype={COVERS[cover.suffix]}"}
+    return _compile(ffmpeg.output(*streams, str(out), format=muxer, **options), program)
+
+
+def _compile(output: Any, program: str) -> list[str]:
+    quiet = output.global_args("-hide_banner", "-loglevel", "error", "-y")
+    command: list[str] = ffmpeg.compile(quiet, cmd=program)
+    return command
+
+
+def _options(arguments: list[str]) -> dict[str, str]:
+    return {name.removeprefix("-"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
+
+
+def _seconds(time: Fraction) -> str:
+    return f"{float(time):.6f}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a frame property as a number, a string or a list of them, which can be sent to other machines."""
+    if isinstance(value, int):
+        return int(value)
+    return list(value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,181 @@
+"""What else is in the input, and what of it the output can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+from av.stream import Disposition
+
+from vsparagon.errors import InvalidInput
+
+MUXERS: Final = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
+TEXT: Final = {"subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text"}
+# The text subtitles that a container has for all the others.
+OWN_TEXT: Final = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
+COVERS: Final = {".png": "image/png", ".jpg": "image/jpeg"}
+_COVER_SUFFIXES: Final = {"png": ".png", "mjpeg": ".jpg"}
+# What mkvmerge and ffmpeg note about a stream as it was.
+STALE: Final = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS", "ENCODER", "SOURCE_ID")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A stream that comes along: its number in the input, and the codec it becomes, or "copy"."""
+
+    index: int
+    kind: str
+    codec: str = "copy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cover:
+    """A picture of the whole, which in Matroska is an attachment."""
+
+    suffix: str
+    data: bytes
+
+    def write(self, folder: Path) -> Path:
+        """Write the picture under the name that players look for."""
+        path = folder / f"cover{self.suffix}"
+        path.write_bytes(self.data)
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a file holds beside the frames.
+
+    Attributes:
+        track: number of the video stream.
+        start: the time in seconds at which players begin.
+        carried: the other streams that come along.
+        left_out: those that do not, and why, each in a few words.
+        metadata: of the video stream, without what was true of the old one only.
+        disposition: of the video stream, as ffmpeg writes it.
+        cover: to attach, where it is no stream of its own.
+    """
+
+    track: int
+    start: Fraction
+    carried: tuple[Carried, ...] = ()
+    left_out: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    disposition: str = "0"
+    cover: Cover | None = None
+
+
+def muxer_for(output: Path) -> str:
+    """Return ffmpeg's name for the kind of file.
+
+    Raises:
+        InvalidInput: the suffix is none of those in `MUXERS`.
+    """
+    muxer = MUXERS.get(output.suffix.lower())
+    if muxer is None:
+        raise InvalidInput(f"the output is called {output.name}; it must end in one of {', '.join(MUXERS)}.")
+    return muxer
+
+
+def read_contents(path: Path, muxer: str) -> Contents:
+    """Return what a file holds, and what of it a file of another kind can hold.
+
+    Raises:
+        InvalidInput: the file cannot be read, has no video, or its sound cannot come along.
+    """
+    try:
+        with av.open(str(path)) as container:
+            streams = [_describe(stream) for stream in container.streams]
+            start = Fraction(container.start_time or 0, 1_000_000)
+            chapters = bool(container.chapters())
+            cover = _read_cover(container, streams) if muxer == "matroska" else None
+    except (OSError, av.FFmpegError) as error:
+        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    video = next((s for s in streams if s.kind == "video" and not s.is_picture), None)
+    if video is None:
+        raise InvalidInput(f"{path} has no video.")
+    carried, left_out = [], []
+    able = _codecs_of(muxer)
+    titles = int(chapters)  # in MP4, chapter titles are a stream of data: they come along as chapters
+    for stream in streams:
+        if stream is video or (cover and stream is cover[0]):
+            continue
+        codec = _fate(stream, muxer, able)
+        if codec:
+            carried.append(Carried(index=stream.index, kind=stream.kind, codec=codec))
+        elif stream.kind == "audio":
+            raise InvalidInput(
+                f"{path}: the sound is {stream.codec}, which {muxer} cannot hold; write to an .mkv file."
+            )
+        elif stream.kind == "data" and titles:
+            titles = 0
+        else:
+            left_out.append(f"stream {stream.index} ({stream.kind}{', ' if stream.codec else ''}{stream.codec})")
+    return Contents(
+        track=video.index,
+        start=start,
+        carried=tuple(carried),
+        left_out=tuple(left_out),
+        metadata={k: v for k, v in video.metadata.items() if not k.upper().startswith(STALE)},
+        disposition="+".join(d.name for d in Disposition if d.name and d & video.disposition) or "0",
+        cover=cover[1] if cover else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stream:
+    index: int
+    kind: str
+    codec: str
+    metadata: Mapping[str, str]
+    disposition: Disposition
+
+    @property
+    def is_picture(self) -> bool:
+        return bool(self.disposition & Disposition.attached_pic)
+
+
+def _describe(stream: av.stream.Stream) -> _Stream:
+    context = stream.codec_context
+    return _Stream(
+        index=stream.index,
+        kind=stream.type,
+        codec=context.name if context is not None else "",
+        metadata=dict(stream.metadata),
+        disposition=stream.disposition,
+    )
+
+
+def _read_cover(container: av.container.InputContainer, streams: Sequence[_Stream]) -> tuple[_Stream, Cover] | None:
+    stream = next((s for s in streams if s.is_picture and s.codec in _COVER_SUFFIXES), None)
+    if stream is None:
+        return None
+    packet = next(container.demux(container.streams[stream.index]))
+    return stream, Cover(suffix=_COVER_SUFFIXES[stream.codec], data=bytes(packet))
+
+
+def _codecs_of(muxer: str) -> set[str]:
+    class Nowhere:
+        def write(self, data: bytes) -> int:
+            return len(data)
+
+    with av.open(Nowhere(), "w", format=muxer) as container:
+        return set(container.supported_codecs)
+
+
+def _fate(stream: _Stream, muxer: str, able: set[str]) -> str:
+    """Return the codec that a stream becomes, "copy", or "" if it cannot come along."""
+    if stream.kind == "subtitle" and stream.codec in TEXT:
+        own = OWN_TEXT.get(muxer)
+        if own:
+            return "copy" if stream.codec == own else own
+        return "srt" if stream.codec == "mov_text" else "copy"
+    if stream.kind == "attachment":
+        return "copy" if muxer == "matroska" else ""
+    if stream.kind == "video" and not stream.is_picture:
+        return ""  # another camera angle: only one is upscaled
+    return "copy" if stream.kind in {"audio", "subtitle", "video"} and stream.codec in able else ""

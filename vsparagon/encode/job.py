@@ -1,0 +1,93 @@
+"""What an encode is asked for, and how it is recognised when the same command is given again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+SCRIPT_SUFFIXES: Final = (".vpy", ".py")
+SEGMENT_FRAMES: Final = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Arguments of `core.paragon.Upscale` that decide what the result looks like; 0 and "" mean: choose."""
+
+    variant: str = "nano"
+    scale: int = 2
+    profile: str = "clean"
+    model: str = ""
+    backend: str = "auto"
+    precision: str = "auto"
+    width: int = 0
+    height: int = 0
+    matrix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How the result is encoded; None and "" mean: choose.
+
+    Attributes:
+        codec: a name in `vsparagon.encode.codec.CODECS`.
+        crf: constant quality, in the codec's own numbers.
+        preset: the codec's own name or number for its speed.
+        pix_fmt: a name in `vsparagon.encode.codec.PIXEL_FORMATS`.
+    """
+
+    codec: str = ""
+    crf: float | None = None
+    preset: str = ""
+    pix_fmt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One input, and what to make of it.
+
+    Attributes:
+        input: absolute path of a video file or a script.
+        filter_script: absolute path of a script between the file and the network, or None.
+        network: None leaves the choice to the script: one that upscales is encoded as it is, any other is upscaled
+            with the defaults.
+        segment_frames: frames of a segment.
+        device_id, num_streams: how the network is run; they do not change the result.
+    """
+
+    input: Path
+    filter_script: Path | None = None
+    network: Network | None = None
+    encoding: Encoding = field(default_factory=Encoding)
+    segment_frames: int = SEGMENT_FRAMES
+    device_id: int = 0
+    num_streams: int = 0
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the input is a VapourSynth script."""
+        return self.input.suffix.lower() in SCRIPT_SUFFIXES
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that decides the result, as far as this machine's files tell.
+
+        Raises:
+            OSError: a file is missing.
+        """
+        state = self.input.stat()
+        model = Path(self.network.model) if self.network and self.network.model else None
+        return {
+            "input": str(self.input),
+            "size of the input": state.st_size,
+            "modification of the input": state.st_mtime_ns,
+            "script": _digest(self.filter_script or (self.input if self.is_script else None)),
+            "model file": _digest(model),
+            **asdict(self.network or Network()),
+            **asdict(self.encoding),
+            "frames per segment": self.segment_frames,
+        }
+
+
+def _digest(path: Path | None) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""

@@ -1,0 +1,149 @@
+"""Segments, and everything else of the input, into the output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vsparagon.encode.process import FedProcess
+from vsparagon.encode.workshop import Segment
+from vsparagon.errors import EncodeFailure
+
+FINEST = 1_000_000_000  # ticks in a second that containers can still count
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """When the frames are shown.
+
+    Attributes:
+        ticks: of every frame in order of display, not negative.
+        end: of the last frame.
+        time_base: a tick in seconds.
+        shift: what was added to make the ticks positive, in seconds.
+    """
+
+    ticks: Sequence[int]
+    end: int
+    time_base: Fraction
+    shift: Fraction
+
+
+def timing_of_file(timestamps: Sequence[int], time_base: Fraction) -> Timing:
+    """Return the frames' own times in a file."""
+    add = max(0, -timestamps[0])
+    last = timestamps[-1] - timestamps[-2] if len(timestamps) > 1 else round(Fraction(1, 25) / time_base)
+    return Timing(
+        ticks=[stamp + add for stamp in timestamps],
+        end=timestamps[-1] + add + max(last, 1),
+        time_base=time_base,
+        shift=add * time_base,
+    )
+
+
+def timing_of_durations(segments: Iterable[Segment], rate: Fraction, start: Fraction) -> Timing:
+    """Return the times that follow from the durations of all frames.
+
+    Args:
+        segments: in order.
+        rate: frames per second of those that do not tell their duration.
+        start: time of the first frame in seconds.
+    """
+    runs = [
+        (Fraction(numerator, denominator) or 1 / rate, count)
+        for segment in segments
+        for numerator, denominator, count in segment.durations
+    ]
+    ticks_in_second = math.lcm(start.denominator, *(duration.denominator for duration, _ in runs))
+    time_base = Fraction(1, ticks_in_second if ticks_in_second <= FINEST else MICROSECONDS)
+    shift = max(Fraction(0), -start)
+    times, time = [], start + shift
+    for duration, count in runs:
+        times += [round((time + n * duration) / time_base) for n in range(count)]
+        time += count * duration
+    return Timing(ticks=times, end=round(time / time_base), time_base=time_base, shift=shift)
+
+
+def join(command: list[str], files: Sequence[Path], timing: Timing, metadata: Mapping[str, str]) -> None:
+    """Feed the encoded frames of all segments, with their times, to the command that writes the output.
+
+    Args:
+        command: ffmpeg's, which reads NUT.
+        files: the segments in order.
+        timing: of all their frames.
+        metadata: of the video stream.
+
+    Raises:
+        EncodeFailure: ffmpeg failed, or a segment is damaged.
+    """
+    with FedProcess(command) as muxer:
+        try:
+            _write_nut(muxer, files, timing, metadata)
+        except av.FFmpegError as error:
+            raise EncodeFailure(f"the segments cannot be joined: {error}") from error
+        muxer.finish()
+
+
+def _write_nut(muxer: FedProcess, files: Sequence[Path], timing: Timing, metadata: Mapping[str, str]) -> None:
+    delay = max(_reordering(file) for file in files)
+    # The times of decoding may be negative. NUT leaves them out; moving everything for their sake would spoil the sync.
+    with av.open(muxer, "w", format="nut", options={"avoid_negative_ts": "disabled"}) as nut:
+        stream: Any = None
+        header = b""
+        first = 0
+        for file in files:
+            with av.open(str(file)) as container:
+                video = container.streams.video[0]
+                extradata = bytes(video.codec_context.extradata or b"")
+                if stream is None:
+                    header = extradata
+                    stream = nut.add_stream_from_template(video, opaque=True)  # opaque: no encoder is looked for
+                    stream.time_base = timing.time_base
+                    stream.metadata.update(metadata)
+                elif extradata != header:
+                    raise EncodeFailure(f"{file} was made by another version of the encoder; remove {file.parent}.")
+                count = 0
+                for count, (packet, place) in enumerate(_placed(container), start=1):
+                    packet.stream = stream
+                    packet.time_base = timing.time_base
+                    packet.pts, packet.dts, packet.duration = _times(
+                        timing, shown=first + place, stored=first + count - 1 - delay
+                    )
+                    nut.mux_one(packet)
+                first += count
+        if first != len(timing.ticks):
+            raise EncodeFailure(
+                f"the segments have {first} frames instead of {len(timing.ticks)}; remove {file.parent}."
+            )
+
+
+def _times(timing: Timing, *, shown: int, stored: int) -> tuple[int, int, int]:
+    """Return the times of display and of decoding, and the duration, of a frame by its places in both orders."""
+    ticks = timing.ticks
+    following = ticks[shown + 1] if shown + 1 < len(ticks) else timing.end
+    if stored >= 0:
+        decoding = ticks[stored]
+    else:  # before the first frame: at its pace
+        decoding = ticks[0] + stored * ((ticks[1] if len(ticks) > 1 else timing.end) - ticks[0])
+    return ticks[shown], decoding, following - ticks[shown]
+
+
+def _placed(container: av.container.InputContainer) -> Iterator[tuple[Any, int]]:
+    """Yield the packets in their order of storage, each with its place in the order of display."""
+    packets = [packet for packet in container.demux(video=0) if packet.size]
+    places = {stamp: place for place, stamp in enumerate(sorted(int(packet.pts or 0) for packet in packets))}
+    for packet in packets:
+        yield packet, places[int(packet.pts or 0)]
+
+
+def _reordering(file: Path) -> int:
+    """Return by how many frames storage precedes display at most."""
+    with av.open(str(file)) as container:
+        return max(stored - shown for stored, (_, shown) in enumerate(_placed(container)))

@@ -1,0 +1,102 @@
+"""A running ffmpeg that is fed through a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Buffer, Sequence
+from types import TracebackType
+from typing import Any
+
+from vsparagon.errors import EncodeFailure
+
+_FULL = ("No space left on device", "Disk quota exceeded")
+_CHATTER = ("Svt[", "x265 [")
+
+
+class FedProcess:
+    """ffmpeg, reading what is written to it. A context: left by an exception, the process is killed.
+
+    It does not belong to the terminal's foreground group, so that Ctrl-C reaches us alone, who then end it.
+
+    Args:
+        command: program and arguments.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        apart: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._log,
+                env={**os.environ, "SVT_LOG": "1"},  # SVT-AV1: errors only
+                **apart,
+            )
+        except OSError as error:
+            self._log.close()
+            raise EncodeFailure(f"cannot run {command[0]}: {error.strerror}.") from error
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def write(self, data: Buffer) -> int:
+        """Feed the process.
+
+        Raises:
+            EncodeFailure: it has ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            return self._process.stdin.write(data)
+        except OSError as error:  # EPIPE; EINVAL on Windows
+            self._process.wait()
+            raise self._failure() from error
+
+    def finish(self) -> None:
+        """Close the pipe and wait for the end.
+
+        Raises:
+            EncodeFailure: the process failed.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # the exit code says more
+            self._process.stdin.close()
+        if self._process.wait() != 0:
+            raise self._failure()
+
+    def _failure(self) -> EncodeFailure:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").splitlines()
+        said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip().rstrip(".") for line in lines]
+        said = [line for line in said if line and not line.startswith(_CHATTER)]
+        code = self._process.returncode
+        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        if full := next((line for line in said if any(sign in line for sign in _FULL)), ""):
+            how, said = "cannot write", [full]
+        return EncodeFailure(f"ffmpeg {how}{': ' + said[0] if said else ''} ({self._command[0]}).")
+
+    def __enter__(self) -> FedProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what was buffered for a dead process
+            self._process.stdin.close()
+        self._process.wait()
+        self._log.close()

@@ -1,0 +1,143 @@
+"""What is shown while the work goes on: a bar on a terminal, lines elsewhere, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any, Final, Protocol, TextIO
+
+from tqdm import tqdm
+
+MEBIBYTE: Final = 2**20
+LINE_SECONDS: Final = 5.0
+JSON_SECONDS: Final = 0.5
+
+
+class Progress(Protocol):
+    """What is told in the course of an encode."""
+
+    def begin(self, *, total: int, done: int) -> None:
+        """The work begins, with frames that an earlier run has done."""
+
+    def advance(self, frames: int, size: int) -> None:
+        """So many more frames are encoded, and the finished segments have so many bytes."""
+
+    def note(self, text: str) -> None:
+        """Tell something worth knowing."""
+
+    def close(self) -> None:
+        """The work has ended, well or not."""
+
+
+class Bar:
+    """A bar on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: Any = None
+
+    def begin(self, *, total: int, done: int) -> None:
+        self._bar = tqdm(
+            total=total, initial=done, unit=" frames", file=self._stream, dynamic_ncols=True, smoothing=0.1
+        )
+
+    def advance(self, frames: int, size: int) -> None:
+        self._bar.set_postfix_str(f"{size / MEBIBYTE:.1f} MiB", refresh=False)
+        self._bar.update(frames)
+
+    def note(self, text: str) -> None:
+        tqdm.write(text, file=self._stream)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Clock:
+    """Speed and remaining time, told now and then."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+
+    def begin(self, total: int, done: int) -> None:
+        self.total, self.frames, self._before = total, done, done
+        self._start = self._told = time.monotonic()
+
+    def advance(self, frames: int) -> bool:
+        """Count, and return whether it is time to tell."""
+        self.frames += frames
+        now = time.monotonic()
+        if now - self._told < self._interval and self.frames < self.total:
+            return False
+        self._told = now
+        return True
+
+    @property
+    def fps(self) -> float:
+        return (self.frames - self._before) / max(time.monotonic() - self._start, 1e-6)
+
+    @property
+    def eta(self) -> float:
+        return (self.total - self.frames) / max(self.fps, 1e-6)
+
+
+class Lines:
+    """A line every few seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._clock = _Clock(LINE_SECONDS)
+
+    def begin(self, *, total: int, done: int) -> None:
+        self._clock.begin(total, done)
+
+    def advance(self, frames: int, size: int) -> None:
+        clock = self._clock
+        if clock.advance(frames):
+            eta = time.strftime("%H:%M:%S", time.gmtime(clock.eta))
+            self.note(
+                f"{clock.frames}/{clock.total} frames, {clock.fps:.2f} fps, {eta} left, {size / MEBIBYTE:.1f} MiB"
+            )
+
+    def note(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        pass
+
+
+class Json:
+    """An object in a line for each event, on standard output: "progress", "note", and at the end "done"."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._clock = _Clock(JSON_SECONDS)
+
+    def begin(self, *, total: int, done: int) -> None:
+        self._clock.begin(total, done)
+        self._tell("progress", frames=done, total=total)
+
+    def advance(self, frames: int, size: int) -> None:
+        clock = self._clock
+        if clock.advance(frames):
+            speed = {"fps": round(clock.fps, 3), "eta_seconds": round(clock.eta, 1)}
+            self._tell("progress", frames=clock.frames, total=clock.total, **speed, bytes=size)
+
+    def note(self, text: str) -> None:
+        self._tell("note", text=text)
+
+    def close(self) -> None:
+        pass
+
+    def _tell(self, event: str, **values: object) -> None:
+        self._stream.write(json.dumps({"event": event, **values}) + "\n")
+        self._stream.flush()
+
+
+def choose_progress(*, as_json: bool) -> Progress:
+    """Return what suits the caller and its terminal."""
+    if as_json:
+        return Json(sys.stdout)
+    return Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)

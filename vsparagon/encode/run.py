@@ -1,0 +1,202 @@
+"""An encode from beginning to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import vapoursynth as vs
+
+from vsparagon import __version__
+from vsparagon.encode.codec import choose_encoding, loses_hdr
+from vsparagon.encode.commands import Picture, join_command, segment_command
+from vsparagon.encode.contents import Contents, muxer_for, read_contents
+from vsparagon.encode.job import Encoding, Job
+from vsparagon.encode.join import Timing, join, timing_of_durations, timing_of_file
+from vsparagon.encode.progress import Progress
+from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
+from vsparagon.encode.source import Source, collected_log, open_source, upscaled_clip, worth_telling
+from vsparagon.encode.workshop import Workshop
+from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of an encode.
+
+    Attributes:
+        output: the file.
+        frames: in it.
+        resumed: of these, how many an earlier run had done.
+        width, height: in pixels.
+        encoding: how it is encoded.
+        bytes: of the file.
+        seconds: that this run took.
+        left_out: streams of the input that the output does not have.
+    """
+
+    output: Path
+    frames: int
+    resumed: int
+    width: int
+    height: int
+    encoding: Encoding
+    bytes: int
+    seconds: float
+    left_out: Sequence[str]
+
+
+def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress) -> Result:
+    """Do a job, or go on with it.
+
+    Args:
+        job: what to do.
+        output: absolute path of the file to make; its suffix tells the kind.
+        overwrite: whether a file of that name may be replaced. It is replaced when the new one is complete.
+        progress: who is told.
+
+    Raises:
+        ParagonError: the job cannot be done. Finished segments are kept in the folder beside the output.
+        KeyboardInterrupt: it was stopped; the same.
+    """
+    began = time.monotonic()
+    muxer = muxer_for(output)
+    _check_paths(job, output, overwrite=overwrite)
+    program = find_ffmpeg()
+    contents = None if job.is_script else read_contents(job.input, muxer)
+    with Workshop(output) as workshop, collected_log() as log:
+        source = open_source(job, workshop.index, contents.track if contents else 0, log)
+        encoding = choose_encoding(program, job.encoding, source.clip.format)
+        clip = upscaled_clip(source, job, encoding.pix_fmt)
+        picture = Picture.of(clip)
+        for text in [*_notes(contents, encoding, picture), *worth_telling(log)]:
+            progress.note(text)
+        identity = _identity(job, encoding, program, clip)
+        if changes := workshop.resume(identity):
+            progress.note(f"starting anew, because something has changed ({'; '.join(changes)})")
+        spans = all_spans(clip.num_frames, job.segment_frames)
+        missing = [span for span in spans if span.number not in workshop.segments]
+        done = sum(segment.frames for segment in workshop.segments.values())
+        if done:
+            progress.note(f"going on: {done} of {clip.num_frames} frames are done")
+        progress.begin(total=clip.num_frames, done=done)
+        try:
+            _make(clip, missing, program, picture, encoding, workshop, progress)
+            if _identity(job, encoding, program, clip) != identity:
+                raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
+            timing = _timing(source, clip, workshop)
+            part = workshop.part(output.name)
+            command = join_command(
+                program,
+                picture,
+                encoding,
+                part,
+                muxer=muxer,
+                shift=-timing.shift - (contents.start if contents else Fraction(0)),
+                rest=None if job.is_script else job.input,
+                contents=contents,
+                cover=contents.cover.write(workshop.folder) if contents and contents.cover else None,
+            )
+            join(
+                command,
+                [workshop.path(span.number) for span in spans],
+                timing,
+                contents.metadata if contents else {},
+            )
+            size = part.stat().st_size
+            workshop.deliver(part)
+        except KeyboardInterrupt:
+            kept = sum(segment.frames for segment in workshop.segments.values())
+            goes_on = f"; {kept} of {clip.num_frames} frames are kept, the same command goes on" if kept else ""
+            raise KeyboardInterrupt(f"stopped{goes_on}") from None
+        finally:
+            progress.close()
+    return Result(
+        output=output,
+        frames=clip.num_frames,
+        resumed=done,
+        width=clip.width,
+        height=clip.height,
+        encoding=encoding,
+        bytes=size,
+        seconds=time.monotonic() - began,
+        left_out=contents.left_out if contents else (),
+    )
+
+
+def _make(
+    clip: vs.VideoNode,
+    missing: Sequence[Span],
+    program: str,
+    picture: Picture,
+    encoding: Encoding,
+    workshop: Workshop,
+    progress: Progress,
+) -> None:
+    """Encode what is missing, one segment after the other; the frames of a stretch are rendered without a pause."""
+    size = sum(segment.bytes for segment in workshop.segments.values())
+    for stretch in stretches(missing):
+        with closing(render(clip, stretch[0].first, stretch[-1].last)) as frames:
+            for span in stretch:
+                part = workshop.part("segment.mkv")
+                command = segment_command(program, picture, encoding, part)
+                made = encode_segment(frames, span, command, part, partial(progress.advance, 1, size))
+                workshop.keep(span.number, part, made)
+                size += made.bytes
+
+
+def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop) -> Timing:
+    """Return when the frames are shown: as in the file, by the times that came through a script, else by durations."""
+    if len(source.timestamps) == clip.num_frames:
+        return timing_of_file(source.timestamps, source.time_base)
+    segments = [segment for _, segment in sorted(workshop.segments.items())]
+    start = Fraction(0)
+    if source.timestamps:
+        stamps = [round(time / source.time_base) for segment in segments for time in segment.times]
+        if len(stamps) == clip.num_frames and all(earlier < later for earlier, later in pairwise(stamps)):
+            return timing_of_file(stamps, source.time_base)
+        start = source.timestamps[0] * source.time_base
+    return timing_of_durations(segments, Fraction(clip.fps) or Fraction(25), start)
+
+
+def _identity(job: Job, encoding: Encoding, program: str, clip: vs.VideoNode) -> dict[str, Any]:
+    try:
+        decided = job.identity()
+    except OSError as error:
+        raise EncodeFailure(f"{error.filename} has vanished.") from error
+    return (
+        decided
+        | asdict(encoding)
+        | {
+            "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
+            "vsparagon": __version__,
+            "ffmpeg": ffmpeg_version(program),
+        }
+    )
+
+
+def _notes(contents: Contents | None, encoding: Encoding, picture: Picture) -> list[str]:
+    notes = [f"left out: {stream}" for stream in contents.left_out] if contents else []
+    if loses_hdr(encoding, picture.props):
+        notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
+    return notes
+
+
+def _check_paths(job: Job, output: Path, *, overwrite: bool) -> None:
+    for path in (job.input, job.filter_script):
+        if path is not None and not path.is_file():
+            raise InvalidInput(f"there is no file {path}.")
+    if output.exists() and output.samefile(job.input):
+        raise InvalidInput("the output is the input; give another name.")
+    if output.exists() and not overwrite:
+        raise InvalidInput(f"{output} exists; add -y to replace it.")
+    if not output.parent.is_dir():
+        raise InvalidInput(f"there is no folder {output.parent}; make it first.")

@@ -1,0 +1,116 @@
+"""A stretch of a clip as a file of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import vapoursynth as vs
+
+from vsparagon.encode.process import FedProcess
+from vsparagon.encode.workshop import Segment
+from vsparagon.errors import EncodeFailure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Frames from `first` to before `last`, segment `number` of the whole."""
+
+    number: int
+    first: int
+    last: int
+
+
+def all_spans(frames: int, segment_frames: int) -> list[Span]:
+    """Return the segments of a clip of that many frames."""
+    starts = range(0, frames, segment_frames)
+    return [Span(number=n, first=s, last=min(s + segment_frames, frames)) for n, s in enumerate(starts)]
+
+
+def stretches(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """Group spans, in order, into runs without a gap."""
+    for _, group in itertools.groupby(enumerate(spans), key=lambda pair: pair[1].number - pair[0]):
+        yield [span for _, span in group]
+
+
+def render(clip: vs.VideoNode, first: int, last: int) -> Generator[vs.VideoFrame]:
+    """Yield frames in order, several of them in the making at once.
+
+    Raises:
+        EncodeFailure: a frame cannot be made.
+    """
+    frames = clip[first:last].frames(close=True)
+    number = first
+    try:
+        for frame in frames:
+            yield frame
+            number += 1
+    except vs.Error as error:
+        raise EncodeFailure(f"frame {number} cannot be made: {error}") from error
+    finally:
+        frames.close()
+
+
+def encode_segment(
+    frames: Iterator[vs.VideoFrame],
+    span: Span,
+    command: list[str],
+    out: Path,
+    on_frame: Callable[[], None],
+) -> Segment:
+    """Encode the next frames.
+
+    Args:
+        frames: where to take them from; left at the first frame after the span.
+        span: how many.
+        command: ffmpeg's, which reads raw frames and writes `out`.
+        out: file that the command writes.
+        on_frame: called after each frame.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        EncodeFailure: a frame cannot be made, or ffmpeg failed.
+    """
+    durations: list[tuple[int, int]] = []
+    times: list[float] = []
+    with FedProcess(command) as encoder:
+        for frame in itertools.islice(frames, span.last - span.first):
+            for plane in range(frame.format.num_planes):
+                encoder.write(np.ascontiguousarray(np.asarray(frame[plane])).data)
+            durations.append(_duration(frame))
+            if (time := frame.props.get("_AbsoluteTime")) is not None:
+                times.append(float(time))
+            on_frame()
+        encoder.finish()
+    wanted, found = span.last - span.first, count_packets(out)
+    if len(durations) != wanted or found != wanted:
+        raise EncodeFailure(f"segment {span.number} has {found} frames instead of {wanted}; run the command again.")
+    runs = tuple((*value, len(list(group))) for value, group in itertools.groupby(durations))
+    return Segment(frames=wanted, bytes=out.stat().st_size, durations=runs, times=tuple(times))
+
+
+def _duration(frame: vs.VideoFrame) -> tuple[int, int]:
+    """Return the duration in seconds as a fraction, 0 where the frame does not tell it."""
+    numerator, denominator = frame.props.get("_DurationNum"), frame.props.get("_DurationDen")
+    if isinstance(numerator, int) and isinstance(denominator, int) and numerator > 0 and denominator > 0:
+        return int(numerator), int(denominator)
+    return 0, 1
+
+
+def count_packets(path: Path) -> int:
+    """Return the number of frames in a file of one video stream, without decoding them.
+
+    Raises:
+        EncodeFailure: the file is damaged.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return sum(1 for packet in container.demux(video=0) if packet.size)
+    except (OSError, av.FFmpegError, IndexError) as error:
+        raise EncodeFailure(f"{path} is damaged; run the command again.") from error

@@ -1,0 +1,212 @@
+"""The input as a clip: read by BestSource or made by a script, then upscaled."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import runpy
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import vapoursynth as vs
+
+from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
+from vsparagon.encode.codec import PIXEL_FORMATS
+from vsparagon.encode.job import Job, Network
+from vsparagon.errors import BackendUnavailable, InvalidInput
+
+MARK: Final = "paragon.Upscale: "  # what the filter's log messages begin with
+NO_TIMESTAMP: Final = -(1 << 63)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A clip to be upscaled, or one that already is.
+
+    Attributes:
+        clip: the clip.
+        upscaled: whether a script has upscaled it with `core.paragon.Upscale`.
+        timestamps: of the file's frames, in units of `time_base`; empty when there is no file or it tells none.
+        time_base: in seconds.
+    """
+
+    clip: vs.VideoNode
+    upscaled: bool
+    timestamps: Sequence[int] = ()
+    time_base: Fraction = Fraction(1)
+
+
+def open_source(job: Job, index: Path, track: int, log: Sequence[str]) -> Source:
+    """Open the input and run the scripts of a job.
+
+    Args:
+        job: the job.
+        index: where BestSource keeps its index of the file, as the beginning of a path.
+        track: number of the video stream in the file; of no meaning for a script.
+        log: what `collected_log` collects.
+
+    Raises:
+        BackendUnavailable: BestSource is not installed.
+        InvalidInput: the input or a script cannot be used.
+    """
+    if job.is_script:
+        clip, upscaled = run_script(job.input, {}, log)
+        return Source(clip=clip, upscaled=upscaled)
+    if not hasattr(vs.core, "bs"):
+        raise BackendUnavailable(
+            "reading video files needs BestSource; install it with pip install 'vsparagon[encode]'."
+        )
+    try:
+        found = _read_file(job.input, index, track)
+    except vs.Error as error:
+        raise InvalidInput(f"{job.input} cannot be read as video: {error}") from error
+    stamps = found["timestamps"]
+    stamps = [stamps] if isinstance(stamps, int) else list(stamps)  # VapourSynth's array of one number is that number
+    if NO_TIMESTAMP in stamps or any(later <= earlier for earlier, later in itertools.pairwise(stamps)):
+        stamps = []
+    source = Source(
+        clip=found["clip"],
+        upscaled=False,
+        timestamps=stamps,
+        time_base=Fraction(found["timebasenum"], found["timebaseden"]),
+    )
+    if job.filter_script is None:
+        return source
+    clip, upscaled = run_script(job.filter_script, {"clip": _with_times(source)}, log)
+    return replace(source, clip=clip, upscaled=upscaled)
+
+
+def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
+    """Return the clip, shown upright, and its timestamps."""
+    options: dict[str, Any] = {"track": track, "cachemode": 4, "cachepath": str(index), "showprogress": False}
+    stored = vs.core.bs.VideoSource(str(path), apply_rotation=False, **options)
+    with stored.get_frame(0) as frame:
+        rotation = int(frame.props.get("Rotation", 0))
+        across, down = frame.props.get("_SARNum"), frame.props.get("_SARDen")
+    found: dict[str, Any] = vs.core.bs.VideoSource(str(path), exporttimestamps=True, **options)
+    if rotation % 180 and across and down:  # BestSource turns the picture but not the pixels' shape
+        found["clip"] = found["clip"].std.SetFrameProps(_SARNum=down, _SARDen=across)
+    return found
+
+
+def _with_times(source: Source) -> vs.VideoNode:
+    """Return the clip with the frames' times as properties, by which they are known after a script."""
+    if not source.timestamps:
+        return source.clip
+
+    def mark(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        marked = f.copy()
+        marked.props["_AbsoluteTime"] = float(source.timestamps[n] * source.time_base)
+        return marked
+
+    clip: vs.VideoNode = source.clip.std.ModifyFrame(source.clip, mark)
+    return clip
+
+
+def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
+    """Return the clip as it is encoded: upscaled unless it already is, in the format of that name.
+
+    Raises:
+        ParagonError: the network or the clip cannot be used.
+    """
+    if not source.upscaled:
+        from vsparagon.filter import upscale
+
+        return upscale(
+            source.clip,
+            **asdict(job.network or Network()),
+            format=PIXEL_FORMATS[pix_fmt],
+            device_id=job.device_id,
+            num_streams=job.num_streams,
+        )
+    if job.network is not None:
+        raise InvalidInput(
+            f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave the network's options out, "
+            "or the call."
+        )
+    return _converted(source.clip, PIXEL_FORMATS[pix_fmt])
+
+
+def _converted(clip: vs.VideoNode, wanted: int) -> vs.VideoNode:
+    if clip.format.id == wanted:
+        return clip
+    arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion"}
+    if clip.format.color_family != vs.YUV:
+        with clip.get_frame(0) as frame:
+            tagged = frame.props.get("_Matrix", UNSPECIFIED)
+        known = tagged in MATRICES.values() and tagged != MATRICES["rgb"]
+        arguments["matrix"] = tagged if known else guess_matrix(clip.width, clip.height)
+    converted: vs.VideoNode = clip.resize.Bicubic(**arguments)
+    return converted
+
+
+def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[vs.VideoNode, bool]:
+    """Run a script in its own folder, as vspipe does, and return its output 0.
+
+    Args:
+        path: of the script.
+        names: what the script finds defined.
+        log: what `collected_log` collects.
+
+    Returns:
+        The clip, and whether the script called `core.paragon.Upscale`.
+
+    Raises:
+        InvalidInput: the script fails or outputs no clip that can be encoded.
+    """
+    vs.clear_outputs()
+    before = len(log)
+    try:
+        with (
+            contextlib.chdir(path.parent),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            # A script's own imports may lie beside it.
+            sys.path.insert(0, str(path.parent))
+            try:
+                runpy.run_path(str(path), init_globals=names, run_name="__vapoursynth__")
+            finally:
+                sys.path.remove(str(path.parent))
+        output = vs.get_outputs().get(0)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error}.") from error
+    except Exception as error:  # whatever a script may raise
+        raise InvalidInput(f"{path} failed: {' '.join(str(error).split()) or type(error).__name__}") from error
+    finally:
+        vs.clear_outputs()
+    clip = getattr(output, "clip", None)
+    if not isinstance(clip, vs.VideoNode):
+        raise InvalidInput(f"{path} outputs no video; call set_output() on a video clip in it.")
+    if clip.format is None or not (clip.width and clip.height):
+        raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
+    return clip, any(message.startswith(MARK) for message in log[before:])
+
+
+@contextlib.contextmanager
+def collected_log() -> Iterator[list[str]]:
+    """Collect VapourSynth's messages instead of showing them; errors are shown as well."""
+    messages: list[str] = []
+    logger = logging.getLogger("vapoursynth")  # where VapourSynth's own policy sends them
+
+    def only_errors(record: logging.LogRecord) -> bool:
+        messages.append(record.getMessage())
+        return record.levelno > logging.WARNING
+
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addFilter(only_errors)
+    try:
+        yield messages
+    finally:
+        logger.removeFilter(only_errors)
+        logger.setLevel(level)
+
+
+def worth_telling(messages: Iterable[str]) -> list[str]:
+    """Leave out what is no news: that BestSource returns more than VapourSynth expects of a source."""
+    return [message for message in messages if not message.startswith("VideoSource: no return value")]

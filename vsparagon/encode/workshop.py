@@ -1,0 +1,166 @@
+"""The folder beside the output in which it is made: the finished segments and the manifest that lists them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from vsparagon.errors import EncodeFailure, InvalidInput
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A finished segment.
+
+    Attributes:
+        frames: how many it holds.
+        bytes: size of its file.
+        durations: of its frames in order, as numerator and denominator in seconds, and how many frames have it.
+        times: of its frames in seconds, as far as they carry any.
+    """
+
+    frames: int
+    bytes: int
+    durations: tuple[tuple[int, int, int], ...]
+    times: tuple[float, ...]
+
+
+class Workshop:
+    """The folder of one output. A context: it is locked while it is open.
+
+    Args:
+        output: the file to be made.
+
+    Raises:
+        EncodeFailure: the folder cannot be written.
+        InvalidInput: another process works for the same output.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output.with_name(f"{output.name}.parts")
+        self.segments: dict[int, Segment] = {}
+        self._identity: dict[str, Any] = {}
+        self._lock = FileLock(self.folder / "lock")
+
+    @property
+    def index(self) -> Path:
+        """Where BestSource keeps its index, as the beginning of a path."""
+        return self.folder / "source"
+
+    def path(self, number: int) -> Path:
+        """Return the file of a finished segment."""
+        return self.folder / f"{number:06}.mkv"
+
+    def part(self, name: str) -> Path:
+        """Return a name nobody else writes to, for a file that is being made."""
+        return self.folder / f"part-{secrets.token_hex(4)}-{name}"
+
+    def __enter__(self) -> Workshop:
+        with self.failing_clearly():
+            self.folder.mkdir(exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise InvalidInput(f"another process is already making {self.output}.") from None
+            for abandoned in self.folder.glob("part-*"):
+                abandoned.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if not (self.folder / MANIFEST).exists():  # nothing to go on from
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def failing_clearly(self) -> Iterator[None]:
+        """Turn an error of the file system into one line."""
+        try:
+            yield
+        except OSError as error:
+            raise EncodeFailure(f"cannot write in {self.folder}: {error.strerror or error}.") from error
+
+    def resume(self, identity: Mapping[str, Any]) -> list[str]:
+        """Take over the finished segments of an earlier run of the same job, or remove those of another job.
+
+        Args:
+            identity: what decides the result, as JSON can hold it.
+
+        Returns:
+            What has changed since then, a few words each; empty if the work goes on or there was none.
+        """
+        self._identity = json.loads(json.dumps(identity))
+        manifest = self._read()
+        before = manifest.get("job", {})
+        names = sorted(before.keys() | self._identity.keys())
+        changes = [
+            f"{name}: {_short(before.get(name))}, now {_short(self._identity.get(name))}"
+            for name in names
+            if before.get(name) != self._identity.get(name)
+        ]
+        if changes:
+            with self.failing_clearly():
+                for stale in (self.folder / MANIFEST, *self.folder.glob("[0-9]*.mkv")):
+                    stale.unlink(missing_ok=True)
+            return changes if before else []
+        for number, entry in manifest["segments"].items():
+            segment = Segment(
+                frames=entry["frames"],
+                bytes=entry["bytes"],
+                durations=tuple(tuple(d) for d in entry["durations"]),
+                times=tuple(entry["times"]),
+            )
+            path = self.path(int(number))
+            if path.is_file() and path.stat().st_size == segment.bytes:
+                self.segments[int(number)] = segment
+        return []
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return manifest if manifest.get("format") == FORMAT else {}
+
+    def keep(self, number: int, part: Path, segment: Segment) -> None:
+        """Give a finished file its name and enter it in the manifest. Afterwards it survives a reboot."""
+        with self.failing_clearly():
+            _settle(part, self.path(number))
+            self.segments[number] = segment
+            entries = {str(n): asdict(s) for n, s in sorted(self.segments.items())}
+            text = json.dumps({"format": FORMAT, "job": self._identity, "segments": entries}, indent=1)
+            draft = self.part(MANIFEST)
+            draft.write_text(text, encoding="utf-8")
+            _settle(draft, self.folder / MANIFEST)
+
+    def deliver(self, part: Path) -> None:
+        """Give the finished file the output's name and remove the folder."""
+        with self.failing_clearly():
+            _settle(part, self.output)
+        self.segments.clear()
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _settle(draft: Path, path: Path) -> None:
+    """Rename a file once its content is on the disk."""
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _short(value: object) -> str:
+    text = "none" if value in ("", None) else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"
