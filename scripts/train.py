@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from tqdm.contrib.logging import logging_redirect_tqdm  # type: ignore[import-untyped]
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.checkpoint import read_checkpoint, save_generator
 from vsparagon.errors import InvalidInput, ParagonError

@@ -154,7 +154,9 @@ def test_pair_folders_give_aligned_crops(tmp_path, caplog):
 @pytest.mark.parametrize("scale", [2, 3])
 def test_video_degradation_keeps_pairs_aligned(scale):
     high = resize(textured(120, 120), 240, 240)  # soft enough to survive
-    video = VideoDegradation(pan=5, h264_crf=(10, 10), hevc_crf=(10, 10), hevc_share=0.5, noise=(0, 0), blur=(0, 0))
+    video = VideoDegradation(
+        pan=5, h264_crf=(10, 10), hevc_crf=(10, 10), hevc_share=0.5, noise=(0, 0), blur=(0, 0), softness=(0, 0)
+    )
     moved = 0
     for seed in range(4):
         clip = degrade(high, scale, Degradation(video=video), np.random.default_rng(seed))
@@ -180,24 +182,27 @@ def test_compression_costs_more_at_a_higher_crf(codec):
     assert (np.diff(quality, axis=0) < -2).all()
 
 
-@pytest.mark.parametrize(("field", "values"), [("noise", (8.0, 8.0)), ("blur", (1.0, 1.0))])
-def test_video_degradation_has_noise_and_blur(field, values):
-    settings = {"pan": 0, "frames": 1, "h264_crf": (1, 1), "hevc_share": 0.0, "noise": (0.0, 0.0), "blur": (0.0, 0.0)}
+@pytest.mark.parametrize(("field", "values"), [("noise", (8.0, 8.0)), ("blur", (1.0, 1.0)), ("softness", (1.5, 1.5))])
+def test_video_degradation_has_noise_and_two_kinds_of_blur(field, values):
+    settings = {"pan": 0, "frames": 1, "h264_crf": (1, 1), "hevc_share": 0.0}
+    settings |= dict.fromkeys(("noise", "blur", "softness"), (0.0, 0.0))
     high, low = textured(64, 64), reduce(textured(64, 64), 2)
     ((plain,), (worse,)) = (
         degrade(high, 2, Degradation(video=VideoDegradation(**given)), np.random.default_rng(0))
         for given in (settings, settings | {field: values})
     )
     assert psnr_luma(plain.low, low, 0) > 45
-    if (
-        field == "noise"
-    ):  # the luma of BT.709, in limited range, is 0.75 as noisy as one colour; most of chroma's is lost
+    if field == "noise":
+        # The luma of BT.709, in limited range, is 0.75 as noisy as one colour; most of chroma's noise is lost.
         assert (luma(worse.low) - luma(plain.low)).std() == pytest.approx(8 * 0.75 * 219 / 255, rel=0.1)
     else:
-        assert (
-            np.abs(np.diff(worse.low.astype(float), axis=0)).mean()
-            < 0.7 * np.abs(np.diff(low.astype(float), axis=0)).mean()
-        )
+        assert roughness(worse.low) < 0.7 * roughness(low)
+    assert np.array_equal(worse.high, high) == (field != "softness")
+    assert roughness(worse.high) < (0.7 * roughness(high) if field == "softness" else 1.01 * roughness(high))
+
+
+def roughness(picture: np.ndarray) -> float:
+    return float(np.abs(np.diff(picture.astype(float), axis=0)).mean())
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from vsparagon.training.pictures import Picture
 
