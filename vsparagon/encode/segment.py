@@ -13,7 +13,7 @@ import vapoursynth as vs
 
 from vsparagon.encode.process import FedProcess
 from vsparagon.encode.workshop import Segment
-from vsparagon.errors import EncodeFailure
+from vsparagon.errors import EncodeFailure, reason_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def render(clip: vs.VideoNode, first: int, last: int) -> Generator[vs.VideoFrame
             yield frame
             number += 1
     except vs.Error as error:
-        raise EncodeFailure(f"frame {number} cannot be made: {error}") from error
+        raise EncodeFailure(f"frame {number} cannot be made: {reason_of(error)}") from error
     finally:
         frames.close()
 

@@ -176,7 +176,7 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # whatever a script may raise
-        raise InvalidInput(f"{path} failed: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise InvalidInput(f"{path} failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
     finally:
         vs.clear_outputs()
     clip = getattr(output, "clip", None)

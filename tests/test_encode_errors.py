@@ -1,0 +1,147 @@
+"""`vsparagon encode` when it cannot be done: one clear line, and no half-written output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
+
+from films import encode, ffmpeg, make_film, start_until
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("film") / "film.mkv", seconds=1)
+
+
+def fails_with(done, *parts):
+    assert done.returncode == 1
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("vsparagon: ")
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in last
+
+
+def test_existing_output_is_kept_without_y_and_replaced_with_it(film, tmp_path):
+    out = tmp_path / "out.mkv"
+    out.write_bytes(b"precious")
+    fails_with(encode(film, out), "out.mkv exists", "-y")
+    assert out.read_bytes() == b"precious"
+    assert encode(film, out, "-y").returncode == 0
+    assert out.stat().st_size > 1000
+
+
+def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
+    out = tmp_path / "out.mkv"
+    out.write_bytes(b"precious")
+    script = tmp_path / "fail.vpy"
+    script.write_text(
+        "import vapoursynth as vs\n"
+        "def choose(n):\n"
+        "    if n == 20:\n"
+        "        raise ValueError('bad luck')\n"
+        "    return clip\n"
+        "clip.std.FrameEval(choose).set_output()\n"
+    )
+    fails_with(encode(film, out, "-y", "--filter-script", script), "frame 20 cannot be made", "bad luck")
+    assert out.read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fail.vpy", "out.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["none.mkv", "out.mkv"], ["there is no file", "none.mkv"]),
+        (["text.mkv", "out.mkv"], ["text.mkv cannot be read"]),
+        (["sound.mka", "out.mkv"], ["has no video"]),
+        (["FILM", "out.avi"], ["out.avi", ".mkv, .mp4"]),
+        (["FILM", "no/such/out.mkv"], ["there is no folder", "no/such"]),
+        (["FILM", "FILM", "-y"], ["the output is the input"]),
+        (["FILM", "out.mkv", "--pix-fmt", "yuv420p9"], ["yuv420p9", "yuv420p10"]),
+        (["FILM", "out.mkv", "--codec", "libsvtav1", "--pix-fmt", "yuv444p"], ["libsvtav1", "yuv420p10"]),
+        (["FILM", "out.mkv", "--variant", "giant"], ["giant", "nano"]),
+        (["FILM", "out.mkv", "--preset", "hasty"], ["ffmpeg", "hasty"]),
+        (["FILM", "out.mkv", "--segment-frames", "0"], ["--segment-frames is 0"]),
+        (["FILM", "out.mkv", "--filter-script", "none.vpy"], ["there is no file", "none.vpy"]),
+        (["FILM", "out.mkv", "--filter-script", "silent.vpy"], ["silent.vpy outputs no video"]),
+        (["FILM", "out.mkv", "--filter-script", "broken.vpy"], ["broken.vpy failed", "line 1"]),
+        (["silent.vpy", "out.mkv"], ["silent.vpy outputs no video"]),
+        (["silent.vpy", "out.mkv", "--filter-script", "silent.vpy"], ["a script already"]),
+        (["double.vpy", "out.mkv", "--variant", "micro"], ["calls core.paragon.Upscale itself"]),
+        (["interlaced.vpy", "out.mkv"], ["interlaced", "deinterlace"]),
+        (["FILM", "out.webm"], ["the sound is aac", ".mkv"]),
+    ],
+)
+def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
+    blank = (
+        "import vapoursynth as vs\nclip = vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=3)\n"
+    )
+    (tmp_path / "text.mkv").write_text("not a video")
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mka")
+    (tmp_path / "silent.vpy").write_text("")
+    (tmp_path / "broken.vpy").write_text("clip = (\n")
+    (tmp_path / "double.vpy").write_text(f"{blank}vs.core.paragon.Upscale(clip).set_output()\n")
+    (tmp_path / "interlaced.vpy").write_text(f"{blank}clip.std.SetFieldBased(2).set_output()\n")
+    before = sorted(tmp_path.iterdir())
+    done = encode(*(film if a == "FILM" else a for a in arguments), cwd=tmp_path)
+    fails_with(done, *parts)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
+    """Put a shell script in front of the real ffmpeg, and return the environment that finds it."""
+    import imageio_ffmpeg
+
+    program = folder / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    real = imageio_ffmpeg.get_ffmpeg_exe()
+    program.write_text(f'#!/bin/sh\ncase "$*" in *rawvideo*) {text};; *) exec {real} "$@";; esac\n')
+    program.chmod(0o755)
+    return os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the failing ffmpeg is a shell script")
+@pytest.mark.parametrize(
+    ("script", "parts"),
+    [
+        ("echo '[x @ 0x1] Error: No space left on device' >&2; exit 228", ["cannot write", "No space left on device"]),
+        ("head -c 40000 >/dev/null; echo '[a] [b @ 0x2] Bad.' >&2; exit 3", ["failed with exit code 3: Bad "]),
+        ("cat >/dev/null; exit 0", ["part-", "damaged"]),
+    ],
+    ids=["disk full", "dies", "writes nothing"],
+)
+def test_failing_ffmpeg_is_told(script, parts, film, tmp_path):
+    done = encode(film, tmp_path / "out.mkv", env=fake_ffmpeg(tmp_path, script))
+    fails_with(done, *parts)
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+def test_input_that_vanishes_is_told_and_what_is_done_is_kept(tmp_path):
+    source = make_film(tmp_path / "in.mkv", seconds=2)
+    slow = tmp_path / "slow.vpy"
+    slow.write_text(
+        "import time\n"
+        "def wait(n, f):\n"
+        "    time.sleep(0.03)\n"
+        "    return f\n"
+        "clip.std.ModifyFrame(clip, wait).set_output()\n"
+    )
+    out = tmp_path / "out.mkv"
+    arguments = (source, out, "--segment-frames", 20, "--filter-script", slow)
+    process = start_until(out, 1, *arguments)
+    moved = source.rename(tmp_path / "elsewhere.mkv")
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert stderr.splitlines()[-1] == f"vsparagon: {source} has vanished."
+    assert not out.exists()
+    moved.rename(source)
+    done = encode(*arguments)
+    assert done.returncode == 0
+    assert "going on: " in done.stderr

@@ -1,0 +1,212 @@
+"""`vsparagon encode` when it is stopped, killed or told otherwise in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
+if sys.platform == "win32":
+    pytest.skip("signals as POSIX has them", allow_module_level=True)
+
+from films import UNEVEN, command, encode, finished_segments, make_film, pictures, start_until, times
+
+SEGMENT = 12
+FRAMES = 101
+# A source that takes its time, so that a kill meets the work in the middle, and notes which frames were asked for.
+SLOW = """
+import time
+def wait(n, f):
+    with open({log!r}, "a") as log:
+        log.write(f"{{n}}\\n")
+    time.sleep({seconds})
+    return f
+clip.std.ModifyFrame(clip, wait).set_output()
+"""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("film") / "film.mkv", seconds=4, video=UNEVEN)
+
+
+@pytest.fixture(scope="module")
+def whole(film, tmp_path_factory):
+    """The result of an undisturbed run."""
+    out = tmp_path_factory.mktemp("whole") / "out.mkv"
+    done = encode(film, out, "--segment-frames", SEGMENT)
+    assert done.returncode == 0, done.stderr
+    assert f" {FRAMES} frames " in done.stdout
+    return out
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A filter script that waits, with the frames it has delivered."""
+    script, log = tmp_path / "slow.vpy", tmp_path / "frames.log"
+    script.write_text(SLOW.format(log=str(log), seconds=0.03))
+    return script, log
+
+
+def ffmpegs_of(process: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def equals(out: Path, whole: Path) -> None:
+    assert pictures(out) == pictures(whole)
+    before, after = times(whole), times(out)
+    assert after["video"] == pytest.approx(before["video"], abs=1e-6)
+    assert after["audio"] == pytest.approx(before["audio"], abs=1e-6)
+    assert not list(out.parent.glob("*.parts"))
+
+
+def test_goes_on_after_kill_and_equals_an_undisturbed_run(film, whole, slow, tmp_path):
+    script, log = slow
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", script)
+    process = start_until(out, 3, *arguments)
+    process.kill()
+    process.communicate()
+    assert not out.exists()
+    kept = finished_segments(out) * SEGMENT
+    reached = max(map(int, log.read_text().split()))
+    log.unlink()
+    done = encode(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["resumed"] == kept >= 3 * SEGMENT
+    again = set(map(int, log.read_text().split())) - {0}  # frame 0 tells the colours
+    assert min(again) == kept
+    assert reached - kept < 2 * SEGMENT  # what was lost: one segment, and what was being prepared for the next
+    equals(out, whole)
+
+
+def test_many_kills_at_any_moment_do_no_harm(film, whole, slow, tmp_path):
+    out, chance = tmp_path / "out.mkv", random.Random(7)
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    kills = 0
+    for _ in range(40):
+        process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert process.wait(timeout=chance.uniform(0.7, 2.0)) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            if out.exists():  # killed after the last deed but one, the removal of the segments
+                shutil.rmtree(f"{out}.parts", ignore_errors=True)
+                break
+    assert kills >= 2
+    equals(out, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ends_with_one_line_when_ffmpeg_is_killed_and_goes_on(number, film, whole, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    process = start_until(out, 2, *arguments)
+    for pid in ffmpegs_of(process):
+        os.kill(pid, number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr.splitlines()[-1].startswith("vsparagon: ffmpeg ")
+    assert "Traceback" not in stderr
+    assert not out.exists()
+    assert encode(*arguments).returncode == 0
+    equals(out, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stops_at_once_and_cleanly(number, film, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    process = start_until(out, 2, film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    children = ffmpegs_of(process)
+    assert children
+    asked = time.monotonic()
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 2
+    assert (process.returncode, stdout) == (130, "")
+    assert "Traceback" not in stderr
+    kept = finished_segments(out) * SEGMENT
+    assert (
+        stderr.splitlines()[-1] == f"vsparagon: stopped; {kept} of {FRAMES} frames are kept, the same command goes on"
+    )
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.mkv.parts"]
+
+
+def test_leaves_nothing_when_stopped_before_the_first_segment(film, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    process = start_until(out, 0, film, out, "--filter-script", slow[0])
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1].splitlines()[-1] == "vsparagon: stopped"
+    assert list(tmp_path.glob("out*")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--crf", 30], "crf: 17"),
+        (["--variant", "micro"], "variant: nano, now micro"),
+        (["--segment-frames", SEGMENT + 1], "frames per segment: 12, now 13"),
+    ],
+)
+def test_starts_anew_and_says_why_when_options_change(change, said, film, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    process = start_until(out, 1, *arguments)
+    process.kill()
+    process.communicate()
+    done = encode(*arguments, *change)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stderr.splitlines() if "anew" in line)
+    assert said in line
+    assert f"; {FRAMES} of them in " in done.stdout
+
+
+def test_starts_anew_and_says_why_when_the_input_changes(film, whole, slow, tmp_path):
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    make_film(source, seconds=3, video=UNEVEN)
+    arguments = (source, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    process = start_until(out, 1, *arguments)
+    process.kill()
+    process.communicate()
+    source.write_bytes(film.read_bytes())
+    done = encode(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "modification of the input: " in next(line for line in done.stderr.splitlines() if "anew" in line)
+    equals(out, whole)
+
+
+def test_damaged_segment_is_made_again(film, whole, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    process = start_until(out, 3, *arguments)
+    process.kill()
+    process.communicate()
+    kept = finished_segments(out)
+    os.truncate(f"{out}.parts/000001.mkv", 100)
+    done = encode(*arguments, "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["resumed"] == (kept - 1) * SEGMENT
+    equals(out, whole)
+
+
+def test_two_runs_for_one_output_do_not_meet(film, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    first = start_until(out, 1, *arguments)
+    second = encode(*arguments)
+    assert (second.returncode, second.stderr) == (1, f"vsparagon: another process is already making {out}.\n")
+    first.communicate(timeout=60)
+    assert first.returncode == 0
