@@ -1,0 +1,174 @@
+"""`vsparagon image`: what goes in and what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pyvips = pytest.importorskip("pyvips", reason="picture files are read and written with pyvips")
+
+from PIL import Image, ImageCms  # noqa: E402
+
+from vsparagon import Upscaler  # noqa: E402
+from vsparagon.cli import main  # noqa: E402
+
+HEIGHT, WIDTH = 40, 56
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+MAKER = 271  # EXIF's number for the maker of the camera
+
+
+@pytest.fixture(scope="module")
+def card():
+    """A smooth picture with an edge, H,W,4 from 0 to 1."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    planes = [x / WIDTH, y / HEIGHT, (x + y > 50) * 0.8, 0.2 + 0.8 * (x < 30)]
+    return np.stack(planes, axis=-1)
+
+
+def write(path, card, *, bands=3, depth=8, exif=True):
+    samples = np.rint(card[..., :bands] * (2**depth - 1)).astype(np.uint8 if depth == 8 else np.uint16)
+    if bands == 2:
+        samples = samples[..., [0, 1]]
+    image = pyvips.Image.new_from_array(samples)
+    gray = bands < 3
+    kinds = {(8, False): "srgb", (16, False): "rgb16", (8, True): "b-w", (16, True): "grey16"}
+    image = image.copy(interpretation=kinds[depth, gray], xres=11.8, yres=11.8)
+    if not gray:
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", PROFILE)
+    if exif:
+        image.set_type(pyvips.GValue.gstr_type, "exif-ifd0-Make", "Camera works")
+    image.write_to_file(str(path), **({"Q": 98} if path.suffix in (".jpg", ".webp") else {}))
+    return samples
+
+
+def read(path):
+    image = pyvips.Image.new_from_file(str(path))
+    return image, image.numpy().reshape(image.height, image.width, image.bands)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4], ids=["gray", "gray with alpha", "rgb", "rgb with alpha"])
+def test_lossless_files_hold_what_the_upscaler_makes(suffix, depth, bands, card, tmp_path, capsys):
+    samples = write(tmp_path / f"in{suffix}", card, bands=bands, depth=depth)
+    out = tmp_path / f"out{suffix}"
+    assert main(["image", str(tmp_path / f"in{suffix}"), str(out)]) == 0
+    image, found = read(out)
+    assert found.shape == (2 * HEIGHT, 2 * WIDTH, bands)
+    assert found.dtype == samples.dtype
+    upscaler = Upscaler("nano")
+    colours = bands - (bands + 1) % 2
+    if colours == 3:
+        np.testing.assert_array_equal(found[..., :3], upscaler(samples[..., :3]))
+    for plane in [0] * (colours == 1) + [bands - 1] * (bands % 2 == 0):
+        wanted = upscaler(np.repeat(samples[..., plane : plane + 1], 3, axis=2)).mean(axis=2)
+        np.testing.assert_allclose(found[..., plane], wanted, atol=0.51)
+    assert image.xres == pytest.approx(11.8, rel=0.01)
+    assert capsys.readouterr().out.startswith(f"{out}: 1 pictures in ")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_profile_and_exif_are_kept(suffix, card, tmp_path):
+    source, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    write(source, card)
+    assert main(["image", str(source), str(out)]) == 0
+    with Image.open(out) as image:
+        assert image.info["icc_profile"] == PROFILE
+        assert image.getexif().get(MAKER) == (None if suffix == ".tif" else "Camera works")  # libvips has none in TIFF
+        assert image.size == (2 * WIDTH, 2 * HEIGHT)
+
+
+def test_transparency_of_webp_is_kept(card, tmp_path):
+    write(tmp_path / "in.webp", card, bands=4)
+    assert main(["image", str(tmp_path / "in.webp"), str(tmp_path / "out.webp")]) == 0
+    alpha = read(tmp_path / "out.webp")[1][..., 3]
+    assert abs(int(alpha[20, 10]) - 255) <= 1
+    assert abs(int(alpha[20, -10]) - 51) <= 1
+
+
+def test_16_bit_is_rounded_where_the_file_has_8(card, tmp_path):
+    write(tmp_path / "in.png", card, depth=16)
+    assert main(["image", str(tmp_path / "in.png"), str(tmp_path / "out.jpg"), "--quality", "100"]) == 0
+    found = read(tmp_path / "out.jpg")[1]
+    wanted = Upscaler("nano")(np.rint(card[..., :3] * 65535).astype(np.uint16)) / 257
+    assert found.dtype == np.uint8
+    assert np.abs(found - wanted).mean() < 1
+
+
+def test_palette_is_shown_in_its_colours(card, tmp_path):
+    samples = np.rint(card[..., :3] * 255).astype(np.uint8)
+    Image.fromarray(samples).quantize(32).save(tmp_path / "in.png")
+    assert main(["image", str(tmp_path / "in.png"), str(tmp_path / "out.png")]) == 0
+    found = read(tmp_path / "out.png")[1]
+    assert np.abs(found[::2, ::2, :3].astype(float) - samples).mean() < 12
+
+
+def test_folder_and_pattern_go_into_a_folder(card, tmp_path, capsys):
+    for name in ("a.png", "b.jpg", "c.txt"):
+        (tmp_path / name).write_text("") if name == "c.txt" else write(tmp_path / name, card)
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "sub" / "d.png", card)
+    assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg"]
+    assert capsys.readouterr().err.splitlines() == ["1/2 a.png", "2/2 b.jpg"]
+    assert main(["image", str(tmp_path / "s*" / "*.png"), str(tmp_path / "more"), "--suffix", ".webp"]) == 0
+    assert [path.name for path in (tmp_path / "more").iterdir()] == ["d.webp"]
+
+
+def test_existing_files_are_kept_unless_told_otherwise(card, tmp_path, capsys):
+    write(tmp_path / "a.png", card)
+    write(tmp_path / "b.png", card)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_bytes(b"precious")
+    assert main(["image", str(tmp_path), str(out)]) == 1
+    assert "a.png exists; add -y" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+    assert main(["image", str(tmp_path), str(out), "--skip-existing"]) == 0
+    assert (out / "a.png").read_bytes() == b"precious"
+    assert (out / "b.png").exists()
+    assert main(["image", str(tmp_path), str(out), "-y"]) == 0
+    assert read(out / "a.png")[1].shape == (2 * HEIGHT, 2 * WIDTH, 3)
+
+
+def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_path, capsys):
+    write(tmp_path / "a.png", card)
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:900])
+    write(tmp_path / "c.png", card)
+    assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "b.png cannot be read: " in error
+    assert error.splitlines()[-1] == "vsparagon: 1 of 3 pictures could not be upscaled; why is said above."
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.png", "out.png"], "there is no picture"),
+        (["clear.png", "out.jpg"], "transparency"),
+        (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
+        (["float.tif", "out.tif"], "float"),
+        (["two.tif", "out.tif"], "2 pictures"),
+        (["tiny.png", "out.png"], "at least 16x16"),
+        (["clear.png", "."], "its own original"),
+        (["clear.png", "cmyk.jpg", "tiny.png"], "is a file"),
+        (["clear.png", "clear.webp", "out", "--suffix", ".png"], "would both become"),
+        (["clear.png", "out.png", "--quality", "0"], "--quality is 0"),
+    ],
+)
+def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "clear.png", card, bands=4)
+    write(tmp_path / "clear.webp", card, bands=4)
+    Image.new("CMYK", (32, 32)).save("cmyk.jpg")
+    Image.new("F", (32, 32)).save("float.tif")
+    Image.new("RGB", (8, 8)).save("tiny.png")
+    Image.new("RGB", (32, 32)).save("two.tif", save_all=True, append_images=[Image.new("RGB", (32, 32))])
+    before = sorted(tmp_path.iterdir())
+    assert main(["image", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+    assert sorted(tmp_path.iterdir()) == before

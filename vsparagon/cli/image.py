@@ -1,0 +1,133 @@
+"""Pictures into upscaled pictures, with transparency, colour profile and EXIF."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+PACKAGES = {"pyvips": "pyvips[binary]", "tqdm": "tqdm"}
+
+DESCRIPTION = """\
+Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF (but not
+of or in TIFF) and resolution are kept.
+
+IN is a picture, a folder (its own pictures, not those of folders in it) or a pattern such as 'photos/**/*.png'.
+OUT is a file if IN is one picture and OUT has the suffix of a picture, otherwise a folder; the names stay."""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `image`."""
+    parser = commands.add_parser(
+        "image",
+        help="upscale pictures",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", metavar="IN", nargs="+", help="pictures, folders, patterns")
+    parser.add_argument("output", metavar="OUT", type=Path, help="file or folder")
+    parser.add_argument("-y", dest="overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out what is already there")
+    parser.add_argument("--suffix", choices=SUFFIXES, help="kind of all files in a folder OUT; default: as the input")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (default 95)")
+    parser.add_argument("--variant", default="nano", help="nano (default), micro, …: see `vsparagon models`")
+    parser.add_argument("--scale", type=int, default=2, help="enlargement (default 2)")
+    parser.add_argument("--profile", default="clean", help="clean (default) or compressed")
+    parser.add_argument("--model", default="", help="a model file of your own")
+    parser.add_argument("--backend", default="auto", help="auto (default) or a name: see `vsparagon doctor`")
+    parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
+    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> str:
+    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[image]'.")
+    if not 1 <= args.quality <= 100:
+        raise InvalidInput(f"--quality is {args.quality}; it must be 1 to 100.")
+    from vsparagon.picture_file import enlarge, read_picture, write_picture
+    from vsparagon.upscaler import Upscaler
+
+    pairs = _pairs(args.inputs, args.output, args.suffix)
+    existing = [target for _, target in pairs if target.exists()]
+    if args.skip_existing:
+        pairs = [pair for pair in pairs if not pair[1].exists()]
+    elif existing and not args.overwrite:
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise InvalidInput(f"{existing[0]} exists{more}; add -y to replace it, or --skip-existing.")
+    upscaler = Upscaler(
+        args.variant,
+        args.scale,
+        profile=args.profile,
+        model=args.model,
+        backend=args.backend,
+        device_id=args.device_id,
+        precision=args.precision,
+    )
+    began, failed = time.monotonic(), 0
+    for source, target in _shown(pairs):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(enlarge(read_picture(source), upscaler), target, quality=args.quality)
+        except (ParagonError, OSError) as error:
+            if len(pairs) == 1:
+                raise error if isinstance(error, ParagonError) else ParagonError(str(error)) from error
+            failed += 1
+            sys.stderr.write(f"vsparagon: {source}: {error}\n")
+    if failed:
+        raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
+    return f"{args.output}: {len(pairs)} pictures in {time.monotonic() - began:.1f} s\n"
+
+
+def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:
+    """Return every picture with the file that it becomes."""
+    sources = list(dict.fromkeys(path for text in inputs for path in _found(text)))
+    one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
+    if one_file and output.suffix.lower() in SUFFIXES and not output.is_dir():
+        if suffix and suffix != output.suffix.lower():
+            raise InvalidInput(f"--suffix is {suffix} but OUT is called {output.name}; leave one of them out.")
+        pairs = [(sources[0], output)]
+    else:
+        if output.is_file():
+            raise InvalidInput(f"{output} is a file; several pictures need a folder.")
+        pairs = [(source, output / (source.stem + (suffix or source.suffix))) for source in sources]
+    seen: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target in seen:
+            raise InvalidInput(f"{seen[target]} and {source} would both become {target}; upscale them apart.")
+        if target.exists() and target.samefile(source):
+            raise InvalidInput(f"{target} would replace its own original; name another OUT.")
+        seen[target] = source
+    return pairs
+
+
+def _found(text: str) -> Iterable[Path]:
+    path = Path(text)
+    if path.is_file():
+        return [path]
+    names = path.iterdir() if path.is_dir() else map(Path, glob.glob(text, recursive=True))  # noqa: PTH207  (a pattern)
+    found = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
+    if not found:
+        raise InvalidInput(f"{text}: there is no picture of that name ({', '.join(SUFFIXES)}).")
+    return found
+
+
+def _shown(pairs: Sequence[tuple[Path, Path]]) -> Iterable[tuple[Path, Path]]:
+    """Yield the pairs, with a bar on a terminal and a line for each elsewhere."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(pairs, unit=" pictures", file=sys.stderr, dynamic_ncols=True)
+        return
+    for number, (source, target) in enumerate(pairs, start=1):
+        yield source, target
+        sys.stderr.write(f"{number}/{len(pairs)} {source.name}\n")
+        sys.stderr.flush()

@@ -1,0 +1,141 @@
+"""Picture files: what is in them besides the colours, and how it is kept. Built on libvips.
+
+libvips neither reads nor writes EXIF in TIFF; everything else is kept in all kinds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyvips
+
+from vsparagon.errors import InvalidInput, ParagonError
+
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
+OPAQUE: Final = (".jpg", ".jpeg")
+KEPT: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data", "orientation", "resolution-unit")
+
+Samples = npt.NDArray[Any]  # uint8 or uint16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture and what belongs to it.
+
+    Attributes:
+        colour: H,W,3 of RGB, or H,W,1 of gray; uint8 or uint16.
+        alpha: H,W,1 of the same type, not multiplied into the colours, or None.
+        header: the image whose metadata (colour profile, EXIF, XMP, resolution) goes with it.
+    """
+
+    colour: Samples
+    alpha: Samples | None
+    header: Any
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture of 8 or 16 bit.
+
+    Raises:
+        InvalidInput: the file cannot be read, or holds something else.
+    """
+    try:
+        image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
+        if image.get_typeof("n-pages") and image.get("n-pages") > 1:
+            raise InvalidInput(f"{path} holds {image.get('n-pages')} pictures; split it into files of one each.")
+        colours = image.bands - int(image.hasalpha())
+        if colours not in (1, 3) or image.interpretation not in ("srgb", "rgb", "rgb16", "b-w", "grey16"):
+            raise InvalidInput(f"{path} is {image.interpretation}; convert it to RGB or gray first.")
+        if image.format not in ("uchar", "ushort"):
+            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bit first.")
+        samples = image.numpy().reshape(image.height, image.width, image.bands)
+    except pyvips.Error as error:
+        raise InvalidInput(f"{path} cannot be read: {_reason(error)}.") from error
+    return Picture(
+        colour=samples[..., :colours], alpha=samples[..., colours:] if image.hasalpha() else None, header=image
+    )
+
+
+def enlarge(picture: Picture, upscale: Callable[[Samples], Samples]) -> Picture:
+    """Return the picture enlarged, gray and alpha by way of the same network.
+
+    Args:
+        picture: any.
+        upscale: from H,W,3 to a multiple of that.
+    """
+    alpha = picture.alpha
+    if alpha is not None:
+        alpha = _enlarge_plane(alpha, upscale)
+    gray = picture.colour.shape[2] == 1
+    colour = _enlarge_plane(picture.colour, upscale) if gray else upscale(picture.colour)
+    return Picture(colour=colour, alpha=alpha, header=picture.header)
+
+
+def _enlarge_plane(plane: Samples, upscale: Callable[[Samples], Samples]) -> Samples:
+    enlarged = upscale(np.repeat(plane, 3, axis=2))
+    return np.rint(enlarged.mean(axis=2, keepdims=True)).astype(plane.dtype)
+
+
+def write_picture(picture: Picture, path: Path, *, quality: int) -> None:
+    """Write a picture, whole or not at all.
+
+    Args:
+        picture: any; 16 bit becomes 8 where the kind of file has no more.
+        path: its suffix, one of `SUFFIXES`, tells the kind.
+        quality: 1 to 100, of JPEG and WebP.
+
+    Raises:
+        InvalidInput: the kind of file has no transparency, but the picture has.
+        ParagonError: the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if picture.alpha is not None and suffix in OPAQUE:
+        raise InvalidInput(f"{path.name} cannot hold the picture's transparency; write to .png, .webp or .tif.")
+    samples = picture.colour
+    if picture.alpha is not None:
+        samples = np.concatenate([samples, picture.alpha], axis=2)
+    if samples.dtype == np.uint16 and suffix in EIGHT_BIT:
+        samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    image = _with_header(pyvips.Image.new_from_array(np.ascontiguousarray(samples)), picture)
+    draft = path.with_name(f".part-{secrets.token_hex(4)}{suffix}")
+    try:
+        image.write_to_file(str(draft), **_options(suffix, quality))
+        draft.replace(path)
+    except pyvips.Error as error:
+        raise ParagonError(f"{path} cannot be written: {_reason(error)}.") from error
+    except OSError as error:
+        raise ParagonError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _with_header(image: Any, picture: Picture) -> Any:
+    header = picture.header
+    wide = image.format == "ushort"
+    gray = picture.colour.shape[2] == 1
+    interpretation = ("grey16" if wide else "b-w") if gray else ("rgb16" if wide else "srgb")
+    image = image.copy(interpretation=interpretation, xres=header.xres, yres=header.yres)
+    for name in header.get_fields():
+        if name in KEPT or name.startswith("png-comment"):
+            image.set_type(header.get_typeof(name), name, header.get(name))
+    return image
+
+
+def _options(suffix: str, quality: int) -> dict[str, Any]:
+    if suffix in (".jpg", ".jpeg"):
+        return {"Q": quality, "optimize_coding": True}
+    if suffix == ".webp":
+        return {"Q": quality, "smart_subsample": True}
+    return {"compression": "deflate", "predictor": "horizontal"} if suffix in (".tif", ".tiff") else {}
+
+
+def _reason(error: pyvips.Error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else "unknown error").rstrip(".")
