@@ -55,7 +55,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _models(_args: argparse.Namespace) -> str:
     lines = ["variant  features  groups x blocks  hidden  band  parameters (at scale 2)"]
     lines += [
-        f"{name:7}  {o.num_feat:8}  {f'{o.groups} x {o.blocks}':15}  {o.hidden:6}  {o.band_kernel_size:4}  {o.parameters:10,}"
+        f"{name:7}  {o.num_feat:8}  {f'{o.groups} x {o.blocks}':15}  {o.hidden:6}  {o.band_kernel_size:4}  "
+        f"{o.parameters:10,}"
         for name, o in VARIANTS.items()
     ]
     return "\n".join([*lines, "", "bundled weights:", *(f"  {line}" for line in describe()), ""])
