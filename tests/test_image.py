@@ -64,7 +64,7 @@ def test_lossless_files_hold_what_the_upscaler_makes(suffix, depth, bands, card,
         wanted = upscaler(np.repeat(samples[..., plane : plane + 1], 3, axis=2)).mean(axis=2)
         np.testing.assert_allclose(found[..., plane], wanted, atol=0.51)
     assert image.xres == pytest.approx(11.8, rel=0.01)
-    assert capsys.readouterr().out.startswith(f"{out}: 1 pictures in ")
+    assert capsys.readouterr().out.startswith(f"{out}: 1 picture in ")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])

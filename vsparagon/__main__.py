@@ -4,4 +4,5 @@ import sys
 
 from vsparagon.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that are started from this one import it again
+    sys.exit(main())

@@ -84,7 +84,7 @@ def _run(args: argparse.Namespace) -> str:
             sys.stderr.write(f"vsparagon: {source}: {error}\n")
     if failed:
         raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
-    return f"{args.output}: {len(pairs)} pictures in {time.monotonic() - began:.1f} s\n"
+    return f"{args.output}: {len(pairs)} picture{'s' if len(pairs) != 1 else ''} in {time.monotonic() - began:.1f} s\n"
 
 
 def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:

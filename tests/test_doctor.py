@@ -1,0 +1,90 @@
+"""`vsparagon doctor`: what it finds where all is well, and what it advises where something is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vsparagon import doctor
+from vsparagon.cli import main
+
+
+def lines_of(out):
+    """Return mark and text by topic; the advice below a line belongs to its text."""
+    found, topic = {}, ""
+    for line in out.splitlines():
+        if line[:2] in ("ok", "--", "!!"):
+            topic = line[4:24].strip()
+            found[topic] = (line[:2], line[25:])
+        elif line.strip().startswith("to do: "):
+            found[topic] = (found[topic][0], f"{found[topic][1]} | {line.strip()}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    monkeypatch.setattr(doctor, "TEST_SECONDS", 0.1)
+
+
+def test_healthy_installation_passes_and_measures_its_speed(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    found = lines_of(out)
+    for topic in (
+        "vsparagon",
+        "Python",
+        "VapourSynth",
+        "plugin",
+        "backend auto",
+        "CPU",
+        "models",
+        "cache",
+        "self-test",
+    ):
+        assert found[topic][0] == "ok", topic
+    assert found["plugin"][1].startswith("core.paragon answers")
+    assert float(found["self-test"][1].split(" at ")[1].split()[0]) > 0
+    assert out.endswith("everything that the filter needs is there\n")
+
+
+def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "COMMANDS", {"encode": (("no-such-package", "pip"), "encode")})
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert main(["doctor"]) == 0
+    found = lines_of(capsys.readouterr().out)
+    assert found["command encode"] == ("--", "without no-such-package | to do: pip install 'vsparagon[encode]'")
+    assert found["ffmpeg"][0] == "--"
+    assert "pip install imageio-ffmpeg" in found["ffmpeg"][1]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "topic", "said"),
+    [
+        ("_models", lambda: 1 / 0, "<lambda>", "ZeroDivisionError"),
+        ("SMALLEST_LIKENESS", 1000.0, "self-test", "the result is wrong"),
+    ],
+)
+def test_problem_fails_and_does_not_stop_the_rest(attribute, value, topic, said, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, attribute, value)
+    assert main(["doctor"]) == 1
+    captured = capsys.readouterr()
+    found = lines_of(captured.out)
+    assert found[topic][0] == "!!"
+    assert said in found[topic][1]
+    assert "to do: " in found[topic][1]
+    assert "self-test" in found
+    assert captured.err == "vsparagon: 1 problem, marked !! above.\n"
+
+
+def test_cache_that_cannot_be_made_is_a_problem(tmp_path):
+    (tmp_path / "file").write_text("")
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    command = [sys.executable, "-m", "vsparagon", "doctor"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert lines_of(done.stdout)["cache"][0] == "!!"
+    assert "name another with cache=" in lines_of(done.stdout)["cache"][1]

@@ -1,0 +1,247 @@
+"""What is installed, what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+from vsparagon import __version__
+from vsparagon.errors import ParagonError, reason_of
+
+State = Literal["ok", "optional", "problem"]
+
+MEBIBYTE: Final = 2**20
+TEST_SECONDS: Final = 1.0
+SMALLEST_LIKENESS: Final = 30.0  # dB between the network's result and a bicubic one of a smooth picture
+
+# What a command needs beyond the filter: the packages by the names of PyPI, and the extra that brings them.
+COMMANDS: Final = {
+    "encode": (("av", "ffmpeg-python", "filelock", "tqdm", "vapoursynth-bestsource"), "encode"),
+    "image": (("pyvips", "tqdm"), "image"),
+    "info, export": (("onnx", "safetensors", "torch"), "train"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The answer to one question.
+
+    Attributes:
+        topic: what was looked at.
+        state: "problem" if the filter or a command is broken, "optional" if something that few need is not there.
+        text: what was found.
+        advice: what to do about it, or "".
+    """
+
+    topic: str
+    state: State
+    text: str
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Yield the findings one by one; none of the questions can stop the others."""
+    for ask in (_versions, _vapoursynth, _vspipe, _backends, _devices, _models, _cache, _ffmpeg, _packages, _self_test):
+        try:
+            yield from ask()
+        except Exception as error:  # the reason for a doctor is that anything may be broken
+            yield Finding(
+                topic=ask.__name__.strip("_").replace("_", "-"),
+                state="problem",
+                text=f"{type(error).__name__}: {reason_of(error)}",
+                advice="install vsparagon again: pip install --force-reinstall vsparagon",
+            )
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding(topic="vsparagon", state="ok", text=f"{__version__} in {Path(__file__).parent}")
+    python = f"{platform.python_version()} ({sys.executable}), {platform.platform()}"
+    yield Finding(topic="Python", state="ok", text=python)
+
+
+def _vapoursynth() -> Iterator[Finding]:
+    import vapoursynth as vs
+
+    release = vs.core.core_version.release_major
+    text = f"R{release}, {vs.core.num_threads} threads"
+    yield Finding(topic="VapourSynth", state="ok", text=text)
+    if not hasattr(vs.core, "paragon"):
+        advice = "pip install --force-reinstall vsparagon with this very Python"
+        yield Finding(topic="plugin", state="problem", text="core.paragon is not there", advice=advice)
+        return
+    found = vs.core.paragon.Version()
+    found = found.decode() if isinstance(found, bytes) else str(found)
+    yield Finding(topic="plugin", state="ok", text=f"core.paragon answers, version {found}")
+
+
+def _vspipe() -> Iterator[Finding]:
+    import vapoursynth as vs
+
+    program = shutil.which("vspipe", path=str(Path(vs.__file__).parent)) or shutil.which("vspipe")
+    advice = (
+        "run `vapoursynth config` once with this Python (it needs a shared libpython); `vsparagon encode` does without"
+    )
+    if program is None:
+        yield Finding(topic="vspipe", state="optional", text="not found", advice=advice)
+        return
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        text = f"{program} does not find its Python: {said[0]}"
+        yield Finding(topic="vspipe", state="optional", text=text, advice=advice)
+    else:
+        yield Finding(topic="vspipe", state="ok", text=program)
+
+
+def _backends() -> Iterator[Finding]:
+    from vsparagon.backends import BACKENDS, choose_backend
+
+    for name, backend in BACKENDS.items():
+        if missing := backend.missing():
+            text, _, advice = missing.partition("; ")
+            yield Finding(topic=f"backend {name}", state="optional", text=text, advice=advice)
+        else:
+            text = f"{_version(name) or 'installed'}; precisions {', '.join(backend.precisions)}"
+            yield Finding(topic=f"backend {name}", state="ok", text=text)
+    yield Finding(topic="backend auto", state="ok", text=f"chooses {choose_backend('auto').name}")
+
+
+def _devices() -> Iterator[Finding]:
+    yield Finding(topic="CPU", state="ok", text=f"{_processor()}, {os.cpu_count()} threads")
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return
+    query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    done = subprocess.run([program, *query], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        text, advice = (done.stderr or done.stdout).strip() or "nvidia-smi fails", "install NVIDIA's driver again"
+        yield Finding(topic="GPU", state="optional", text=text, advice=advice)
+    for line in done.stdout.strip().splitlines() if done.returncode == 0 else []:
+        yield Finding(topic="GPU", state="ok", text=line)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def _models() -> Iterator[Finding]:
+    from vsparagon.library import describe
+
+    names = describe()
+    if names:
+        yield Finding(topic="models", state="ok", text=", ".join(names))
+    else:
+        advice = "pip install --force-reinstall vsparagon"
+        yield Finding(topic="models", state="problem", text="there are no weights", advice=advice)
+
+
+def _cache() -> Iterator[Finding]:
+    from vsparagon.cache import cache_folder
+
+    folder = cache_folder("")
+    if not os.access(folder, os.W_OK):
+        advice = "allow writing to it, or name another with cache="
+        yield Finding(topic="cache", state="problem", text=f"{folder} cannot be written", advice=advice)
+        return
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    free = shutil.disk_usage(folder).free
+    text = f"{folder}, {size / MEBIBYTE:.1f} MiB used, {free / MEBIBYTE:,.0f} MiB free; it may be removed at any time"
+    yield Finding(topic="cache", state="ok", text=text)
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
+
+    try:
+        program = find_ffmpeg()
+        found = ffmpeg_version(program)
+    except ParagonError as error:
+        text, _, advice = str(error).partition("; ")
+        yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
+        return
+    yield Finding(topic="ffmpeg", state="ok", text=f"{found} ({program})")
+    from vsparagon.cli.encode import CODECS
+
+    listed = subprocess.run([program, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=60).stdout
+    able = [name for name in CODECS if f" {name} " in listed]
+    text = ", ".join(able) or "none of those that `vsparagon encode` uses"
+    advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"
+    yield Finding(topic="encoders", state="ok" if "libx264" in able else "optional", text=text, advice=advice)
+
+
+def _packages() -> Iterator[Finding]:
+    for command, (packages, extra) in COMMANDS.items():
+        versions = {package: _version(package) for package in packages}
+        missing = [package for package, found in versions.items() if not found]
+        if missing:
+            text, advice = f"without {', '.join(missing)}", f"pip install 'vsparagon[{extra}]'"
+            yield Finding(topic=f"command {command}", state="optional", text=text, advice=advice)
+        else:
+            text = ", ".join(f"{package} {found}" for package, found in versions.items())
+            yield Finding(topic=f"command {command}", state="ok", text=text)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _self_test() -> Iterator[Finding]:
+    """Upscale a smooth picture through the plugin, compare it with bicubic, and measure the speed for a second."""
+    import numpy as np
+    import vapoursynth as vs
+
+    def paint(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        painted = f.copy()
+        for plane in range(3):
+            height, width = np.asarray(painted[plane]).shape
+            y, x = np.mgrid[0:height, 0:width]
+            wave = np.sin(x / width * 9 + n / 10 + plane) * np.cos(y / height * 7)
+            np.asarray(painted[plane])[:] = np.rint(128 + 80 * wave)
+        return painted
+
+    blank = vs.core.std.BlankClip(width=640, height=360, format=vs.YUV420P8, length=100_000, keep=True)
+    clip = blank.std.ModifyFrame(blank, paint)
+    enlarged = vs.core.paragon.Upscale(clip)
+    reference = clip.resize.Bicubic(width=1280, height=720)
+    with enlarged.get_frame(0) as a, reference.get_frame(0) as b:
+        error = np.asarray(a[0]).astype(np.float64) - np.asarray(b[0])
+    likeness = 10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-9))
+    if likeness < SMALLEST_LIKENESS:
+        text = f"the result is wrong: {likeness:.1f} dB from a bicubic one"
+        advice = "try another backend= and report this, with all of the above"
+        yield Finding(topic="self-test", state="problem", text=text, advice=advice)
+        return
+    still = vs.core.std.Loop(clip.std.Trim(length=1), times=100_000)
+    frames, seconds = _run_for(vs.core.paragon.Upscale(still), TEST_SECONDS)
+    text = f"{likeness:.0f} dB from bicubic; 640x360 to 1280x720 at {frames / seconds:.1f} frames per second"
+    yield Finding(topic="self-test", state="ok", text=text)
+
+
+def _run_for(clip: object, seconds: float, clock: Callable[[], float] = time.perf_counter) -> tuple[int, float]:
+    frames = clip.frames(close=True)  # type: ignore[attr-defined]
+    next(frames)
+    began, count = clock(), 0
+    for _ in frames:
+        count += 1
+        if clock() - began >= seconds:
+            break
+    took = clock() - began
+    frames.close()
+    return count, took
