@@ -11,11 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from vsparagon.errors import BackendUnavailable
+from vsparagon.errors import BackendUnavailable, InvalidInput
 
 if TYPE_CHECKING:
     from vsparagon.encode.job import Job, Network
-    from vsparagon.encode.run import Result
+    from vsparagon.encode.run import Helpers, Result
 
 PACKAGES = {"av": "av", "ffmpeg": "ffmpeg-python", "filelock": "filelock", "tqdm": "tqdm"}
 CODECS = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
@@ -76,6 +76,17 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="frames encoded in one go, at most so many are lost when the work is interrupted (default 240)",
     )
+
+    elsewhere = parser.add_argument_group("more processes and machines", "with Dask: pip install 'vsparagon[cluster]'")
+    choice = elsewhere.add_mutually_exclusive_group()
+    choice.add_argument("--workers", type=int, default=0, metavar="N", help="make the segments in N processes")
+    choice.add_argument(
+        "--cluster",
+        default="",
+        metavar="ADDRESS",
+        help="have them made by the Dask cluster of this scheduler, such as tcp://scheduler:8786; its workers need "
+        "INPUT under the same path, vsparagon and ffmpeg",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -86,10 +97,24 @@ def _run(args: argparse.Namespace) -> str:
     from vsparagon.encode.progress import choose_progress
     from vsparagon.encode.run import encode
 
+    helpers = _helpers(args)
     signal.signal(signal.SIGTERM, _interrupt)
     job = _job(args)
-    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=choose_progress(as_json=args.json))
+    progress = choose_progress(as_json=args.json)
+    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=progress, helpers=helpers)
     return _json(result) if args.json else _text(result)
+
+
+def _helpers(args: argparse.Namespace) -> Helpers | None:
+    from vsparagon.encode.run import Helpers
+
+    if args.workers < 0:
+        raise InvalidInput(f"--workers is {args.workers}; it must be at least 1.")
+    if not (args.workers or args.cluster):
+        return None
+    if find_spec("distributed") is None:
+        raise BackendUnavailable("this needs Dask; install it with pip install 'vsparagon[cluster]'.")
+    return Helpers(workers=args.workers, address=args.cluster)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -99,7 +124,6 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _job(args: argparse.Namespace) -> Job:
     from vsparagon.encode.codec import PIXEL_FORMATS
     from vsparagon.encode.job import SEGMENT_FRAMES, Encoding, Job
-    from vsparagon.errors import InvalidInput
 
     pix_fmt = args.pix_fmt.removesuffix("le")
     if pix_fmt and pix_fmt not in PIXEL_FORMATS:

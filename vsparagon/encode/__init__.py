@@ -7,6 +7,7 @@
     process.py    a running ffmpeg that is fed through a pipe
     segment.py    clip -> files of some hundred frames each
     workshop.py   the folder beside the output: segments and the manifest
+    cluster.py    segments made by other processes and machines
     join.py       segments, and everything else of the input -> output
     progress.py   what is shown meanwhile
     run.py        all of it in order

@@ -15,6 +15,7 @@ from typing import Any
 import vapoursynth as vs
 
 from vsparagon import __version__
+from vsparagon.encode.cluster import Order, make_on_cluster, open_client
 from vsparagon.encode.codec import choose_encoding, loses_hdr
 from vsparagon.encode.commands import Picture, join_command, segment_command
 from vsparagon.encode.contents import Contents, muxer_for, read_contents
@@ -23,7 +24,7 @@ from vsparagon.encode.join import Timing, join, timing_of_durations, timing_of_f
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
 from vsparagon.encode.source import Source, collected_log, open_source, upscaled_clip, worth_telling
-from vsparagon.encode.workshop import Workshop
+from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
 
@@ -54,7 +55,15 @@ class Result:
     left_out: Sequence[str]
 
 
-def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress) -> Result:
+@dataclass(frozen=True, kw_only=True)
+class Helpers:
+    """Who makes the segments: that many processes on this machine, or the cluster at an address; neither: this one."""
+
+    workers: int = 0
+    address: str = ""
+
+
+def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpers: Helpers | None = None) -> Result:
     """Do a job, or go on with it.
 
     Args:
@@ -62,6 +71,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress) -> Re
         output: absolute path of the file to make; its suffix tells the kind.
         overwrite: whether a file of that name may be replaced. It is replaced when the new one is complete.
         progress: who is told.
+        helpers: None for this process alone.
 
     Raises:
         ParagonError: the job cannot be done. Finished segments are kept in the folder beside the output.
@@ -89,7 +99,18 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress) -> Re
             progress.note(f"going on: {done} of {clip.num_frames} frames are done")
         progress.begin(total=clip.num_frames, done=done)
         try:
-            _make(clip, missing, program, picture, encoding, workshop, progress)
+            if helpers and missing:
+                order = Order(
+                    job=job,
+                    track=contents.track if contents else 0,
+                    encoding=encoding,
+                    picture=picture,
+                    index=workshop.index,
+                    threads=max(1, vs.core.num_threads // helpers.workers) if helpers.workers else 0,
+                )
+                _make_elsewhere(helpers, order, missing, workshop, progress)
+            else:
+                _make(clip, missing, program, picture, encoding, workshop, progress)
             if _identity(job, encoding, program, clip) != identity:
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
             timing = _timing(source, clip, workshop)
@@ -151,6 +172,18 @@ def _make(
                 made = encode_segment(frames, span, command, part, partial(progress.advance, 1, size))
                 workshop.keep(span.number, part, made)
                 size += made.bytes
+
+
+def _make_elsewhere(
+    helpers: Helpers, order: Order, missing: Sequence[Span], workshop: Workshop, progress: Progress
+) -> None:
+    def tell(segment: Segment) -> None:
+        progress.advance(segment.frames, sum(made.bytes for made in workshop.segments.values()))
+
+    with open_client(workers=helpers.workers, address=helpers.address) as client:
+        who = helpers.address or f"{helpers.workers} process{'es' if helpers.workers > 1 else ''}"
+        progress.note(f"segments are made by {who}; dashboard: {client.dashboard_link}")
+        make_on_cluster(client, order, missing, workshop, tell)
 
 
 def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop) -> Timing:

@@ -1,0 +1,163 @@
+"""Segments made by other processes, on this machine or on others, by way of Dask.
+
+A worker needs the input (and scripts and model files) under the same path, this package and an ffmpeg. What it makes
+comes back as bytes, so that only one process writes into the folder beside the output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import platform
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import vapoursynth as vs
+
+from vsparagon.encode.commands import Picture, segment_command
+from vsparagon.encode.job import Encoding, Job
+from vsparagon.encode.segment import Span, encode_segment, render
+from vsparagon.encode.source import collected_log, open_source, upscaled_clip
+from vsparagon.encode.workshop import Segment, Workshop
+from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.ffmpeg import find_ffmpeg
+
+RETRIES: Final = 2  # of a segment that failed; those of a worker that died are done again anyhow
+CLOSING_SECONDS: Final = 5
+
+_opening = threading.Lock()  # scripts run in their own folder, which is one for the whole process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is the same for all segments of a job.
+
+    Attributes:
+        job: what is encoded.
+        track: number of the video stream.
+        encoding: every choice made.
+        picture: what the pipe of raw frames does not say.
+        index: where BestSource's index of the input is on the machine that gives the order.
+        threads: of VapourSynth in each worker; 0 for all.
+    """
+
+    job: Job
+    track: int
+    encoding: Encoding
+    picture: Picture
+    index: Path
+    threads: int
+
+    def __hash__(self) -> int:
+        return hash((self.job, self.track, self.encoding, self.threads))
+
+
+@contextlib.contextmanager
+def open_client(*, workers: int, address: str) -> Iterator[Any]:
+    """Connect to a cluster, or start one of that many processes on this machine.
+
+    Raises:
+        InvalidInput: there is no cluster at this address.
+    """
+    distributed: Any = import_module("distributed")
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if address:
+        try:
+            client = distributed.Client(address, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"there is no Dask scheduler at {address}: {error}.") from error
+        with client:
+            yield client
+        return
+    cluster = distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+    )
+    try:
+        with distributed.Client(cluster, set_as_default=False) as client:
+            yield client
+    finally:
+        cluster.close(timeout=CLOSING_SECONDS)
+
+
+def make_on_cluster(
+    client: Any, order: Order, missing: Sequence[Span], workshop: Workshop, on_segment: Callable[[Segment], None]
+) -> None:
+    """Have the missing segments made, and keep each as soon as it is there.
+
+    Args:
+        client: of `distributed`.
+        order: what is the same for all.
+        missing: the segments, the first ones first.
+        workshop: where they are kept.
+        on_segment: called for each.
+
+    Raises:
+        EncodeFailure: a segment cannot be made, or the cluster is gone.
+    """
+    distributed: Any = import_module("distributed")
+    futures = {
+        client.submit(make_segment, order, span, pure=False, retries=RETRIES, priority=-span.number): span
+        for span in missing
+    }
+    try:
+        for future in distributed.as_completed(list(futures), loop=client.loop):
+            span = futures.pop(future)
+            data, segment = future.result()
+            part = workshop.part("segment.mkv")
+            with workshop.failing_clearly():
+                part.write_bytes(data)
+            workshop.keep(span.number, part, segment)
+            future.release()
+            on_segment(segment)
+    except distributed.KilledWorker as error:
+        raise EncodeFailure(f"workers died again and again while making a segment: {error}.") from error
+    except (distributed.CancelledError, OSError) as error:
+        raise EncodeFailure(f"the cluster is gone ({type(error).__name__}); run the command again.") from error
+    finally:
+        client.cancel(list(futures))
+
+
+def make_segment(order: Order, span: Span) -> tuple[bytes, Segment]:
+    """Make a segment, in a worker.
+
+    Returns:
+        The file's content, and what it holds.
+
+    Raises:
+        ParagonError: it cannot be made here.
+    """
+    with _opening:
+        clip = _open(order)
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(render(clip, span.first, span.last)) as frames:
+        out = Path(folder) / "segment.mkv"
+        command = segment_command(find_ffmpeg(), order.picture, order.encoding, out)
+        segment = encode_segment(frames, span, command, out, lambda: None)
+        return out.read_bytes(), segment
+
+
+@functools.lru_cache(maxsize=1)
+def _open(order: Order) -> vs.VideoNode:
+    """Open the input as the process did that gave the order, once for all segments that this worker makes."""
+    if order.threads:
+        vs.core.num_threads = order.threads
+    if not order.job.input.is_file():
+        raise InvalidInput(
+            f"the worker on {platform.node()} does not see {order.job.input}; put it where all machines find it under "
+            "this path."
+        )
+    index = order.index
+    if not index.parent.is_dir():  # another machine
+        index = Path(tempfile.mkdtemp(prefix="vsparagon-")) / "source"
+    with collected_log() as log:
+        source = open_source(order.job, index, order.track, log)
+        return upscaled_clip(source, order.job, order.encoding.pix_fmt)
