@@ -265,17 +265,17 @@ def test_picture_made_in_strips_equals_the_whole(height):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the peak is read with the resource module")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_nano_as_published_takes_less_than_1500_megabytes_at_1080p():
     code = (
-        "import resource, sys, torch; from vsparagon.models import create_generator; torch.set_num_threads(2)\n"
+        "import torch; from vsparagon.models import create_generator; torch.set_num_threads(2)\n"
         "model = create_generator('nano').eval()\n"
         "with torch.inference_mode(): model(torch.rand(1, 3, 1080, 1920))\n"
-        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(peak * (1 if sys.platform == 'darwin' else 1024))"
+        # getrusage would tell the peak of the process that started this one, if that was higher.
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert int(run.stdout) < 1.5e9
+    assert int(run.stdout) * 1024 < 1.5e9
 
 
 def test_every_trained_parameter_receives_a_gradient():
