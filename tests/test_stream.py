@@ -1,9 +1,11 @@
 """Frames stream: several in flight, bounded, in order, nothing left behind."""
 
+import gc
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -179,3 +181,14 @@ def test_pipeline_gives_each_caller_its_own_picture():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_released_clip_releases_its_network():
+    alive: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+    for _ in range(3):
+        result = vsparagon.upscale(numbered(4))
+        alive.update(held for held in gc.get_objects() if isinstance(held, Pipeline))
+        list(result.frames())
+        del result
+    gc.collect()
+    assert not alive
