@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import av
+import imageio_ffmpeg
 import vapoursynth as vs
-
-from vsparagon.ffmpeg import find_ffmpeg
 
 core: Any = vs.core
 SUBTITLES = "1\n00:00:00,500 --> 00:00:01,500\nHello\n"
@@ -36,7 +35,8 @@ UNEVEN = "select='not(between(n,10,12))*not(eq(mod(n,7),3))',setpts=PTS+0.3/TB"
 
 
 def ffmpeg(*arguments: object) -> None:
-    subprocess.run([find_ffmpeg(), "-y", "-loglevel", "error", *map(str, arguments)], check=True)
+    """Run a recent ffmpeg, whichever the tested command finds: the films must not depend on it."""
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *map(str, arguments)], check=True)
 
 
 def make_film(path: Path, *, seconds: float = 2, size: str = "64x48", video: str = "", encoder: tuple[str, ...] = ()):
@@ -76,15 +76,18 @@ def pictures(path: Path) -> list[str]:
 
 
 def times(path: Path) -> dict[str, list[float]]:
-    """Return when the packets of the first video and the first sound are shown, from the beginning of the file."""
+    """Return when the packets of the first video and the first sound are shown, from the first packet of sound on.
+
+    Muxers move everything together so that nothing begins before zero: what counts is video against sound.
+    """
     found: dict[str, list[float]] = {}
     for kind in ("video", "audio"):
         with av.open(str(path)) as container:
-            begin = (container.start_time or 0) / 1e6
             if streams := getattr(container.streams, kind):
                 packets = container.demux(streams[0])
-                found[kind] = sorted(float(p.pts * p.time_base) - begin for p in packets if p.pts is not None)
-    return found
+                found[kind] = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
+    begin = found.get("audio", [0.0])[0]
+    return {kind: [time - begin for time in shown] for kind, shown in found.items()}
 
 
 def streams(path: Path) -> list[tuple[str, str]]:
