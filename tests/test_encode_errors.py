@@ -68,6 +68,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mkv", "--variant", "giant"], ["giant", "nano"]),
         (["FILM", "out.mkv", "--preset", "hasty"], ["ffmpeg", "hasty"]),
         (["FILM", "out.mkv", "--segment-frames", "0"], ["--segment-frames is 0"]),
+        (["FILM", "out.mkv", "--memory-mb", "-5"], ["memory_mb is -5"]),
         (["FILM", "out.mkv", "--filter-script", "none.vpy"], ["there is no file", "none.vpy"]),
         (["FILM", "out.mkv", "--filter-script", "silent.vpy"], ["silent.vpy outputs no video"]),
         (["FILM", "out.mkv", "--filter-script", "broken.vpy"], ["broken.vpy failed", "line 1"]),

@@ -158,7 +158,7 @@ def test_leaves_nothing_when_stopped_before_the_first_segment(film, slow, tmp_pa
     ("change", "said"),
     [
         (["--crf", 30], "crf: 17"),
-        (["--variant", "micro"], "variant: nano, now micro"),
+        (["--variant", "micro"], "computed by: nano x2 clean on "),
         (["--segment-frames", SEGMENT + 1], "frames per segment: 12, now 13"),
     ],
 )

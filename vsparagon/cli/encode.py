@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGES = {"av": "av", "ffmpeg": "ffmpeg-python", "filelock": "filelock", "tqdm": "tqdm"}
 CODECS = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
-NETWORK = ("variant", "scale", "profile", "model", "backend", "precision", "width", "height", "matrix")
+NETWORK = ("variant", "scale", "profile", "model", "backend", "precision", "width", "height", "matrix", "memory_mb")
 
 DESCRIPTION = """\
 Upscale a video and keep everything else: sound, subtitles, chapters, attachments, metadata, frame times, colours.
@@ -53,6 +53,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     network.add_argument("--matrix", help="of the input, if it is tagged wrongly: 709, 170m, 2020ncl, …")
     network.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
     network.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
+    network.add_argument("--memory-mb", type=int, help="a bound on the memory for tiles")
     network.add_argument("--device-id", type=int, default=0, help="number of the GPU")
     network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
     network.add_argument(

@@ -24,6 +24,7 @@ class Network:
     width: int = 0
     height: int = 0
     matrix: str = ""
+    memory_mb: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.join import Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
-from vsparagon.encode.source import Source, collected_log, open_source, upscaled_clip, worth_telling
+from vsparagon.encode.source import Source, collected_log, open_source, runtimes, upscaled_clip, worth_telling
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
@@ -89,7 +89,13 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
         picture = Picture.of(clip)
         for text in [*_notes(contents, encoding, picture), *worth_telling(log)]:
             progress.note(text)
-        identity = _identity(job, encoding, program, clip)
+        circumstances = {
+            "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
+            "computed by": runtimes(log),
+            "vsparagon": __version__,
+            "ffmpeg": ffmpeg_version(program),
+        }
+        identity = _identity(job, encoding) | circumstances
         if changes := workshop.resume(identity):
             progress.note(f"starting anew, because something has changed ({'; '.join(changes)})")
         spans = all_spans(clip.num_frames, job.segment_frames)
@@ -111,7 +117,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
                 _make_elsewhere(helpers, order, missing, workshop, progress)
             else:
                 _make(clip, missing, program, picture, encoding, workshop, progress)
-            if _identity(job, encoding, program, clip) != identity:
+            if _identity(job, encoding) | circumstances != identity:
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
             timing = _timing(source, clip, workshop)
             part = workshop.part(output.name)
@@ -200,20 +206,11 @@ def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop) -> Timing:
     return timing_of_durations(segments, Fraction(clip.fps) or Fraction(25), start)
 
 
-def _identity(job: Job, encoding: Encoding, program: str, clip: vs.VideoNode) -> dict[str, Any]:
+def _identity(job: Job, encoding: Encoding) -> dict[str, Any]:
     try:
-        decided = job.identity()
+        return job.identity() | asdict(encoding)
     except OSError as error:
         raise EncodeFailure(f"{error.filename} has vanished.") from error
-    return (
-        decided
-        | asdict(encoding)
-        | {
-            "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
-            "vsparagon": __version__,
-            "ffmpeg": ffmpeg_version(program),
-        }
-    )
 
 
 def _notes(contents: Contents | None, encoding: Encoding, picture: Picture) -> list[str]:
