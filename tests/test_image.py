@@ -8,13 +8,16 @@ import pytest
 pyvips = pytest.importorskip("pyvips", reason="picture files are read and written with pyvips")
 
 from PIL import Image, ImageCms  # noqa: E402
+from PIL.TiffImagePlugin import IFDRational  # noqa: E402
 
 from vsparagon import Upscaler  # noqa: E402
 from vsparagon.cli import main  # noqa: E402
+from vsparagon.tiff_exif import add_to_tiff, read_tiff  # noqa: E402
 
 HEIGHT, WIDTH = 40, 56
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-MAKER = 271  # EXIF's number for the maker of the camera
+# EXIF's numbers for the maker of the camera, its directory, the time of exposure, the place's directory, the latitude.
+MAKER, CAMERA, EXPOSURE, PLACE, LATITUDE = 271, 34665, 33434, 34853, 2
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +70,48 @@ def test_lossless_files_hold_what_the_upscaler_makes(suffix, depth, bands, card,
     assert capsys.readouterr().out.startswith(f"{out}: 1 picture in ")
 
 
+@pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tif"])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_profile_and_exif_are_kept(suffix, card, tmp_path):
-    source, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    write(source, card)
+def test_profile_and_exif_are_kept(suffix, target, card, tmp_path):
+    source, out = tmp_path / f"in{suffix}", tmp_path / f"out{target}"
+    exif = Image.Exif()
+    exif[MAKER] = "Camera works"
+    exif.get_ifd(CAMERA)[EXPOSURE] = IFDRational(1, 125)
+    exif.get_ifd(PLACE)[LATITUDE] = (IFDRational(48), IFDRational(12), IFDRational(3, 7))
+    picture = Image.fromarray(np.rint(card[..., :3] * 255).astype(np.uint8))
+    picture.save(source, icc_profile=PROFILE, **({} if suffix == ".tif" else {"exif": exif}))
+    if suffix == ".tif":  # Pillow writes the first directory only; it reads all of them, as is checked below
+        add_to_tiff(source, exif.tobytes(), width=WIDTH, height=HEIGHT)
     assert main(["image", str(source), str(out)]) == 0
     with Image.open(out) as image:
+        image.load()
+        found = image.getexif()
         assert image.info["icc_profile"] == PROFILE
-        assert image.getexif().get(MAKER) == (None if suffix == ".tif" else "Camera works")  # libvips has none in TIFF
         assert image.size == (2 * WIDTH, 2 * HEIGHT)
+        assert found.get(MAKER) == "Camera works"
+        assert float(found.get_ifd(CAMERA)[EXPOSURE]) == pytest.approx(1 / 125)
+        assert [float(x) for x in found.get_ifd(PLACE)[LATITUDE]] == pytest.approx([48, 12, 3 / 7])
+
+
+def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
+    """As many cameras write it: the JPEG's EXIF is big-endian."""
+    exif = Image.Exif()
+    exif.endian = ">"
+    exif[MAKER] = "Camera works"
+    exif.get_ifd(CAMERA)[EXPOSURE] = IFDRational(1, 125)
+    exif.get_ifd(CAMERA)[40962] = WIDTH
+    path = tmp_path / "out.tif"
+    write(path, card, depth=16)
+    before = read(path)[1]
+    blob = exif.tobytes()
+    assert blob[6:8] == b"MM"
+    add_to_tiff(path, blob, width=112, height=80)
+    np.testing.assert_array_equal(read(path)[1], before)
+    assert read_tiff(path).startswith(b"Exif\0\0II*")
+    with Image.open(path) as image:
+        assert image.getexif()[MAKER] == "Camera works"
+        camera = image.getexif().get_ifd(CAMERA)
+        assert (float(camera[EXPOSURE]), camera[40962]) == (pytest.approx(1 / 125), 112)
 
 
 def test_transparency_of_webp_is_kept(card, tmp_path):

@@ -1,7 +1,4 @@
-"""Picture files: what is in them besides the colours, and how it is kept. Built on libvips.
-
-libvips neither reads nor writes EXIF in TIFF; everything else is kept in all kinds.
-"""
+"""Picture files: what is in them besides the colours, and how it is kept. Built on libvips."""
 
 from __future__ import annotations
 
@@ -16,9 +13,11 @@ import numpy.typing as npt
 import pyvips
 
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.tiff_exif import add_to_tiff, read_tiff
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
+TIFF: Final = (".tif", ".tiff")
 OPAQUE: Final = (".jpg", ".jpeg")
 KEPT: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data", "orientation", "resolution-unit")
 
@@ -58,6 +57,9 @@ def read_picture(path: Path) -> Picture:
         samples = image.numpy().reshape(image.height, image.width, image.bands)
     except pyvips.Error as error:
         raise InvalidInput(f"{path} cannot be read: {_reason(error)}.") from error
+    if path.suffix.lower() in TIFF and (exif := read_tiff(path)):
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, "exif-data", exif)
     return Picture(
         colour=samples[..., :colours], alpha=samples[..., colours:] if image.hasalpha() else None, header=image
     )
@@ -107,6 +109,8 @@ def write_picture(picture: Picture, path: Path, *, quality: int) -> None:
     draft = path.with_name(f".part-{secrets.token_hex(4)}{suffix}")
     try:
         image.write_to_file(str(draft), **_options(suffix, quality))
+        if suffix in TIFF and image.get_typeof("exif-data"):
+            add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
         draft.replace(path)
     except pyvips.Error as error:
         raise ParagonError(f"{path} cannot be written: {_reason(error)}.") from error
@@ -133,7 +137,7 @@ def _options(suffix: str, quality: int) -> dict[str, Any]:
         return {"Q": quality, "optimize_coding": True}
     if suffix == ".webp":
         return {"Q": quality, "smart_subsample": True}
-    return {"compression": "deflate", "predictor": "horizontal"} if suffix in (".tif", ".tiff") else {}
+    return {"compression": "deflate", "predictor": "horizontal"} if suffix in TIFF else {}
 
 
 def _reason(error: pyvips.Error) -> str:

@@ -16,8 +16,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 PACKAGES = {"pyvips": "pyvips[binary]", "tqdm": "tqdm"}
 
 DESCRIPTION = """\
-Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF (but not
-of or in TIFF) and resolution are kept.
+Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and
+resolution are kept.
 
 IN is a picture, a folder (its own pictures, not those of folders in it) or a pattern such as 'photos/**/*.png'.
 OUT is a file if IN is one picture and OUT has the suffix of a picture, otherwise a folder; the names stay."""
