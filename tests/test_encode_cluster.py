@@ -19,6 +19,8 @@ from subprocess import PIPE, Popen  # noqa: E402
 
 from films import UNEVEN, command, encode, finished_segments, make_film, pictures, times  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SEGMENT, FRAMES = 12, 101
 SLOW = """
 import time

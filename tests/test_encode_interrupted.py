@@ -20,6 +20,8 @@ if sys.platform == "win32":
 
 from films import UNEVEN, command, encode, finished_segments, make_film, pictures, start_until, times
 
+pytestmark = pytest.mark.slow
+
 SEGMENT = 12
 FRAMES = 101
 # A source that takes its time, so that a kill meets the work in the middle, and notes which frames were asked for.
