@@ -41,6 +41,14 @@ CLIPS = {
         lambda: good().std.SetFrameProps(_Matrix=11),
         "(_Matrix = 11) is not one the resizer knows",
     ),
+    "location nobody knows": (
+        lambda: good().std.SetFrameProps(_ChromaLocation=9),
+        "_ChromaLocation is 9; it must be 0",
+    ),
+    "property of another type": (
+        lambda: good().std.SetFrameProps(_Matrix=[1, 2]),
+        "the frame property _Matrix is [1, 2]; it must be one integer",
+    ),
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
 }
 
@@ -59,13 +67,15 @@ ARGUMENTS = [
     ({"width": -1}, "width is -1; it must be 0 (choose) to 65536"),
     ({"height": 2**62}, "height is 4611686018427387904; it must be 0 (choose) to 65536"),
     ({"width": 101, "height": 80}, "the result would be 101x80, but YUV420P8 needs a width divisible by 2"),
+    ({"width": 60000, "height": 60000}, "the result of 60000x60000 has more than the 268435456 pixels"),
+    ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need"),
     ({"format": 12345}, "format is 12345, which is no video format"),
     ({"format": -1}, "format is -1, which is no video format"),
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
     ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),
     ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
     ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be made"),
-    ({"model": "/nowhere/net.onnx"}, "there is no model file /nowhere/net.onnx"),
+    ({"model": "/nowhere/net.onnx"}, "the model file /nowhere/net.onnx cannot be read (No such file or directory)"),
     ({"tilesize": [40]}, "tilesize is 40x40; at least 64 each way is needed"),
     ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
     ({"overlap": [8, 8]}, "overlap goes with tilesize"),

@@ -14,6 +14,7 @@ from vsparagon.checkpoint import save_generator
 from vsparagon.export import export_onnx
 from vsparagon.extend import extension_for
 from vsparagon.models import create_generator
+from vsparagon.models.inference import inference_form
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 KINDS = {"f32": (TensorProto.FLOAT, np.float32), "f16": (TensorProto.FLOAT16, np.float16)}
@@ -179,11 +180,42 @@ def test_file_that_is_no_onnx_is_refused(tmp_path, content):
 
 
 def test_missing_or_unknown_file_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"there is no model file .*gone\.onnx"):
+    with pytest.raises(ModelError, match=r"the model file .*gone\.onnx cannot be read \(No such file"):
         Upscaler(model=str(tmp_path / "gone.onnx"))
     (tmp_path / "net.engine").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"net\.engine is of no known kind"):
         Upscaler(model=str(tmp_path / "net.engine"))
+
+
+def test_kept_graph_that_is_damaged_is_made_anew(tmp_path, caplog):
+    path = tmp_path / "nano.safetensors"
+    save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
+    before = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
+    (graph,) = (tmp_path / "cache" / "graphs").iterdir()
+    graph.write_bytes(graph.read_bytes()[:1000])
+    after = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
+    assert (before == after).all()
+    assert "is damaged" in caplog.text
+
+
+def test_axes_named_the_other_way_round(tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        for dim, name in zip(value.type.tensor_type.shape.dim[2:], ("width", "height"), strict=True):
+            dim.dim_param = name
+    onnx.save(model, path)
+    for backend in ("openvino", "onnxruntime"):
+        assert np.abs(Upscaler(model=str(path), backend=backend)(PICTURE) - shuffled(PICTURE, 2)).max() < 1e-5
+
+
+def test_extended_form_of_fixed_size_is_refused(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "net.onnx"
+    form = inference_form(create_generator("nano", use_attention=False))
+    export_onnx(form, path, height=104, width=104, metadata={"form": "extended"})
+    with pytest.raises(ModelError, match="is an extended form of fixed size"):
+        Upscaler(model=str(path))
 
 
 def test_reading_a_checkpoint_without_torch_names_the_extra(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vsparagon.errors import InvalidInput
@@ -14,15 +15,16 @@ def cache_folder(chosen: str) -> Path:
         chosen: a folder, or "" for the user's cache folder on this system (platformdirs).
 
     Raises:
-        InvalidInput: the folder cannot be made.
+        InvalidInput: the folder cannot be made or written to.
     """
     from platformdirs import user_cache_path
 
     folder = Path(chosen).expanduser() if chosen else user_cache_path("vsparagon", appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(
-            f"the cache folder {folder} cannot be made ({error.strerror}); name another with cache=."
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"the cache folder {folder} cannot be made ({reason}); name another with cache=.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidInput(f"the cache folder {folder} cannot be written to; name another with cache=.")
     return folder

@@ -123,17 +123,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds more than weights, or is damaged; it was not loaded, and no code in it was run. "
             "Save the state dict alone, best as .safetensors."
         ) from error
-    except (
-        safetensors.SafetensorError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        OSError,
-        AttributeError,
-    ) as error:
-        if isinstance(error, ModelError):
-            raise
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged file makes the readers fail in any way
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ModelError(f"{path} is damaged or no checkpoint ({reason}).") from error
     return Checkpoint(weights=_tensors(state, path), metadata=metadata)
@@ -214,7 +206,7 @@ def _options(checkpoint: Checkpoint, path: Path) -> Options:
     if fields <= given.keys():
         try:
             candidates.insert(0, Options(**{name: given[name] for name in fields}))
-        except (InvalidInput, TypeError) as error:
+        except (InvalidInput, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{path} has unusable options in its metadata: {error}") from error
     key = _shape_key(read)
     switches = {

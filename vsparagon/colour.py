@@ -29,6 +29,7 @@ RGB_MATRIX = 0
 UNSPECIFIED = 2
 LIMITED, FULL = 0, 1
 LEFT = 0
+LOCATIONS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ def matrix_code(name: str) -> int | None:
 def frame_range(props: Mapping[str, Any], family: vs.ColorFamily) -> int:
     """Return the range of a frame: its `_Range` or older `_ColorRange`, else full for RGB and limited for the rest."""
     if "_Range" in props:
-        return FULL if int(props["_Range"]) == FULL else LIMITED
+        return FULL if _number(props, "_Range", LIMITED) == FULL else LIMITED
     if "_ColorRange" in props:  # the older property counts the other way round
-        return LIMITED if int(props["_ColorRange"]) == 1 else FULL
+        return LIMITED if _number(props, "_ColorRange", 1) == 1 else FULL
     return FULL if family == vs.RGB else LIMITED
 
 
@@ -86,12 +87,12 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
         InvalidInput: the frame is interlaced, or its matrix does not fit its colour family.
     """
     props, family = frame.props, frame.format.color_family
-    if int(props.get("_FieldBased", 0)) != 0:
+    if _number(props, "_FieldBased", 0) != 0:
         raise InvalidInput(
             "the frame is interlaced (_FieldBased is not 0); deinterlace the clip first, "
             "or clear the property if it is wrong: clip.std.SetFieldBased(0)."
         )
-    tagged = int(props.get("_Matrix", UNSPECIFIED))
+    tagged = _number(props, "_Matrix", UNSPECIFIED)
     if family == vs.RGB:
         code = RGB_MATRIX
     elif matrix is not None:
@@ -107,12 +108,15 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
     if code not in MATRICES.values():
         raise InvalidInput(
             f"the frame's matrix (_Matrix = {code}) is not one the resizer knows; "
-            f"pass matrix= with one of {', '.join(MATRICES)}."
+            f"pass matrix= with one of {', '.join(name for name in MATRICES if name != 'rgb')}."
         )
+    location = _number(props, "_ChromaLocation", LEFT)
+    if not 0 <= location < LOCATIONS:
+        raise InvalidInput(f"the frame's _ChromaLocation is {location}; it must be 0 to {LOCATIONS - 1}.")
     return Colour(
         matrix=code,
         range=frame_range(props, family),
-        chroma_location=int(props.get("_ChromaLocation", LEFT)) if is_subsampled(frame.format) else LEFT,
+        chroma_location=location if is_subsampled(frame.format) else LEFT,
         has_alpha="_Alpha" in props,
     )
 
@@ -120,3 +124,15 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
 def is_subsampled(video_format: vs.VideoFormat) -> bool:
     """Return whether chroma is stored at a lower resolution than luma."""
     return bool(video_format.subsampling_w or video_format.subsampling_h)
+
+
+def _number(props: Mapping[str, Any], name: str, default: int) -> int:
+    """Return an integer frame property.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    value = props.get(name, default)
+    if not isinstance(value, int):
+        raise InvalidInput(f"the frame property {name} is {value!r}; it must be one integer.")
+    return int(value)

@@ -7,6 +7,16 @@ import tempfile
 from pathlib import Path
 
 
+def _usual_mode() -> int:
+    """Return the mode of a new file. Asking changes the process's mask for a moment: done once, at import."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+MODE = _usual_mode()
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is seen either whole or, if anything fails, as it was before.
 
@@ -17,9 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        mask = os.umask(0)  # mkstemp makes files for their owner only
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).chmod(MODE)  # mkstemp makes files for their owner only
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

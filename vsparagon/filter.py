@@ -17,6 +17,7 @@ from vsparagon.runtime import choose_runtime
 from vsparagon.stream import map_frames
 
 LARGEST = 1 << 16
+MOST_PIXELS = 1 << 28  # 3 GiB as RGBS; VapourSynth ends the process when memory runs out
 
 
 def upscale(
@@ -157,16 +158,19 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
             raise InvalidInput(f"{name} is {value}; it must be 0 (choose) to {LARGEST}.")
     across, down = 1 << video_format.subsampling_w, 1 << video_format.subsampling_h
     if not width:
-        width = round(clip.width * height / clip.height / across) * across if height else clip.width * scale
+        width = max(1, round(clip.width * height / clip.height / across)) * across if height else clip.width * scale
     if not height:
-        height = (
-            round(clip.height * width / clip.width / down) * down
-            if width != clip.width * scale
-            else clip.height * scale
-        )
+        kept = max(1, round(clip.height * width / clip.width / down)) * down
+        height = clip.height * scale if width == clip.width * scale else kept
     if width % across or height % down:
         raise InvalidInput(
             f"the result would be {width}x{height}, but {video_format.name} needs a width divisible by {across} "
             f"and a height divisible by {down}; give another width=, height= or format=."
         )
+    for what, pixels in (
+        (f"the result of {width}x{height}", width * height),
+        (f"the network's output of {clip.width * scale}x{clip.height * scale}", clip.width * clip.height * scale**2),
+    ):
+        if pixels > MOST_PIXELS:
+            raise InvalidInput(f"{what} has more than the {MOST_PIXELS} pixels that a frame may have.")
     return Target(format=video_format, width=width, height=height)

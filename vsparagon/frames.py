@@ -124,10 +124,11 @@ def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
     """Multiply the sample aspect ratio, where there is one."""
 
     def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
-        if not (f.props.get("_SARNum") and f.props.get("_SARDen")):
+        num, den = f.props.get("_SARNum"), f.props.get("_SARDen")
+        if not (isinstance(num, int) and isinstance(den, int) and num and den):
             return f
         result = f.copy()
-        aspect = Fraction(int(f.props["_SARNum"]), int(f.props["_SARDen"])) * stretch
+        aspect = Fraction(num, den) * stretch
         result.props["_SARNum"], result.props["_SARDen"] = aspect.numerator, aspect.denominator
         return result
 

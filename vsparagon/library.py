@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from vsparagon.cache import cache_folder
-from vsparagon.errors import InvalidInput, ModelError
-from vsparagon.extend import WHOLE_WINDOWS, Sizes
+from vsparagon.errors import InvalidInput, ModelError, reason_of
+from vsparagon.extend import MARGIN, WHOLE_WINDOWS, Sizes
 from vsparagon.models.variants import SCALES, VARIANTS, Options
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
@@ -68,7 +69,7 @@ def find_model(*, variant: str, scale: int, profile: str, model: str = "", cache
 
     Args:
         variant, scale, profile: of a bundled model.
-        model: path of a model file instead; it brings its own scale.
+        model: path of a model file instead; it brings its own scale, and takes 2 for "not given".
         cache: folder for what is made of a model file; "" for the user's cache folder.
 
     Raises:
@@ -79,7 +80,7 @@ def find_model(*, variant: str, scale: int, profile: str, model: str = "", cache
     if model:
         from vsparagon.model_file import open_model_file
 
-        found = open_model_file(Path(model).expanduser(), cache_folder(cache))
+        found = open_model_file(Path(os.path.expanduser(model)), cache_folder(cache))  # noqa: PTH111 (never raises)
         if scale not in (DEFAULT_SCALE, found.scale):
             raise InvalidInput(
                 f"scale is {scale}, but {found.name} enlarges {found.scale} times; leave scale= out, and use width= "
@@ -124,8 +125,11 @@ def _bundled(variant: str, scale: int, profile: str) -> Model:
 
 def reach_of(notes: dict[str, str]) -> int | None:
     """Return the reach of a generator from what its file says about it: its options as JSON under "options"."""
-    options = Options(**json.loads(notes["options"]))
-    return options.reach if options.is_local else None
+    try:
+        options = Options(**json.loads(notes["options"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"the model says of itself what no ParagonSR2 can be: {reason_of(error)}") from error
+    return max(options.reach, MARGIN) if options.is_local else None
 
 
 def _notes(checkpoint: Path) -> dict[str, str]:

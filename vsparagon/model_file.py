@@ -7,13 +7,16 @@ infers the size of the output for a few sizes of the input.
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
-from vsparagon.errors import BackendUnavailable, ModelError, reason_of
+from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError, reason_of
 from vsparagon.extend import Sizes
 from vsparagon.files import write_atomically
 from vsparagon.library import Model, reach_of
+
+log = logging.getLogger(__name__)
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -32,13 +35,24 @@ def open_model_file(path: Path, cache: Path) -> Model:
         ModelError: the file is missing, damaged, or holds something else than an image-to-image network.
         BackendUnavailable: reading a checkpoint for the first time needs torch.
     """
-    if not path.is_file():
-        raise ModelError(f"there is no model file {path}; give the path of an .onnx, .safetensors or .pth file.")
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"the model file {path} cannot be read ({getattr(error, 'strerror', None) or error}); "
+            "give the path of an .onnx, .safetensors or .pth file."
+        ) from error
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _model(path, name=path.name, checkpoint=None)
     if suffix in CHECKPOINTS:
-        return _model(_graph_of(path, cache), name=path.name, checkpoint=path)
+        graph = _graph_of(path, cache)
+        try:
+            return _model(graph, name=path.name, checkpoint=path)
+        except ModelError as error:
+            log.warning("the kept graph %s is damaged (%s); making it anew", graph, error)
+            graph.unlink(missing_ok=True)
+            return _model(_graph_of(path, cache), name=path.name, checkpoint=path)
     raise ModelError(f"the model file {path} is of no known kind; give an .onnx, .safetensors or .pth file.")
 
 
@@ -54,6 +68,10 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
     info = network.get_rt_info()
     notes = {key: str(value.value) for key, value in info["framework"].items()} if "framework" in info else {}
     if notes.get("form") == "extended":
+        if not all(network.inputs[0].partial_shape[axis].is_dynamic for axis in (2, 3)):
+            raise ModelError(
+                f"{graph} is an extended form of fixed size, which fits no frame but one; export it without a size."
+            )
         return Model(name=name, scale=int(notes["scale"]), graph=graph, checkpoint=checkpoint, reach=reach_of(notes))
     channels, scale, sizes = _signature(network, graph)
     return Model(name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0)
@@ -79,8 +97,13 @@ def _graph_of(checkpoint: Path, cache: Path) -> Path:
                 "or give an ONNX file."
             ) from error
         model = onnx_model(inference_form(load_generator(checkpoint)), metadata={"form": "extended"})
-        graph.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(graph, model.SerializeToString(deterministic=True))
+        try:
+            graph.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(graph, model.SerializeToString(deterministic=True))
+        except OSError as error:
+            raise InvalidInput(
+                f"{graph} cannot be written ({error.strerror}); name another folder with cache=."
+            ) from error
     return graph
 
 

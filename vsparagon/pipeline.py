@@ -86,6 +86,9 @@ class TileChoice:
             area = FAST_AREA
             if self.memory_mb:
                 area = min(area, self.memory_mb * 2**20 // (slots * BYTES_PER_PIXEL))
+                if area < SMALLEST_TILE**2:
+                    least = -(-(SMALLEST_TILE**2) * slots * BYTES_PER_PIXEL // 2**20)
+                    raise InvalidInput(f"memory_mb is {self.memory_mb}; the smallest tiles need {least}.")
             rows, columns = tile_counts(height, width, reach=reach, area=area)
         return Exact(
             model,

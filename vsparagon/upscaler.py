@@ -72,6 +72,8 @@ class Upscaler:
             InvalidInput: another shape or dtype.
             BackendFailure: the runtime failed.
         """
+        if not isinstance(rgb, np.ndarray):
+            raise InvalidInput(f"the picture is {type(rgb).__name__}; give a numpy array of height,width,3.")
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in PEAKS:
             raise InvalidInput(
                 f"the picture is an array of shape {rgb.shape} and dtype {rgb.dtype}; "

@@ -38,7 +38,7 @@ class _OnnxRuntimeSlot(Slot):
 
 
 class OnnxRuntime(Backend):
-    """ONNX Runtime's CPU provider. Its threads are split evenly over the streams."""
+    """ONNX Runtime's CPU provider. Each stream computes on its caller's thread, and they share the other threads."""
 
     name = "onnxruntime"
     extra = "onnxruntime"
@@ -56,12 +56,14 @@ class OnnxRuntime(Backend):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = max(1, run.threads // run.streams)
+        # Each stream computes on the thread that calls it; the rest is one pool that all share.
+        options.intra_op_num_threads = max(1, run.threads - run.streams + 1)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        for axis, size in (("height", build.height), ("width", build.width)):
-            options.add_free_dimension_override_by_name(axis, size)
         try:
+            if model.checkpoint is not None:  # our own graphs: their axes' names are known
+                options.add_free_dimension_override_by_name("height", build.height)
+                options.add_free_dimension_override_by_name("width", build.width)
             session = onnxruntime.InferenceSession(
                 model.onnx(), sess_options=options, providers=["CPUExecutionProvider"]
             )

@@ -45,7 +45,8 @@ class Torch(Backend):
     precisions = ("fp32",)
 
     def missing(self) -> str:
-        return "" if find_spec("torch") else f'torch is not installed; pip install "vsparagon[{self.extra}]"'
+        missing = [name for name in ("torch", "safetensors") if not find_spec(name)]
+        return f'{" and ".join(missing)} not installed; pip install "vsparagon[{self.extra}]"' if missing else ""
 
     def default_streams(self, threads: int) -> int:
         return 1

@@ -13,7 +13,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vsparagon.errors import BackendUnavailable, ModelError
+from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
 from vsparagon.library import PROFILES, describe
 from vsparagon.models.variants import SCALES, VARIANTS, variant_of
 
@@ -108,6 +108,8 @@ def _export(args: argparse.Namespace) -> str:
     from vsparagon.export import export_onnx
     from vsparagon.models.inference import inference_form
 
+    if args.form == "extended" and (args.height or args.width):
+        raise InvalidInput("the extended form has no fixed size: each frame is extended to its own; leave it out.")
     path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path)
