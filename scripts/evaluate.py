@@ -92,12 +92,13 @@ def measure(candidate: Candidate, pairs: list[Pair], scale: int, *, moving: bool
 
 def frames_per_second(candidates: Sequence[Candidate], width: int, height: int) -> dict[str, float]:
     """Return the speed of each candidate on a clip of this size."""
-    source = core.std.BlankClip(None, width, height, vs.YUV420P8, FRAMES + 2, color=[110, 120, 140], keep=True)
+    length = FRAMES + 2
+    source = core.std.BlankClip(None, width, height, vs.YUV420P8, ROUNDS * length, color=[110, 120, 140], keep=True)
     nodes = {candidate.name: candidate.node(source.std.SetFrameProps(_Matrix=1)) for candidate in candidates}
     seen: dict[str, list[float]] = {name: [] for name in nodes}
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):  # new frames each time: VapourSynth remembers the old ones
         for name, node in nodes.items():
-            frames = node.frames()
+            frames = node[turn * length : (turn + 1) * length].frames()
             next(frames), next(frames)  # what is only done once, is done
             begin = time.perf_counter()
             count = sum(1 for _ in frames)
