@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import vapoursynth as vs
 
+from vsparagon.errors import ParagonError
+
 FrameFunction = Callable[[vs.VideoFrame], vs.VideoFrame]
 
 
@@ -24,7 +26,10 @@ def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunctio
     lanes = min(in_flight, len(source))
 
     def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
-        return function(f)
+        try:
+            return function(f)
+        except ParagonError as error:  # VapourSynth shows a traceback: a short one, with the message at its end
+            raise vs.Error(f"paragon.Upscale: {error}") from None
 
     if lanes == 1:
         return blank.std.ModifyFrame([source], call)
