@@ -50,7 +50,7 @@ def choose_runtime(
     Args:
         model: the network.
         backend: a name in `vsparagon.backends.BACKENDS`, or "auto".
-        device_id: of a GPU.
+        device_id: of a GPU; 0, as no backend runs on one yet.
         precision: "auto", "fp32", "fp16" or "bf16".
         num_streams: frames at once; 0 for the backend's measured default.
         threads: CPU threads to use in all; 0 for all cores.
@@ -70,7 +70,6 @@ def choose_runtime(
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
     threads = min(threads, cores or 1) if threads else cores or 1
     options = RunOptions(
-        device_id=device_id,
         streams=num_streams or chosen.default_streams(threads),
         threads=threads,
         cache=cache_folder(cache),

@@ -25,7 +25,7 @@ Array = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What a compiled network depends on; part of every cache key.
+    """What a compiled network depends on, beside the model.
 
     Attributes:
         height, width: of the input, in pixels.
@@ -39,16 +39,14 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a compiled network is run; never part of a cache key.
+    """How a compiled network is run.
 
     Attributes:
-        device_id: which GPU; ignored on a CPU.
         streams: frames the runtime works on at once.
         threads: CPU threads the runtime may use in all.
         cache: folder for compiled networks.
     """
 
-    device_id: int
     streams: int
     threads: int
     cache: Path

@@ -49,7 +49,7 @@ class Torch(Backend):
         return f'{" and ".join(missing)} not installed; pip install "vsparagon[{self.extra}]"' if missing else ""
 
     def default_streams(self, threads: int) -> int:
-        return 1
+        return threads
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
         if model.checkpoint is None:

@@ -23,9 +23,6 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     loss_weight: Annotated[float, Meta(gt=0)] = 1.0
 
-    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
-
 
 class L1Loss(Loss, frozen=True, kw_only=True, tag="l1loss"):
     """Mean of |difference|."""
