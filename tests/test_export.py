@@ -30,13 +30,6 @@ def _no_gradient():
         yield
 
 
-@pytest.fixture(scope="module")
-def real_picture():
-    """A photograph as 1,3,H,W in [0, 1]."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image brings the photographs")
-    return np.ascontiguousarray(data.astronaut().transpose(2, 0, 1)[None] / np.float32(255), np.float32)
-
-
 def random_weights(variant, **options):
     """A new generator whose every part matters."""
     model = create_generator(variant, **options).eval()

@@ -24,12 +24,6 @@ def _no_gradient():
         yield
 
 
-@pytest.fixture(scope="module")
-def real_picture():
-    data = pytest.importorskip("skimage.data", reason="scikit-image brings the photographs")
-    return np.ascontiguousarray(data.astronaut().transpose(2, 0, 1)[None] / np.float32(255), np.float32)
-
-
 def filtered(model, picture):
     """What the filter shows: the picture extended, enlarged and cut back."""
     extension = extension_for(*picture.shape[2:])
