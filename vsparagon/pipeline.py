@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsparagon.backends.base import BuildOptions
+from vsparagon.backends.base import BuildOptions, PictureBackend
 from vsparagon.errors import InvalidInput
 from vsparagon.extend import Extension, extension_for
 from vsparagon.library import Model
@@ -140,6 +140,7 @@ class Pipeline:
         self.extension = extension_for(height, width, model.sizes)
         self.way = (tiles or TileChoice()).way(model, self.extension, runtime.options.streams + 1)
         build = BuildOptions(height=self.way.height, width=self.way.width, precision=runtime.precision)
+        assert isinstance(runtime.backend, PictureBackend)
         self._session = runtime.backend.open(model, build, runtime.options)
         self.in_flight = self._session.slots
         self._planes = [slice(first, first + model.channels) for first in range(0, 3, model.channels)]

@@ -1,7 +1,8 @@
 """The contract between the pipeline and a runtime.
 
-A backend opens a model for one input size and gives a `Session`: a fixed set of slots, each with an input array to
-fill and an output array to read, so that nothing is allocated or copied per frame that the runtime does not need.
+A backend for pictures opens a model for one input size and gives a `Session`: a fixed set of slots, each with an input array to
+fill and an output array to read, so that nothing is allocated or copied per frame that the runtime does not need. A backend for frames runs on a device, where
+`vsparagon.backends.device` keeps the memory.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from vsparagon.backends.executor import Executor
+from vsparagon.errors import InvalidInput
 from vsparagon.library import Model
+
+if TYPE_CHECKING:
+    import torch
+
+    from vsparagon.models.frame import FrameNetwork
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Array = npt.NDArray[np.floating]
@@ -97,17 +105,19 @@ class Session:
 
 
 class Backend(ABC):
-    """A runtime. Its library is imported by `open`, not before.
+    """A runtime. Its library is imported when it is used, not before.
 
     Attributes:
         name: as in `backend=`.
         extra: of `pip install vsparagon[...]`, or "" if always installed.
         precisions: what `precision=` may be; the first is what "auto" means.
+        place: what it runs on, for people.
     """
 
     name: str
     extra: str
     precisions: tuple[Precision, ...]
+    place: str = "CPU"
 
     @abstractmethod
     def missing(self) -> str:
@@ -117,10 +127,64 @@ class Backend(ABC):
     def default_streams(self, threads: int) -> int:
         """Return the number of frames at once that was measured best for this many CPU threads."""
 
+    def on(self, device_id: int) -> Backend:
+        """Return this runtime on one device: a `PictureBackend`, or a `FrameBackend` where a GPU works.
+
+        Raises:
+            InvalidInput: there is no such device.
+            BackendUnavailable: the device cannot be used; the message says why.
+        """
+        if device_id != 0:
+            raise InvalidInput(
+                f"device_id is {device_id}; the backend {self.name!r} runs on the CPU and has only device 0."
+            )
+        return self
+
+
+class PictureBackend(Backend):
+    """A runtime that takes pictures as arrays of float RGB, whatever made them."""
+
     @abstractmethod
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
         """Compile or load the model.
 
         Raises:
+            BackendFailure: the runtime refused it.
+        """
+
+
+class FrameBackend(Backend):
+    """A runtime on a device that takes frames as they are: the colours are converted there, around the network.
+
+    Attributes:
+        device: where its tensors lie, as torch names it: "cuda:0".
+    """
+
+    device: str
+
+    @abstractmethod
+    def prepare(self, frame: FrameNetwork, run: RunOptions) -> Any:
+        """Return the graph that `open_executor` takes: compiled or loaded once, for every lane.
+
+        Args:
+            frame: the network in the precision to compute in, with the conversions around it. Frames of several
+                colour descriptions share one network.
+            run: cache folder and threads.
+
+        Raises:
+            BackendFailure: the runtime refused it.
+        """
+
+    @abstractmethod
+    def open_executor(self, graph: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> Executor:
+        """Return the graph bound to the tensors of one lane, whose stream is current.
+
+        Args:
+            graph: what `prepare` returned.
+            inputs: by the names in `vsparagon.backends.executor.INPUTS`.
+            outputs: by those in `OUTPUTS`.
+
+        Raises:
+            OutOfDeviceMemory: the device has not enough memory.
             BackendFailure: the runtime refused it.
         """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.backends.base import BuildOptions, PictureBackend, RunOptions, Session, Slot
 from vsparagon.errors import BackendFailure
 from vsparagon.library import Model
 
@@ -37,7 +37,7 @@ class _OnnxRuntimeSlot(Slot):
             raise BackendFailure(f"ONNX Runtime failed while running the network: {error}") from error
 
 
-class OnnxRuntime(Backend):
+class OnnxRuntime(PictureBackend):
     """ONNX Runtime's CPU provider. Each stream computes on its caller's thread, and they share the other threads."""
 
     name = "onnxruntime"

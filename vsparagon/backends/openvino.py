@@ -9,7 +9,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from vsparagon.backends.base import Array, Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.backends.base import Array, BuildOptions, PictureBackend, RunOptions, Session, Slot
 from vsparagon.backends.phases import write_phases
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.library import Model
@@ -45,7 +45,7 @@ class _OpenVINOSlot(Slot):
             raise BackendFailure(f"OpenVINO failed while running the network: {error}") from error
 
 
-class OpenVINO(Backend):
+class OpenVINO(PictureBackend):
     """OpenVINO's CPU plugin, with a static shape and the precision stated: left alone it takes bf16 on AMX."""
 
     name = "openvino"

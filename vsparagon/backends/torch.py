@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import Backend, BuildOptions, RunOptions, Session, Slot
+from vsparagon.backends.base import BuildOptions, PictureBackend, RunOptions, Session, Slot
 from vsparagon.errors import BackendFailure, BackendUnavailable
 from vsparagon.library import Model
 
@@ -37,7 +37,7 @@ class _TorchSlot(Slot):
             raise BackendFailure(f"torch failed while running the network: {error}") from error
 
 
-class Torch(Backend):
+class Torch(PictureBackend):
     """torch's eager mode on the CPU, channels last."""
 
     name = "torch"
