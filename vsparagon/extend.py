@@ -63,14 +63,17 @@ class Extension:
 
         The edge pixel is repeated (d c b a | a b c d). A picture smaller than its extension is mirrored repeatedly.
         """
-        rows = _mirror(self.height, self.extended_height)
-        columns = _mirror(self.width, self.extended_width)
+        rows, columns = (positions + MARGIN for positions in self.mirrored())
         right, bottom = MARGIN + self.width, MARGIN + self.height
         middle = extended[..., MARGIN:bottom, :]
         middle[..., :MARGIN] = middle[..., columns[:MARGIN]]
         middle[..., right:] = middle[..., columns[right:]]
         extended[..., :MARGIN, :] = extended[..., rows[:MARGIN], :]
         extended[..., bottom:, :] = extended[..., rows[bottom:], :]
+
+    def mirrored(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return which row and which column of the picture stands at each position of the extended one."""
+        return _mirror(self.height, self.extended_height), _mirror(self.width, self.extended_width)
 
     def picture(self, array: Array, scale: int = 1, shift: int = 0) -> Array:
         """Return the view of the picture inside an extended array, or inside its enlargement by `scale`.
@@ -91,6 +94,6 @@ def extension_for(height: int, width: int, sizes: Sizes = WHOLE_WINDOWS) -> Exte
 
 
 def _mirror(pixels: int, extended: int) -> npt.NDArray[np.intp]:
-    """Index into the extended axis that each of its positions copies."""
+    """Position on an axis of the picture that each position of the extended axis copies."""
     position = (np.arange(extended) - MARGIN) % (2 * pixels)
-    return np.minimum(position, 2 * pixels - 1 - position) + MARGIN
+    return np.minimum(position, 2 * pixels - 1 - position)

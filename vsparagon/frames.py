@@ -16,7 +16,10 @@ import vapoursynth as vs
 import vsutil
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
+from vsparagon.layout import CONSTANT_MATRICES, Family, Layout
 from vsparagon.ways import Plane
+
+FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +41,53 @@ def planes(frame: vs.VideoFrame) -> list[Plane]:
     return [np.asarray(frame[i]) for i in range(frame.format.num_planes)]
 
 
+def layout_of(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layout | None:
+    """Return how the planes of a format lie under a colour description; None where a `Layout` cannot say it.
+
+    Args:
+        video_format: of the planes.
+        matrix: from RGB to them.
+        colour: gives range and chroma location.
+    """
+    family: Family = FAMILIES[video_format.color_family]
+    is_float = video_format.sample_type == vs.FLOAT
+    code = RGB_MATRIX if family == "rgb" else matrix
+    if code not in CONSTANT_MATRICES:
+        return None
+    return Layout(
+        family=family,
+        bits=video_format.bits_per_sample,
+        is_float=is_float,
+        across=video_format.subsampling_w,
+        down=video_format.subsampling_h,
+        matrix=code,
+        full=colour.range == FULL and not is_float,
+        location=colour.chroma_location if is_subsampled(video_format) else LEFT,
+    )
+
+
+def layouts(
+    source: vs.VideoFormat, colour: Colour, target: vs.VideoFormat, wanted: Colour
+) -> tuple[Layout, Layout] | None:
+    """Return the layouts of a clip and of its result; None where a matrix of theirs needs VapourSynth's resizer.
+
+    Args:
+        source, colour: the clip's.
+        target, wanted: the result's.
+    """
+    pair = (
+        layout_of(source, conversion_matrix(source, colour.matrix), colour),
+        layout_of(target, conversion_matrix(source, wanted.matrix), wanted),
+    )
+    return (pair[0], pair[1]) if pair[0] and pair[1] else None
+
+
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip as full-range RGBS, transfer and primaries untouched."""
     # The resizer believes a frame's properties before its own arguments.
     properties = {"_Range": colour.range}
     if clip.format.color_family != vs.RGB:
-        properties["_Matrix"] = _conversion_matrix(clip.format, colour.matrix)
+        properties["_Matrix"] = conversion_matrix(clip.format, colour.matrix)
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
     return clip.std.SetFrameProps(**properties).resize.Spline36(format=vs.RGBS)
@@ -71,7 +115,7 @@ def from_rgb(rgb: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: 
     """Return RGBS in the target's format and size, of the colour description `colour`, within legal code values."""
     arguments: dict[str, Any] = {"range": colour.range}
     if target.format.color_family != vs.RGB:
-        arguments["matrix"] = _conversion_matrix(source, colour.matrix)
+        arguments["matrix"] = conversion_matrix(source, colour.matrix)
     if is_subsampled(target.format):
         arguments["chromaloc"] = colour.chroma_location
     clip = rgb.resize.Spline36(target.width, target.height, target.format.id, **arguments)
@@ -135,7 +179,7 @@ def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
     return clip.std.ModifyFrame([clip], call)
 
 
-def _conversion_matrix(source: vs.VideoFormat, matrix: int) -> int:
+def conversion_matrix(source: vs.VideoFormat, matrix: int) -> int:
     # Grey is luma alone, the same by every matrix; some of them cannot be computed without chroma.
     return MATRICES["709"] if source.color_family == vs.GRAY else matrix
 

@@ -1,8 +1,8 @@
 """The contract between the pipeline and a runtime.
 
-A backend for pictures opens a model for one input size and gives a `Session`: a fixed set of slots, each with an input array to
-fill and an output array to read, so that nothing is allocated or copied per frame that the runtime does not need. A backend for frames runs on a device, where
-`vsparagon.backends.device` keeps the memory.
+A backend for pictures opens a model for one input size and gives a `Session`: a fixed set of slots, each with an
+input array to fill and an output array to read, so that nothing is allocated or copied per frame that the runtime
+does not need. A backend for frames runs on a device, where `vsparagon.backends.device` keeps the memory.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""What the numbers in a frame's planes mean, and the linear maps between them and RGB. Knows no VapourSynth, no torch.
+
+Codes are those of ITU-T H.273; the maps agree with VapourSynth's resizer (zimg).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Family = Literal["gray", "rgb", "yuv"]
+Matrix = npt.NDArray[np.float64]
+
+YCGCO = 8
+# The shares of red and blue in luma, for the matrices that follow from these two numbers.
+LUMA = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+CONSTANT_MATRICES = frozenset((0, YCGCO, *LUMA))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How a picture lies in its planes. Two layouts are equal when the same numbers mean the same colours.
+
+    Attributes:
+        family: of colours; the first plane of "yuv" is luma, "gray" is luma alone.
+        bits: of a sample: 8 to 16 of an integer; 16 or 32 of a float.
+        is_float: whether samples are floating-point: nominal 0..1, chroma -0.5..0.5.
+        across, down: base-2 logarithms of chroma's subsampling.
+        matrix: from RGB, one of `CONSTANT_MATRICES`; 0 for RGB.
+        full: whether integers use their whole range; False for floats.
+        location: of subsampled chroma: 0 left, 1 centre, 2 top left, 3 top, 4 bottom left, 5 bottom.
+    """
+
+    family: Family
+    bits: int
+    is_float: bool = False
+    across: int = 0
+    down: int = 0
+    matrix: int = 0
+    full: bool = False
+    location: int = 0
+
+    @property
+    def planes(self) -> int:
+        """How many planes there are."""
+        return 1 if self.family == "gray" else 3
+
+    def plane_size(self, plane: int, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of a plane of a picture of this size."""
+        return (height >> self.down, width >> self.across) if plane else (height, width)
+
+    def limits(self, plane: int) -> tuple[int, int]:
+        """Return the least and the greatest legal code value of an integer plane."""
+        if self.full:
+            return 0, (1 << self.bits) - 1
+        return 16 << self.bits - 8, (240 if self.family == "yuv" and plane else 235) << self.bits - 8
+
+    def codes(self) -> tuple[Matrix, Matrix]:
+        """Return gain and offset of each plane: code value = gain * nominal value + offset."""
+        if self.is_float:
+            return np.ones(self.planes), np.zeros(self.planes)
+        chroma = np.arange(self.planes) > 0 if self.family == "yuv" else np.zeros(self.planes, bool)
+        unit, peak, middle = 1 << self.bits - 8, (1 << self.bits) - 1, 1 << self.bits - 1
+        if self.full:
+            return np.full(self.planes, float(peak)), np.where(chroma, middle, 0.0)
+        return np.where(chroma, 224.0, 219.0) * unit, np.where(chroma, middle, 16.0 * unit)
+
+    def from_rgb(self) -> tuple[Matrix, Matrix]:
+        """Return the map from RGB to code values: (planes, 3) and (planes,)."""
+        gain, offset = self.codes()
+        return gain[:, None] * _from_rgb(self.matrix)[: self.planes], offset
+
+    def to_rgb(self) -> tuple[Matrix, Matrix]:
+        """Return the map from code values to RGB: (3, planes) and (3,)."""
+        gain, offset = self.codes()
+        inverse = np.ones((3, 1)) if self.family == "gray" else np.linalg.inv(_from_rgb(self.matrix))
+        matrix = inverse / gain
+        return matrix, -matrix @ offset
+
+
+def _from_rgb(matrix: int) -> Matrix:
+    """The matrix from red, green, blue to the nominal values of luma and both chroma planes."""
+    if matrix == 0:
+        return np.eye(3)
+    if matrix == YCGCO:
+        return np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
+    red, blue = LUMA[matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    return np.stack(
+        (luma, (np.array([0.0, 0.0, 1.0]) - luma) / (2 - 2 * blue), (np.array([1.0, 0.0, 0.0]) - luma) / (2 - 2 * red))
+    )
