@@ -1,44 +1,126 @@
-"""Build a TensorRT engine of an ONNX file, for pictures from 64x64 to 1920x1080.
+"""Build an engine of TensorRT or TensorRT-RTX ahead of time, for other programs that run engines.
 
-    python scripts/build_engine.py nano.onnx nano.engine
+    python scripts/build_engine.py --variant nano --scale 2 --backend tensorrt --output nano.engine
+    python scripts/build_engine.py --model my.onnx --backend tensorrt_rtx --width 1920 --height 1080 --output my.engine
 
-What it is built with, `tensorrt` or `tensorrt_rtx`, is what is installed. The engine is of the ONNX file's types:
-export that with `--precision fp16` for a half-precision engine.
+The engine maps pictures, 1,3,H,W RGB of nominal range 0..1, to enlarged ones; it takes any size between the first and
+the last of `--shapes` and is made fastest for the middle one, or takes that of `--width` and `--height` alone. It is
+valid for the version of the library and the kind of GPU that it was built with; TensorRT-RTX builds without a GPU.
+The filter builds and keeps its own engines, with the conversions of a clip's format inside: it needs none of these.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
+from typing import Any
 
-from vsparagon.engine import Profile, build_engine
-from vsparagon.errors import ParagonError
+from vsparagon.engine import LIBRARIES, Profile, build_engine, load_library
+from vsparagon.errors import InvalidInput, ModelError, ParagonError
 from vsparagon.files import write_atomically
+from vsparagon.library import PROFILES
+from vsparagon.models.variants import SCALES, VARIANTS
+
+SHAPES = "64x64/960x540/1920x1080"
+INTERRUPTED = 130
 
 
-def size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """Read WIDTHxHEIGHT as height, width."""
-    width, _, height = text.partition("x")
-    return int(height), int(width)
+    width, height = map(int, text.split("x"))
+    return height, width
+
+
+def parse_sizes(text: str) -> list[tuple[int, int]]:
+    """Read MIN/OPT/MAX."""
+    sizes = [parse_size(part) for part in text.split("/")]
+    if len(sizes) != 3 or any(not a <= b <= c for a, b, c in zip(*sizes, strict=True)) or min(sizes[0]) < 1:
+        raise ValueError(text)
+    return sizes
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--variant", choices=VARIANTS, default="nano", help="of bundled weights (default nano)")
+    model.add_argument("--model", type=Path, help="a checkpoint or an ONNX file instead")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of bundled weights (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="of bundled weights")
+    parser.add_argument("--precision", choices=("fp16", "fp32"), help="default fp16; an ONNX file has its own")
+    parser.add_argument("--backend", choices=LIBRARIES, required=True)
+    parser.add_argument("--shapes", type=parse_sizes, metavar="MIN/OPT/MAX", help=f"each WxH (default {SHAPES})")
+    parser.add_argument("--width", type=int, help="fixed width of the pictures, with --height")
+    parser.add_argument("--height", type=int, help="fixed height")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    return parser
+
+
+def read_sizes(args: argparse.Namespace) -> list[tuple[int, int]]:
+    """Return smallest, usual and largest height, width."""
+    if (args.width is None) != (args.height is None) or (args.width and args.shapes):
+        raise InvalidInput("give --width and --height together, or --shapes, or neither.")
+    fixed = (args.height, args.width)
+    return [fixed] * 3 if args.width else args.shapes or parse_sizes(SHAPES)
+
+
+def read_graph(args: argparse.Namespace) -> bytes:
+    """Return the model as ONNX."""
+    if args.model and args.model.suffix.lower() == ".onnx":
+        if args.precision:
+            raise InvalidInput(f"{args.model} has its own precision; leave --precision out.")
+        try:
+            return bytes(args.model.read_bytes())
+        except OSError as error:
+            raise ModelError(f"cannot read {args.model}: {error.strerror}.") from error
+    from vsparagon.checkpoint import load_generator
+    from vsparagon.export import onnx_model
+
+    generator = load_generator(
+        args.model or args.variant, scale=None if args.model else args.scale, profile=args.profile
+    )
+    data: bytes = onnx_model(generator, precision=args.precision or "fp16").SerializeToString(deterministic=True)
+    return data
+
+
+def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict[str, Profile]:
+    """Return the shapes of the one input of a model; none if the model states them all."""
+    import onnx
+
+    try:
+        model: Any = onnx.load_from_string(graph)
+        (image,) = model.graph.input
+        batch, channels, *sides = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
+        if len(sides) != 2:
+            raise ValueError("no picture")
+    except Exception as error:  # of protobuf's own for damaged files
+        raise ModelError(f"{name} is no ONNX model of one input N,C,H,W: {error}") from error
+    if all(sides):
+        return {}
+    smallest, usual, largest = (
+        (batch or 1, channels or 3, *(side or wanted for side, wanted in zip(sides, size, strict=True)))
+        for size in sizes
+    )
+    return {image.name: Profile(smallest=smallest, usual=usual, largest=largest)}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("onnx", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--smallest", type=size, default=(64, 64), metavar="WxH")
-    parser.add_argument("--usual", type=size, default=(540, 960), metavar="WxH")
-    parser.add_argument("--largest", type=size, default=(1080, 1920), metavar="WxH")
-    args = parser.parse_args()
-    profile = Profile(smallest=args.smallest, usual=args.usual, largest=args.largest)
+    args = parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    name = str(args.model or f"{args.variant} x{args.scale} {args.profile}")
     try:
-        engine = build_engine(args.onnx.read_bytes(), profile)
-        write_atomically(args.out, engine)
+        library = load_library(args.backend)
+        graph = read_graph(args)
+        engine = build_engine(library, graph, read_profiles(graph, read_sizes(args), name), name=name)
+        write_atomically(args.output, engine)
     except (ParagonError, OSError) as error:
         print(f"build_engine: {error}", file=sys.stderr)
         return 1
-    print(f"{args.out}: {len(engine) / 1024:,.0f} KiB")
+    except KeyboardInterrupt:
+        print("build_engine: stopped", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{args.output}: {name} by {library.name} {library.version}, {len(engine) / 1024:,.0f} KiB")
     return 0
 
 

@@ -1,9 +1,13 @@
-"""TensorRT reads the exported graphs and builds engines of them, without a GPU (TensorRT-RTX)."""
+"""Engines are built of the exported graphs, without a GPU (TensorRT-RTX): progress, Ctrl-C, errors, the script."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,15 +16,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
-from vsparagon import engine  # noqa: E402
-from vsparagon.engine import Profile, build_engine  # noqa: E402
+from vsparagon import engine, engine_progress  # noqa: E402
+from vsparagon.engine import Library, Profile, build_engine, load_library  # noqa: E402
+from vsparagon.engine_progress import Progress, run_interruptibly  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
 
-PROFILE = Profile(smallest=(64, 64), usual=(540, 960), largest=(1080, 1920))
+PROFILES = {"input": Profile(smallest=(1, 3, 64, 64), usual=(1, 3, 540, 960), largest=(1, 3, 1080, 1920))}
+SCRIPT = Path(__file__).parents[1] / "scripts" / "build_engine.py"
 
 needs_rtx = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed; it builds engines without a GPU"
@@ -28,11 +34,13 @@ needs_rtx = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _rtx(monkeypatch):
-    """The one TensorRT that builds without a GPU."""
-    monkeypatch.setattr(engine, "PACKAGES", ("tensorrt_rtx",))
+def _no_gradients():
     with torch.no_grad():
         yield
+
+
+def rtx():
+    return load_library("tensorrt_rtx")
 
 
 @needs_rtx
@@ -41,49 +49,172 @@ def _rtx(monkeypatch):
 )
 def test_every_variant_builds(variant, precision):
     graph = onnx_model(create_generator(variant), precision=precision).SerializeToString()
-    assert len(build_engine(graph, PROFILE)) > 10_000
+    assert len(build_engine(rtx(), graph, PROFILES, name=variant)) > 10_000
 
 
 @needs_rtx
 @pytest.mark.parametrize("variant", ["nano", "micro", "tiny"])
 def test_fast_form_builds(variant):
     graph = onnx_model(inference_form(create_generator(variant)), precision="fp16").SerializeToString()
-    assert len(build_engine(graph, PROFILE)) > 10_000
+    assert len(build_engine(rtx(), graph, PROFILES, name=variant)) > 10_000
 
 
 @needs_rtx
-def test_graph_of_fixed_size_builds():
+def test_graph_of_fixed_size_builds_without_a_profile():
     graph = onnx_model(create_generator("nano"), height=100, width=77).SerializeToString()
-    assert build_engine(graph, Profile(smallest=(100, 77), usual=(100, 77), largest=(100, 77)))
+    assert build_engine(rtx(), graph, name="nano")
 
 
 @needs_rtx
 def test_what_tensorrt_says_about_a_broken_graph_is_passed_on():
-    with pytest.raises(BackendFailure, match=r"cannot read this model: .*parse"):
-        build_engine(b"not a graph", PROFILE)
+    with pytest.raises(BackendFailure, match=r"tensorrt_rtx 1\S+ cannot read this model: .*parse"):
+        build_engine(rtx(), b"not a graph", PROFILES, name="it")
     graph = onnx_model(create_generator("nano"), height=100, width=77).SerializeToString()
-    with pytest.raises(BackendFailure, match=r"cannot build this model: .+"):
-        build_engine(graph, PROFILE)
-
-
-def test_missing_tensorrt_is_named(monkeypatch):
-    monkeypatch.setattr(engine, "PACKAGES", ())
-    with pytest.raises(BackendUnavailable, match="pip install"):
-        build_engine(b"", PROFILE)
+    with pytest.raises(BackendFailure, match=r"cannot build this model: .+") as found:
+        build_engine(rtx(), graph, PROFILES, name="it")
+    assert "\n" not in str(found.value)
+    with pytest.raises(BackendFailure, match=r"cannot read") as second:
+        build_engine(rtx(), b"not a graph", PROFILES, name="it")
+    assert "cannot build" not in str(second.value), "an old message is not told again"
 
 
 @needs_rtx
-def test_scripts_lead_from_weights_to_an_engine(tmp_path):
-    scripts = Path(__file__).parents[1] / "scripts"
-    graph, built = tmp_path / "nano.onnx", tmp_path / "nano.engine"
-    # A process where tensorrt is installed too would want a GPU.
-    rtx_only = (
-        "import runpy, sys, vsparagon.engine; vsparagon.engine.PACKAGES = ('tensorrt_rtx',); "
-        "runpy.run_path(sys.argv.pop(1), None, '__main__')"
+def test_progress_of_a_real_build_is_logged(monkeypatch, caplog):
+    monkeypatch.setattr(engine_progress, "INTERVAL", 0.0)
+    graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
+    with caplog.at_level("INFO"):
+        build_engine(rtx(), graph, name="my network")
+    lines = [record.getMessage() for record in caplog.records if "%" in record.getMessage()]
+    told = [int(line.split(": ")[1].split(" %")[0]) for line in lines]
+    assert lines[0].startswith("tensorrt_rtx builds the engine of my network: ")
+    assert min(told) < 20
+    assert max(told) > 80
+    assert told == sorted(told)
+
+
+def test_progress_counts_phases_within_phases_and_speaks_at_intervals(caplog):
+    now = [0.0]
+    progress = Progress("it", lambda: now[0])
+    progress.start("all", None, 4)
+    assert progress.step("all", 0)
+    progress.start("part", "all", 10)
+    progress.step("part", 4)
+    assert progress.fraction() == pytest.approx((1 + 0.5) / 4)
+    with caplog.at_level("INFO"):
+        now[0] = 4.9
+        progress.step("part", 5)
+        assert caplog.text == ""
+        now[0] = 5.0
+        progress.step("part", 9)
+        progress.step("part", 9)
+    assert [record.getMessage() for record in caplog.records] == ["it: 50 %, part"]
+    progress.finish("part")
+    assert progress.fraction() == pytest.approx(1 / 4)
+
+
+@needs_rtx
+def test_interrupted_build_ends_within_a_step(monkeypatch):
+    """Ctrl-C while the library works: the next report ends the build, and the caller gets KeyboardInterrupt."""
+    steps = []
+    report = Progress.step
+
+    def slow(self, phase, step):
+        steps.append(step)
+        if len(steps) == 3:
+            threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            time.sleep(0.5)
+        return report(self, phase, step)
+
+    monkeypatch.setattr(Progress, "step", slow)
+    graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(rtx(), graph, name="nano")
+    assert 3 <= len(steps) < 40, "it did not run to its end"
+    assert threading.active_count() < 4
+    assert not any(thread.name == "vsparagon-build" for thread in threading.enumerate())
+
+
+def test_error_of_the_work_is_the_callers():
+    with pytest.raises(ZeroDivisionError):
+        run_interruptibly(lambda: 1 // 0, Progress("it"))
+    assert run_interruptibly(lambda: 5, Progress("it")) == 5
+
+
+def test_missing_and_broken_libraries_are_named(monkeypatch):
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(BackendUnavailable, match=r'tensorrt is not installed; pip install "vsparagon\[tensorrt\]"'):
+        load_library.__wrapped__("tensorrt")
+    with pytest.raises(BackendUnavailable, match=r"vsparagon\[tensorrt-rtx\]"):
+        load_library.__wrapped__("tensorrt_rtx")
+    monkeypatch.setattr(engine, "find_spec", lambda name: True)
+
+    def broken(name):
+        raise OSError("libnvinfer.so.10: cannot open shared object file")
+
+    monkeypatch.setattr(engine, "import_module", broken)
+    with pytest.raises(BackendUnavailable, match=r"cannot be loaded \(libnvinfer.so.10"):
+        load_library.__wrapped__("tensorrt")
+
+
+def test_messages_below_errors_are_for_debugging(caplog):
+    from tensorrt_stand_in import stand_in
+
+    library = Library(stand_in())
+    with caplog.at_level("DEBUG"):
+        library.logger.log(3, "loaded something")
+    assert "tensorrt: loaded something" in caplog.text
+    assert str(library.failure("fails")) == "tensorrt 10.99 fails: it gave no reason"
+
+
+def run_script(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300
     )
-    for arguments in (
-        [scripts / "export_onnx.py", "nano", graph, "--precision", "fp16"],
-        ["-c", rtx_only, scripts / "build_engine.py", graph, built],
-    ):
-        subprocess.run([sys.executable, *map(str, arguments)], check=True, capture_output=True)
-    assert built.stat().st_size > 10_000
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    "sizes", [[], ["--width", 320, "--height", 180], ["--shapes", "64x64/320x180/640x360"]], ids=str
+)
+def test_script_builds_bundled_weights(sizes, tmp_path):
+    options = ["--variant", "nano", "--scale", 2, "--backend", "tensorrt_rtx", "--output", "nano.engine"]
+    done = run_script(*options, *sizes, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("nano.engine: nano x2 clean by tensorrt_rtx 1")
+    assert (tmp_path / "nano.engine").stat().st_size > 10_000
+
+
+@needs_rtx
+def test_script_builds_model_files(tmp_path):
+    from vsparagon.library import find_model
+
+    model = find_model(variant="nano", scale=2, profile="clean")
+    for path in (model.graph, model.checkpoint):
+        output = tmp_path / f"{path.suffix[1:]}.engine"
+        done = run_script("--model", path, "--backend", "tensorrt_rtx", "--output", output, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert output.stat().st_size > 10_000
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--width", 64], "give --width and --height together"),
+        (["--model", "none.onnx"], "cannot read none.onnx"),
+        (["--model", __file__], "not a checkpoint|no checkpoint|kind|cannot"),
+        (["--model", "bad.onnx"], "bad.onnx is no ONNX model"),
+        (["--model", "bad.onnx", "--precision", "fp16"], "its own precision"),
+        (["--variant", "xl"], "no weights"),
+        (["--output", "no/such/folder/file"], "No such file"),
+    ],
+    ids=str,
+)
+def test_script_says_in_one_line_what_is_wrong(arguments, said, tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"no graph")
+    done = run_script("--backend", "tensorrt_rtx", "--output", "out.engine", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("build_engine: ")
+    assert any(part in done.stderr for part in said.split("|")), done.stderr
+    assert not (tmp_path / "out.engine").exists()

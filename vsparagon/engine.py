@@ -1,85 +1,151 @@
-"""ONNX to a TensorRT engine, with TensorRT 10, 11 or TensorRT-RTX; no GPU is needed by the last to build one."""
+"""ONNX to an engine, by TensorRT 10 or 11 or by TensorRT-RTX, which needs no GPU to build one.
+
+Everything that the libraries differ in from each other is in this file and in `vsparagon.backends.tensorrt`.
+"""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
+from vsparagon.backends.executor import OutOfDeviceMemory
+from vsparagon.engine_progress import Progress, run_interruptibly
 from vsparagon.errors import BackendFailure, BackendUnavailable
 
-PACKAGES = ("tensorrt", "tensorrt_rtx")
+log = logging.getLogger(__name__)
+
+LIBRARIES: Final = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # the extra that brings each
+OUT_OF_MEMORY: Final = re.compile("out ?of ?memory", re.IGNORECASE)
+BUILD_REVISION: Final = 1  # of what `build_engine` sets; engines of other revisions are not reused
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Sizes of the input that an engine is built for, each height, width in pixels."""
+    """Shapes of one input that an engine is built for, of the same rank.
 
-    smallest: tuple[int, int]
-    usual: tuple[int, int]
-    largest: tuple[int, int]
-
-
-def import_tensorrt() -> Any:
-    """Return TensorRT's module, or else TensorRT-RTX's.
-
-    Raises:
-        BackendUnavailable: neither is installed.
+    Attributes:
+        smallest, largest: the limits, axis by axis.
+        usual: what it is made fastest for.
     """
-    for package in PACKAGES:
-        if find_spec(package):
-            return import_module(package)
-    raise BackendUnavailable(
-        "neither tensorrt nor tensorrt_rtx is installed; "
-        "pip install 'vsparagon[tensorrt]' or 'vsparagon[tensorrt-rtx]'."
-    )
+
+    smallest: tuple[int, ...]
+    usual: tuple[int, ...]
+    largest: tuple[int, ...]
+
+    def __str__(self) -> str:
+        shapes = (self.smallest, self.usual, self.largest)
+        return " / ".join(dict.fromkeys("x".join(map(str, shape)) for shape in shapes))
 
 
-def build_engine(onnx: bytes, profile: Profile) -> bytes:
-    """Return a serialised engine, valid for this version of TensorRT, this GPU and this platform alone.
+class Library:
+    """TensorRT or TensorRT-RTX: its module, and what it said.
 
-    The network is strongly typed: every layer computes in the type that the ONNX file states. TensorRT 11 knows
-    nothing else, and 10 does the same when told so.
-
-    Args:
-        onnx: a model with one input N,C,H,W, of which height and width may be dynamic.
-        profile: sizes that the engine must take.
-
-    Raises:
-        BackendUnavailable: TensorRT is not installed.
-        BackendFailure: TensorRT refused the model; the message is what it said.
+    Attributes:
+        module: imported.
+        name: "tensorrt" or "tensorrt_rtx".
+        version: its full version, for which alone its engines are valid.
+        logger: to be given to everything that the library makes; one for all, as it keeps the first in any case.
     """
-    trt = import_tensorrt()
-    said: list[str] = []
 
-    class Logger(trt.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.name: str = module.__name__
+        self.version: str = module.__version__
+        self._errors: list[str] = []
+        self.logger = _logger(module, self._errors)
+
+    def failure(self, what: str, *details: str) -> BackendFailure:
+        """Return the error that says what failed and why: details that are known, and what the library said."""
+        reasons = "; ".join(dict.fromkeys((*details, *self._errors))) or "it gave no reason"
+        self._errors.clear()
+        kind = OutOfDeviceMemory if OUT_OF_MEMORY.search(reasons) else BackendFailure
+        return kind(f"{self.name} {self.version} {what}: {reasons}")
+
+
+def _logger(module: Any, errors: list[str]) -> Any:
+    class Logger(module.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
+            module.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity <= trt.ILogger.ERROR:
-                said.append(message)
+            if severity <= module.ILogger.ERROR:
+                errors.append(" ".join(message.split()))
+            else:
+                log.debug("%s: %s", module.__name__, message)
 
-    logger = Logger()
-    builder = trt.Builder(logger)
+    return Logger()
+
+
+@cache
+def load_library(name: str) -> Library:
+    """Import one of `LIBRARIES`.
+
+    Raises:
+        BackendUnavailable: it is not installed, or its own libraries cannot be loaded.
+    """
+    if not find_spec(name):
+        raise BackendUnavailable(f'{name} is not installed; pip install "vsparagon[{LIBRARIES[name]}]"')
+    try:
+        return Library(import_module(name))
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: the place-holder on PyPI says so itself
+        raise BackendUnavailable(f"{name} is installed but cannot be loaded ({error}); install it again") from error
+
+
+def build_engine(library: Library, onnx: bytes, profiles: Mapping[str, Profile] | None = None, *, name: str) -> bytes:
+    """Return a serialised engine, valid for this version of the library, this GPU and this platform alone.
+
+    The network is strongly typed: every layer computes in the type that the ONNX file states. TensorRT 11 knows
+    nothing else, and 10 does the same when told so. The progress is logged; Ctrl-C ends the build.
+
+    Args:
+        library: that builds.
+        onnx: a model.
+        profiles: by the name of the input, for each input with axes that are not fixed.
+        name: of the model, for the log.
+
+    Raises:
+        BackendFailure: the library refused the model; the message is what it said.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    trt = library.module
+    builder = trt.Builder(library.logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(onnx):
-        errors = [str(parser.get_error(i)) for i in range(parser.num_errors)]
-        raise BackendFailure(f"{trt.__name__} cannot read this model: {'; '.join(errors or said)}")
+        raise library.failure("cannot read this model", *(str(parser.get_error(i)) for i in range(parser.num_errors)))
     config = builder.create_builder_config()
-    image = network.get_input(0)
-    batch, channels = (max(n, 1) for n in tuple(image.shape)[:2])
-    sizes = builder.create_optimization_profile()
-    sizes.set_shape(
-        image.name,
-        (batch, channels, *profile.smallest),
-        (batch, channels, *profile.usual),
-        (batch, channels, *profile.largest),
-    )
-    config.add_optimization_profile(sizes)
-    engine = builder.build_serialized_network(network, config)
+    if profiles:
+        sizes = builder.create_optimization_profile()
+        for image, profile in profiles.items():
+            sizes.set_shape(image, profile.smallest, profile.usual, profile.largest)
+        config.add_optimization_profile(sizes)
+    progress = Progress(f"{library.name} builds the engine of {name}")
+    config.progress_monitor = monitor = _monitor(trt, progress)
+    engine = run_interruptibly(lambda: builder.build_serialized_network(network, config), progress)
+    del monitor  # it must outlive the build
     if engine is None:
-        raise BackendFailure(f"{trt.__name__} cannot build this model: {'; '.join(said) or 'it gave no reason'}")
+        raise library.failure("cannot build this model")
     return bytes(engine)
+
+
+def _monitor(trt: Any, progress: Progress) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            progress.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return progress.step(phase_name, step)
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress.finish(phase_name)
+
+    return Monitor()

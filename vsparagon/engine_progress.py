@@ -1,0 +1,108 @@
+"""How far the build of an engine is, told in the log, and a way to end it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+INTERVAL: Final = 5.0  # seconds between two lines of the log
+POLL: Final = 0.1  # seconds; on Windows, Ctrl-C does not end a wait without a limit
+
+
+@dataclass
+class _Phase:
+    parent: str | None
+    steps: int
+    done: int = 0
+
+
+class Progress:
+    """Takes what a library reports of its nested phases, from any thread.
+
+    Args:
+        title: what is going on, for the log.
+        clock: seconds.
+    """
+
+    def __init__(self, title: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._title = title
+        self._clock = clock
+        self._told = clock()
+        self._most = 0.0
+        self._phases: dict[str, _Phase] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def start(self, phase: str, parent: str | None, steps: int) -> None:
+        with self._lock:
+            self._phases[phase] = _Phase(parent, max(steps, 1))
+
+    def step(self, phase: str, step: int) -> bool:
+        """Note that a step, counted from 0, is done; returns whether to go on."""
+        with self._lock:
+            if phase in self._phases:
+                self._phases[phase].done = step + 1
+            if self._clock() - self._told >= INTERVAL:
+                self._told = self._clock()
+                self._most = max(self._most, self._fraction(None))  # phases that come again begin anew
+                log.info("%s: %.0f %%, %s", self._title, 100 * self._most, phase)
+            return not self._stopped
+
+    def finish(self, phase: str) -> None:
+        with self._lock:
+            self._phases.pop(phase, None)
+
+    def stop(self) -> None:
+        """Make the next step the last."""
+        self._stopped = True
+
+    def fraction(self) -> float:
+        """Return how much is done, 0 to 1, as if all steps of a phase took equally long."""
+        with self._lock:
+            return self._fraction(None)
+
+    def _fraction(self, parent: str | None) -> float:
+        parts = (
+            min(1.0, (phase.done + self._fraction(name)) / phase.steps)
+            for name, phase in self._phases.items()
+            if phase.parent == parent
+        )
+        return max(parts, default=0.0)
+
+
+def run_interruptibly[Result](work: Callable[[], Result], progress: Progress) -> Result:
+    """Return what `work` returns, on a thread of its own, so that Ctrl-C reaches this one at once.
+
+    Python's own answer to Ctrl-C, an exception in whatever Python runs next, would be raised within a report of the
+    library's, in the middle of its own code.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the work has ended before. A second one does not wait for that.
+    """
+    result: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # raised again below
+            result.set_exception(error)
+
+    # Neither an executor, whose threads Python waits for when it ends, nor Thread.join, which Ctrl-C leaves with a
+    # thread that counts as ended.
+    threading.Thread(target=run, name="vsparagon-build", daemon=True).start()
+    try:
+        while not wait([result], POLL).done:
+            pass
+    except KeyboardInterrupt:
+        log.info("stopping the build")
+        progress.stop()
+        wait([result])
+        raise
+    return result.result()
