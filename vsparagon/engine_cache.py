@@ -1,0 +1,184 @@
+"""Engines that are kept, so that each is built once.
+
+An engine file begins with a head, then says in JSON for what it was built, then holds what the library made. It is used
+only if all of it is as it was written and it was built for just what is wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from vsparagon.errors import InvalidInput
+from vsparagon.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+MAGIC: Final = b"VSPENGIN"
+FORMAT: Final = 1
+HEAD: Final = struct.Struct("<8sI32s")  # magic, format, SHA-256 of all that follows
+LENGTH: Final = struct.Struct("<I")  # bytes of the JSON
+LOCK: Final = "building.lock"
+SUFFIX: Final = ".engine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineKey:
+    """Everything that an engine depends on.
+
+    Attributes:
+        model: SHA-256 of the ONNX file, in which all that the caller chose of the network and its pictures lies.
+        precision: of the network.
+        profiles: shapes of the inputs, as text; "" where the model states them.
+        build: revision of how engines are built.
+        library: name and full version.
+        gpu, capability, driver: of the device.
+    """
+
+    model: str
+    precision: str
+    profiles: str
+    build: int
+    library: str
+    gpu: str
+    capability: str
+    driver: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+class Unusable(Exception):
+    """An engine file that must not be loaded; the message is why, after "it "."""
+
+
+class EngineCache:
+    """The engines in a folder.
+
+    Args:
+        folder: made if it is missing.
+
+    Raises:
+        InvalidInput: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(
+                f"the folder {folder} cannot be made ({error.strerror}); name another with cache=."
+            ) from error
+
+    def path(self, key: EngineKey) -> Path:
+        """Return where the engine for this key is kept."""
+        return self.folder / f"{key.digest}{SUFFIX}"
+
+    def get(self, key: EngineKey, title: str, build: Callable[[], bytes]) -> bytes:
+        """Return the engine for this key: the kept one, else that which `build` returns, kept from now on.
+
+        One engine is built at a time, whichever process asks: a library that measures its kernels while another
+        builds beside it would choose badly. Who had to wait takes what the other has kept.
+
+        Args:
+            key: what is wanted.
+            title: of the engine, for people.
+            build: returns the engine; what it raises is raised here.
+        """
+        path = self.path(key)
+        with suppress(OSError, Unusable):
+            return read_engine(path, key)
+        with self._lock():
+            try:
+                return read_engine(path, key)
+            except FileNotFoundError:
+                log.info("no engine of %s is kept for this GPU; building one, which can take minutes", title)
+            except (OSError, Unusable) as error:
+                log.warning("the kept engine of %s is not used: %s; building it anew (%s)", title, error, path)
+            engine = build()
+            try:
+                write_atomically(path, pack(key, title, engine))
+            except OSError as error:  # the work of minutes is not thrown away for that
+                log.warning("the engine of %s cannot be kept: %s", title, error)
+        return engine
+
+    def discard(self, key: EngineKey) -> None:
+        """Remove the engine for this key, if there is one."""
+        self.path(key).unlink(missing_ok=True)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the folder for a build. The system frees it when its holder ends, however that happens."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process builds an engine; waiting for it")
+            lock.acquire()
+        try:
+            for left in self.folder.glob(".*"):  # by a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+
+def pack(key: EngineKey, title: str, engine: bytes) -> bytes:
+    """Return the content of an engine file."""
+    about = json.dumps({"title": title, "key": asdict(key)}).encode()
+    body = LENGTH.pack(len(about)) + about + engine
+    return HEAD.pack(MAGIC, FORMAT, hashlib.sha256(body).digest()) + body
+
+
+def read_engine(path: Path, key: EngineKey) -> bytes:
+    """Return the engine in a file.
+
+    Raises:
+        OSError: the file cannot be read.
+        Unusable: it is damaged, or for something else.
+    """
+    about, engine = _unpack(path.read_bytes())
+    differing = [name for name, value in asdict(key).items() if about["key"].get(name) != value]
+    if differing:
+        raise Unusable(f"it was built for another {', '.join(differing)}")
+    return engine
+
+
+def title_of(path: Path) -> str:
+    """Return what an engine file says it is, for people.
+
+    Raises:
+        OSError: the file cannot be read.
+        Unusable: it is damaged.
+    """
+    about, _ = _unpack(path.read_bytes())
+    key = about["key"]
+    return f"{about['title']} for {key['library']} on {key['gpu']}"
+
+
+def _unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
+    if len(content) < HEAD.size:
+        raise Unusable(f"it is only {len(content)} bytes long")
+    magic, revision, checksum = HEAD.unpack_from(content)
+    if magic != MAGIC:
+        raise Unusable("it is no engine file of vsparagon")
+    if revision != FORMAT:
+        raise Unusable(f"its format is {revision}, and this version of vsparagon writes {FORMAT}")
+    body = content[HEAD.size :]
+    if hashlib.sha256(body).digest() != checksum:
+        raise Unusable("its checksum is wrong: it is cut short or damaged")
+    # What follows is as this format writes it.
+    first = LENGTH.size
+    after = first + LENGTH.unpack_from(body)[0]
+    return json.loads(body[first:after]), body[after:]
