@@ -1,0 +1,203 @@
+"""Engines bound to tensors and run, by a stand-in for the library's run time; the seeded faults prove the stand-in."""
+
+from __future__ import annotations
+
+import gc
+from importlib.util import find_spec
+from types import ModuleType
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the lanes' tensors are torch's")
+pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+pytest.importorskip("onnxruntime", reason="it computes what the stand-in's engines hold")
+
+import tensorrt_stand_in  # noqa: E402
+from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
+
+from vsparagon.backends import tensorrt  # noqa: E402
+from vsparagon.backends.executor import OutOfDeviceMemory  # noqa: E402
+from vsparagon.engine import Library  # noqa: E402
+from vsparagon.errors import BackendFailure  # noqa: E402
+from vsparagon.export import onnx_model  # noqa: E402
+from vsparagon.models import create_generator  # noqa: E402
+
+TOLERANCE = 1e-5  # float32 sums of another order
+SIZE = (56, 72)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(1)
+    return create_generator("nano").eval()
+
+
+@pytest.fixture(scope="module")
+def graph(network):
+    return onnx_model(network).SerializeToString()
+
+
+@pytest.fixture
+def library(monkeypatch):
+    return installed(monkeypatch, stand_in())
+
+
+def installed(monkeypatch, module):
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: module.stream)
+    return Library(module)
+
+
+def lane(library, height=SIZE[0], width=SIZE[1]):
+    memory = library.module.memory
+    inputs = {"input": memory.tensor((1, 3, height, width), torch.float32)}
+    outputs = {"output": memory.tensor((1, 3, 2 * height, 2 * width), torch.float32)}
+    return inputs, outputs
+
+
+def check_lanes(code, library, graph, network, sizes=(SIZE, SIZE)):
+    """Open lanes, run pictures through all of them at once, and compare them with torch's."""
+    engine = code.Engine(library, MARK + graph)
+    lanes = [lane(library, *size) for size in sizes]
+    executors = [engine.open(*tensors) for tensors in lanes]
+    assert library.module.stream.pending == 0, "an opened lane has work left"
+    pictures = [torch.rand_like(inputs["input"]) for inputs, _ in lanes]
+    for picture, (inputs, outputs) in zip(pictures, lanes, strict=True):
+        inputs["input"].copy_(picture)
+        outputs["output"].fill_(torch.nan)
+    results = [outputs["output"] for _, outputs in lanes]
+    del inputs, outputs, lanes  # what the executors were given is theirs to keep
+    gc.collect()
+    for executor in executors:
+        executor.enqueue()
+    assert all(result.isnan().all() for result in results), "computed before the stream was waited for"
+    library.module.stream.synchronize()
+    with torch.no_grad():
+        for picture, result in zip(pictures, results, strict=True):
+            assert (result - network(picture)).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize("rtx", [False, True])
+def test_lanes_give_the_pictures_of_torch(rtx, graph, network, monkeypatch):
+    library = installed(monkeypatch, stand_in(rtx=rtx))
+    check_lanes(tensorrt, library, graph, network)
+    check_lanes(tensorrt, library, graph, network, sizes=[(56, 72), (80, 40), (56, 72)])
+
+
+# What could be wrong in the code, as (what stands there, what would stand there instead).
+FAULTS = {
+    "wrong address": [("tensor.data_ptr())", "tensor.data_ptr() + 64)")],
+    "address of a neighbour": [
+        ("(name, tensor.data_ptr())", "(name, next(iter(self._tensors.values())).data_ptr())"),
+    ],
+    "no address": [("context.set_tensor_address(name, tensor.data_ptr())", "tensor.data_ptr()")],
+    "buffer freed early": [
+        ("self._tensors = inputs | outputs", "self._tensors = {n: t.clone() for n, t in inputs.items()} | outputs"),
+    ],
+    "run before it is bound": [
+        ("engine.check(inputs, outputs)", "engine.check(inputs, outputs); context.execute_async_v3(STREAM)"),
+    ],
+    "output asked for before the input's shape": [
+        ("for name, tensor in inputs.items():", "context.get_tensor_shape('output')\n        for name, tensor in inputs.items():"),  # noqa: E501
+    ],
+    "stale shape": [
+        ("if not context.set_input_shape(name, tuple(tensor.shape)):", "if not context.set_input_shape(name, STALE.setdefault(name, tuple(tensor.shape))):"),  # noqa: E501
+        ("!= tuple(tensor.shape):", "== ():"),
+    ],
+    "waited for before it runs": [
+        ("executor.enqueue()\n        executor.stream().synchronize()", "executor.stream().synchronize()\n        executor.enqueue()"),  # noqa: E501
+    ],
+    "another stream": [(".cuda_stream)", ".cuda_stream + 1)")],
+    "context freed early": [("self._context.execute_async_v3(", "self.__dict__.pop('_context').execute_async_v3(")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_seeded_fault_is_found(name, library, graph, network):
+    with pytest.raises((Fault, AssertionError)) as found:
+        check_lanes(faulty(FAULTS[name]), library, graph, network, sizes=[(56, 72), (80, 40)])
+    if name != "waited for before it runs":
+        assert found.type is Fault, "the stand-in says it, not the picture"
+
+
+def faulty(replacements):
+    """The module with other code in it."""
+    source = (tensorrt.__spec__.loader).get_source(tensorrt.__name__)
+    for there, instead in replacements:
+        assert source.count(there) == 1, f"{there!r} is not in the module any more"
+        source = source.replace(there, instead)
+    module = ModuleType("faulty")
+    module.__dict__.update(STALE={}, STREAM=STREAM)
+    exec(compile(source, "faulty.py", "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda i, o: i.update(input=i["input"].double()), "input is torch.float64; the engine wants torch.float32"),
+        (lambda i, o: i.update(input=i["input"].mT), "not contiguous"),
+        (lambda i, o: i.update(plane=i.pop("input")), r"reads \['input'\].* is given \['plane'\]"),
+        (lambda i, o: i.update(input=i["input"][0]), r"does not take input of shape \(3, 56, 72\): input takes"),
+        (lambda i, o: o.update(output=o["output"][..., :100].contiguous()), r"output of the engine is \(1, 3, 112"),
+    ],
+    ids=["dtype", "layout", "names", "rank", "size"],
+)  # fmt: skip
+def test_tensors_that_do_not_fit_are_refused(change, said, library, graph):
+    inputs, outputs = lane(library)
+    change(inputs, outputs)
+    with pytest.raises(BackendFailure, match=said):
+        tensorrt.Engine(library, MARK + graph).open(inputs, outputs)
+
+
+def test_what_the_library_says_is_the_message(library):
+    with pytest.raises(BackendFailure, match=r"^tensorrt 10.99 refuses this engine: no magic tag$"):
+        tensorrt.Engine(library, b"something else")
+
+
+def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, graph, monkeypatch):
+    executor = tensorrt.Engine(library, MARK + graph).open(*lane(library))
+    monkeypatch.setattr(tensorrt_stand_in.IExecutionContext, "execute_async_v3", lambda self, stream: False)
+    with pytest.raises(BackendFailure, match=r"failed while running the network: it gave no reason"):
+        executor.enqueue()
+    library.logger.log(0, "Cuda Runtime (out of\nmemory)")
+    with pytest.raises(OutOfDeviceMemory, match=r"running the network: Cuda Runtime \(out of memory\)$"):
+        executor.enqueue()
+    monkeypatch.setattr(tensorrt_stand_in.ICudaEngine, "create_execution_context", lambda self: None)
+    library.logger.log(1, "OutOfMemory (Requested size was 12345)")
+    with pytest.raises(OutOfDeviceMemory, match="cannot prepare"):
+        tensorrt.Engine(library, MARK + graph).open(*lane(library))
+
+
+def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch):
+    library = installed(monkeypatch, stand_in(rtx=True))
+    kernels = tmp_path / "kernels"
+    engine = tensorrt.Engine(library, MARK + graph, kernels)
+    engine.open(*lane(library))
+    assert engine._engine.config.cuda_graph_strategy == tensorrt_stand_in.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    assert kernels.read_bytes() == b"+kernels"
+    again = tensorrt.Engine(library, MARK + graph, kernels)
+    again.open(*lane(library))
+    assert again._engine.config.cache.content == b"+kernels"
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
+def test_stand_in_has_only_names_that_the_library_has():
+    import tensorrt_rtx as real
+
+    classes = {name: value for name, value in vars(tensorrt_stand_in).items() if isinstance(value, type)}
+    stand_ins = {name: value for name, value in classes.items() if hasattr(real, name)} | {
+        "Runtime": stand_in().Runtime
+    }
+    assert {"ICudaEngine", "IExecutionContext", "IRuntimeCache", "IRuntimeConfig", "Runtime"} <= set(stand_ins)
+    for name, value in stand_ins.items():
+        own = {key for key in vars(value) if not key.startswith("_")} - {"inputs", "tensors", "run", "output_shapes"}
+        assert own <= set(dir(getattr(real, name))), name
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_driver_the_library_says_so():
+    from vsparagon.engine import load_library
+
+    with pytest.raises(BackendFailure, match="CUDA driver"):
+        tensorrt.Engine(load_library("tensorrt_rtx"), b"x" * 1000)
