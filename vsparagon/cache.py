@@ -1,11 +1,23 @@
-"""Where compiled networks are kept."""
+"""Where compiled networks are kept, and which of the files there are ours."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from vsparagon.errors import InvalidInput
+
+ENGINE: Final = ".engine"
+# Where each kind lies within the folder, and what such a file is.
+KINDS: Final = {
+    "engines": (f"engines/*{ENGINE}", "engine"),
+    "kernels": ("engines/*.kernels", "kernels that TensorRT-RTX compiled for an engine"),
+    "graphs": ("graphs/*.onnx", "ONNX graph of a checkpoint"),
+    "openvino": ("openvino-*/*.blob", "network compiled for this processor by OpenVINO"),
+}
 
 
 def cache_folder(chosen: str) -> Path:
@@ -28,3 +40,44 @@ def cache_folder(chosen: str) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InvalidInput(f"the cache folder {folder} cannot be written to; name another with cache=.")
     return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A file in the cache.
+
+    Attributes:
+        kind: a key of `KINDS`.
+        path: of the file.
+        size: in bytes.
+        made: when, in seconds since 1970.
+    """
+
+    kind: str
+    path: Path
+    size: int
+    made: float
+
+    def about(self) -> str:
+        """Return what the file is, for people."""
+        if self.path.suffix == ENGINE:
+            from vsparagon.engine_cache import Unusable, title_of
+
+            try:
+                return title_of(self.path)
+            except (OSError, Unusable) as error:
+                return f"damaged engine: {error}"
+        return KINDS[self.kind][1]
+
+
+def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:
+    """Return what vsparagon keeps in a folder, of one kind or of all; nothing that anybody else put there."""
+    found = []
+    for name, (pattern, _) in KINDS.items():
+        if kind not in (None, name):
+            continue
+        for path in sorted(folder.glob(pattern)):
+            with suppress(FileNotFoundError):  # another process may clear it as well
+                state = path.stat()
+                found.append(Kept(kind=name, path=path, size=state.st_size, made=state.st_mtime))
+    return found

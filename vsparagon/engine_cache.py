@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from vsparagon.cache import ENGINE
 from vsparagon.errors import InvalidInput
 from vsparagon.files import write_atomically
 
@@ -26,7 +27,6 @@ FORMAT: Final = 1
 HEAD: Final = struct.Struct("<8sI32s")  # magic, format, SHA-256 of all that follows
 LENGTH: Final = struct.Struct("<I")  # bytes of the JSON
 LOCK: Final = "building.lock"
-SUFFIX: Final = ".engine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class EngineCache:
 
     def path(self, key: EngineKey) -> Path:
         """Return where the engine for this key is kept."""
-        return self.folder / f"{key.digest}{SUFFIX}"
+        return self.folder / f"{key.digest}{ENGINE}"
 
     def get(self, key: EngineKey, title: str, build: Callable[[], bytes]) -> bytes:
         """Return the engine for this key: the kept one, else that which `build` returns, kept from now on.

@@ -1,0 +1,113 @@
+"""`vsparagon cache`: what it lists, what it removes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from vsparagon.cache import KINDS
+from vsparagon.cli import main
+from vsparagon.engine_cache import EngineCache, EngineKey
+
+KEY = EngineKey(
+    model="0f" * 32,
+    precision="fp16",
+    profiles="",
+    build=1,
+    library="tensorrt 10.8.0",
+    gpu="NVIDIA Card",
+    capability="8.9",
+    driver="580.10",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A cache with something of each kind, and files of somebody else."""
+    EngineCache(tmp_path / "engines").get(KEY, "nano x2", lambda: bytes(3 * 2**20))
+    for name in (
+        "engines/0123.engine",
+        "engines/0123.kernels",
+        "graphs/4567.onnx",
+        "openvino-2026.1/89.blob",
+        "holiday.jpg",
+        "graphs/notes.txt",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(1024))
+    os.utime(tmp_path / "graphs" / "4567.onnx", (time.time() - 3 * 86_400,) * 2)
+    return tmp_path
+
+
+def test_list_tells_what_is_kept(folder, capsys):
+    assert main(["cache", "list", "--folder", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"3.0 MiB in {folder}"
+    assert [line[:-1] for line in lines[1:] if not line.startswith(" ")] == list(KINDS)
+    engine = next(line for line in lines if "nano x2" in line)
+    assert engine.split()[:4] == ["3.0", "MiB", "just", "now"]
+    assert engine.endswith("nano x2 for tensorrt 10.8.0 on NVIDIA Card")
+    assert any(line.endswith("damaged engine: it is no engine file of vsparagon") for line in lines)
+    assert any("3 days" in line and "ONNX graph" in line for line in lines)
+    assert "holiday" not in "".join(lines)
+    assert "notes" not in "".join(lines)
+
+
+def test_clear_removes_what_is_ours_and_says_so(folder, capsys):
+    assert main(["cache", "clear", "--folder", str(folder)]) == 0
+    assert capsys.readouterr().out == f"removed 5 files, 3.0 MiB, from {folder}\n"
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left - {"engines/building.lock"} == {"holiday.jpg", "graphs/notes.txt"}
+    assert main(["cache", "list", "--folder", str(folder)]) == 0
+    assert capsys.readouterr().out == f"0.0 KiB in {folder}\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clear_of_one_kind_leaves_the_others(kind, folder, capsys):
+    assert main(["cache", "clear", kind, "--folder", str(folder)]) == 0
+    assert main(["cache", "list", "--folder", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert all((f"\n{name}:\n" in out) == (name != kind) for name in KINDS)
+
+
+def test_what_cannot_be_removed_is_an_error(folder, capsys, monkeypatch):
+    unlink = Path.unlink
+
+    def in_use(self, missing_ok=False):
+        if self.suffix == ".blob":
+            raise PermissionError(13, "in use")
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", in_use)
+    assert main(["cache", "clear", "--folder", str(folder)]) == 1
+    err = capsys.readouterr().err
+    assert "freed 3.0 MiB" in err
+    assert "89.blob (in use)" in err
+
+
+def test_user_folder_is_the_default(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["cache", "list"]) == 0
+    assert f"in {tmp_path / 'vsparagon'}" in capsys.readouterr().out
+
+
+def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, capsys):
+    """What the filter itself keeps is listed, so the table of kinds is true."""
+    pytest.importorskip("torch", reason="a checkpoint is read with it")
+    import numpy as np
+
+    from vsparagon import Upscaler
+    from vsparagon.library import find_model
+
+    checkpoint = find_model(variant="nano", scale=2, profile="clean").checkpoint
+    Upscaler(model=str(checkpoint), backend="openvino", cache=str(tmp_path))(np.zeros((32, 32, 3), np.uint8))
+    assert main(["cache", "list", "--folder", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "\ngraphs:\n" in out
+    assert "\nopenvino:\n" in out
+    known = sum(line.startswith("  ") for line in out.splitlines())
+    assert known == sum(path.is_file() for path in tmp_path.rglob("*")), out

@@ -1,0 +1,76 @@
+"""What is kept of compiled networks, and how to be rid of it.
+
+vsparagon cache list
+vsparagon cache clear [KIND]
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from itertools import groupby
+
+from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
+from vsparagon.errors import ParagonError
+
+MEBIBYTE = 2**20
+AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `cache`."""
+    cache = commands.add_parser(
+        "cache",
+        help="list or clear compiled networks",
+        description="Networks compiled for this machine are kept, so that each is compiled once. They may be removed "
+        "at any time, and are made anew when they are needed.",
+    )
+    actions = cache.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="show what is kept: size, age, what it is")
+    listing.set_defaults(run=_list)
+    clear = actions.add_parser("clear", help="remove it")
+    clear.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=f"only {', '.join(KINDS)}")
+    clear.set_defaults(run=_clear)
+    for action in (listing, clear):
+        action.add_argument("--folder", default="", help="as given to the filter as cache= (default: the user's)")
+
+
+def _list(args: argparse.Namespace) -> str:
+    folder = cache_folder(args.folder)
+    files = kept_files(folder)
+    now = datetime.now().timestamp()
+    lines = [f"{_size(_sum(files))} in {folder}"]
+    for kind, members in groupby(files, lambda file: file.kind):
+        lines.append(f"{kind}:")
+        lines += [f"  {_size(f.size):>10}  {_age(now - f.made):>11}  {f.path.name[:12]}  {f.about()}" for f in members]
+    return "\n".join([*lines, ""])
+
+
+def _clear(args: argparse.Namespace) -> str:
+    folder = cache_folder(args.folder)
+    removed, left = [], []
+    for file in kept_files(folder, args.kind):
+        try:
+            file.path.unlink(missing_ok=True)
+            removed.append(file)
+        except OSError as error:  # on Windows, in use
+            left.append(f"{file.path} ({error.strerror})")
+    if left:
+        raise ParagonError(f"freed {_size(_sum(removed))}, but these cannot be removed: {', '.join(left)}.")
+    return f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {_size(_sum(removed))}, from {folder}\n"
+
+
+def _sum(files: list[Kept]) -> int:
+    return sum(file.size for file in files)
+
+
+def _size(count: int) -> str:
+    return f"{count / MEBIBYTE:,.1f} MiB" if count >= MEBIBYTE else f"{count / 1024:,.1f} KiB"
+
+
+def _age(seconds: float) -> str:
+    for name, length in AGES:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {name}{'s' * (count != 1)}"
+    return "just now"
