@@ -1,0 +1,49 @@
+"""What is logged while a filter is made, and what of it reaches VapourSynth."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+
+import vapoursynth as vs
+
+from vsparagon.log import vapoursynth_log
+
+log = logging.getLogger("vsparagon.somewhere")
+
+
+def test_messages_of_every_thread_reach_vapoursynth_while_it_lasts():
+    messages = []
+    handle = vs.core.add_log_handler(lambda level, text: messages.append((level, text)))
+    try:
+        with vapoursynth_log():
+            log.info("building: %d %%", 5)
+            thread = threading.Thread(target=lambda: log.warning("damaged"))
+            thread.start()
+            thread.join()
+            log.error("worse")
+            log.debug("detail")
+        log.warning("afterwards")
+    finally:
+        vs.core.remove_log_handler(handle)
+    assert messages[1:] == [  # after VapourSynth's own, that there is a new handler
+        (vs.MESSAGE_TYPE_INFORMATION, "paragon.Upscale: building: 5 %"),
+        (vs.MESSAGE_TYPE_WARNING, "paragon.Upscale: damaged"),
+        (vs.MESSAGE_TYPE_WARNING, "paragon.Upscale: worse"),
+    ]
+
+
+def test_loggers_are_as_before():
+    logger = logging.getLogger("vsparagon")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    with suppress(ZeroDivisionError), vapoursynth_log():
+        assert logger.isEnabledFor(logging.INFO)
+        raise ZeroDivisionError
+    assert (logger.level, logger.propagate, logger.handlers) == before
+
+
+def test_message_is_told_once(caplog):
+    with caplog.at_level(logging.INFO), vapoursynth_log():
+        log.info("only once")
+    assert [record.getMessage() for record in caplog.records] == ["paragon.Upscale: only once"]
