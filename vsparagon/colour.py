@@ -67,6 +67,11 @@ def matrix_code(name: str) -> int | None:
     return MATRICES[name]
 
 
+def matrix_name(code: int) -> str:
+    """Return the name of a code in `MATRICES`."""
+    return next(name for name, known in MATRICES.items() if known == code)
+
+
 def frame_range(props: Mapping[str, Any], family: vs.ColorFamily) -> int:
     """Return the range of a frame: its `_Range` or older `_ColorRange`, else full for RGB and limited for the rest."""
     if "_Range" in props:

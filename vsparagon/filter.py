@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache as remembered
+from typing import TYPE_CHECKING
 
 import vapoursynth as vs
 import vsutil
 
-from vsparagon.colour import Colour, matrix_code, read_colour
+from vsparagon.colour import Colour, matrix_code, matrix_name, read_colour
 from vsparagon.errors import InvalidInput
-from vsparagon.frames import Target, from_rgb, rgb_function, target_colour, to_rgb, with_properties
+from vsparagon.frames import (
+    Target,
+    frame_function,
+    from_rgb,
+    layouts,
+    rgb_function,
+    target_colour,
+    to_rgb,
+    with_properties,
+)
 from vsparagon.library import find_model
 from vsparagon.pipeline import Pipeline, TileChoice
+from vsparagon.pipelines import AnyPipeline, open_pipeline
 from vsparagon.runtime import choose_runtime
 from vsparagon.stream import map_frames
+
+if TYPE_CHECKING:
+    from vsparagon.frame_pipeline import FramePipeline
 
 LARGEST = 1 << 16
 MOST_PIXELS = 1 << 28  # 3 GiB as RGBS; VapourSynth ends the process when memory runs out
@@ -51,7 +65,7 @@ def upscale(
         profile: what the network was trained on: "clean" or "compressed" video.
         model: a model file instead of a bundled one.
         backend: "auto", "openvino", "onnxruntime" or "torch".
-        device_id: of a GPU.
+        device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16" or "bf16".
         width, height: final size in pixels instead of `scale` times the clip's; one alone keeps the shape.
         format: of the result instead of the clip's, a preset or registered format id such as `vs.YUV444P16`.
@@ -69,7 +83,7 @@ def upscale(
     Raises:
         InvalidInput: the clip or an argument cannot be used as given.
         ModelError: there are no weights for what is asked.
-        BackendUnavailable: the backend is not installed.
+        BackendUnavailable: the backend is not installed, or the device cannot be used.
         BackendFailure: the backend refused the network.
     """
     _check_clip(clip)
@@ -88,16 +102,17 @@ def upscale(
         cache=cache,
     )
     vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: {runtime}")
-    pipeline = Pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
+    pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
     def chain(colour: Colour) -> vs.VideoNode:
         """Return the whole clip, treated as having this colour description throughout."""
-        rgb = to_rgb(clip, colour)
-        blank = rgb.std.BlankClip(width=rgb.width * found.scale, height=rgb.height * found.scale, keep=True)
-        enlarged = map_frames(rgb, blank, rgb_function(pipeline.enlarge, found.scale), pipeline.in_flight)
         wanted = target_colour(colour, clip.format, target, code)
-        return with_properties(from_rgb(enlarged, clip.format, target, wanted), clip, wanted)
+        if isinstance(pipeline, Pipeline):
+            result = _by_resizer(clip, colour, pipeline, target, wanted)
+        else:
+            result = _on_device(clip, colour, pipeline, target, wanted)
+        return with_properties(result, clip, wanted)
 
     def choose(n: int, f: vs.VideoFrame) -> vs.VideoNode:
         try:
@@ -109,6 +124,33 @@ def upscale(
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
 
     return chain(first).std.FrameEval(choose, prop_src=[clip], clip_src=[chain(first)])
+
+
+def _by_resizer(
+    clip: vs.VideoNode, colour: Colour, pipeline: AnyPipeline, target: Target, wanted: Colour
+) -> vs.VideoNode:
+    """Enlarge a clip with VapourSynth's resizer before and after the network."""
+    rgb = to_rgb(clip, colour)
+    blank = rgb.std.BlankClip(width=rgb.width * pipeline.scale, height=rgb.height * pipeline.scale, keep=True)
+    enlarged = map_frames(rgb, blank, rgb_function(pipeline.enlarge, pipeline.scale), pipeline.in_flight)
+    return from_rgb(enlarged, clip.format, target, wanted)
+
+
+def _on_device(
+    clip: vs.VideoNode, colour: Colour, pipeline: FramePipeline, target: Target, wanted: Colour
+) -> vs.VideoNode:
+    """Enlarge a clip whose frames go to the device as they are, where the device can convert their colours."""
+    same_size = (target.width, target.height) == (clip.width * pipeline.scale, clip.height * pipeline.scale)
+    known = layouts(clip.format, colour, target.format, wanted)
+    if not (same_size and known):
+        why = "a size of your own" if known else f"the matrix {matrix_name(colour.matrix)}"
+        text = f"paragon.Upscale, colours: converted by VapourSynth's resizer on the CPU, which {why} needs"
+        vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
+        pipeline.session()  # opened now, not at the first frame
+        return _by_resizer(clip, colour, pipeline, target, wanted)
+    session = pipeline.session(*known)
+    blank = clip.std.BlankClip(width=target.width, height=target.height, format=target.format.id, keep=True)
+    return map_frames(clip, blank, frame_function(session.enlarge, target), pipeline.in_flight)
 
 
 def _check_clip(clip: vs.VideoNode) -> None:

@@ -12,12 +12,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import vapoursynth as vs
 import vsutil
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
 from vsparagon.layout import CONSTANT_MATRICES, Family, Layout
 from vsparagon.ways import Plane
+
+AnyPlane = npt.NDArray[Any]
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
 
@@ -36,8 +39,8 @@ class Target:
     height: int
 
 
-def planes(frame: vs.VideoFrame) -> list[Plane]:
-    """Return the planes of a float frame as H,W arrays that share its memory; writable if the frame is."""
+def planes(frame: vs.VideoFrame) -> list[AnyPlane]:
+    """Return the planes of a frame as H,W arrays that share its memory; writable if the frame is."""
     return [np.asarray(frame[i]) for i in range(frame.format.num_planes)]
 
 
@@ -106,6 +109,20 @@ def rgb_function(
         for name in ("_Matrix", "_Range", "_Transfer", "_Primaries"):
             if name in frame.props:
                 result.props[name] = frame.props[name]
+        return result
+
+    return enlarged
+
+
+def frame_function(
+    enlarge: Callable[[list[AnyPlane], list[AnyPlane]], None], target: Target
+) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
+    """Return the function from a frame to its enlargement, a new frame of the target's format and size."""
+    core = vs.core.core
+
+    def enlarged(frame: vs.VideoFrame) -> vs.VideoFrame:
+        result = core.create_video_frame(target.format, target.width, target.height)
+        enlarge(planes(frame), planes(result))
         return result
 
     return enlarged

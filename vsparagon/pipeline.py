@@ -111,6 +111,15 @@ class TileChoice:
         return Blended(model, extension, rows, columns)
 
 
+def check_size(height: int, width: int) -> None:
+    """Raise InvalidInput unless pictures of this size can be enlarged."""
+    if min(height, width) < SMALLEST:
+        raise InvalidInput(
+            f"the picture is {width}x{height}; at least {SMALLEST}x{SMALLEST} is needed. "
+            "Add borders or enlarge it otherwise."
+        )
+
+
 class Pipeline:
     """A model opened for pictures of one size. `enlarge` may be called from several threads.
 
@@ -130,11 +139,7 @@ class Pipeline:
     """
 
     def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
-        if min(height, width) < SMALLEST:
-            raise InvalidInput(
-                f"the picture is {width}x{height}; at least {SMALLEST}x{SMALLEST} is needed. "
-                "Add borders or enlarge it otherwise."
-            )
+        check_size(height, width)
         model = runtime.model
         self.scale = model.scale
         self.extension = extension_for(height, width, model.sizes)

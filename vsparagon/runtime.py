@@ -30,8 +30,8 @@ class Runtime:
 
     def __str__(self) -> str:
         return (
-            f"{self.model.name} on {self.backend.name}, {self.precision}, {self.options.threads} threads, "
-            f"{self.options.streams} frames at once"
+            f"{self.model.name} on {self.backend.name}, {self.precision}, {self.backend.place}, "
+            f"{self.options.threads} threads, {self.options.streams} frames at once"
         )
 
 
@@ -50,7 +50,7 @@ def choose_runtime(
     Args:
         model: the network.
         backend: a name in `vsparagon.backends.BACKENDS`, or "auto".
-        device_id: of a GPU; 0, as no backend runs on one yet.
+        device_id: of a GPU, as CUDA numbers them; 0 where the backend runs on the CPU.
         precision: "auto", "fp32", "fp16" or "bf16".
         num_streams: frames at once; 0 for the backend's measured default.
         threads: CPU threads to use in all; 0 for all cores.
@@ -58,13 +58,9 @@ def choose_runtime(
 
     Raises:
         InvalidInput: an argument is unknown or out of range.
-        BackendUnavailable: the backend is not installed.
+        BackendUnavailable: the backend is not installed, or the device cannot be used.
     """
-    chosen = choose_backend(backend)
-    if device_id != 0:
-        raise InvalidInput(
-            f"device_id is {device_id}; the backend {chosen.name!r} runs on the CPU and has only device 0."
-        )
+    chosen = choose_backend(backend, device_id, frames=model.checkpoint is not None)
     if not 0 <= num_streams <= MOST_STREAMS:
         raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vsparagon.errors import InvalidInput
 from vsparagon.library import find_model
-from vsparagon.pipeline import Pipeline
+from vsparagon.pipelines import AnyPipeline, open_pipeline
 from vsparagon.runtime import choose_runtime
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Upscaler:
             found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
         )
         log.info("%s", self._runtime)
-        self._pipeline: Pipeline | None = None
+        self._pipeline: AnyPipeline | None = None
 
     def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
         """Return the picture enlarged, in its own dtype.
@@ -82,7 +82,7 @@ class Upscaler:
         height, width = rgb.shape[:2]
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
-            pipeline = self._pipeline = Pipeline(self._runtime, height=height, width=width)
+            pipeline = self._pipeline = open_pipeline(self._runtime, height=height, width=width)
         peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(peak)
         result = np.empty((3, height * self.scale, width * self.scale), np.float32)

@@ -1,18 +1,24 @@
-"""PyTorch on the CPU: runs the checkpoint itself, without ONNX."""
+"""PyTorch: runs the checkpoint itself, without ONNX, on an NVIDIA GPU or on the CPU."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsparagon.backends.base import BuildOptions, PictureBackend, RunOptions, Session, Slot
-from vsparagon.errors import BackendFailure, BackendUnavailable
+from vsparagon.backends.base import Backend, BuildOptions, FrameBackend, PictureBackend, RunOptions, Session, Slot
+from vsparagon.backends.cuda import gpus
+from vsparagon.backends.executor import Executor
+from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput
 from vsparagon.library import Model
 
 if TYPE_CHECKING:
     import torch
+
+    from vsparagon.models.frame import FrameNetwork
+
+STREAMS = 3  # one frame on its way up, one computed, one on its way down
 
 
 class _TorchSlot(Slot):
@@ -38,11 +44,14 @@ class _TorchSlot(Slot):
 
 
 class Torch(PictureBackend):
-    """torch's eager mode on the CPU, channels last."""
+    """torch's eager mode on the CPU, channels last; `on` leads to the GPU, where one works."""
 
     name = "torch"
     extra = "torch"
     precisions = ("fp32",)
+
+    def __init__(self, place: str = "CPU") -> None:
+        self.place = place
 
     def missing(self) -> str:
         missing = [name for name in ("torch", "safetensors") if not find_spec(name)]
@@ -50,6 +59,16 @@ class Torch(PictureBackend):
 
     def default_streams(self, threads: int) -> int:
         return threads
+
+    def on(self, device_id: int) -> Backend:
+        if not gpus() and device_id == 0:
+            return Torch("CPU, as there is no NVIDIA GPU")
+        trouble = trouble_with(device_id)
+        if not trouble:
+            return TorchCuda(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
+        if device_id:
+            raise BackendUnavailable(f"device_id is {device_id}, but torch cannot use it: {trouble}.")
+        return Torch(f"CPU, as torch cannot use the GPU: {trouble}")
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
         if model.checkpoint is None:
@@ -65,3 +84,112 @@ class Torch(PictureBackend):
         network = inference_form(load_generator(model.checkpoint)).to(memory_format=torch.channels_last)
         threads = max(1, run.threads // run.streams)
         return Session([_TorchSlot(network, model.scale, build, threads) for _ in range(run.streams)])
+
+
+class TorchCuda(FrameBackend):
+    """torch on one device; on a GPU each lane replays a CUDA graph.
+
+    Args:
+        device: as torch names it; the CPU, too, for tests.
+        place: the device, for people.
+    """
+
+    name = Torch.name
+    extra = Torch.extra
+    precisions = ("fp16", "fp32")
+
+    def __init__(self, device: str, place: str) -> None:
+        self.device, self.place = device, place
+        self._pools: dict[int, Any] = {}
+
+    def missing(self) -> str:
+        return Torch().missing()
+
+    def default_streams(self, threads: int) -> int:
+        return STREAMS
+
+    def prepare(self, frame: FrameNetwork, run: RunOptions) -> FrameNetwork:
+        import torch
+
+        for weight in frame.parameters():
+            if weight.dtype == torch.float16 and weight.dim() == 4:
+                weight.data = weight.contiguous(memory_format=torch.channels_last)
+        return frame.to(self.device)
+
+    def open_executor(
+        self, graph: FrameNetwork, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
+    ) -> Executor:
+        import torch
+
+        if torch.device(self.device).type == "cpu":
+            return _Eager(graph, inputs, outputs)
+        stream = torch.cuda.current_stream().cuda_stream
+        # Graphs of one lane never run at once, so those of several colour descriptions share memory.
+        pool = self._pools.setdefault(stream, torch.cuda.graph_pool_handle())
+        return _Recorded(_Eager(graph, inputs, outputs), pool)
+
+
+class _Eager(Executor):
+    """Calls the module."""
+
+    def __init__(self, graph: FrameNetwork, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
+        self._graph, self._inputs, self._outputs = graph, list(inputs.values()), list(outputs.values())
+
+    def enqueue(self) -> None:
+        import torch
+
+        with torch.inference_mode():
+            for output, result in zip(self._outputs, self._graph(self._inputs), strict=True):
+                output.copy_(result)
+
+
+class _Recorded(Executor):
+    """A CUDA graph of an eager executor's work: one launch for all of its kernels, and no allocation."""
+
+    def __init__(self, eager: _Eager, pool: Any) -> None:
+        import torch
+
+        self._eager = eager  # owns the weights that the graph reads
+        self._graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
+        # TensorFloat-32 would round the conversions to 10 bits.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            eager.enqueue()  # chooses kernels and allocates what they keep
+            stream.synchronize()
+            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                eager.enqueue()
+
+    def enqueue(self) -> None:
+        self._graph.replay()
+
+
+def trouble_with(device_id: int) -> str:
+    """Return why torch cannot compute on a GPU, "" if it can.
+
+    Raises:
+        InvalidInput: there is no GPU of that number.
+    """
+    found = gpus()
+    if not 0 <= device_id < len(found):
+        names = ", ".join(f"{number}: {gpu.name}" for number, gpu in enumerate(found)) or "none"
+        raise InvalidInput(f"device_id is {device_id}; the NVIDIA GPUs of this machine are {names}.")
+    import torch
+
+    if torch.version.cuda is None:
+        return "this torch was built for CPUs only; install one for CUDA (https://pytorch.org/get-started)"
+    if not torch.cuda.is_available():
+        return f"torch was built for CUDA {torch.version.cuda}, which the driver does not offer; update the driver"
+    gpu = found[device_id]
+    built = [int(arch.rpartition("_")[2].rstrip("af")) for arch in torch.cuda.get_arch_list()]
+    oldest = min(built, default=0)
+    if gpu.capability < divmod(oldest, 10):
+        major, minor = gpu.capability
+        return (
+            f"{gpu.name} has compute capability {major}.{minor}, and this torch is for {oldest / 10} and later; "
+            "install one that was built for it"
+        )
+    try:
+        torch.ones(1, device=f"cuda:{device_id}").item()
+    except RuntimeError as error:
+        return f"{gpu.name} does not answer: {str(error).partition(chr(10))[0]}"
+    return ""

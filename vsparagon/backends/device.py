@@ -1,0 +1,168 @@
+"""Frames through a device: their memory, their streams and their order.
+
+A lane is room for one frame: pinned memory to copy planes through, tensors on the device, and a stream of its own, on
+which the way up, the work and the way down are queued; while one lane's frame is copied, another's is computed. All is
+allocated once. `vsparagon.backends.executor` says what does the work.
+"""
+
+from __future__ import annotations
+
+import gc
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from vsparagon.backends.base import FrameBackend
+from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor, OutOfDeviceMemory
+from vsparagon.errors import BackendFailure, ParagonError
+
+Plane = npt.NDArray[Any]
+Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]
+
+# Filters of one process open their graphs one after the other: what one allocates would disturb another's recording.
+OPENING = threading.Lock()
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")
+
+
+class Lane:
+    """Room for one frame. One thread at a time.
+
+    Args:
+        device: as torch names it.
+        inputs, outputs: shape and type of each plane.
+
+    Attributes:
+        inputs, outputs: tensors on the device, by the names that executors know.
+    """
+
+    def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
+        self._cuda = torch.device(device).type == "cuda"
+        self.inputs = dict(zip(INPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in inputs), strict=False))
+        self.outputs = dict(zip(OUTPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in outputs), strict=False))
+        self._up = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in inputs]
+        self._down = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in outputs]
+        self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
+        self._stream: Any = None
+        self._done: Any = None
+        if self._cuda:
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
+            self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call, unused-ignore]
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make this lane's device and stream the current ones; nothing on a CPU."""
+        return torch.cuda.stream(self._stream) if self._cuda else nullcontext()
+
+    def wait(self) -> None:
+        """Return when all that was queued is done; other threads run meanwhile."""
+        if self._cuda:
+            self._done.record(self._stream)
+            self._done.synchronize()
+
+    def run(self, executor: Executor, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+        """Write what the executor makes of the planes of `source` into those of `target`."""
+        for samples, plane in zip(self._sources, source, strict=True):
+            samples[:] = plane
+        with self.current():
+            for tensor, pinned in zip(self.inputs.values(), self._up, strict=True):
+                tensor.copy_(pinned, non_blocking=True)
+            executor.enqueue()
+            for pinned, tensor in zip(self._down, self.outputs.values(), strict=True):
+                pinned.copy_(tensor, non_blocking=True)
+        self.wait()
+        for plane, samples in zip(target, self._results, strict=True):
+            plane[:] = samples
+
+
+class Lanes:
+    """The lanes of one filter: sessions for several colour descriptions take turns on them."""
+
+    def __init__(self, backend: FrameBackend, count: int, inputs: Shapes, outputs: Shapes) -> None:
+        with device_errors(backend.place):
+            self.every = [Lane(backend.device, inputs, outputs) for _ in range(count)]
+        self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
+        for lane in self.every:
+            self._free.put(lane)
+
+    @contextmanager
+    def one(self) -> Iterator[Lane]:
+        """Lend a lane; waits while all are taken."""
+        lane = self._free.get()
+        try:
+            yield lane
+        finally:
+            self._free.put(lane)
+
+
+class FrameSession:
+    """A frame graph opened on every lane. `enlarge` may be called from several threads.
+
+    Args:
+        backend: opens the graph.
+        graph: what its `prepare` returned.
+        lanes: whose planes are those of the graph.
+
+    Raises:
+        OutOfDeviceMemory: the device has not enough memory.
+        BackendFailure: the runtime refused the graph.
+    """
+
+    def __init__(self, backend: FrameBackend, graph: Any, lanes: Lanes) -> None:
+        self._place, self._lanes = backend.place, lanes
+        self._executors: dict[Lane, Executor] = {}
+        with OPENING, device_errors(backend.place):
+            for lane in lanes.every:
+                with lane.current():
+                    self._executors[lane] = backend.open_executor(graph, lane.inputs, lane.outputs)
+                lane.wait()
+
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+        """Write the enlarged frame.
+
+        Args:
+            source: its planes, H,W each, in the samples of its format.
+            target: those of the result; written.
+
+        Raises:
+            BackendFailure: the runtime or the device failed.
+        """
+        with self._lanes.one() as lane, device_errors(self._place):
+            lane.run(self._executors[lane], source, target)
+
+
+def release_memory() -> None:
+    """Give back to the GPU what torch keeps for later."""
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+@contextmanager
+def device_errors(place: str) -> Iterator[None]:
+    """Turn what torch raises about a device into one sentence.
+
+    Args:
+        place: the device, for people.
+    """
+    try:
+        yield
+    except ParagonError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]  # what follows is advice for those who write kernels
+        if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
+            raise OutOfDeviceMemory(
+                f"{place} has not enough memory ({reason}); close what else uses it, or set num_streams=1 or tilesize."
+            ) from error
+        raise BackendFailure(
+            f"{place} failed ({reason}); if its driver was updated or reset, start the application again."
+        ) from error
+
+
+def _samples(tensor: torch.Tensor) -> Plane:
+    """Return the samples that lie in a tensor of the CPU, H,W, in its memory; pairs of bytes as 16-bit numbers."""
+    array = tensor.numpy()
+    return array.view("<u2")[..., 0] if array.ndim == 3 else array

@@ -1,0 +1,176 @@
+"""Frame in, frame out, on a device: what `vsparagon.pipeline` is for pictures on the CPU. Knows no VapourSynth."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+from torch import nn
+
+from vsparagon.backends.base import FrameBackend, Precision
+from vsparagon.backends.device import FrameSession, Lanes, release_memory
+from vsparagon.backends.executor import OutOfDeviceMemory
+from vsparagon.checkpoint import load_generator
+from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.extend import extension_for
+from vsparagon.layout import Layout
+from vsparagon.library import Model
+from vsparagon.models.frame import FrameNetwork
+from vsparagon.models.half import half_form
+from vsparagon.models.inference import inference_form
+from vsparagon.pipeline import TileChoice, check_size
+from vsparagon.runtime import Runtime
+from vsparagon.tiling import ExactTiles, exact_tiles, tile_counts
+
+log = logging.getLogger(__name__)
+
+RGB = Layout(family="rgb", bits=32, is_float=True)
+RETRIED_TILES = 8  # that a frame is cut into, at least, where the whole needs too much memory
+
+Tiles = tuple[ExactTiles, ExactTiles]
+
+
+class FramePipeline:
+    """A model opened on a device for frames of one size. `enlarge` may be called from several threads.
+
+    Args:
+        runtime: what to run; its backend is one for frames.
+        height, width: of the frames, at least 16 each.
+        tiles: what the caller wants of tiles.
+
+    Attributes:
+        in_flight: calls of `enlarge` that make progress at once; more of them wait.
+
+    Raises:
+        InvalidInput: the frames are too small, or the model cannot be run on the tiles that are wanted.
+        BackendUnavailable: the model is an ONNX file.
+    """
+
+    def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
+        check_size(height, width)
+        assert isinstance(runtime.backend, FrameBackend)
+        self._backend, self._model, self._options = runtime.backend, runtime.model, runtime.options
+        self.scale, self.in_flight = runtime.model.scale, runtime.options.streams
+        self.extension = extension_for(height, width, runtime.model.sizes)
+        self._tiles = self._wanted_tiles(tiles or TileChoice())
+        self._network = network_of(runtime.model, runtime.precision)
+        self._lock = threading.Lock()
+        self._lanes: dict[str, Lanes] = {}
+        self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
+
+    def enlarge(
+        self,
+        source: Sequence[npt.NDArray[Any]],
+        target: Sequence[npt.NDArray[Any]],
+        layouts: tuple[Layout, Layout] = (RGB, RGB),
+    ) -> None:
+        """Write the enlarged frame.
+
+        Args:
+            source: its planes, H,W each.
+            target: those of the result; written.
+            layouts: of source and target.
+
+        Raises:
+            BackendFailure: the runtime or the device failed.
+        """
+        self.session(*layouts).enlarge(source, target)
+
+    def session(self, source: Layout = RGB, target: Layout = RGB) -> FrameSession:
+        """Return the session for these layouts, opened once.
+
+        Raises:
+            OutOfDeviceMemory: the device has not even enough memory for a frame in tiles.
+            BackendFailure: the runtime refused the network.
+        """
+        with self._lock:
+            if (source, target) not in self._sessions:
+                self._sessions[source, target] = self._opened(source, target)
+            return self._sessions[source, target]
+
+    def _opened(self, source: Layout, target: Layout) -> FrameSession:
+        try:
+            return self._open(source, target)
+        except OutOfDeviceMemory as error:
+            smaller = self._smaller_tiles()
+            if smaller is None:
+                raise
+            message = str(error)
+        # Out of the handler, whose traceback holds what was allocated.
+        release_memory()
+        count = len(smaller[0].parts) * len(smaller[1].parts)
+        log.warning("%s Trying once more with each frame in %d tiles.", message, count)
+        self._tiles = smaller
+        return self._open(source, target)
+
+    def _open(self, source: Layout, target: Layout) -> FrameSession:
+        frame = FrameNetwork(
+            self._network, self.scale, source=source, target=target, extension=self.extension, tiles=self._tiles
+        ).eval()
+        planes = frame.inputs(), frame.outputs()
+        key = repr(planes)  # layouts whose planes are of the same kind share lanes
+        if key not in self._lanes:
+            self._lanes[key] = Lanes(self._backend, self.in_flight, *planes)
+        graph = self._backend.prepare(frame, self._options)
+        return FrameSession(self._backend, graph, self._lanes[key])
+
+    def _wanted_tiles(self, choice: TileChoice) -> Tiles | None:
+        """Return the tiles that the caller asks for; None for whole frames, the default on a device."""
+        if not (choice.size or choice.memory_mb):
+            return None
+        extension, reach = self.extension, self._model.reach
+        way = choice.way(self._model, extension, self.in_flight)
+        if reach is None:
+            raise InvalidInput(
+                f"{self._model.name} cannot be run in tiles on {self._backend.place}; "
+                "leave tilesize= and memory_mb= out."
+            )
+        counts = [
+            1 if size >= extended else -(-pixels // (size - 2 * reach))
+            for pixels, extended, size in (
+                (extension.height, extension.extended_height, way.height),
+                (extension.width, extension.extended_width, way.width),
+            )
+        ]
+        return self._cut(reach, counts[0], counts[1])
+
+    def _smaller_tiles(self) -> Tiles | None:
+        """Return tiles that need far less memory than what was tried; None where the model allows none."""
+        extension, reach = self.extension, self._model.reach
+        if reach is None:
+            return None
+        area = extension.height * extension.width
+        if self._tiles:
+            area = self._tiles[0].size * self._tiles[1].size
+        return self._cut(
+            reach, *tile_counts(extension.height, extension.width, reach=reach, area=area // RETRIED_TILES)
+        )
+
+    def _cut(self, reach: int, rows: int, columns: int) -> Tiles:
+        extension = self.extension
+        return (
+            exact_tiles(extension.height, extension.extended_height, reach=reach, count=rows),
+            exact_tiles(extension.width, extension.extended_width, reach=reach, count=columns),
+        )
+
+
+def network_of(model: Model, precision: Precision) -> nn.Module:
+    """Return the fast form of a model, on the CPU, for frames: N,3,H,W to N,3,scale*H,scale*W, float32 both.
+
+    Args:
+        model: made of a checkpoint.
+        precision: "fp16", with what needs float32 in that, or "fp32".
+
+    Raises:
+        BackendUnavailable: the model is an ONNX file.
+    """
+    if model.checkpoint is None:
+        raise BackendUnavailable(
+            f"GPUs run checkpoints, and {model.name} is an ONNX file; "
+            'use backend="openvino" or "onnxruntime", or give the .safetensors or .pth file that it was made from.'
+        )
+    generator = load_generator(model.checkpoint)
+    return half_form(generator) if precision == "fp16" else inference_form(generator)

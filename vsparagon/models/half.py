@@ -1,0 +1,69 @@
+"""Generators in float16 on a float32 base.
+
+Half precision rounds a picture by up to a sixteenth of an 8-bit code value, which is a quarter of one in 10 bit and
+sixteen of them in 16 bit. What a network adds to its base is far smaller than the picture, and so is its rounding. So
+the base stays in float32, and what is added to it is computed in float16, but for means, norms and softmax.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 -- its usual name
+
+from vsparagon.models import folding
+from vsparagon.models.generators import Generator
+from vsparagon.models.inference import InferenceForm
+from vsparagon.models.swift import Swift, SwiftForm
+
+
+class HalfForm(nn.Module):
+    """What `half_form` returns. N,3,H,W to N,3,sH,sW, float32 both.
+
+    Args:
+        base: N,3,H,W to the phases of the base, N,3*s*s,H,W, in float32.
+        detail: to the phases of what is added to it, in float16.
+        scale: enlargement.
+        shift: as that of the inference form.
+    """
+
+    def __init__(self, base: nn.Module, detail: nn.Module, *, scale: int, shift: int) -> None:
+        super().__init__()
+        self.base, self.detail, self.scale, self.shift = base, detail.half(), scale, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        detail = self.detail(x.to(torch.float16)).to(torch.float32)
+        return F.pixel_shuffle(self.base(x) + detail, self.scale)
+
+
+class _Detail(nn.Module):
+    """The phases that an `InferenceForm` adds to its base."""
+
+    def __init__(self, form: InferenceForm) -> None:
+        super().__init__()
+        self.features = nn.Sequential(form.conv_in, form.body, form.fuse, form.tail)
+        self.gain = form.gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        phases: Tensor = self.features(x)
+        return phases if self.gain is None else self.gain(x) * phases
+
+
+@torch.no_grad()
+def half_form(model: Generator) -> HalfForm:
+    """Derive the fast form that computes in float16; the model is left as it was."""
+    model = copy.deepcopy(model).cpu().float()
+    if isinstance(model, Swift):
+        swift = SwiftForm(model)
+        base: nn.Module = swift.anchor
+        detail: nn.Module = nn.Sequential(swift.body, swift.up_conv)
+        shift = swift.shift
+    else:
+        sharpen = folding.fold_sharpening(model) if model.options.upsampler_alpha else nn.Identity()
+        base = nn.Sequential(sharpen, folding.fold_smoothing(model))
+        model.magic_upsampler.resample_conv.conv_v.weight.zero_()  # a base of zero, wherever the form carries it
+        detail, shift = _Detail(InferenceForm(model)), InferenceForm.shift
+    form = HalfForm(base, detail, scale=model.options.scale, shift=shift)
+    return form.eval().requires_grad_(False)

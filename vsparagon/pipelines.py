@@ -1,0 +1,33 @@
+"""The pipeline that fits a runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vsparagon.backends.base import FrameBackend
+from vsparagon.pipeline import Pipeline, TileChoice
+from vsparagon.runtime import Runtime
+
+if TYPE_CHECKING:
+    from vsparagon.frame_pipeline import FramePipeline
+
+
+type AnyPipeline = Pipeline | FramePipeline
+
+
+def open_pipeline(runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> AnyPipeline:
+    """Return a pipeline of pictures or of frames, whatever the runtime's backend takes; both enlarge RGB.
+
+    Args:
+        runtime: what to run.
+        height, width: of the pictures or frames, at least 16 each.
+        tiles: what the caller wants of tiles.
+
+    Raises:
+        InvalidInput, BackendUnavailable, BackendFailure: as the pipelines say.
+    """
+    if isinstance(runtime.backend, FrameBackend):
+        from vsparagon.frame_pipeline import FramePipeline  # needs torch
+
+        return FramePipeline(runtime, height=height, width=width, tiles=tiles)
+    return Pipeline(runtime, height=height, width=width, tiles=tiles)
