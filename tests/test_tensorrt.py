@@ -160,7 +160,7 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
     with pytest.raises(BackendFailure, match=r"failed while running the network: it gave no reason"):
         executor.enqueue()
     library.logger.log(0, "Cuda Runtime (out of\nmemory)")
-    with pytest.raises(OutOfDeviceMemory, match=r"running the network: Cuda Runtime \(out of memory\)$"):
+    with pytest.raises(OutOfDeviceMemory, match=r"running the network: Cuda Runtime \(out of memory\); close"):
         executor.enqueue()
     monkeypatch.setattr(tensorrt_stand_in.ICudaEngine, "create_execution_context", lambda self: None)
     library.logger.log(1, "OutOfMemory (Requested size was 12345)")

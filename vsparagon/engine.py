@@ -6,7 +6,6 @@ Everything that the libraries differ in from each other is in this file and in `
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,14 +13,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from vsparagon.backends.executor import OutOfDeviceMemory
+from vsparagon.backends.executor import runtime_failure
 from vsparagon.engine_progress import Progress, run_interruptibly
 from vsparagon.errors import BackendFailure, BackendUnavailable
 
 log = logging.getLogger(__name__)
 
 LIBRARIES: Final = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # the extra that brings each
-OUT_OF_MEMORY: Final = re.compile("out ?of ?memory", re.IGNORECASE)
 BUILD_REVISION: Final = 1  # of what `build_engine` sets; engines of other revisions are not reused
 
 
@@ -64,8 +62,7 @@ class Library:
         """Return the error that says what failed and why: details that are known, and what the library said."""
         reasons = "; ".join(dict.fromkeys((*details, *self._errors))) or "it gave no reason"
         self._errors.clear()
-        kind = OutOfDeviceMemory if OUT_OF_MEMORY.search(reasons) else BackendFailure
-        return kind(f"{self.name} {self.version} {what}: {reasons}")
+        return runtime_failure(f"{self.name} {self.version} {what}: {reasons}")
 
 
 def _logger(module: Any, errors: list[str]) -> Any:
@@ -120,6 +117,7 @@ def build_engine(library: Library, onnx: bytes, profiles: Mapping[str, Profile] 
     if not parser.parse(onnx):
         raise library.failure("cannot read this model", *(str(parser.get_error(i)) for i in range(parser.num_errors)))
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # it would round float32, and with it the colours, to 10 bits
     if profiles:
         sizes = builder.create_optimization_profile()
         for image, profile in profiles.items():
