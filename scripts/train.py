@@ -18,7 +18,6 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.checkpoint import read_checkpoint, save_generator
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.models.generators import new_generator
 from vsparagon.models.munet import MUNet
-from vsparagon.models.paragonsr2 import create_generator
+from vsparagon.training.branches import branch_out, collapsed
 from vsparagon.training.config import Config, read_config
 from vsparagon.training.data import CropPairs, folders, load_batches
 from vsparagon.training.gan import Balance, Discrimination
@@ -62,10 +62,13 @@ def train(config: Config) -> None:
     fabric.launch()
 
     # The networks, with their optimisers.
-    network = create_generator(variant, **asdict(options)).to(memory_format=torch.channels_last)
+    network = new_generator(options).to(memory_format=torch.channels_last)
+    parameters = network.trainable_parameters()
     if config.path.pretrain_network_g and not resumed:
         ported = port_weights(network, read_checkpoint(Path(config.path.pretrain_network_g)).weights)
         log.info("%s: %s", config.path.pretrain_network_g, ported)
+    if settings.branch_channels:
+        branch_out(network, settings.branch_channels)
     averaged = copy.deepcopy(network).eval().to(fabric.device)
     generator, optim_g = fabric.setup(network, settings.optim_g.create(network))
     holders: dict[str, Any] = {"generator": network, "averaged": averaged, "optim_g": optim_g}
@@ -98,7 +101,7 @@ def train(config: Config) -> None:
         f"{settings.total_iter} iterations of {data.batch_size_per_gpu * fabric.world_size} crops of "
         f"{data.lq_size}x{data.lq_size} from {crops.pictures} pictures; {config.name}"
     )
-    log.info("%s: %d parameters, %d pictures", config.name, network.trainable_parameters(), crops.pictures)
+    log.info("%s: %d parameters, %d pictures", config.name, parameters, crops.pictures)
 
     monitor = None
     if fabric.is_global_zero:
@@ -154,7 +157,7 @@ def train(config: Config) -> None:
             if not is_finite(state):
                 raise SystemExit(_diverged(done, numbers))
             monitor.flush()
-            save_generator(averaged, folder / f"{config.name}.safetensors", variant=variant, note=note)
+            save_generator(collapsed(averaged), folder / f"{config.name}.safetensors", variant=variant, note=note)
             save_state(state_file, state | {"iteration": done, "ratio": balance.ratio})
         if monitor:
             monitor.advance()

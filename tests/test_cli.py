@@ -23,7 +23,7 @@ def checkpoint(tmp_path):
 def test_models_lists_variants_and_bundled_weights(capsys):
     assert main(["models"]) == 0
     out = capsys.readouterr().out
-    assert all(f"\n{name} " in out for name in ("nano", "micro", "xl"))
+    assert all(f"\n{name} " in out for name in ("nano", "micro", "xl", "swift_plus"))
     assert "  nano x2 clean\n" in out
 
 

@@ -1,5 +1,6 @@
 """Bad input: one clear line that says what it got, what it wants and what to do."""
 
+import shutil
 import subprocess
 import sys
 
@@ -138,12 +139,14 @@ def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
 
 
 def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
-    broken = tmp_path / "nano_x2_clean.onnx"
+    bundled = vsparagon.library.WEIGHTS / "nano_x2_clean.safetensors"
     monkeypatch.setattr("vsparagon.library.WEIGHTS", tmp_path)
-    broken.mkdir()
     with pytest.raises(vs.Error, match="no weights are bundled"):
         vs.core.core.paragon.Upscale(good())
-    broken.rmdir()
+    shutil.copy(bundled, tmp_path)
+    broken = tmp_path / "nano_x2_clean.onnx"
+    with pytest.raises(vs.Error, match=r"cannot read the model .*nano_x2_clean\.onnx"):
+        vs.core.core.paragon.Upscale(good())
     broken.write_bytes(b"not a graph")
     for backend in ("openvino", "onnxruntime"):
         with pytest.raises(vs.Error, match=r"refused nano x2 clean"):

@@ -25,6 +25,8 @@ PARAMETERS = {
     "m": 1_785_020,
     "l": 5_153_716,
     "xl": 14_481_476,
+    "swift": 9_212,
+    "swift_plus": 18_556,
 }
 OTHER_BODY = {
     "micro": 22_158,

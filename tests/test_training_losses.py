@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from vsparagon.models.generators import create_generator
 from vsparagon.models.munet import MUNet
-from vsparagon.models.paragonsr2 import create_generator
 from vsparagon.training.gan import Balance, Discrimination, GanOptions
 from vsparagon.training.losses import CharbonnierLoss, FrequencyLoss, L1Loss, weighted_sum
 from vsparagon.training.porting import port_weights
@@ -33,6 +33,15 @@ def test_losses_follow_their_formulas(pictures):
         assert loss(*pictures).item() == pytest.approx(value, rel=1e-5), loss
     both = weighted_sum((L1Loss(loss_weight=2.0), FrequencyLoss(loss_weight=0.5)), *pictures)
     assert both.item() == pytest.approx(2 * wanted[L1Loss()] + 0.5 * wanted[FrequencyLoss()], rel=1e-5)
+
+
+def test_difference_in_luma_and_weighted_chroma():
+    grey, tinted = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.5)
+    tinted[:, 2] += 0.3  # of blue: 0.114 of it is luma, half of it Cb, and -0.081312 of it Cr
+    luma, cb, cr = 0.3 * 0.114, 0.3 * 0.5, 0.3 * 0.081312
+    for weight in (0.0, 0.25, 1.0):
+        loss = L1Loss(chroma_weight=weight)(tinted, grey).item()
+        assert loss == pytest.approx((luma + weight * (cb + cr)) / 3, rel=1e-5)
 
 
 def test_frequency_loss_stays_in_float32(pictures):

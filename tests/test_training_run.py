@@ -11,7 +11,7 @@ from training_runs import GAN, changes, load_script, samples, scalars, start, wr
 
 from vsparagon.checkpoint import load_generator
 from vsparagon.errors import InvalidInput, ModelError
-from vsparagon.models.paragonsr2 import create_generator
+from vsparagon.models.generators import create_generator
 from vsparagon.training.config import read_config
 from vsparagon.training.state import load_state
 
@@ -93,7 +93,7 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path, monkeypat
     model = create_generator("nano", scale=2, use_attention=False)
     with torch.no_grad():  # before a sigmoid: the loss stays finite
         model.get_parameter("content_processor.content_analyzer.7.bias").fill_(math.inf)
-    monkeypatch.setattr(script, "create_generator", lambda *_, **__: model)
+    monkeypatch.setattr(script, "new_generator", lambda _: model)
     with pytest.raises(SystemExit, match=r"not finite \(loss/pixel 0\."):
         script.train(read_config(config, ["train.total_iter=1"]))
     assert not list((tmp_path / "runs" / "tiny").glob("*.s*"))

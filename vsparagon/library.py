@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput, ModelError, reason_of
 from vsparagon.extend import MARGIN, WHOLE_WINDOWS, Sizes
-from vsparagon.models.variants import SCALES, VARIANTS, Options
+from vsparagon.models.variants import NETWORKS, SCALES, VARIANTS, Options
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
 DEFAULT_SCALE = 2
-INFERENCE_SHIFT = 1  # of vsparagon.models.inference, which needs torch
 PROFILES = ("clean", "compressed")
 
 
@@ -40,8 +40,8 @@ class Model:
     graph: Path
     checkpoint: Path | None
     channels: int = 3
-    sizes: Sizes = WHOLE_WINDOWS
-    shift: int = INFERENCE_SHIFT
+    sizes: Sizes
+    shift: int
     reach: int | None = None
 
     def onnx(self) -> bytes:
@@ -58,10 +58,8 @@ class Model:
 
 def bundled_models() -> list[Model]:
     """Return the models that come with the package, smallest variant first."""
-    order = list(VARIANTS)
-    keys = [path.stem.split("_") for path in WEIGHTS.glob("*.onnx")]
-    keys.sort(key=lambda key: (order.index(key[0]), key[1], PROFILES.index(key[2])))
-    return [_bundled(variant, int(scale[1:]), profile) for variant, scale, profile in keys]
+    every = product(VARIANTS, SCALES, PROFILES)
+    return [_bundled(*key) for key in every if _checkpoint(*key).is_file()]
 
 
 def find_model(*, variant: str, scale: int, profile: str, model: str = "", cache: str = "") -> Model:
@@ -93,13 +91,12 @@ def find_model(*, variant: str, scale: int, profile: str, model: str = "", cache
         raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}.")
     if profile not in PROFILES:
         raise InvalidInput(f"unknown profile {profile!r}; the profiles are {', '.join(PROFILES)}.")
-    found = _bundled(variant, scale, profile)
-    if not found.graph.is_file():
+    if not _checkpoint(variant, scale, profile).is_file():
         raise ModelError(
-            f"no weights are bundled for {found.name} (bundled: {_names()}); "
+            f"no weights are bundled for {variant} x{scale} {profile} (bundled: {_names()}); "
             "choose one of these, or name a file of your own with model=."
         )
-    return found
+    return _bundled(variant, scale, profile)
 
 
 def describe() -> list[str]:
@@ -111,25 +108,41 @@ def _names() -> str:
     return ", ".join(describe()) or "none"
 
 
+def _checkpoint(variant: str, scale: int, profile: str) -> Path:
+    return WEIGHTS / f"{variant}_x{scale}_{profile}.safetensors"
+
+
 def _bundled(variant: str, scale: int, profile: str) -> Model:
-    stem = WEIGHTS / f"{variant}_x{scale}_{profile}"
-    checkpoint = stem.with_suffix(".safetensors")
-    return Model(
-        name=f"{variant} x{scale} {profile}",
-        scale=scale,
-        graph=stem.with_suffix(".onnx"),
-        checkpoint=checkpoint,
-        reach=reach_of(_notes(checkpoint)) if checkpoint.is_file() else None,
-    )
+    checkpoint = _checkpoint(variant, scale, profile)
+    graph = checkpoint.with_suffix(".onnx")
+    return own_model(f"{variant} x{scale} {profile}", graph, _notes(checkpoint), checkpoint=checkpoint)
 
 
-def reach_of(notes: dict[str, str]) -> int | None:
-    """Return the reach of a generator from what its file says about it: its options as JSON under "options"."""
+def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path | None) -> Model:
+    """Return a generator of this project from its inference form and what a file of it says about it.
+
+    Args:
+        name, graph, checkpoint: as in `Model`.
+        notes: the kind of network under "network", its options as JSON under "options".
+
+    Raises:
+        ModelError: no network can be what the notes say.
+    """
     try:
-        options = Options(**json.loads(notes["options"]))
+        options = NETWORKS[notes["network"]](**json.loads(notes["options"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"the model says of itself what no ParagonSR2 can be: {reason_of(error)}") from error
-    return max(options.reach, MARGIN) if options.is_local else None
+        raise ModelError(
+            f"{graph.name} says of itself what no network of vsparagon can be: {reason_of(error)}"
+        ) from error
+    return Model(
+        name=name,
+        scale=options.scale,
+        graph=graph,
+        checkpoint=checkpoint,
+        sizes=WHOLE_WINDOWS if isinstance(options, Options) else Sizes(),
+        shift=options.inference_shift,
+        reach=max(options.reach, MARGIN) if options.is_local else None,
+    )
 
 
 def _notes(checkpoint: Path) -> dict[str, str]:

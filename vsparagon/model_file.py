@@ -14,7 +14,7 @@ from typing import Any
 from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError, reason_of
 from vsparagon.extend import Sizes
 from vsparagon.files import write_atomically
-from vsparagon.library import Model, reach_of
+from vsparagon.library import Model, own_model
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
             raise ModelError(
                 f"{graph} is an extended form of fixed size, which fits no frame but one; export it without a size."
             )
-        return Model(name=name, scale=int(notes["scale"]), graph=graph, checkpoint=checkpoint, reach=reach_of(notes))
+        return own_model(name, graph, notes, checkpoint=checkpoint)
     channels, scale, sizes = _signature(network, graph)
     return Model(name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0)
 

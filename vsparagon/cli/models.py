@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
 from vsparagon.library import PROFILES, describe
-from vsparagon.models.variants import SCALES, VARIANTS, variant_of
+from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 
 MEBIBYTE = 2**20
 NOTES = ("licence", "training")  # what a checkpoint says for people
@@ -53,13 +53,17 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _models(_args: argparse.Namespace) -> str:
-    lines = ["variant  features  groups x blocks  hidden  band  parameters (at scale 2)"]
+    lines = ["variant     network     features  body          parameters (at scale 2)"]
     lines += [
-        f"{name:7}  {o.num_feat:8}  {f'{o.groups} x {o.blocks}':15}  {o.hidden:6}  {o.band_kernel_size:4}  "
-        f"{o.parameters:10,}"
-        for name, o in VARIANTS.items()
+        f"{name:10}  {o.network:10}  {o.num_feat:8}  {_body(o):12}  {o.parameters:10,}" for name, o in VARIANTS.items()
     ]
     return "\n".join([*lines, "", "bundled weights:", *(f"  {line}" for line in describe()), ""])
+
+
+def _body(options: AnyOptions) -> str:
+    if isinstance(options, SwiftOptions):
+        return f"{options.num_layers} layers"
+    return f"{options.groups} x {options.blocks} blocks"
 
 
 def _info(args: argparse.Namespace) -> str:
@@ -99,7 +103,7 @@ def _far(options: object) -> list[str]:
         "use_channel_mod": "the means of channel modulation",
         "use_content_aware": "the gain",
     }
-    return [text for name, text in names.items() if getattr(options, name)]
+    return [text for name, text in names.items() if getattr(options, name, False)]
 
 
 def _export(args: argparse.Namespace) -> str:

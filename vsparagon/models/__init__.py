@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsparagon.checkpoint import load_generator as load_generator
+    from vsparagon.models.generators import create_generator as create_generator
     from vsparagon.models.munet import MUNet as MUNet
     from vsparagon.models.paragonsr2 import ParagonSR2 as ParagonSR2
-    from vsparagon.models.paragonsr2 import create_generator as create_generator
+    from vsparagon.models.swift import Swift as Swift
 
 _HOMES = {
     "MUNet": "vsparagon.models.munet",
     "ParagonSR2": "vsparagon.models.paragonsr2",
-    "create_generator": "vsparagon.models.paragonsr2",
+    "Swift": "vsparagon.models.swift",
+    "create_generator": "vsparagon.models.generators",
     "load_generator": "vsparagon.checkpoint",
 }
-__all__ = ["MUNet", "ParagonSR2", "create_generator", "load_generator"]
+__all__ = ["MUNet", "ParagonSR2", "Swift", "create_generator", "load_generator"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,6 @@ Network design by Philip Hofmann (MIT, https://github.com/Phhofm/traiNNer-redux)
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models.attention import LocalWindowAttention
-from vsparagon.models.variants import Options, variant_options
+from vsparagon.models.variants import Options
 
 LEAK = 0.1
 STRIP = 128  # rows that are enlarged at once
@@ -282,16 +281,3 @@ class ParagonSR2(nn.Module):
 def _bias(conv: nn.Conv2d) -> Tensor:
     assert conv.bias is not None
     return conv.bias
-
-
-def create_generator(variant: str, **overrides: Any) -> ParagonSR2:
-    """Return a new, untrained generator.
-
-    Args:
-        variant: a name in `vsparagon.models.variants.VARIANTS`.
-        **overrides: fields of `Options`, for example `scale=4` or `use_attention=False`.
-
-    Raises:
-        InvalidInput: unknown variant or option, or an option out of range.
-    """
-    return ParagonSR2(**asdict(variant_options(variant, **overrides)))

@@ -1,12 +1,13 @@
-"""The variants of ParagonSR2 and their options, as plain data: no torch is needed to read this table.
+"""The variants of the networks and their options, as plain data: no torch is needed to read this table.
 
-The numbers are those of the design document by Philip Hofmann (MIT, https://github.com/Phhofm/traiNNer-redux).
+ParagonSR2's numbers are those of the design document by Philip Hofmann (MIT,
+https://github.com/Phhofm/traiNNer-redux).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 from vsparagon.errors import InvalidInput
 
@@ -33,6 +34,10 @@ class Options:
         use_attention: window attention in each block.
     """
 
+    network: ClassVar[str] = "paragonsr2"
+    inference_shift: ClassVar[int] = 1
+    """Enlarged pixels that are missing at the top and left of the inference form's result."""
+
     scale: int = 4
     num_feat: int = 64
     num_groups: int = 6
@@ -48,8 +53,7 @@ class Options:
     use_attention: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise InvalidInput(f"scale is {self.scale}; it must be one of {', '.join(map(str, SCALES))}.")
+        _check_scale(self.scale)
         for name in ("num_feat", "num_groups", "num_blocks"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; it must be at least 1.")
@@ -111,6 +115,52 @@ class Options:
         return not (self.use_attention or self.use_content_aware or self.use_channel_mod)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SwiftOptions:
+    """Everything that fixes the shape of a Swift generator, apart from its weights.
+
+    Attributes:
+        scale: enlargement of both sides, one of `SCALES`.
+        num_feat: feature channels C.
+        num_layers: convolutions from C to C channels.
+    """
+
+    network: ClassVar[str] = "swift"
+    inference_shift: ClassVar[int] = 0
+    is_local: ClassVar[bool] = True
+
+    scale: int = 2
+    num_feat: int = 16
+    num_layers: int = 3
+
+    def __post_init__(self) -> None:
+        _check_scale(self.scale)
+        if self.num_feat < 1 or self.num_layers < 0:
+            raise InvalidInput(
+                f"num_feat is {self.num_feat} and num_layers {self.num_layers}; at least 1 and 0 are needed."
+            )
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers of a generator with these options."""
+        c = self.num_feat
+        return 29 * c + self.num_layers * c * (9 * c + 2) + 3 * self.scale**2 * (9 * c + 1)
+
+    @property
+    def reach(self) -> int:
+        """How far, in pixels of the input, a pixel of the output looks to each side."""
+        return self.num_layers + 2
+
+
+AnyOptions = Options | SwiftOptions
+NETWORKS: dict[str, type[AnyOptions]] = {kind.network: kind for kind in (Options, SwiftOptions)}
+
+
+def _check_scale(scale: int) -> None:
+    if scale not in SCALES:
+        raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}.")
+
+
 def _variant(feat: int, groups: int, blocks: int, ffn: float, band: int, alpha: float, **rest: Any) -> Options:
     defaults: dict[str, Any] = {"fast_body_mode": True, "use_norm": True, "use_attention": True, "scale": 2}
     return Options(
@@ -124,7 +174,7 @@ def _variant(feat: int, groups: int, blocks: int, ffn: float, band: int, alpha: 
     )
 
 
-VARIANTS: dict[str, Options] = {
+VARIANTS: dict[str, AnyOptions] = {
     "nano": _variant(12, 1, 1, 1.2, 7, 0.40, detail_gain=0.05, use_norm=False, use_channel_mod=False),
     "micro": _variant(16, 1, 2, 1.5, 7, 0.45, detail_gain=0.08, use_norm=False),
     "tiny": _variant(24, 2, 2, 1.5, 9, 0.50),
@@ -133,36 +183,40 @@ VARIANTS: dict[str, Options] = {
     "m": _variant(64, 4, 6, 2.0, 11, 0.50, fast_body_mode=False),
     "l": _variant(96, 6, 8, 2.0, 13, 0.55, fast_body_mode=False, use_attention=False),
     "xl": _variant(128, 8, 10, 2.0, 15, 0.60, fast_body_mode=False, use_attention=False),
+    "swift": SwiftOptions(num_feat=16, num_layers=3),
+    "swift_plus": SwiftOptions(num_feat=16, num_layers=7),
 }
 
 
-def variant_options(variant: str, **overrides: Any) -> Options:
+def variant_options(variant: str, **overrides: Any) -> AnyOptions:
     """Return the options of a variant with some of them replaced.
 
     Args:
         variant: a name in `VARIANTS`.
-        **overrides: fields of `Options`.
+        **overrides: fields of its options.
 
     Raises:
         InvalidInput: unknown variant or option, or an option out of range.
     """
     if variant not in VARIANTS:
         raise InvalidInput(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}.")
-    unknown = sorted(set(overrides) - set(Options.__dataclass_fields__))
+    usual = VARIANTS[variant]
+    known = [field.name for field in fields(usual)]
+    unknown = sorted(set(overrides) - set(known))
     if unknown:
-        raise InvalidInput(
-            f"unknown option {', '.join(unknown)}; the options are {', '.join(Options.__dataclass_fields__)}."
-        )
-    return replace(VARIANTS[variant], **overrides)
+        raise InvalidInput(f"{variant} has no option {', '.join(unknown)}; its options are {', '.join(known)}.")
+    return replace(usual, **overrides)
 
 
-def variant_of(options: Options) -> str:
+def variant_of(options: AnyOptions) -> str:
     """Return the variant that has these features, hidden channels and kernels; "custom" when none has.
 
-    The scale, the depth of the body and what can be switched on and off do not matter.
+    The scale, what can be switched on and off and, but for Swift, the depth of the body do not matter.
     """
-    key = (options.num_feat, options.hidden, options.band_kernel_size)
-    for name, known in VARIANTS.items():
-        if (known.num_feat, known.hidden, known.band_kernel_size) == key:
-            return name
-    return "custom"
+    return next((name for name, known in VARIANTS.items() if _key(known) == _key(options)), "custom")
+
+
+def _key(options: AnyOptions) -> tuple[str | int, ...]:
+    if isinstance(options, SwiftOptions):
+        return options.network, options.num_feat, options.num_layers
+    return options.network, options.num_feat, options.hidden, options.band_kernel_size

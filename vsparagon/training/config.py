@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vsparagon.errors import InvalidInput
-from vsparagon.models.variants import Options, variant_options
+from vsparagon.models.variants import AnyOptions, variant_options
 from vsparagon.training.data import Folders, Positive, TrainingData
 from vsparagon.training.degradation import Degradation
 from vsparagon.training.gan import GanOptions
@@ -68,6 +68,7 @@ class Training(_Section, frozen=True, kw_only=True):
             there, which the filter never shows because it extends frames.
         gan_opt: adversarial loss; only with a `network_d`.
         gan_start_iter: iteration at which the GAN starts.
+        branch_channels: width of the branches that 3x3 convolutions have while they train (`branches`); 0 for none.
         ema_decay: of the moving average of the weights, which is what is measured and saved.
         grad_clip: limit the norm of the generator's gradient to 1.
     """
@@ -81,6 +82,7 @@ class Training(_Section, frozen=True, kw_only=True):
     loss_border: Count = 4
     gan_opt: GanOptions | None = None
     gan_start_iter: Count = 0
+    branch_channels: Count = 0
     ema_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.999
     grad_clip: bool = True
 
@@ -117,7 +119,8 @@ class Config(_Section, frozen=True, kw_only=True):
 
     Attributes:
         name: of the run: its folder, and its weights' file.
-        network_g: `type: paragonsr2_<variant>` and fields of `vsparagon.models.variants.Options`; see `generator`.
+        network_g: `type: paragonsr2_<variant>`, `swift` or `swift_plus`, and fields of its options in
+            `vsparagon.models.variants`; see `generator`.
         network_d: the discriminator; none trains for fidelity alone.
         manual_seed: of weights and data.
         precision: of the forward passes: mixed with bfloat16, or float32.
@@ -136,7 +139,7 @@ class Config(_Section, frozen=True, kw_only=True):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     threads: Count = 0
 
-    def generator(self) -> tuple[str, Options]:
+    def generator(self) -> tuple[str, AnyOptions]:
         """Return the variant and the options of the generator.
 
         Raises:
@@ -146,7 +149,7 @@ class Config(_Section, frozen=True, kw_only=True):
         variant = str(given.pop("type", "")).removeprefix("paragonsr2_")
         try:
             options = variant_options(variant, **given)
-            return variant, msgspec.convert(asdict(options), Options)
+            return variant, msgspec.convert(asdict(options), type(options))
         except (InvalidInput, TypeError, msgspec.ValidationError) as error:
             raise InvalidInput(f"network_g: {error}") from None
 

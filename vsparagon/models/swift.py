@@ -1,0 +1,83 @@
+"""Swift: a plain network of 3x3 convolutions, all at low resolution.
+
+There is nothing in it but what a processor does best: dense convolutions on few channels, PReLU between them, and one
+pixel shuffle. It learns the difference to the enlargement by repeated pixels. Layout of every tensor: N,C,H,W.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 -- its usual name
+
+from vsparagon.models.variants import SwiftOptions
+
+COLOURS = 3
+
+
+class Swift(nn.Module):
+    """The generator. Takes N,3,H,W RGB of nominal range 0..1 and returns N,3,scale*H,scale*W, not clamped.
+
+    Args:
+        **options: fields of `vsparagon.models.variants.SwiftOptions`.
+
+    Raises:
+        InvalidInput: an option is out of range.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = SwiftOptions(**options)
+        features, scale = self.options.num_feat, self.options.scale
+        layers: list[nn.Module] = []
+        for channels in (COLOURS, *[features] * self.options.num_layers):
+            layers += [nn.Conv2d(channels, features, 3, padding=1), nn.PReLU(features)]
+        self.body = nn.Sequential(*layers)
+        self.up_conv = nn.Conv2d(features, COLOURS * scale * scale, 3, padding=1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Begin with the repeated pixels and nothing added to them, and with layers near the identity."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+                nn.init.kaiming_normal_(layer.weight, a=0.25)
+                if layer.in_channels == layer.out_channels:
+                    layer.weight.data *= 0.3
+                    layer.weight.data[:, :, 1, 1] += torch.eye(layer.out_channels)
+        nn.init.zeros_(self.up_conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.options.scale
+        repeated = F.interpolate(x, scale_factor=scale, mode="nearest")
+        return repeated + F.pixel_shuffle(self.up_conv(self.body(x)), scale)
+
+    def trainable_parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(p.numel() for p in self.parameters())
+
+
+class SwiftForm(nn.Module):
+    """The fast form of a `Swift`: the repeated pixels are a 1x1 convolution, which runtimes add to the last one's sum.
+
+    It equals the published form everywhere. N,3,H,W to N,3,sH,sW.
+
+    Attributes:
+        options: those of the generator.
+        shift: how many enlarged pixels the result begins late: none.
+    """
+
+    shift = SwiftOptions.inference_shift
+
+    def __init__(self, model: Swift) -> None:
+        super().__init__()
+        self.options = model.options
+        self.body, self.up_conv = model.body, model.up_conv
+        phases = model.options.scale**2
+        self.anchor = nn.Conv2d(COLOURS, COLOURS * phases, 1, bias=False)
+        self.anchor.weight.data = torch.eye(COLOURS).repeat_interleave(phases, dim=0)[..., None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.anchor(x) + self.up_conv(self.body(x)), self.options.scale)
