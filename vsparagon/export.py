@@ -7,9 +7,10 @@ a cleaning before TensorRT reads them.
 
 from __future__ import annotations
 
+import copy
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -19,16 +20,18 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
-from vsparagon.checkpoint import FORMAT_VERSION
+from vsparagon.backends.executor import INPUTS, OUTPUTS
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.files import write_atomically
 from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
 from vsparagon.models.folding import ShiftedConv2d
+from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
-from vsparagon.models.variants import Options, variant_of
+from vsparagon.models.variants import Options, SwiftOptions, variant_of
 from vsparagon.onnx_graph import Graph
+from vsparagon.recognise import FORMAT_VERSION
 
 OPSET = 18
 MINIMUM_SIDE = 4
@@ -82,20 +85,21 @@ def onnx_model(
         if pixels is not None and pixels < MINIMUM_SIDE:
             raise InvalidInput(f"{name} is {pixels}; it must be at least {MINIMUM_SIDE}.")
     options = module.options
-    assert isinstance(options, Options)
+    assert isinstance(options, (Options, SwiftOptions))
 
-    graph = Graph(half=precision == "fp16")
-    result = _Emitter(module, graph, height, width).run()
+    half = precision == "fp16"
+    graph = Graph(half=half)
+    result = _Emitter(copy.deepcopy(module).half() if half else module, graph, "input", (height, width)).run()
     scale = options.scale
+    output = [1, 3, height * scale if height else "output_height", width * scale if width else "output_width"]
     model = graph.model(
-        result,
-        [1, 3, height or "height", width or "width"],
-        [1, 3, height * scale if height else "output_height", width * scale if width else "output_width"],
+        {"input": (graph.type, [1, 3, height or "height", width or "width"])},
+        {"output": (result, graph.type, output)},
         OPSET,
     )
     entries = {
         "format_version": FORMAT_VERSION,
-        "network": "paragonsr2",
+        "network": options.network,
         "variant": variant_of(options),
         "scale": str(scale),
         "options": json.dumps(asdict(options)),
@@ -104,6 +108,34 @@ def onnx_model(
     onnx.checker.check_model(model, full_check=True)
     return model
 
+
+def frame_onnx(frame: FrameNetwork) -> onnx.ModelProto:
+    """Return the ONNX model of a network with a frame's conversions around it.
+
+    Inputs and outputs are named as `vsparagon.backends.executor` says; everything is of fixed size and in the types
+    of the module. The bytes depend on the module alone.
+
+    Raises:
+        ModelError: the network has a part that has no ONNX form here.
+    """
+    extension, tiles = frame.extension, frame.tiles
+    size = (tiles[0].size, tiles[1].size) if tiles else (extension.extended_height, extension.extended_width)
+    inputs = dict(zip(INPUTS, frame.inputs(), strict=False))
+    graph = Graph(half=False)
+    results = _Emitter(frame, graph, list(inputs), size).run()
+    model = graph.model(
+        {name: (_TYPES[dtype], list(shape)) for name, (shape, dtype) in inputs.items()},
+        {
+            name: (result, _TYPES[dtype], list(shape))
+            for name, result, (shape, dtype) in zip(OUTPUTS, results, frame.outputs(), strict=False)
+        },
+        OPSET,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+_TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 
 _WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, ShiftedConv2d)
 
@@ -116,37 +148,56 @@ class _Tracer(fx.Tracer):
 
 
 class _Emitter:
-    """Walks the traced module and writes each of its steps; a value is the name of a tensor."""
+    """Walks the traced module and writes each of its steps; a value is the name of a tensor, or several names.
 
-    def __init__(self, module: nn.Module, graph: Graph, height: int | None, width: int | None) -> None:
+    Args:
+        module: in the types to compute in.
+        graph: to write to; its `half` follows the type of what a step is given.
+        given: name of the input, or of each of several.
+        size: height and width of what the attention sees, where they are known.
+    """
+
+    def __init__(
+        self, module: nn.Module, graph: Graph, given: str | Sequence[str], size: tuple[int | None, int | None]
+    ) -> None:
         with torch.enable_grad():  # without, a generator works strip by strip to save memory
             self.traced = fx.GraphModule(module, _Tracer().trace(module))
         self.graph = graph
-        self.size = (height, width)
+        self.given = given
+        self.size = size
         self.axes: tuple[AxisTensors, AxisTensors] | None = None
         self.values: dict[fx.Node, Any] = {}
+        self.halves: dict[fx.Node, bool] = {}
 
-    def run(self) -> str:
+    def run(self) -> Any:
         for node in self.traced.graph.nodes:
             if node.op == "output":
-                return str(self.values[node.args[0]])
+                return self._arguments(node)[0]
             self.values[node] = self._step(node)
         raise AssertionError("a traced graph ends with its output")
 
+    def _arguments(self, node: fx.Node) -> list[Any]:
+        return list(fx.node.map_arg(node.args, self.values.__getitem__))
+
     def _step(self, node: fx.Node) -> Any:
-        args = [self.values[a] if isinstance(a, fx.Node) else a for a in node.args]
         target = str(node.target)
-        if node.op == "placeholder":
-            return "input"
         if node.op == "get_attr":
-            return self.graph.weight(target, operator.attrgetter(target)(self.traced))
+            value = operator.attrgetter(target)(self.traced)
+            self.halves[node] = value.dtype == torch.float16
+            return self.graph.weight(target, value)
+        if node.op == "placeholder":
+            self.halves[node] = self.graph.half
+            return self.given
+        args = self._arguments(node)
+        self.graph.half = self.halves[node] = self.halves[node.all_input_nodes[0]]
+        if target == "to":
+            self.halves[node] = args[1] == torch.float16
+            return self.graph.node("Cast", args[0], prefix=node.name, to=_TYPES[args[1]])
         if node.op == "call_module":
             return self._module(target, str(args[0]))
         key = node.target if node.op == "call_function" else target
         if key not in _FUNCTIONS:
             raise ModelError(f"the step {key} of this network has no ONNX form.")
-        if key is torch.cat:
-            args[0] = [self.values[a] for a in node.all_input_nodes]
         return _FUNCTIONS[key](self.graph, node.name, *args, **node.kwargs)
 
     def _module(self, name: str, x: str) -> str:
@@ -158,6 +209,8 @@ class _Emitter:
                 return self._convolution(module, name, x)
             case nn.LeakyReLU():
                 return graph.node("LeakyRelu", x, prefix=name, alpha=module.negative_slope)
+            case nn.PReLU():
+                return graph.node("PRelu", x, graph.weight(f"{name}.slope", module.weight[:, None, None]), prefix=name)
             case nn.ReLU():
                 return graph.node("Relu", x, prefix=name)
             case nn.Sigmoid():
@@ -216,6 +269,10 @@ class _Emitter:
         return dynamic_axis(graph, graph.node("Squeeze", shape, graph.integers([0]), prefix=prefix), prefix)
 
 
+def _unary(kind: str) -> Callable[[Graph, str, str], str]:
+    return lambda graph, name, x: graph.node(kind, x, prefix=name)
+
+
 def _binary(kind: str) -> Callable[..., str]:
     def emit(graph: Graph, name: str, a: str | float, b: str | float) -> str:
         left, right = (v if isinstance(v, str) else graph.number(v) for v in (a, b))
@@ -224,8 +281,34 @@ def _binary(kind: str) -> Callable[..., str]:
     return emit
 
 
-def _concatenate(graph: Graph, name: str, parts: list[str], dim: int) -> str:
+def _concatenate(graph: Graph, name: str, parts: Sequence[str], dim: int) -> str:
     return graph.node("Concat", *parts, prefix=name, axis=dim)
+
+
+def _stack(graph: Graph, name: str, parts: Sequence[str], dim: int) -> str:
+    axes = graph.integers([dim])
+    return _concatenate(graph, name, [graph.node("Unsqueeze", part, axes, prefix=name) for part in parts], dim)
+
+
+def _narrow(graph: Graph, name: str, x: str, dim: int, start: int, length: int) -> str:
+    first, last, axes = (graph.integers([value]) for value in (start, start + length, dim))
+    return graph.node("Slice", x, first, last, axes, prefix=name)
+
+
+def _select(graph: Graph, name: str, x: str, dim: int, index: str | int) -> str:
+    return graph.node("Gather", x, index, prefix=name, axis=dim)
+
+
+def _reshape(graph: Graph, name: str, x: str, *sizes: int) -> str:
+    return graph.node("Reshape", x, graph.integers(list(sizes)), prefix=name)
+
+
+def _permute(graph: Graph, name: str, x: str, *order: int) -> str:
+    return graph.node("Transpose", x, prefix=name, perm=list(order))
+
+
+def _clamp(graph: Graph, name: str, x: str, low: float, high: float) -> str:
+    return graph.node("Clip", x, graph.number(low), graph.number(high), prefix=name)
 
 
 def _split(graph: Graph, name: str, x: str, sizes: list[int], dim: int) -> list[str]:
@@ -247,7 +330,7 @@ def _nearest(graph: Graph, name: str, x: str, mode: str, scale_factor: int, **re
 
 
 # What a traced generator calls, by function or by name of a tensor's method.
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+_FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     operator.add: _binary("Add"),
     operator.sub: _binary("Sub"),
     operator.mul: _binary("Mul"),
@@ -256,4 +339,13 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     F.pixel_shuffle: _pixel_shuffle,
     F.interpolate: _nearest,
     torch.split: _split,
+    torch.stack: _stack,
+    "clamp": _clamp,
+    "floor": _unary("Floor"),
+    "index_select": _select,
+    "narrow": _narrow,
+    "permute": _permute,
+    "reshape": _reshape,
+    "round": _unary("Round"),
+    "select": _select,
 }

@@ -1,7 +1,8 @@
-"""A small builder of ONNX graphs: named nodes, shared constants, one float type throughout."""
+"""A small builder of ONNX graphs: named nodes and shared constants."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,12 +15,19 @@ from onnx import TensorProto, helper, numpy_helper
 class Graph:
     """Nodes and constants in the order in which they were added.
 
-    Weights and float scalars take the graph's type, float32 or float16; a Python number given as a node's input
-    becomes a scalar constant: float32 for a float, int64 for an int.
+    A Python number given as a node's input becomes a scalar constant: float32 for a float, int64 for an int.
+
+    Args:
+        half: whether the graph begins in float16, not float32.
+
+    Attributes:
+        half: whether the steps now being added compute in float16; `number`, `to_float` and `from_float` follow it.
+        type: what the graph begins in.
     """
 
     FLOAT: Final = TensorProto.FLOAT
     FLOAT16: Final = TensorProto.FLOAT16
+    BYTE: Final = TensorProto.UINT8
 
     def __init__(self, *, half: bool) -> None:
         self.half = half
@@ -49,12 +57,11 @@ class Graph:
         return name
 
     def weight(self, name: str, value: torch.Tensor) -> str:
-        """Add a constant in the graph's float type."""
-        dtype = np.float16 if self.half else np.float32
-        return self.constant(name, value.detach().cpu().float().numpy().astype(dtype))
+        """Add a constant in the type of the tensor."""
+        return self.constant(name, value.detach().cpu().numpy())
 
     def number(self, value: float) -> str:
-        """Add a scalar in the graph's float type."""
+        """Add a scalar in the float type of the moment."""
         kind = "half" if self.half else "float"
         return self.constant(f"{kind}:{value!r}", np.array(value, np.float16 if self.half else np.float32))
 
@@ -63,23 +70,36 @@ class Graph:
         return self.constant("ints:" + ",".join(map(str, values)), np.array(values, np.int64))
 
     def to_float(self, name: str, prefix: str = "") -> str:
-        """Return the tensor in float32, from the graph's type."""
+        """Return the tensor in float32, from the type of the moment."""
         return self.node("Cast", name, prefix=prefix, to=self.FLOAT) if self.half else name
 
     def from_float(self, name: str, prefix: str = "") -> str:
-        """Return the tensor in the graph's type, from float32."""
+        """Return the tensor in the type of the moment, from float32."""
         return self.node("Cast", name, prefix=prefix, to=self.FLOAT16) if self.half else name
 
     def model(
-        self, result: str, input_shape: list[int | str], output_shape: list[int | str], opset: int
+        self,
+        inputs: Mapping[str, tuple[int, Sequence[int | str]]],
+        outputs: Mapping[str, tuple[str, int, Sequence[int | str]]],
+        opset: int,
     ) -> onnx.ModelProto:
-        """Return the model from `input` to `output`, both of the graph's type; `result` becomes `output`."""
-        self._nodes.append(helper.make_node("Identity", [result], ["output"], name="output"))
+        """Return the model.
+
+        Args:
+            inputs: type and shape of each, by name.
+            outputs: the tensor that becomes it, type and shape of each, by name.
+            opset: version of ONNX's operators.
+        """
+        # TensorRT knows bytes as inputs and outputs only, so nothing may stand between a result and its name.
+        names = {result: name for name, (result, _, _) in outputs.items()}
+        for node in self._nodes:
+            for side in (node.input, node.output):
+                side[:] = [names.get(tensor, tensor) for tensor in side]
         graph = helper.make_graph(
             self._nodes,
             "vsparagon",
-            [helper.make_tensor_value_info("input", self.type, input_shape)],
-            [helper.make_tensor_value_info("output", self.type, output_shape)],
+            [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+            [helper.make_tensor_value_info(name, kind, shape) for name, (_, kind, shape) in outputs.items()],
             list(self._constants.values()),
         )
         # The IR version of opset 18's time: readers refuse newer ones than they know.
