@@ -69,6 +69,8 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mkv", "--preset", "hasty"], ["ffmpeg", "hasty"]),
         (["FILM", "out.mkv", "--segment-frames", "0"], ["--segment-frames is 0"]),
         (["FILM", "out.mkv", "--memory-mb", "-5"], ["memory_mb is -5"]),
+        (["FILM", "out.mkv", "--tilesize", "32by32"], ["--tilesize is 32by32", "512x384"]),
+        (["FILM", "out.mkv", "--tilesize", "64", "--overlap", "40"], ["overlap"]),
         (["FILM", "out.mkv", "--filter-script", "none.vpy"], ["there is no file", "none.vpy"]),
         (["FILM", "out.mkv", "--filter-script", "silent.vpy"], ["silent.vpy outputs no video"]),
         (["FILM", "out.mkv", "--filter-script", "broken.vpy"], ["broken.vpy failed", "line 1"]),

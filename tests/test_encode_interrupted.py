@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -106,7 +105,7 @@ def test_many_kills_at_any_moment_do_no_harm(film, whole, slow, tmp_path):
             process.wait()
             kills += 1
             if out.exists():  # killed after the last deed but one, the removal of the segments
-                shutil.rmtree(f"{out}.parts", ignore_errors=True)
+                assert encode(*arguments).returncode == 1
                 break
     assert kills >= 2
     equals(out, whole)
@@ -212,3 +211,37 @@ def test_two_runs_for_one_output_do_not_meet(film, slow, tmp_path):
     assert (second.returncode, second.stderr) == (1, f"vsparagon: another process is already making {out}.\n")
     first.communicate(timeout=60)
     assert first.returncode == 0
+
+
+def test_folder_is_removed_after_a_kill_between_the_last_two_deeds(film, whole, tmp_path):
+    """The output has its name, the folder is still there: the next run removes it, and keeps the output."""
+    out = tmp_path / "out.mkv"
+    arguments = ["encode", str(film), str(out), "--segment-frames", str(SEGMENT)]
+    killed = f"""
+import os
+from vsparagon.cli import main
+from vsparagon.encode import workshop
+settle = workshop._settle
+def settle_and_die(draft, path):
+    settle(draft, path)
+    if path.name == "out.mkv":
+        os.kill(os.getpid(), 9)
+workshop._settle = settle_and_die
+main({arguments!r})
+"""
+    assert subprocess.run([sys.executable, "-c", killed], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    assert finished_segments(out) == -(-FRAMES // SEGMENT)
+    done = encode(*arguments[1:])
+    assert (done.returncode, done.stderr) == (1, f"vsparagon: {out} exists; add -y to replace it.\n")
+    equals(out, whole)
+
+
+def test_folder_of_unfinished_work_is_kept_when_another_output_is_in_the_way(film, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    process = start_until(out, 1, *arguments)
+    process.kill()
+    process.communicate()
+    out.write_bytes(b"precious")
+    assert encode(*arguments).returncode == 1
+    assert finished_segments(out) >= 1

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from vsparagon.cli.interrupt import end_tidily_on_sigterm
+from vsparagon.cli.options import add_network, read_network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 
 if TYPE_CHECKING:
-    from vsparagon.encode.job import Job, Network
+    from vsparagon.encode.job import Job
     from vsparagon.encode.run import Helpers, Result
 
 PACKAGES = {"av": "av", "ffmpeg": "ffmpeg-python", "filelock": "filelock", "tqdm": "tqdm"}
 CODECS = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
-NETWORK = ("variant", "scale", "profile", "model", "backend", "precision", "width", "height", "matrix", "memory_mb")
 
 DESCRIPTION = """\
 Upscale a video and keep everything else: sound, subtitles, chapters, attachments, metadata, frame times, colours.
@@ -43,20 +42,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("-y", dest="overwrite", action="store_true", help="replace OUTPUT if it exists")
     parser.add_argument("--json", action="store_true", help="progress and result as JSON, an object in a line")
 
-    network = parser.add_argument_group("network", "as in core.paragon.Upscale")
-    network.add_argument("--variant", help="nano (default), micro, …: see `vsparagon models`")
-    network.add_argument("--scale", type=int, help="enlargement (default 2)")
-    network.add_argument("--profile", help="what the network was trained on: clean (default) or compressed")
-    network.add_argument("--model", help="a model file of your own")
-    network.add_argument("--width", type=int, help="final width; alone, it keeps the shape")
-    network.add_argument("--height", type=int, help="final height; alone, it keeps the shape")
-    network.add_argument("--matrix", help="of the input, if it is tagged wrongly: 709, 170m, 2020ncl, …")
-    network.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
-    network.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
-    network.add_argument("--memory-mb", type=int, help="a bound on the memory for tiles")
-    network.add_argument("--device-id", type=int, default=0, help="number of the GPU")
-    network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
-    network.add_argument(
+    add_network(parser)
+    parser.add_argument(
         "--filter-script",
         type=Path,
         metavar="SCRIPT",
@@ -99,7 +86,7 @@ def _run(args: argparse.Namespace) -> str:
     from vsparagon.encode.run import encode
 
     helpers = _helpers(args)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_tidily_on_sigterm()
     job = _job(args)
     progress = choose_progress(as_json=args.json)
     result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=progress, helpers=helpers)
@@ -118,10 +105,6 @@ def _helpers(args: argparse.Namespace) -> Helpers | None:
     return Helpers(workers=args.workers, address=args.cluster)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _job(args: argparse.Namespace) -> Job:
     from vsparagon.encode.codec import PIXEL_FORMATS
     from vsparagon.encode.job import SEGMENT_FRAMES, Encoding, Job
@@ -135,24 +118,16 @@ def _job(args: argparse.Namespace) -> Job:
     job = Job(
         input=args.input.absolute(),
         filter_script=args.filter_script.absolute() if args.filter_script else None,
-        network=_network(args),
+        network=read_network(args),
         encoding=Encoding(codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt),
         segment_frames=segment_frames,
         device_id=args.device_id,
         num_streams=args.num_streams,
+        cache=args.cache,
     )
     if job.is_script and job.filter_script:
         raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
     return job
-
-
-def _network(args: argparse.Namespace) -> Network | None:
-    from vsparagon.encode.job import Network
-
-    given = {name: getattr(args, name) for name in NETWORK if getattr(args, name) is not None}
-    if "model" in given:
-        given["model"] = str(Path(given["model"]).expanduser().absolute())
-    return Network(**given) if given else None
 
 
 def _text(result: Result) -> str:

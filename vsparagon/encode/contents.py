@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -69,6 +70,15 @@ class Contents:
     cover: Cover | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What it takes to show a file: number of the video stream, begin in seconds, the kinds of streams there are."""
+
+    track: int
+    start: Fraction
+    kinds: frozenset[str]
+
+
 def muxer_for(output: Path) -> str:
     """Return ffmpeg's name for the kind of file.
 
@@ -87,17 +97,12 @@ def read_contents(path: Path, muxer: str) -> Contents:
     Raises:
         InvalidInput: the file cannot be read, has no video, or its sound cannot come along.
     """
-    try:
-        with av.open(str(path)) as container:
-            streams = [_describe(stream) for stream in container.streams]
-            start = Fraction(container.start_time or 0, 1_000_000)
-            chapters = bool(container.chapters())
-            cover = _read_cover(container, streams) if muxer == "matroska" else None
-    except (OSError, av.FFmpegError) as error:
-        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    video = next((s for s in streams if s.kind == "video" and not s.is_picture), None)
-    if video is None:
-        raise InvalidInput(f"{path} has no video.")
+    with _opened(path) as container:
+        streams = [_describe(stream) for stream in container.streams]
+        start = _start(container)
+        chapters = bool(container.chapters())
+        cover = _read_cover(container, streams) if muxer == "matroska" else None
+    video = _first_video(path, streams)
     carried, left_out = [], []
     able = _codecs_of(muxer)
     titles = int(chapters)  # in MP4, chapter titles are a stream of data: they come along as chapters
@@ -126,6 +131,19 @@ def read_contents(path: Path, muxer: str) -> Contents:
     )
 
 
+def read_overview(path: Path) -> Overview:
+    """Return what it takes to show a file.
+
+    Raises:
+        InvalidInput: the file cannot be read or has no video.
+    """
+    with _opened(path) as container:
+        streams = [_describe(stream) for stream in container.streams]
+        start = _start(container)
+    kinds = frozenset(stream.kind for stream in streams)
+    return Overview(track=_first_video(path, streams).index, start=start, kinds=kinds)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stream:
     index: int
@@ -137,6 +155,26 @@ class _Stream:
     @property
     def is_picture(self) -> bool:
         return bool(self.disposition & Disposition.attached_pic)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except (OSError, av.FFmpegError) as error:
+        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _start(container: av.container.InputContainer) -> Fraction:
+    return Fraction(container.start_time or 0, 1_000_000)
+
+
+def _first_video(path: Path, streams: Sequence[_Stream]) -> _Stream:
+    video = next((s for s in streams if s.kind == "video" and not s.is_picture), None)
+    if video is None:
+        raise InvalidInput(f"{path} has no video.")
+    return video
 
 
 def _describe(stream: av.stream.Stream) -> _Stream:

@@ -13,7 +13,7 @@ SEGMENT_FRAMES: Final = 240
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Arguments of `core.paragon.Upscale` that decide what the result looks like; 0 and "" mean: choose."""
+    """Arguments of `core.paragon.Upscale` that decide what the result looks like; 0, "" and () mean: choose."""
 
     variant: str = "nano"
     scale: int = 2
@@ -24,6 +24,8 @@ class Network:
     width: int = 0
     height: int = 0
     matrix: str = ""
+    tilesize: tuple[int, ...] = ()
+    overlap: tuple[int, ...] = ()
     memory_mb: int = 0
 
 
@@ -54,7 +56,7 @@ class Job:
         network: None leaves the choice to the script: one that upscales is encoded as it is, any other is upscaled
             with the defaults.
         segment_frames: frames of a segment.
-        device_id, num_streams: how the network is run; they do not change the result.
+        device_id, num_streams, cache: how the network is run; they do not change the result.
     """
 
     input: Path
@@ -64,6 +66,7 @@ class Job:
     segment_frames: int = SEGMENT_FRAMES
     device_id: int = 0
     num_streams: int = 0
+    cache: str = ""
 
     @property
     def is_script(self) -> bool:

@@ -220,6 +220,14 @@ def _notes(contents: Contents | None, encoding: Encoding, picture: Picture) -> l
     return notes
 
 
+def _sweep(output: Path) -> None:
+    """Remove the folder that a run left which was killed when its output was there already."""
+    workshop = Workshop(output)
+    if workshop.folder.is_dir():
+        with workshop:
+            workshop.sweep()
+
+
 def _check_paths(job: Job, output: Path, *, overwrite: bool) -> None:
     for path in (job.input, job.filter_script):
         if path is not None and not path.is_file():
@@ -227,6 +235,7 @@ def _check_paths(job: Job, output: Path, *, overwrite: bool) -> None:
     if output.exists() and output.samefile(job.input):
         raise InvalidInput("the output is the input; give another name.")
     if output.exists() and not overwrite:
+        _sweep(output)
         raise InvalidInput(f"{output} exists; add -y to replace it.")
     if not output.parent.is_dir():
         raise InvalidInput(f"there is no folder {output.parent}; make it first.")

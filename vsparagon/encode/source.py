@@ -123,19 +123,21 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
             format=PIXEL_FORMATS[pix_fmt],
             device_id=job.device_id,
             num_streams=job.num_streams,
+            cache=job.cache,
         )
     if job.network is not None:
         raise InvalidInput(
             f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave the network's options out, "
             "or the call."
         )
-    return _converted(source.clip, PIXEL_FORMATS[pix_fmt])
+    return converted(source.clip, PIXEL_FORMATS[pix_fmt])
 
 
-def _converted(clip: vs.VideoNode, wanted: int) -> vs.VideoNode:
-    if clip.format.id == wanted:
+def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
+    """Return the clip in a YUV format and, where a width and a height are given, in this size, by bicubic."""
+    if clip.format.id == wanted and not size:
         return clip
-    arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion"}
+    arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion", **size}
     if clip.format.color_family != vs.YUV:
         with clip.get_frame(0) as frame:
             tagged = frame.props.get("_Matrix", UNSPECIFIED)

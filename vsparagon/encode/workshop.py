@@ -139,19 +139,35 @@ class Workshop:
         with self.failing_clearly():
             _settle(part, self.path(number))
             self.segments[number] = segment
-            entries = {str(n): asdict(s) for n, s in sorted(self.segments.items())}
-            text = json.dumps({"format": FORMAT, "job": self._identity, "segments": entries}, indent=1)
-            draft = self.part(MANIFEST)
-            draft.write_text(text, encoding="utf-8")
-            _settle(draft, self.folder / MANIFEST)
+            self._write()
+
+    def _write(self, **more: object) -> None:
+        entries = {str(n): asdict(s) for n, s in sorted(self.segments.items())}
+        text = json.dumps({"format": FORMAT, "job": self._identity, "segments": entries, **more}, indent=1)
+        draft = self.part(MANIFEST)
+        draft.write_text(text, encoding="utf-8")
+        _settle(draft, self.folder / MANIFEST)
 
     def deliver(self, part: Path) -> None:
         """Give the finished file the output's name and remove the folder."""
         with self.failing_clearly():
+            self._write(delivered=_fingerprint(part))  # tells, if we are killed right after, what became of all this
             _settle(part, self.output)
+            (self.folder / MANIFEST).unlink()
         self.segments.clear()
         self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Leave nothing to go on from if the output has been delivered from here: only its removal is missing."""
+        if self._read().get("delivered") == _fingerprint(self.output):
+            (self.folder / MANIFEST).unlink()
+
+
+def _fingerprint(path: Path) -> list[int]:
+    """Return what a renamed file keeps."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 def _settle(draft: Path, path: Path) -> None:
@@ -162,5 +178,5 @@ def _settle(draft: Path, path: Path) -> None:
 
 
 def _short(value: object) -> str:
-    text = "none" if value in ("", None) else str(value)
+    text = "none" if value in ("", None, []) else str(value)
     return text if len(text) <= 40 else f"{text[:12]}…"

@@ -1,0 +1,472 @@
+"""`vsparagon preview`: a clip as a file, the players' view of it, and what happens when the machine is too slow."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+
+pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
+
+import av
+from clips import arrays
+from films import UNEVEN, make_film
+
+from vsparagon.cli.options import parse_time
+from vsparagon.encode.codec import PIXEL_FORMATS
+from vsparagon.encode.job import Job, Network
+from vsparagon.encode.source import Source
+from vsparagon.errors import InvalidInput
+from vsparagon.preview import screen as screens
+from vsparagon.preview.screen import Screen
+from vsparagon.preview.server import served
+from vsparagon.preview.ways import Way, ways_for
+from vsparagon.preview.y4m import RawFile
+
+core: Any = vs.core
+# A player that takes an address, reads so much of it, and says what it got.
+PLAYER = """#!{python}
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[-1]) as answer:
+    header = answer.readline()
+    got = len(answer.read({most}))
+sys.stderr.write(f"player: {{header.decode().strip()}}, {{got}} bytes\\n")
+sys.exit({code})
+"""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("film") / "a film.mkv", seconds=2)
+
+
+def counted(format_id=vs.YUV420P8, width=64, height=48, length=20, **props):
+    """A clip of noise, different in each frame."""
+    blank = core.std.BlankClip(None, width, height, format_id, length, fpsnum=30, fpsden=1)
+
+    def fill(n, f):
+        frame, random = f.copy(), np.random.default_rng(n)
+        for plane in range(frame.format.num_planes):
+            samples = np.asarray(frame[plane])
+            peak = 1 << frame.format.bits_per_sample
+            samples[:] = random.integers(peak // 16, peak * 3 // 4, samples.shape, np.uint16)
+        return frame
+
+    return blank.std.ModifyFrame(blank, fill).std.SetFrameProps(_Matrix=1, **props)
+
+
+def content(clip):
+    """What a file of the clip must hold, written by VapourSynth itself."""
+    out = io.BytesIO()
+    clip.output(out, y4m=True)
+    _, _, frames = out.getvalue().partition(b"\n")
+    return frames
+
+
+def fetch(address, **headers):
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as answer:
+        return answer.status, dict(answer.headers), answer.read()
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10", "yuv444p12"])
+def test_file_is_read_by_ffmpeg_as_the_clip(name, tmp_path):
+    clip = counted(PIXEL_FORMATS[name], _SARNum=4, _SARDen=3, _ChromaLocation=2)
+    taken = []
+    file = RawFile(clip, taken.append)
+    whole = b"".join(file.read(0))
+    assert len(whole) == file.size
+    assert whole.partition(b"\n")[2] == content(clip)
+    assert len(taken) == clip.num_frames
+    (tmp_path / "clip.y4m").write_bytes(whole)
+    with av.open(str(tmp_path / "clip.y4m")) as container:
+        stream = container.streams.video[0]
+        assert stream.pix_fmt.removesuffix("le") == name
+        assert stream.average_rate == 30
+        assert str(stream.sample_aspect_ratio) == "4/3"
+        assert sum(1 for _ in container.decode(stream)) == clip.num_frames
+
+
+@pytest.mark.parametrize("first", [0, 1, 40, 41, 66, 4660, 9287, 50_000])
+def test_file_can_be_read_from_any_byte(first):
+    file = RawFile(counted(), lambda _seconds: None)
+    assert b"".join(file.read(first)) == b"".join(file.read(0))[first:]
+
+
+def test_reading_from_the_middle_makes_no_frame_before_it():
+    asked = []
+    clip = counted()
+    noted = clip.std.FrameEval(lambda n: asked.append(n) or clip)
+    file = RawFile(noted, lambda _seconds: None)
+    asked.clear()
+    next(iter(file.read(file.size - 4 * 4614)))
+    assert min(asked) == 16
+
+
+def test_server_answers_ranges_and_only_to_those_who_know_the_address():
+    begun = []
+    file = RawFile(counted(), lambda _seconds: None)
+    whole = b"".join(file.read(0))
+    with served(file, lambda: begun.append(1), pytest.fail) as address:
+        status, headers, body = fetch(address)
+        assert (status, headers["Accept-Ranges"], body == whole) == (200, "bytes", True)
+        status, headers, body = fetch(address, Range="bytes=5000-")
+        assert (status, headers["Content-Range"]) == (206, f"bytes 5000-{file.size - 1}/{file.size}")
+        assert body == whole[5000:]
+        assert fetch(address, Range="bytes=5000-5009")[2] == whole[5000:5010]
+        for wrong, code in ((f"{address}x", 404), (address.rpartition("/")[0], 404)):
+            with pytest.raises(urllib.error.HTTPError, match=str(code)):
+                fetch(wrong)
+        with pytest.raises(urllib.error.HTTPError, match="416"):
+            fetch(address, Range=f"bytes={file.size}-")
+        head = urllib.request.Request(address, method="HEAD")
+        with urllib.request.urlopen(head) as answer:
+            assert answer.headers["Content-Length"] == str(file.size)
+    assert len(begun) == 3
+    with pytest.raises(urllib.error.URLError):
+        fetch(address)
+
+
+def test_reader_that_leaves_stops_the_work():
+    asked = []
+    clip = counted(width=640, height=480, length=2000)
+    noted = clip.std.FrameEval(lambda n: asked.append(n) or clip)
+    with (
+        served(RawFile(noted, lambda _seconds: None), lambda: None, pytest.fail) as address,
+        urllib.request.urlopen(address) as answer,
+    ):
+        answer.read(1_000_000)
+    assert len(asked) < 100
+
+
+def grays(*levels):
+    """Ways that differ by their brightness."""
+
+    def way(level):
+        return core.std.BlankClip(None, 64, 48, vs.GRAY8, 600, 30, 1, color=level)
+
+    return [Way(name=f"way {level}", open=lambda level=level: way(level)) for level in levels]
+
+
+def shown(screen, n):
+    with screen.clip.get_frame(n) as frame:
+        return np.asarray(frame[0]).copy()
+
+
+def deliver(screen, seconds, fps):
+    for _ in range(round(seconds * fps)):
+        screen.delivered(1 / fps)
+
+
+def test_slow_machine_goes_from_way_to_way_and_says_so():
+    told = []
+    screen = Screen(grays(10, 20, 30), told.append)
+    settled = screens.SETTLING_FRAMES / 20
+    assert (screen.wanted, screen.way, shown(screen, 0)[0, 0]) == (30, "way 10", 10)
+    deliver(screen, settled + screens.MEASURED_SECONDS + 0.1, 20)
+    assert (screen.way, shown(screen, 100)[0, 0]) == ("way 20", 20)
+    assert told == ["20.0 of 30 frames per second with way 10: now way 20"]
+    assert shown(screen, 101).max() > 200  # the words
+    deliver(screen, screens.NOTE_SECONDS + 1, 30)
+    assert shown(screen, 400).max() == 20
+    assert screen.speed == pytest.approx(30)
+    deliver(screen, 3, 25)
+    deliver(screen, 9, 25)
+    assert screen.way == "way 30"
+    assert told[1:] == [
+        "25.0 of 30 frames per second with way 20: now way 30",
+        "25.0 of 30 frames per second with way 30: this machine cannot do more",
+    ]
+    assert screen.speed == pytest.approx(25, abs=0.1)
+
+
+def test_fast_machine_stays_and_a_jump_is_not_held_against_it():
+    told = []
+    screen = Screen(grays(10, 20), told.append)
+    deliver(screen, 30, 45)
+    for _ in range(20):  # a slow decoder, a player that jumps and jumps
+        screen.begin()
+        for _ in range(screens.SETTLING_FRAMES):
+            screen.delivered(0.5)
+        deliver(screen, 1, 40)
+    assert (told, screen.way, screen.speed) == ([], "way 10", 30)
+
+
+def source_of(clip, upscaled=False):
+    return Source(clip=clip, upscaled=upscaled)
+
+
+def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
+    source = source_of(counted())
+    job = Job(input=tmp_path / "x.mkv", network=Network(variant="micro"))
+    ways = ways_for(source, job, ab=False)
+    assert [way.name for way in ways] == ["micro", "nano", "nano from 48x36", "nano from 32x24"]
+    clips = [way.open() for way in ways]
+    assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
+        (128, 96, 20, vs.YUV420P8)
+    }
+    pictures = [arrays(clip.get_frame(3))[0] for clip in clips]
+    assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(pictures))
+
+
+def test_script_that_upscales_by_itself_has_one_way(tmp_path):
+    ways = ways_for(source_of(counted(), upscaled=True), Job(input=tmp_path / "own.vpy"), ab=False)
+    assert [way.name for way in ways] == ["own.vpy"]
+
+
+def test_halves_are_bicubic_and_ours_with_a_line_between(tmp_path):
+    clip = counted(width=256, height=128)
+    job = Job(input=tmp_path / "x.mkv")
+    both = arrays(ways_for(source_of(clip), job, ab=True)[0].open().get_frame(2))[0][40:]
+    ours = arrays(ways_for(source_of(clip), job, ab=False)[0].open().get_frame(2))[0][40:]
+    plain = arrays(clip.resize.Bicubic(512, 256).get_frame(2))[0][40:]
+    assert both.shape == ours.shape == (216, 512)
+    np.testing.assert_allclose(both[:, :256], plain[:, :256], atol=1)  # dithered
+    assert (both[:, 256:258] == 235).all()
+    np.testing.assert_array_equal(both[:, 258:], ours[:, 258:])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("12.5", 12.5), ("12.5s", 12.5), ("1:02.5", 62.5), ("1:00:02", 3602), ("0", 0)]
+)
+def test_times_are_read_in_the_usual_ways(text, seconds):
+    assert parse_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1:2:3:4", "5m"])
+def test_what_is_no_time_is_an_error(text):
+    with pytest.raises(InvalidInput, match="is no time"):
+        parse_time(text)
+
+
+# --- the command ---
+
+
+def write_player(folder: Path, most: int | None = None, code: int = 0) -> Path:
+    player = folder / "player"
+    player.write_text(PLAYER.format(python=sys.executable, most=most, code=code))
+    player.chmod(0o755)
+    return player
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "vsparagon", "preview", *map(str, arguments)]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
+
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="the player is a script that begins with #!")
+
+
+@needs_posix
+def test_any_program_that_takes_an_address_plays(film, tmp_path):
+    done = run(film, "--player", write_player(tmp_path), "--ab")
+    assert done.returncode == 0, done.stderr
+    assert f"player: YUV4MPEG2 W128 H96 F30:1 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2, {60 * 18438} bytes" in done.stderr
+    assert done.stdout.startswith(f"{film}: 60 frames to player, with nano")
+    assert not list(film.parent.glob("*index*"))
+
+
+@needs_posix
+def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
+    script = tmp_path / "fail.vpy"
+    script.write_text(
+        "def choose(n):\n"
+        "    if n == 40:\n"
+        "        raise ValueError('bad luck')\n"
+        "    return clip\n"
+        "clip.std.FrameEval(choose).set_output()\n"
+    )
+    done = run(film, "--player", write_player(tmp_path), "--filter-script", script)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("vsparagon: a frame cannot be made: ")
+    assert "bad luck" in done.stderr.splitlines()[-1]
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.mkv"], "there is no file"),
+        (["FILM", "--start", "99s"], "lasts 2.0 s"),
+        (["FILM", "--start", "soon"], "'soon' is no time"),
+        (["FILM", "--variant", "giant"], "giant"),
+        (["own.vpy", "--ab"], "no source for --ab"),
+    ],
+)
+def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):
+    from vsparagon.cli import main
+
+    (tmp_path / "own.vpy").write_text(
+        "import vapoursynth as vs\nvs.core.paragon.Upscale(vs.core.std.BlankClip(format=vs.YUV420P8)).set_output()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(film) if a == "FILM" else a for a in arguments]
+    assert main(["preview", *arguments, "--player", str(write_player(tmp_path))]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err.splitlines()[-1]
+    assert captured.err.splitlines()[-1].startswith("vsparagon: ")
+
+
+@needs_posix
+def test_player_that_fails_is_told(film, tmp_path):
+    player = tmp_path / "player"
+    player.write_text("#!/bin/sh\nexit 3\n")
+    player.chmod(0o755)
+    done = run(film, "--player", player)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; what it said is above.")
+
+
+@needs_posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ends_with_its_player_when_asked(number, film, tmp_path):
+    player = tmp_path / "player"
+    player.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    player.chmod(0o755)
+    process = subprocess.Popen(command(film, "--player", player), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)  # until the command knows that its player runs
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys):
+    from vsparagon.cli import main
+    from vsparagon.preview import viewer
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(viewer, "VIEWERS", ())
+    assert main(["preview", str(film)]) == 1
+    assert "install mpv" in capsys.readouterr().err
+
+
+# A viewer that runs the script and says what it was given, as vsview and vspreview are called.
+VIEWER = """
+import runpy, sys
+runpy.run_path(sys.argv[1])
+"""
+SET_OUTPUT = """
+import sys
+def set_output(clip, number, name):
+    props = clip.get_frame(0).props
+    tags = [int(props[f"_{tag}"]) for tag in ("Matrix", "Primaries", "Transfer")]
+    sys.stderr.write(f"viewer: {number} {name} {clip.width}x{clip.height} {tags}\\n")
+"""
+
+
+@pytest.mark.parametrize("name", ["vsview", "vspreview"])
+def test_viewer_gets_source_and_result_of_one_size(name, film, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(SET_OUTPUT)
+    (tmp_path / name / "__main__.py").write_text(VIEWER)
+    done = run(film, "--ab", "--player", name, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("viewer: ")]
+    tags = "128x96 [1, 5, 13]"  # as the film is labelled
+    assert said == [f"viewer: 0 source {tags}", f"viewer: 1 nano {tags}", f"viewer: 2 both {tags}"]
+
+
+class Mpv:
+    """A running mpv without a window, by way of its socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._socket.connect(str(path))
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        self._file = self._socket.makefile("rw")
+
+    def wait(self, event: str) -> None:
+        while json.loads(self._file.readline()).get("event") != event:
+            pass
+
+    def do(self, *words: object) -> Any:
+        self._file.write(json.dumps({"command": words, "request_id": 1}) + "\n")
+        self._file.flush()
+        while (answer := json.loads(self._file.readline())).get("request_id") != 1:
+            pass
+        return answer.get("data")
+
+    def quit(self) -> None:
+        self.do("quit")
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.mark.skipif(shutil.which("mpv") is None, reason="there is no mpv")
+@pytest.mark.parametrize("name", ["even.mkv", "uneven.mkv"])
+def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_path):
+    uneven = name.startswith("un")
+    film = make_film(tmp_path / name, seconds=10, video=UNEVEN if uneven else "setpts=PTS+0.3/TB")
+    (tmp_path / "mpv.conf").write_text(f"vo=null\nao=null\npause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
+    process = subprocess.Popen(
+        command(film, "--player", "mpv", "--start", "4"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"MPV_HOME": str(tmp_path)},
+    )
+    mpv = Mpv(tmp_path / "mpv.sock")
+    while mpv.do("get_property", "seeking") is not False:
+        time.sleep(0.02)
+    assert mpv.do("get_property", "time-pos") == pytest.approx(4, abs=0.05)
+    shown = mpv.do("get_property", "video-out-params")
+    assert (shown["w"], shown["h"], shown["colormatrix"], shown["primaries"], shown["colorlevels"]) == (
+        128, 96, "bt.709", "bt.601-625", "limited",
+    )  # fmt: skip
+    tracks = mpv.do("get_property", "track-list")
+    assert [track["codec"] for track in tracks if track["selected"]] == ["rawvideo", *(["aac"] * (not uneven))]
+    assert any(track["type"] == "sub" for track in tracks) == (not uneven)
+    if not uneven:
+        assert mpv.do("get_property", "audio-delay") == pytest.approx(-0.3, abs=0.002)
+    for place in (8.0, 1.0):
+        asked = time.monotonic()
+        mpv.do("seek", place, "absolute+exact")
+        mpv.wait("playback-restart")
+        assert time.monotonic() - asked < 3  # 0.03 to 0.15 s on an idle machine
+        assert mpv.do("get_property", "time-pos") == pytest.approx(place, abs=0.05)
+    mpv.quit()
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert stdout.startswith(f"{film}: ")
+    assert ("without sound" in stderr) == uneven
+
+
+@pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")
+def test_ffplay_plays_to_the_end(film):
+    done = run(film, "--player", "ffplay", "--start", "1", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+    assert done.returncode == 0, done.stderr
+    frames = int(done.stdout.split(": ")[1].split()[0])
+    assert 30 <= frames < 60

@@ -1,0 +1,85 @@
+"""Options and values that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vsparagon.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from vsparagon.encode.job import Network
+
+NETWORK: Final = (
+    "variant",
+    "scale",
+    "profile",
+    "model",
+    "backend",
+    "precision",
+    "width",
+    "height",
+    "matrix",
+    "memory_mb",
+)
+SIZES: Final = ("tilesize", "overlap")
+TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `core.paragon.Upscale`, as far as a command line needs them."""
+    network = parser.add_argument_group("network", "as in core.paragon.Upscale")
+    network.add_argument("--variant", help="nano (default), micro, …: see `vsparagon models`")
+    network.add_argument("--scale", type=int, help="enlargement (default 2)")
+    network.add_argument("--profile", help="what the network was trained on: clean (default) or compressed")
+    network.add_argument("--model", help="a model file of your own")
+    network.add_argument("--width", type=int, help="final width; alone, it keeps the shape")
+    network.add_argument("--height", type=int, help="final height; alone, it keeps the shape")
+    network.add_argument("--matrix", help="of the input, if it is tagged wrongly: 709, 170m, 2020ncl, …")
+    network.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
+    network.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
+    network.add_argument(
+        "--tilesize", metavar="WxH", help="compute frames in tiles of this size, in pixels of the input; or one number"
+    )
+    network.add_argument("--overlap", metavar="WxH", help="what neighbouring tiles share; or one number")
+    network.add_argument("--memory-mb", type=int, help="a bound on the memory for tiles")
+    network.add_argument("--device-id", type=int, default=0, help="number of the GPU")
+    network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
+    network.add_argument("--cache", default="", metavar="FOLDER", help="for compiled networks (default: the user's)")
+
+
+def read_network(args: argparse.Namespace) -> Network | None:
+    """Return what was given of the arguments that decide the result, None if nothing was.
+
+    Raises:
+        InvalidInput: a size is none.
+    """
+    from vsparagon.encode.job import Network
+
+    given = {name: getattr(args, name) for name in NETWORK if getattr(args, name) is not None}
+    given |= {name: _size(name, getattr(args, name)) for name in SIZES if getattr(args, name) is not None}
+    if "model" in given:
+        given["model"] = str(Path(given["model"]).expanduser().absolute())
+    return Network(**given) if given else None
+
+
+def parse_time(text: str) -> float:
+    """Return seconds of "12.5", "12.5s", "1:02.5" or "1:00:02.5".
+
+    Raises:
+        InvalidInput: it is written in another way.
+    """
+    found = TIME.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"{text!r} is no time; write it as 12.5s, 1:02.5 or 1:00:02.5.")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _size(name: str, text: str) -> tuple[int, ...]:
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(number.isdecimal() for number in numbers):
+        raise InvalidInput(f"--{name} is {text}; write it as 512x384 (width and height) or as one number.")
+    return tuple(int(number) for number in numbers)

@@ -1,0 +1,82 @@
+"""A video on the screen, upscaled while it plays."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from vsparagon.cli.interrupt import end_tidily_on_sigterm
+from vsparagon.cli.options import add_network, parse_time, read_network
+from vsparagon.errors import BackendUnavailable, InvalidInput
+
+DESCRIPTION = """\
+Show a video upscaled, while it is computed. INPUT may be a VapourSynth script (.vpy).
+
+vsview or vspreview, where installed, shows source and result as two outputs. Otherwise mpv or ffplay plays the result;
+its own keys pause, step and seek. When the machine cannot keep up, a smaller variant is taken, then a smaller source;
+the picture and this terminal say so."""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `preview`."""
+    parser = commands.add_parser(
+        "preview",
+        help="show a video upscaled, in real time",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", metavar="INPUT", type=Path, help="video file or script")
+    parser.add_argument("--ab", action="store_true", help="left half: the source, enlarged by bicubic")
+    parser.add_argument("--start", default="0", metavar="TIME", help="where to begin: 12.5s, 1:02.5")
+    parser.add_argument(
+        "--player",
+        default="",
+        help="vsview, vspreview, mpv, ffplay, or another program that takes the address of a video (default: the first "
+        "of these that is there)",
+    )
+    parser.add_argument(
+        "--filter-script",
+        type=Path,
+        metavar="SCRIPT",
+        help="a VapourSynth script before the network, as for `vsparagon encode`",
+    )
+    add_network(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> str:
+    if find_spec("av") is None:
+        raise BackendUnavailable("this needs av; install it with pip install 'vsparagon[encode]'.")
+    from vsparagon.encode.job import Job
+    from vsparagon.preview.player import find_player
+    from vsparagon.preview.run import preview
+    from vsparagon.preview.viewer import VIEWERS, find_viewer, view
+
+    job = Job(
+        input=args.input.absolute(),
+        filter_script=args.filter_script.absolute() if args.filter_script else None,
+        network=read_network(args),
+        device_id=args.device_id,
+        num_streams=args.num_streams,
+        cache=args.cache,
+    )
+    if job.is_script and job.filter_script:
+        raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
+    start = parse_time(args.start)
+    if args.player in ("", *VIEWERS) and (viewer := find_viewer(args.player)):
+        if start:
+            _tell(f"{viewer} begins at the first frame: --start is for players")
+        view(job, viewer, ab=args.ab)
+        return ""
+    end_tidily_on_sigterm()
+    program = find_player(args.player)
+    report = preview(job, program, start=start, ab=args.ab, tell=_tell)
+    speed = f", {report.achieved:.4g} of {report.wanted:.4g} frames per second" if report.achieved else ""
+    return f"{job.input}: {report.frames} frames to {Path(program).stem}, with {report.way}{speed}\n"
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

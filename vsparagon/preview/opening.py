@@ -1,0 +1,80 @@
+"""An input, opened to be looked at: without a folder of its own, its index in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import vapoursynth as vs
+
+from vsparagon.cache import cache_folder
+from vsparagon.encode.contents import read_overview
+from vsparagon.encode.job import Job
+from vsparagon.encode.source import Source, open_source
+from vsparagon.errors import InvalidInput
+
+UNEVEN: Final = Fraction(1, 20)  # seconds by which a frame may miss its place in an even clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """An input to be looked at.
+
+    Attributes:
+        source: its clip.
+        beside: the kinds of streams that can be played along: "audio", "subtitle".
+        ahead: by how many seconds they begin before the first frame.
+        note: why there are none, or "".
+    """
+
+    source: Source
+    beside: frozenset[str] = frozenset()
+    ahead: float = 0.0
+    note: str = ""
+
+
+def open_to_view(job: Job, log: Sequence[str]) -> Opened:
+    """Open an input.
+
+    Args:
+        job: names it.
+        log: what `vsparagon.encode.source.collected_log` collects.
+
+    Raises:
+        ParagonError: it cannot be used.
+    """
+    for path in (job.input, job.filter_script):
+        if path is not None and not path.is_file():
+            raise InvalidInput(f"there is no file {path}.")
+    if job.is_script:
+        return Opened(source=open_source(job, Path(), 0, log))
+    overview = read_overview(job.input)
+    source = open_source(job, _index(job), overview.track, log)
+    beside = overview.kinds & {"audio", "subtitle"}
+    if not beside:
+        return Opened(source=source)
+    stamps, rate = source.timestamps, Fraction(source.clip.fps)
+    if len(stamps) != source.clip.num_frames or not rate or not _even(stamps, source.time_base, rate):
+        note = "without sound and subtitles: the frames' times are uneven or unknown, here they follow at an even rate"
+        return Opened(source=source, note=note)
+    return Opened(source=source, beside=beside, ahead=float(stamps[0] * source.time_base - overview.start))
+
+
+def _even(stamps: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
+    return all(abs((stamp - stamps[0]) * time_base - n / rate) <= UNEVEN for n, stamp in enumerate(stamps))
+
+
+def _index(job: Job) -> Path:
+    """Return where BestSource keeps its index, as the beginning of a path: counting a film's frames takes a while."""
+    folder = cache_folder(job.cache) / "sources"
+    folder.mkdir(exist_ok=True)
+    return folder / hashlib.sha256(str(job.input).encode()).hexdigest()[:16]
+
+
+def seconds_of(clip: vs.VideoNode) -> float:
+    """Return how long a clip lasts."""
+    return float(clip.num_frames / (Fraction(clip.fps) or Fraction(25)))

@@ -1,0 +1,141 @@
+"""Players of a file at an address: which there are, and what they have to be told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vsparagon.errors import BackendUnavailable
+from vsparagon.ffmpeg import colour_arguments
+
+KNOWN: Final = ("mpv", "ffplay")
+# ffmpeg's option, and the name of the same in its filter setparams. The header tells the chroma's place.
+PARAMETERS: Final = {
+    "-colorspace": "colorspace",
+    "-color_primaries": "color_primaries",
+    "-color_trc": "color_trc",
+    "-color_range": "range",
+}
+LAST_SECONDS: Final = 3.0  # for a player to end by itself
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """What a player is told.
+
+    Attributes:
+        address: of the picture.
+        title: of the window.
+        start: where to begin, in seconds.
+        props: of the first frame, for its colours.
+        beside: the file that sound and subtitles come from.
+        kinds: which of "audio" and "subtitle" do.
+        ahead: by how many seconds they begin before the first frame.
+    """
+
+    address: str
+    title: str
+    start: float
+    props: Mapping[str, object]
+    beside: Path
+    kinds: frozenset[str]
+    ahead: float
+
+
+def find_player(name: str) -> str:
+    """Return the program to run.
+
+    Args:
+        name: "mpv", "ffplay", another program that takes an address, or "" for the first that is there.
+
+    Raises:
+        BackendUnavailable: there is none.
+    """
+    for candidate in (name,) if name else KNOWN:
+        if found := shutil.which(candidate):
+            return found
+    if name:
+        raise BackendUnavailable(f"there is no program {name}; name another with --player.")
+    raise BackendUnavailable(
+        "there is no player: install mpv (or ffmpeg's ffplay), or a viewer with pip install 'vsparagon[preview]'."
+    )
+
+
+def player_command(program: str, show: Show) -> list[str]:
+    """Return the command that shows a picture."""
+    kind = Path(program).stem
+    if kind == "mpv":
+        return [program, *_mpv_options(show), show.address]
+    if kind == "ffplay":
+        options = ["-hide_banner", "-loglevel", "error", "-autoexit", "-window_title", show.title]
+        options += ["-vf", _labels(show.props)] if _labels(show.props) else []
+        return [program, *options, "-ss", f"{show.start:g}", show.address]
+    return [program, show.address]
+
+
+def _mpv_options(show: Show) -> list[str]:
+    options = [
+        "--ytdl=no",  # it would look the address up
+        "--msg-level=all=error",
+        "--autofit-larger=100%x95%",
+        f"--force-media-title={show.title}",
+        f"--start={show.start:g}",
+        # Seconds of raw pictures: what was seen is there again at once, and memory stays small.
+        "--cache=yes",
+        "--demuxer-max-bytes=128MiB",
+        "--demuxer-max-back-bytes=256MiB",
+    ]
+    if labels := _labels(show.props):
+        options.append(f"--vf-append={labels}")
+    if show.kinds:
+        # Either brings all tracks of the file, and switches its own kind on.
+        kind = "audio" if "audio" in show.kinds else "sub"
+        options += [f"--{kind}-file={show.beside}"]
+        options += [f"--audio-delay={-show.ahead:.6f}", f"--sub-delay={-show.ahead:.6f}"]
+    return options
+
+
+def _labels(props: Mapping[str, object]) -> str:
+    """Return the filter that says what the header cannot, or "" if there is nothing to say."""
+    said = colour_arguments(props)
+    pairs = [f"{PARAMETERS[o]}={v}" for o, v in zip(said[::2], said[1::2], strict=True) if o in PARAMETERS]
+    return f"setparams={':'.join(pairs)}" if pairs else ""
+
+
+class RunningPlayer:
+    """A player at work. A context: it ends when that is left.
+
+    Args:
+        command: program and arguments.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        direct = {name: value for name, value in os.environ.items() if name.lower() not in ("http_proxy", "all_proxy")}
+        self._process = subprocess.Popen(command, stdout=sys.stderr, env=direct)
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def __enter__(self) -> RunningPlayer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.stop()
+            try:
+                self._process.wait(LAST_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()

@@ -1,0 +1,85 @@
+"""A preview from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vsparagon.encode.job import Job
+from vsparagon.encode.source import collected_log, worth_telling
+from vsparagon.errors import InvalidInput, ParagonError, reason_of
+from vsparagon.preview.opening import open_to_view, seconds_of
+from vsparagon.preview.player import RunningPlayer, Show, player_command
+from vsparagon.preview.screen import Screen
+from vsparagon.preview.server import served
+from vsparagon.preview.ways import ways_for
+from vsparagon.preview.y4m import RawFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a preview went.
+
+    Attributes:
+        frames: that the player took.
+        way: how the last ones were made.
+        achieved: frames per second since the last change or jump, at most the wanted ones; 0 if too few to tell.
+        wanted: the clip's.
+    """
+
+    frames: int
+    way: str
+    achieved: float
+    wanted: float
+
+
+def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[str], None]) -> Report:
+    """Show a job's result in a player, and return when that ends.
+
+    Args:
+        job: the input and the network.
+        program: the player.
+        start: where to begin, in seconds.
+        ab: whether the left half shows the source, enlarged by bicubic.
+        tell: is told what is worth knowing meanwhile.
+
+    Raises:
+        ParagonError: the input or the network cannot be used, a frame cannot be made, or the player failed.
+    """
+    with collected_log() as log:
+        opened = open_to_view(job, log)
+        source = opened.source
+        lasts = seconds_of(source.clip)
+        if start >= lasts:
+            raise InvalidInput(f"--start is {start:g} s, but {job.input.name} lasts {lasts:.1f} s.")
+        if ab and source.upscaled:
+            raise InvalidInput(f"{job.filter_script or job.input} upscales by itself, so there is no source for --ab.")
+        screen = Screen(ways_for(source, job, ab=ab), tell)
+        for text in [*worth_telling(log), opened.note]:
+            if text:
+                tell(text)
+        failures: list[Exception] = []
+
+        def fail(error: Exception) -> None:
+            failures.append(error)
+            player.stop()
+
+        with served(RawFile(screen.clip, screen.delivered), screen.begin, fail) as address:
+            with screen.clip.get_frame(0) as frame:
+                props = dict(frame.props)
+            show = Show(
+                address=address,
+                title=job.input.name,
+                start=start,
+                props=props,
+                beside=job.input,
+                kinds=opened.beside,
+                ahead=opened.ahead,
+            )
+            with RunningPlayer(player_command(program, show)) as player:
+                code = player.wait()
+    if failures:
+        raise ParagonError(f"a frame cannot be made: {reason_of(failures[0])}") from failures[0]
+    if code and not screen.frames:
+        raise ParagonError(f"{program} failed with exit code {code}; what it said is above.")
+    return Report(frames=screen.frames, way=screen.way, achieved=screen.speed, wanted=screen.wanted)

@@ -1,0 +1,118 @@
+"""What is on the screen: one clip, which goes on to a cheaper way when the machine cannot keep up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import vapoursynth as vs
+
+from vsparagon.preview.ways import Way, text_scale
+
+SETTLING_FRAMES: Final = 8  # after a start: decoders go back to a key frame, networks run for the first time
+MEASURED_SECONDS: Final = 2.0  # of work, before it is judged
+SHORTFALL: Final = 0.97  # of the wanted speed; below it, it is seen
+NOTE_SECONDS: Final = 5
+
+
+@dataclass
+class Pace:
+    """Frames, and the seconds that were spent on them."""
+
+    frames: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.frames += 1
+        self.seconds += seconds
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+class Screen:
+    """A clip that shows the ways one after the other, each until it has turned out to be too slow.
+
+    Args:
+        ways: the dearest first.
+        tell: is told about each change.
+
+    Attributes:
+        clip: what is shown.
+        wanted: its frames per second.
+        way: the name of the way that is shown now.
+        frames: handed over in all.
+    """
+
+    def __init__(self, ways: Sequence[Way], tell: Callable[[str], None]) -> None:
+        first, *self._cheaper = ways
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._plain = self._shown = first.open()
+        self._note_left = 0
+        self._told_slow = False
+        self.way = first.name
+        self.frames = 0
+        self.wanted = float(self._plain.fps) or 25.0
+        self.begin()
+        self.clip: vs.VideoNode = self._plain.std.FrameEval(self._choose)
+
+    def _choose(self, n: int) -> vs.VideoNode:
+        return self._shown
+
+    def begin(self) -> None:
+        """The player begins, or has jumped: for a moment the speed tells nothing."""
+        with self._lock:
+            self._restart()
+            self._whole = Pace()
+
+    def _restart(self) -> None:
+        self._settling, self._recent = SETTLING_FRAMES, Pace()
+
+    def delivered(self, seconds: float) -> None:
+        """A frame is handed over.
+
+        Args:
+            seconds: that passed until it was there; not those in which the player had no room for the one before.
+        """
+        with self._lock:
+            self.frames += 1
+            self._note_left -= 1
+            if self._note_left == 0:
+                self._shown = self._plain
+            if self._settling:
+                self._settling -= 1
+                return
+            self._recent.add(seconds)
+            self._whole.add(seconds)
+            if self._recent.seconds >= MEASURED_SECONDS:
+                self._judge()
+
+    def _judge(self) -> None:
+        fps, self._recent = self._recent.fps, Pace()
+        if fps >= self.wanted * SHORTFALL:
+            return
+        slow = f"{fps:.1f} of {self.wanted:.5g} frames per second with {self.way}"
+        if self._cheaper:
+            cheaper = self._cheaper.pop(0)
+            self._plain, self.way = cheaper.open(), cheaper.name
+            self._note(f"{slow}: now {self.way}")
+            self._restart()
+            self._whole = Pace()
+        elif not self._told_slow:
+            self._told_slow = True
+            self._note(f"{slow}: this machine cannot do more")
+
+    def _note(self, text: str) -> None:
+        self._tell(text)
+        self._shown = self._plain.text.Text(text, 1, text_scale(self._plain))
+        self._note_left = round(NOTE_SECONDS * self.wanted)
+
+    @property
+    def speed(self) -> float:
+        """Frames per second since the last change or jump, at most the wanted ones; 0 where too few were made."""
+        with self._lock:
+            return min(self._whole.fps, self.wanted)

@@ -1,0 +1,93 @@
+"""vsview and vspreview: programs that show the outputs of a script, frame by frame or playing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import vapoursynth as vs
+
+from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
+from vsparagon.encode.job import Job
+from vsparagon.encode.source import collected_log
+from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
+from vsparagon.preview.opening import open_to_view
+from vsparagon.preview.ways import enlarged_plainly, ways_for
+
+VIEWERS: Final = ("vsview", "vspreview")
+SCRIPT: Final = """\
+from pathlib import PosixPath, WindowsPath
+
+from {viewer} import set_output
+from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
+from vsparagon.encode.job import Encoding, Job, Network
+from vsparagon.preview.viewer import outputs
+
+job = {job!r}
+for number, (name, clip) in enumerate(outputs(job, ab={ab})):
+    set_output(clip, number, name)
+"""
+
+
+def find_viewer(name: str) -> str:
+    """Return the viewer of that name, or the first that is installed when it is "", or "" if none is.
+
+    Raises:
+        BackendUnavailable: the one that is named is not installed.
+    """
+    found = next((viewer for viewer in VIEWERS if name in ("", viewer) and find_spec(viewer)), "")
+    if name and not found:
+        raise BackendUnavailable(f"{name} is not installed; install it with pip install {name}.")
+    return found
+
+
+def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
+    """Return what a viewer shows, with names: the source enlarged by bicubic, the result, perhaps the halves of both.
+
+    Raises:
+        ParagonError: the input or the network cannot be used.
+    """
+    with collected_log() as log:
+        source = open_to_view(job, log).source
+        way = ways_for(source, job, ab=False)[0]
+        result = way.open()
+        if source.upscaled:
+            return [(way.name, _described(result))]
+        shown = [("source", enlarged_plainly(source, result)), (way.name, result)]
+        if ab:
+            shown.append(("both", ways_for(source, job, ab=True)[0].open()))
+        return [(name, _described(clip)) for name, clip in shown]
+
+
+def _described(clip: vs.VideoNode) -> vs.VideoNode:
+    """Return the clip with all its colours named as players take them: viewers cannot convert what is named in part."""
+    with clip.get_frame(0) as frame:
+        said = {name: frame.props.get(name, UNSPECIFIED) for name in ("_Matrix", "_Primaries", "_Transfer")}
+    matrix = guess_matrix(clip.width, clip.height) if said["_Matrix"] == UNSPECIFIED else said["_Matrix"]
+    guessed = (
+        MATRICES["709"] if matrix == MATRICES["709"] else MATRICES["170m"]
+    )  # the numbers are the same for all three
+    missing = {name: guessed for name, value in said.items() if value == UNSPECIFIED}
+    described: vs.VideoNode = clip.std.SetFrameProps(**missing) if missing else clip
+    return described
+
+
+def view(job: Job, viewer: str, *, ab: bool) -> None:
+    """Show a job's input and result, and return when the viewer is closed.
+
+    Raises:
+        InvalidInput: there is no such input.
+        ParagonError: the viewer failed.
+    """
+    if not job.input.is_file():
+        raise InvalidInput(f"there is no file {job.input}.")
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / f"{job.input.stem}.vpy"
+        script.write_text(SCRIPT.format(viewer=viewer, job=job, ab=ab), encoding="utf-8")
+        code = subprocess.run([sys.executable, "-m", viewer, str(script)], stdout=sys.stderr).returncode
+    if code:
+        raise ParagonError(f"{viewer} failed with exit code {code}; what it said is above.")

@@ -1,0 +1,131 @@
+"""The ways to enlarge a source: as asked for, then ever cheaper ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import vapoursynth as vs
+
+from vsparagon.encode.codec import pixel_format_candidates
+from vsparagon.encode.job import Job, Network
+from vsparagon.encode.source import Source, converted, upscaled_clip
+from vsparagon.library import bundled_models
+
+SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
+LEAST: Final = 16  # of width and height, for the network
+LINE: Final = 2  # pixels between the halves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way.
+
+    Attributes:
+        name: for people.
+        open: makes its clip; all ways' clips have one size, format and length.
+    """
+
+    name: str
+    open: Callable[[], vs.VideoNode]
+
+
+def preview_format(clip: vs.VideoNode) -> str:
+    """Return the name of the pixel format that a clip is shown in."""
+    return pixel_format_candidates(clip.format)[0]
+
+
+def ways_for(source: Source, job: Job, *, ab: bool) -> list[Way]:
+    """Return the ways for a source, the dearest first; one alone for a script that upscales by itself.
+
+    Args:
+        source: the clip.
+        job: names the network, and how it is run.
+        ab: whether the left half shows the source, enlarged by bicubic.
+
+    Raises:
+        ParagonError: the network or the clip cannot be used.
+    """
+    pix_fmt = preview_format(source.clip)
+    first = upscaled_clip(source, job, pix_fmt)
+    if source.upscaled:
+        return [Way(name=job.input.name, open=lambda: first)]
+    network = job.network or Network()
+    size = {"width": first.width, "height": first.height}
+    plain = enlarged_plainly(source, first) if ab else None
+
+    def way(name: str, clip: vs.VideoNode | None, network: Network, share: Fraction) -> Way:
+        def make() -> vs.VideoNode:
+            made = clip
+            if made is None:
+                chosen = replace(job, network=network)
+                made = upscaled_clip(replace(source, clip=reduced(source.clip, share)), chosen, pix_fmt)
+            return halves(plain, made, name) if plain else made
+
+        return Way(name=name, open=make)
+
+    name = Path(network.model).stem if network.model else network.variant
+    found = [way(name, first, network, Fraction(1))]
+    fixed = replace(network, **size)
+    for variant in _smaller_variants(network):
+        name, fixed = variant, replace(fixed, variant=variant)
+        found.append(way(name, None, fixed, Fraction(1)))
+    for share in SMALLER:
+        small = reduced(source.clip, share)
+        if small.width >= LEAST and small.height >= LEAST:
+            found.append(way(f"{name} from {small.width}x{small.height}", None, fixed, share))
+    return found
+
+
+def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
+    """Return the source in the size and format of the result, by bicubic."""
+    return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
+
+
+def _smaller_variants(network: Network) -> Sequence[str]:
+    if network.model:
+        return []
+    bundled = [model.name.split() for model in bundled_models()]
+    kind = [f"x{network.scale}", network.profile]
+    names = [variant for variant, *rest in bundled if rest == kind]
+    return names[: names.index(network.variant)][::-1]
+
+
+def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
+    """Return the clip in a share of its size, rounded to what its format allows."""
+    if share == 1:
+        return clip
+    across, down = 1 << clip.format.subsampling_w, 1 << clip.format.subsampling_h
+    width = max(1, round(clip.width * share / across)) * across
+    height = max(1, round(clip.height * share / down)) * down
+    small: vs.VideoNode = clip.resize.Bicubic(width=width, height=height)
+    return small
+
+
+def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
+    """Return the left half of one clip beside the right half of another, a thin line between, both with their names.
+
+    Args:
+        left: the source, enlarged by bicubic.
+        right: the result; its frame properties are kept.
+        name: of the way that made it.
+    """
+    middle = right.width // 4 * 2
+    scale = text_scale(right)
+    peak = 1 << right.format.bits_per_sample
+    white: Any = [peak * 235 // 256, *[peak // 2] * (right.format.num_planes - 1)]
+    line = right.std.BlankClip(width=LINE, color=white)
+    parts = [
+        left.text.Text("bicubic", 7, scale).std.Crop(right=left.width - middle),
+        line,
+        right.std.Crop(left=middle + LINE).text.Text(name, 9, scale),
+    ]
+    return vs.core.std.StackHorizontal(parts).std.CopyFrameProps(right)
+
+
+def text_scale(clip: vs.VideoNode) -> int:
+    """Return how large text is drawn, so that it can be read where the picture fills a screen."""
+    return max(1, int(clip.height) // 360)
