@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
+from vsparagon.models.folding import wider
 from vsparagon.models.variants import SwiftOptions
 
 COLOURS = 3
@@ -60,7 +61,7 @@ class Swift(nn.Module):
 
 
 class SwiftForm(nn.Module):
-    """The fast form of a `Swift`: the repeated pixels are a 1x1 convolution, which runtimes add to the last one's sum.
+    """The fast form of a `Swift`: the last convolution reads the picture beside the features, and repeats its pixels.
 
     It equals the published form everywhere. N,3,H,W to N,3,sH,sW.
 
@@ -73,11 +74,11 @@ class SwiftForm(nn.Module):
 
     def __init__(self, model: Swift) -> None:
         super().__init__()
-        self.options = model.options
-        self.body, self.up_conv = model.body, model.up_conv
-        phases = model.options.scale**2
-        self.anchor = nn.Conv2d(COLOURS, COLOURS * phases, 1, bias=False)
-        self.anchor.weight.data = torch.eye(COLOURS).repeat_interleave(phases, dim=0)[..., None, None]
+        self.options, self.body = model.options, model.body
+        self.up_conv = wider(model.up_conv, inputs=COLOURS)
+        repeated = torch.eye(COLOURS).repeat_interleave(model.options.scale**2, dim=0)
+        self.up_conv.weight.data[:, -COLOURS:, 1, 1] = repeated
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.anchor(x) + self.up_conv(self.body(x)), self.options.scale)
+        phases = self.up_conv(torch.cat((self.body(x), x), dim=1))
+        return F.pixel_shuffle(phases, self.options.scale)
