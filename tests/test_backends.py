@@ -6,7 +6,7 @@ import torch
 from clips import photograph
 
 from vsparagon import Upscaler
-from vsparagon.backends import BACKENDS, choose_backend
+from vsparagon.backends import ON_CPU, choose_backend
 from vsparagon.checkpoint import load_generator
 from vsparagon.extend import extension_for
 from vsparagon.library import bundled_models, find_model
@@ -32,7 +32,7 @@ def test_nano_and_micro_are_bundled():
     assert {"nano x2 clean", "micro x2 clean"} <= set(MODELS)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("size", [(45, 67), (240, 320)], ids=str)
 def test_backend_gives_the_published_network(model, backend, size):
@@ -84,7 +84,7 @@ def test_runtime_stays_within_the_threads_given():
     assert (runtime.options.threads, runtime.options.streams) == (1, 1)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ON_CPU)
 def test_border_is_as_good_as_the_middle(backend):
     flat = np.full((40, 56, 3), 0.7, np.float32)
     result = Upscaler(backend=backend)(flat)

@@ -134,6 +134,7 @@ def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
             return "not installed"
 
     monkeypatch.setattr(backends, "BACKENDS", {"onnxruntime": Missing()})
+    monkeypatch.setattr(backends, "ON_CPU", ("onnxruntime",))
     with pytest.raises(vsparagon.BackendUnavailable, match="no backend can be used: onnxruntime: not installed"):
         vsparagon.upscale(good())
 

@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime", reason="it computes what the stand-in's engin
 import tensorrt_stand_in  # noqa: E402
 from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
 
-from vsparagon.backends import tensorrt  # noqa: E402
+from vsparagon.backends import tensorrt_executor  # noqa: E402
 from vsparagon.backends.executor import OutOfDeviceMemory  # noqa: E402
 from vsparagon.engine import Library  # noqa: E402
 from vsparagon.errors import BackendFailure  # noqa: E402
@@ -79,8 +79,8 @@ def check_lanes(code, library, graph, network, sizes=(SIZE, SIZE)):
 @pytest.mark.parametrize("rtx", [False, True])
 def test_lanes_give_the_pictures_of_torch(rtx, graph, network, monkeypatch):
     library = installed(monkeypatch, stand_in(rtx=rtx))
-    check_lanes(tensorrt, library, graph, network)
-    check_lanes(tensorrt, library, graph, network, sizes=[(56, 72), (80, 40), (56, 72)])
+    check_lanes(tensorrt_executor, library, graph, network)
+    check_lanes(tensorrt_executor, library, graph, network, sizes=[(56, 72), (80, 40), (56, 72)])
 
 
 # What could be wrong in the code, as (what stands there, what would stand there instead).
@@ -121,7 +121,7 @@ def test_seeded_fault_is_found(name, library, graph, network):
 
 def faulty(replacements):
     """The module with other code in it."""
-    source = (tensorrt.__spec__.loader).get_source(tensorrt.__name__)
+    source = (tensorrt_executor.__spec__.loader).get_source(tensorrt_executor.__name__)
     for there, instead in replacements:
         assert source.count(there) == 1, f"{there!r} is not in the module any more"
         source = source.replace(there, instead)
@@ -146,16 +146,16 @@ def test_tensors_that_do_not_fit_are_refused(change, said, library, graph):
     inputs, outputs = lane(library)
     change(inputs, outputs)
     with pytest.raises(BackendFailure, match=said):
-        tensorrt.Engine(library, MARK + graph).open(inputs, outputs)
+        tensorrt_executor.Engine(library, MARK + graph).open(inputs, outputs)
 
 
 def test_what_the_library_says_is_the_message(library):
     with pytest.raises(BackendFailure, match=r"^tensorrt 10.99 refuses this engine: no magic tag$"):
-        tensorrt.Engine(library, b"something else")
+        tensorrt_executor.Engine(library, b"something else")
 
 
 def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, graph, monkeypatch):
-    executor = tensorrt.Engine(library, MARK + graph).open(*lane(library))
+    executor = tensorrt_executor.Engine(library, MARK + graph).open(*lane(library))
     monkeypatch.setattr(tensorrt_stand_in.IExecutionContext, "execute_async_v3", lambda self, stream: False)
     with pytest.raises(BackendFailure, match=r"failed while running the network: it gave no reason"):
         executor.enqueue()
@@ -165,17 +165,17 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
     monkeypatch.setattr(tensorrt_stand_in.ICudaEngine, "create_execution_context", lambda self: None)
     library.logger.log(1, "OutOfMemory (Requested size was 12345)")
     with pytest.raises(OutOfDeviceMemory, match="cannot prepare"):
-        tensorrt.Engine(library, MARK + graph).open(*lane(library))
+        tensorrt_executor.Engine(library, MARK + graph).open(*lane(library))
 
 
 def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch):
     library = installed(monkeypatch, stand_in(rtx=True))
     kernels = tmp_path / "kernels"
-    engine = tensorrt.Engine(library, MARK + graph, kernels)
+    engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
     engine.open(*lane(library))
     assert engine._engine.config.cuda_graph_strategy == tensorrt_stand_in.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     assert kernels.read_bytes() == b"+kernels"
-    again = tensorrt.Engine(library, MARK + graph, kernels)
+    again = tensorrt_executor.Engine(library, MARK + graph, kernels)
     again.open(*lane(library))
     assert again._engine.config.cache.content == b"+kernels"
 
@@ -200,4 +200,4 @@ def test_without_a_driver_the_library_says_so():
     from vsparagon.engine import load_library
 
     with pytest.raises(BackendFailure, match="CUDA driver"):
-        tensorrt.Engine(load_library("tensorrt_rtx"), b"x" * 1000)
+        tensorrt_executor.Engine(load_library("tensorrt_rtx"), b"x" * 1000)

@@ -1,12 +1,13 @@
 """ONNX to an engine, by TensorRT 10 or 11 or by TensorRT-RTX, which needs no GPU to build one.
 
-Everything that the libraries differ in from each other is in this file and in `vsparagon.backends.tensorrt`.
+Everything that the libraries differ in from each other is in this file and in `vsparagon.backends.tensorrt_executor`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -94,7 +95,9 @@ def load_library(name: str) -> Library:
         raise BackendUnavailable(f"{name} is installed but cannot be loaded ({error}); install it again") from error
 
 
-def build_engine(library: Library, onnx: bytes, profiles: Mapping[str, Profile] | None = None, *, name: str) -> bytes:
+def build_engine(
+    library: Library, onnx: bytes, profiles: Mapping[str, Profile] | None = None, *, name: str, device: str = ""
+) -> bytes:
     """Return a serialised engine, valid for this version of the library, this GPU and this platform alone.
 
     The network is strongly typed: every layer computes in the type that the ONNX file states. TensorRT 11 knows
@@ -105,6 +108,7 @@ def build_engine(library: Library, onnx: bytes, profiles: Mapping[str, Profile] 
         onnx: a model.
         profiles: by the name of the input, for each input with axes that are not fixed.
         name: of the model, for the log.
+        device: to build for, as torch names it; "" for the one that CUDA comes with, or none.
 
     Raises:
         BackendFailure: the library refused the model; the message is what it said.
@@ -125,11 +129,24 @@ def build_engine(library: Library, onnx: bytes, profiles: Mapping[str, Profile] 
         config.add_optimization_profile(sizes)
     progress = Progress(f"{library.name} builds the engine of {name}")
     config.progress_monitor = monitor = _monitor(trt, progress)
-    engine = run_interruptibly(lambda: builder.build_serialized_network(network, config), progress)
+
+    def build() -> Any:
+        with _on(device):  # each thread has a current device of its own
+            return builder.build_serialized_network(network, config)
+
+    engine = run_interruptibly(build, progress)
     del monitor  # it must outlive the build
     if engine is None:
         raise library.failure("cannot build this model")
     return bytes(engine)
+
+
+def _on(device: str) -> AbstractContextManager[object]:
+    if not device:
+        return nullcontext()
+    import torch
+
+    return torch.cuda.device(device)
 
 
 def _monitor(trt: Any, progress: Progress) -> Any:

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from vsparagon.backends.base import Backend, FrameBackend, Precision
+import logging
+
+from vsparagon.backends.base import Backend, FrameBackend, PictureBackend, Precision
 from vsparagon.backends.cuda import gpus
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino import OpenVINO
+from vsparagon.backends.tensorrt import TensorRT
 from vsparagon.backends.torch import Torch
+from vsparagon.engine import LIBRARIES
 from vsparagon.errors import BackendUnavailable, InvalidInput
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OpenVINO(), OnnxRuntime(), Torch())}
-ON_GPU = ("torch",)  # in the order in which "auto" tries them, the fastest first
+log = logging.getLogger(__name__)
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (OpenVINO(), OnnxRuntime(), Torch(), *(TensorRT(library) for library in LIBRARIES))
+}
+# In the order in which "auto" tries them, the fastest first.
+ON_GPU = ("tensorrt", "tensorrt_rtx", "torch", "onnxruntime")
+ON_CPU = ("openvino", "onnxruntime", "torch")
 
 
 def describe() -> list[str]:
-    """Return one line for each backend: its name, and "available" or why not."""
-    return [f"{name}: {backend.missing() or 'available'}" for name, backend in BACKENDS.items()]
+    """Return one line for each backend: its name, and where it runs or why it cannot; and what "auto" comes to."""
+    states = {name: available_on(backend) for name, backend in BACKENDS.items()}
+    lines = [f"{name}: {state or why}" for name, (state, why) in states.items()]
+    try:
+        chosen = choose_backend("auto")
+    except BackendUnavailable:
+        return lines
+    return [*lines, f"auto: {chosen.name} on {chosen.place}"]
+
+
+def available_on(backend: Backend) -> tuple[str, str]:
+    """Return "available on" and the place, or "" and why a backend cannot be used."""
+    if missing := backend.missing():
+        return "", missing
+    try:
+        return f"available on {backend.on(0).place}", ""
+    except BackendUnavailable as error:
+        return "", str(error)
 
 
 def choose_backend(name: str, device_id: int = 0, *, frames: bool = True) -> Backend:
@@ -31,29 +58,53 @@ def choose_backend(name: str, device_id: int = 0, *, frames: bool = True) -> Bac
         BackendUnavailable: it, or for "auto" every one, lacks something; the message says what to install.
     """
     if name == "auto":
-        return (frames and gpus() and _first_on_gpu(device_id)) or _first_on_cpu(device_id)
+        return (_first_on_gpu(device_id) if frames and gpus() else None) or _first_on_cpu(device_id)
     if name not in BACKENDS:
         raise InvalidInput(f"unknown backend {name!r}; the backends are auto, {', '.join(BACKENDS)}.")
     backend = BACKENDS[name]
     if missing := backend.missing():
         raise BackendUnavailable(f"backend {name!r} cannot be used: {missing}.")
+    if isinstance(backend, PictureBackend) and not frames:
+        return _on_cpu(backend, device_id)
     return backend.on(device_id)
 
 
 def _first_on_gpu(device_id: int) -> Backend | None:
+    """Return the first of `ON_GPU` that works there, and tell in the log what the others lack; None if none does."""
+    passed: list[str] = []
     for name in ON_GPU:
-        if not BACKENDS[name].missing():
-            backend = BACKENDS[name].on(device_id)
-            if isinstance(backend, FrameBackend):
-                return backend
+        why = BACKENDS[name].missing()
+        if not why:
+            try:
+                backend = BACKENDS[name].on(device_id)
+            except BackendUnavailable as error:
+                why = str(error)
+            else:
+                if isinstance(backend, FrameBackend):
+                    log.info("backend auto is %s on %s; before it: %s", name, backend.place, _told(passed))
+                    return backend
+                why = f"only on {backend.place}"
+        passed.append(f"{name} ({why})")
+    if device_id:
+        raise BackendUnavailable(f"device_id is {device_id}, but no backend can use that GPU: {_told(passed)}.")
+    log.warning("no backend can use the GPU: %s", _told(passed))
     return None
 
 
 def _first_on_cpu(device_id: int) -> Backend:
-    for backend in BACKENDS.values():
-        if not backend.missing():
-            return backend.on(device_id)
-    raise BackendUnavailable("no backend can be used: " + "; ".join(describe()) + ".")
+    for name in ON_CPU:
+        if not BACKENDS[name].missing():
+            return _on_cpu(BACKENDS[name], device_id)
+    lacks = "; ".join(f"{name}: {BACKENDS[name].missing()}" for name in ON_CPU)
+    raise BackendUnavailable(f"no backend can be used: {lacks}.")
+
+
+def _on_cpu(backend: Backend, device_id: int) -> Backend:
+    return Backend.on(backend, device_id)  # not the override, which would look for a GPU again
+
+
+def _told(passed: list[str]) -> str:
+    return "; ".join(passed) or "none"
 
 
 def choose_precision(backend: Backend, name: str) -> Precision:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
     from vsparagon.models.frame import FrameNetwork
+
+FRAMES_IN_FLIGHT: Final = 3  # one on its way to the device, one computed, one on its way back
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Array = npt.NDArray[np.floating]
@@ -161,6 +163,12 @@ class FrameBackend(Backend):
     """
 
     device: str
+
+    def missing(self) -> str:
+        return ""  # what `on` returns is there
+
+    def default_streams(self, threads: int) -> int:
+        return FRAMES_IN_FLIGHT
 
     @abstractmethod
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
 MAJOR, MINOR = 75, 76  # of the driver's numbers for what it can be asked about a device
 
 
@@ -47,3 +48,18 @@ def _gpu(driver: ctypes.CDLL, ordinal: int) -> Gpu:
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
         capability.append(value.value)
     return Gpu(name=name.value.decode(errors="replace"), capability=(capability[0], capability[1]))
+
+
+@cache
+def driver_version() -> str:
+    """Return the version of the driver; where it comes without its management library, that of CUDA which it offers."""
+    text = ctypes.create_string_buffer(80)
+    try:
+        management = ctypes.CDLL(MANAGEMENT)
+    except OSError:
+        management = None
+    if management and not (management.nvmlInit_v2() or management.nvmlSystemGetDriverVersion(text, len(text))):
+        return text.value.decode()
+    number = ctypes.c_int()
+    ctypes.CDLL(DRIVER).cuDriverGetVersion(ctypes.byref(number))
+    return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"

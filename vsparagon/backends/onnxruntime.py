@@ -1,4 +1,4 @@
-"""Microsoft's ONNX Runtime on the CPU."""
+"""Microsoft's ONNX Runtime on the CPU; on a GPU: `vsparagon.backends.onnxruntime_cuda`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import BuildOptions, PictureBackend, RunOptions, Session, Slot
-from vsparagon.errors import BackendFailure
+from vsparagon.backends.base import Backend, BuildOptions, PictureBackend, RunOptions, Session, Slot
+from vsparagon.backends.cuda import gpus
+from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda
+from vsparagon.backends.torch import trouble_with
+from vsparagon.errors import BackendFailure, BackendUnavailable
 from vsparagon.library import Model
 
 if TYPE_CHECKING:
@@ -38,11 +41,17 @@ class _OnnxRuntimeSlot(Slot):
 
 
 class OnnxRuntime(PictureBackend):
-    """ONNX Runtime's CPU provider. Each stream computes on its caller's thread, and they share the other threads."""
+    """ONNX Runtime's CPU provider; `on` leads to the GPU, where one works.
+
+    Each stream computes on its caller's thread, and they share the other threads.
+    """
 
     name = "onnxruntime"
     extra = "onnxruntime"
     precisions = ("fp32",)
+
+    def __init__(self, place: str = "CPU") -> None:
+        self.place = place
 
     def missing(self) -> str:
         if find_spec("onnxruntime"):
@@ -51,6 +60,16 @@ class OnnxRuntime(PictureBackend):
 
     def default_streams(self, threads: int) -> int:
         return threads
+
+    def on(self, device_id: int) -> Backend:
+        if not gpus() and device_id == 0:
+            return OnnxRuntime("CPU, as there is no NVIDIA GPU")
+        trouble = _trouble_with(device_id)
+        if not trouble:
+            return OnnxRuntimeCuda(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
+        if device_id:
+            raise BackendUnavailable(f"device_id is {device_id}, but ONNX Runtime cannot use it: {trouble}.")
+        return OnnxRuntime(f"CPU, as ONNX Runtime cannot use the GPU: {trouble}")
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
         import onnxruntime
@@ -71,3 +90,16 @@ class OnnxRuntime(PictureBackend):
         except Exception as error:  # the library's own exceptions share no narrower base
             raise BackendFailure(f"ONNX Runtime refused {model.name}: {error}") from error
         return Session(slots)
+
+
+def _trouble_with(device_id: int) -> str:
+    """Return why ONNX Runtime cannot compute on a GPU, "" if it can."""
+    if trouble := trouble_with(device_id):
+        return trouble
+    if not find_spec("onnx"):
+        return 'onnx is not installed; pip install "vsparagon[onnxruntime-gpu]"'
+    import onnxruntime
+
+    if CUDA not in onnxruntime.get_available_providers():
+        return 'it was built for CPUs only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
+    return ""

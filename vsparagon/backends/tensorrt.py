@@ -1,146 +1,144 @@
-"""NVIDIA's TensorRT and TensorRT-RTX: engines, loaded and bound to the lanes of a GPU."""
+"""NVIDIA's TensorRT and TensorRT-RTX: frame graphs as engines, built once for a GPU and kept."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
-from vsparagon.backends.executor import Executor
-from vsparagon.engine import Library
-from vsparagon.errors import BackendFailure
-from vsparagon.files import write_atomically
+from vsparagon.backends.base import Backend, FrameBackend, RunOptions
+from vsparagon.backends.cuda import driver_version, gpus
+from vsparagon.backends.executor import Executor, OutOfDeviceMemory
+from vsparagon.backends.torch import trouble_with
+from vsparagon.engine import BUILD_REVISION, LIBRARIES, Library, build_engine, load_library
+from vsparagon.engine_cache import EngineCache, EngineKey
+from vsparagon.errors import BackendFailure, BackendUnavailable
 
 if TYPE_CHECKING:
     import torch
 
+    from vsparagon.backends.tensorrt_executor import Engine
+    from vsparagon.models.frame import FrameNetwork
+
 log = logging.getLogger(__name__)
 
+PACKAGES: Final = ("filelock", "onnx", "safetensors", "torch")
+OLDEST: Final = (7, 5)  # compute capability of TensorRT 10 and 11
 
-class Engine:
-    """A loaded engine, on the device that is current.
+
+class TensorRT(Backend):
+    """TensorRT or TensorRT-RTX, which are alike but for their names; `on` leads to a GPU.
 
     Args:
-        library: that built it.
-        data: the serialised engine.
-        kernels: where TensorRT-RTX keeps the kernels that it compiles when an engine is first run; others have none.
-
-    Raises:
-        BackendFailure: the library refuses the engine.
+        library: one of `LIBRARIES`.
     """
 
-    def __init__(self, library: Library, data: bytes, kernels: Path | None = None) -> None:
-        self.library = library
-        trt = library.module
-        try:
-            self._runtime = trt.Runtime(library.logger)
-        except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
-            raise library.failure("does not run here", str(error)) from error
-        self._engine = self._runtime.deserialize_cuda_engine(data)
-        if self._engine is None:
-            raise library.failure("refuses this engine", *self._diagnosis(data))
-        self._config, self._cache = self._run_time_options(kernels)
-        self._kernels = kernels
+    precisions = ("fp16", "fp32")
+    place = "NVIDIA GPU"
 
-    def open(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> TensorRTExecutor:
-        """Return the engine bound to these tensors: what `vsparagon.backends.executor.OpenExecutor` says.
+    def __init__(self, library: str) -> None:
+        self.name, self.extra = library, LIBRARIES[library]
 
-        It is run once, which compiles and allocates what is left to the first run, and shows here what would else
-        fail at the first frame.
-        """
-        executor = TensorRTExecutor(self, self._context(), inputs, outputs)
-        executor.enqueue()
-        executor.stream().synchronize()
-        self._keep_kernels()
-        return executor
+    def missing(self) -> str:
+        missing = [name for name in (self.name, *PACKAGES) if not find_spec(name)]
+        if missing:
+            return f'{" and ".join(missing)} not installed; pip install "vsparagon[{self.extra}]"'
+        return "" if gpus() else "there is no NVIDIA GPU, or no driver for it; install the driver"
 
-    def check(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-        """Raise BackendFailure unless the tensors are those that the engine reads and writes."""
-        engine, trt = self._engine, self.library.module
-        names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-        read = {name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
-        if (read, names - read) != (set(inputs), set(outputs)):
-            raise BackendFailure(
-                f"the engine reads {sorted(read)} and writes {sorted(names - read)}, "
-                f"but is given {sorted(inputs)} and {sorted(outputs)}."
-            )
-        for name, tensor in (inputs | outputs).items():
-            wanted = _dtype(engine.get_tensor_dtype(name))
-            if str(tensor.dtype) != wanted or not tensor.is_contiguous():
-                layout = "" if tensor.is_contiguous() else ", not contiguous"
-                raise BackendFailure(f"{name} is {tensor.dtype}{layout}; the engine wants {wanted}, contiguous.")
+    def default_streams(self, threads: int) -> int:
+        return 1
 
-    def _context(self) -> Any:
-        context = self._engine.create_execution_context(*(() if self._config is None else (self._config,)))
-        if context is None:
-            raise self.library.failure("cannot prepare this engine to run")
-        return context
-
-    def _run_time_options(self, kernels: Path | None) -> tuple[Any, Any]:
-        """Return the options of TensorRT-RTX and its cache of kernels; nothing of other libraries."""
-        strategies = getattr(self.library.module, "CudaGraphStrategy", None)
-        if strategies is None:
-            return None, None
-        config = self._engine.create_runtime_config()
-        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
-        cache = config.create_runtime_cache()
-        if kernels and kernels.is_file() and not cache.deserialize(kernels.read_bytes()):
-            log.info("%s", self.library.failure("does not use the kernels that are kept"))
-        config.set_runtime_cache(cache)
-        return config, cache
-
-    def _keep_kernels(self) -> None:
-        if self._cache is None or self._kernels is None or self._kernels.is_file():
-            return
-        try:
-            write_atomically(self._kernels, bytes(self._cache.serialize()))
-        except OSError as error:
-            log.warning("the kernels that %s compiled cannot be kept: %s", self.library.name, error)
-
-    def _diagnosis(self, data: bytes) -> list[str]:
-        """Return what TensorRT-RTX knows of an engine that cannot be loaded; the others cannot be asked."""
-        if not hasattr(self._runtime, "get_engine_validity"):
-            return []
-        _, found = self._runtime.get_engine_validity(data)
-        known = self.library.module.EngineInvalidityDiagnostics.__members__
-        return [name.lower().replace("_", " ") for name, flag in known.items() if int(found) & int(flag.value)]
+    def on(self, device_id: int) -> Backend:
+        if trouble := trouble_with(device_id) or _trouble_of_library(self.name, device_id):
+            raise BackendUnavailable(f"backend {self.name!r} cannot be used: {trouble}.")
+        return TensorRTCuda(load_library(self.name), device_id)
 
 
-class TensorRTExecutor(Executor):
-    """An execution context whose addresses are those of one lane's tensors."""
+class TensorRTCuda(FrameBackend):
+    """One of the libraries on one GPU.
 
-    def __init__(
-        self, engine: Engine, context: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
-    ) -> None:
-        engine.check(inputs, outputs)
-        self._library = engine.library
-        self._context = context
-        self._tensors = inputs | outputs  # the library knows their addresses only
-        self._device = next(iter(inputs.values())).device
-        for name, tensor in inputs.items():
-            if not context.set_input_shape(name, tuple(tensor.shape)):
-                raise self._library.failure(f"does not take {name} of shape {tuple(tensor.shape)}")
-        if missing := context.infer_shapes():
-            raise self._library.failure(f"needs the shapes of {', '.join(missing)} as well")
-        for name, tensor in outputs.items():
-            if (shape := tuple(context.get_tensor_shape(name))) != tuple(tensor.shape):
-                raise BackendFailure(f"{name} of the engine is {shape}, but the lane's is {tuple(tensor.shape)}.")
-        for name, tensor in self._tensors.items():
-            if not context.set_tensor_address(name, tensor.data_ptr()):
-                raise self._library.failure(f"does not take the address of {name}")
+    Args:
+        library: loaded.
+        device_id: of the GPU.
+    """
 
-    def stream(self) -> torch.cuda.Stream:
-        """Return the stream that is current on the lane's device."""
+    precisions = TensorRT.precisions
+
+    def __init__(self, library: Library, device_id: int) -> None:
+        self.name, self.extra = library.name, LIBRARIES[library.name]
+        self._library, self._gpu = library, gpus()[device_id]
+        self.device, self.place = f"cuda:{device_id}", f"cuda:{device_id} ({self._gpu.name})"
+
+    def prepare(self, frame: FrameNetwork, run: RunOptions) -> Engine:
         import torch
 
-        return torch.cuda.current_stream(self._device)
+        from vsparagon.backends.tensorrt_executor import Engine
+        from vsparagon.export import frame_onnx
 
-    def enqueue(self) -> None:
-        if not self._context.execute_async_v3(self.stream().cuda_stream):
-            raise self._library.failure("failed while running the network")
+        onnx: bytes = frame_onnx(frame).SerializeToString(deterministic=True)
+        half = any(weight.dtype == torch.float16 for weight in frame.parameters())
+        engines, key, title = EngineCache(run.cache / "engines"), self._key(onnx, half=half), _title(frame)
+        kernels = engines.path(key).with_suffix(".kernels")
+        built = False
+
+        def build() -> bytes:
+            nonlocal built
+            built = True
+            return build_engine(self._library, onnx, name=title, device=self.device)
+
+        with torch.cuda.device(self.device):
+            data = engines.get(key, title, build)
+            try:
+                return Engine(self._library, data, kernels)
+            except OutOfDeviceMemory:
+                raise
+            except BackendFailure as error:
+                if built:
+                    raise
+                log.warning("the kept engine of %s is not used: %s; building it anew", title, error)
+            engines.discard(key)
+            return Engine(self._library, engines.get(key, title, build), kernels)
+
+    def open_executor(
+        self, graph: Engine, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
+    ) -> Executor:
+        return graph.open(inputs, outputs)
+
+    def _key(self, onnx: bytes, *, half: bool) -> EngineKey:
+        return EngineKey(
+            model=hashlib.sha256(onnx).hexdigest(),
+            precision="fp16" if half else "fp32",
+            profiles="",
+            build=BUILD_REVISION,
+            library=f"{self._library.name} {self._library.version}",
+            gpu=self._gpu.name,
+            capability=".".join(map(str, self._gpu.capability)),
+            driver=driver_version(),
+        )
 
 
-def _dtype(kind: Any) -> str:
-    """Return the name of torch's type for one of the library's."""
-    names = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "UINT8": "uint8"}
-    return f"torch.{names.get(kind.name, kind.name.lower())}"
+@cache
+def _trouble_of_library(name: str, device_id: int) -> str:
+    """Return why a library cannot be used on a GPU that torch can use, "" if it can."""
+    try:
+        library = load_library(name)
+    except BackendUnavailable as error:
+        return str(error)
+    gpu = gpus()[device_id]
+    version = ".".join(map(str, gpu.capability))
+    known = getattr(library.module, "ComputeCapability", None)  # TensorRT-RTX lists what it is for
+    if gpu.capability < OLDEST or (known and f"SM{version.replace('.', '')}" not in known.__members__):
+        return f"{gpu.name} has compute capability {version}, which {name} {library.version} does not support"
+    try:
+        library.module.Runtime(library.logger)
+    except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
+        return str(library.failure("does not run here", str(error)))
+    return ""
+
+
+def _title(frame: FrameNetwork) -> str:
+    """Return what an engine is of, for people."""
+    source, extension = frame.source, frame.extension
+    return f"x{frame.scale} for {extension.width}x{extension.height}, {source.family} of {source.bits} bit"

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from vsparagon.models.frame import FrameNetwork
 
-STREAMS = 3  # one frame on its way up, one computed, one on its way down
-
 
 class _TorchSlot(Slot):
     def __init__(self, network: torch.nn.Module, scale: int, build: BuildOptions, threads: int) -> None:
@@ -101,12 +99,6 @@ class TorchCuda(FrameBackend):
     def __init__(self, device: str, place: str) -> None:
         self.device, self.place = device, place
         self._pools: dict[int, Any] = {}
-
-    def missing(self) -> str:
-        return Torch().missing()
-
-    def default_streams(self, threads: int) -> int:
-        return STREAMS
 
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> FrameNetwork:
         import torch

@@ -1,0 +1,107 @@
+"""ONNX Runtime's CUDA provider, reading and writing a lane's tensors where they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from vsparagon.backends.base import FrameBackend, RunOptions
+from vsparagon.backends.executor import Executor, runtime_failure
+from vsparagon.errors import BackendFailure, reason_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from vsparagon.models.frame import FrameNetwork
+
+
+CUDA: Final = "CUDAExecutionProvider"
+
+
+class OnnxRuntimeCuda(FrameBackend):
+    """ONNX Runtime on one GPU.
+
+    Args:
+        device: as torch names it; the CPU, too, for tests.
+        place: the device, for people.
+    """
+
+    name = "onnxruntime"
+    extra = "onnxruntime-gpu"
+    precisions = ("fp16", "fp32")
+
+    def __init__(self, device: str, place: str) -> None:
+        self.device, self.place = device, place
+
+    def prepare(self, frame: FrameNetwork, run: RunOptions) -> bytes:
+        from vsparagon.export import frame_onnx
+
+        data: bytes = frame_onnx(frame).SerializeToString(deterministic=True)
+        return data
+
+    def open_executor(
+        self, graph: bytes, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
+    ) -> Executor:
+        executor = OnnxRuntimeExecutor(graph, inputs, outputs)
+        executor.enqueue()  # chooses kernels and allocates what they need
+        return executor
+
+
+class OnnxRuntimeExecutor(Executor):
+    """A session of its own for one lane, because a session works on one stream."""
+
+    def __init__(self, graph: bytes, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
+        import onnxruntime
+
+        self._tensors = inputs | outputs  # the library knows their addresses only
+        provider, choices = _provider(next(iter(inputs.values())).device)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if provider == CUDA:  # a node that it cannot run is an error, rather than copied to the CPU and back
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=[(provider, choices)])
+        except Exception as error:  # the library's own exceptions share no narrower base
+            raise runtime_failure(f"ONNX Runtime refused the network on {provider}: {reason_of(error)}") from error
+        if (found := self._session.get_providers()[0]) != provider:
+            raise BackendFailure(
+                f"ONNX Runtime fell back to {found}: its {provider} cannot be loaded; install the onnxruntime-gpu that "
+                "is made for the CUDA of your torch, and cuDNN."
+            )
+        self._binding = self._session.io_binding()
+        for bind, tensors in ((self._binding.bind_input, inputs), (self._binding.bind_output, outputs)):
+            for name, tensor in tensors.items():
+                bind(
+                    name, tensor.device.type, tensor.device.index or 0, _dtype(tensor), tensor.shape, tensor.data_ptr()
+                )
+
+    def enqueue(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding, self._run_options)
+        except Exception as error:  # the library's own exceptions share no narrower base
+            raise runtime_failure(f"ONNX Runtime failed while running the network: {reason_of(error)}") from error
+
+
+def _provider(device: torch.device) -> tuple[str, dict[str, str]]:
+    """Return the provider for a device, and its options."""
+    import torch
+
+    if device.type == "cpu":
+        return "CPUExecutionProvider", {}
+    stream = torch.cuda.current_stream(device).cuda_stream
+    assert stream, "ONNX Runtime takes the default stream for none and works on one of its own"
+    return CUDA, {
+        "device_id": str(device.index),
+        "user_compute_stream": str(stream),
+        "use_tf32": "0",  # it would round float32, and with it the colours, to 10 bits
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+
+
+def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
+    if not tensor.is_contiguous():
+        raise BackendFailure("ONNX Runtime needs contiguous planes.")
+    return np.dtype(str(tensor.dtype).removeprefix("torch."))
