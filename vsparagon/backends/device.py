@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from vsparagon.backends.base import FrameBackend
-from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor, OutOfDeviceMemory
+from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor, OutOfDeviceMemory, runtime_failure
 from vsparagon.errors import BackendFailure, ParagonError
 
 Plane = npt.NDArray[Any]
@@ -26,7 +26,6 @@ Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]
 
 # Filters of one process open their graphs one after the other: what one allocates would disturb another's recording.
 OPENING = threading.Lock()
-OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")
 
 
 class Lane:
@@ -153,13 +152,11 @@ def device_errors(place: str) -> Iterator[None]:
         raise
     except RuntimeError as error:
         reason = str(error).strip().partition("\n")[0]  # what follows is advice for those who write kernels
-        if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY):
-            raise OutOfDeviceMemory(
-                f"{place} has not enough memory ({reason}); close what else uses it, or set num_streams=1 or tilesize."
-            ) from error
-        raise BackendFailure(
-            f"{place} failed ({reason}); if its driver was updated or reset, start the application again."
-        ) from error
+        failure = runtime_failure(f"{place} failed: {reason}")
+        if isinstance(failure, OutOfDeviceMemory):
+            raise failure from error
+        # CUDA answers every later call of this process with the same error.
+        raise BackendFailure(f"{failure}; start the application again, also after its driver was updated.") from error
 
 
 def _samples(tensor: torch.Tensor) -> Plane:

@@ -1,0 +1,415 @@
+"""Frames through a device, whose part the CPU plays here: memory, order, errors, and the filter's use of it."""
+
+import ctypes
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+torch = pytest.importorskip("torch", reason="devices are torch's")
+
+from vsparagon import Upscaler, backends  # noqa: E402
+from vsparagon.backends import cuda  # noqa: E402
+from vsparagon.backends import torch as torch_backend  # noqa: E402
+from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
+from vsparagon.backends.cuda import Gpu  # noqa: E402
+from vsparagon.backends.device import Lane, device_errors  # noqa: E402
+from vsparagon.backends.executor import Executor, OutOfDeviceMemory  # noqa: E402
+from vsparagon.backends.torch import Torch, TorchCuda, trouble_with  # noqa: E402
+from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput  # noqa: E402
+
+core = vs.core
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The backend torch on a device: the CPU, without streams and recordings, but all else."""
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
+
+
+def clip_in(format_id, pictures=1, size=(48, 64), **arguments):
+    video_format = core.core.get_video_format(format_id)
+    if video_format.color_family != vs.RGB:
+        arguments.setdefault("matrix", 1)
+    return clip_of([photograph(*size)] * pictures, format_id, **arguments)
+
+
+def on_device(clip, **arguments):
+    return core.paragon.Upscale(clip, backend="torch", precision=arguments.pop("precision", "fp32"), **arguments)
+
+
+def by_resizer(clip, **arguments):
+    return core.paragon.Upscale(clip, backend="onnxruntime", **arguments)
+
+
+def assert_same(result, expected):
+    """Within one code value; floats within a thousandth of an 8-bit one, halves within their own precision."""
+    assert (result.format.id, result.width, result.height) == (expected.format.id, expected.width, expected.height)
+    step = 1.0 if result.format.sample_type == vs.INTEGER else 1e-3 if result.format.bits_per_sample == 16 else 4e-6
+    for n in range(len(expected)):
+        frame, reference = result.get_frame(n), expected.get_frame(n)
+        assert dict(frame.props) == dict(reference.props)
+        for ours, theirs in zip(arrays(frame), arrays(reference), strict=True):
+            assert np.abs(ours - theirs).max() <= step
+
+
+@pytest.mark.parametrize(
+    "format_id",
+    [vs.YUV420P8, vs.YUV420P10, vs.YUV422P16, vs.YUV444P12, vs.YUV411P8, vs.YUV420PS, vs.YUV444PH, vs.RGB24, vs.RGB48,
+     vs.RGBS, vs.GRAY8, vs.GRAY16, vs.GRAYH],
+)  # fmt: skip
+def test_frames_are_those_of_the_resizers_way_and_go_another(format_id, device, monkeypatch):
+    clip = clip_in(format_id)
+    expected = by_resizer(clip)
+
+    def never(*arguments):
+        raise AssertionError("the resizer was asked")
+
+    monkeypatch.setattr("vsparagon.filter.to_rgb", never)
+    assert_same(on_device(clip), expected)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (18, 34), (50, 202)])
+def test_any_size(size, device):
+    clip = clip_in(vs.YUV420P8, size=size)
+    assert_same(on_device(clip), by_resizer(clip))
+
+
+@pytest.mark.parametrize("format_id", [vs.YUV444P16, vs.RGB24, vs.GRAY10])
+def test_another_format_comes_out(format_id, device):
+    clip = clip_in(vs.YUV420P8)
+    assert_same(on_device(clip, format=format_id), by_resizer(clip, format=format_id))
+
+
+def test_half_precision_is_within_one_step_of_8_bit(device):
+    clip = clip_in(vs.YUV420P8)
+    assert_same(on_device(clip, precision="auto"), by_resizer(clip))
+
+
+@pytest.mark.parametrize(
+    ("properties", "arguments", "reason"),
+    [
+        ({}, {"width": 100, "height": 80}, "a size of your own"),
+        ({"_Matrix": 10, "_Transfer": 14, "_Primaries": 9}, {}, "the matrix 2020cl"),
+    ],
+    ids=["size", "matrix"],
+)
+def test_what_the_device_cannot_convert_goes_the_resizers_way(properties, arguments, reason, device, caplog):
+    clip = clip_in(vs.YUV420P10).std.SetFrameProps(**properties)
+    with caplog.at_level("INFO"):
+        result = on_device(clip, **arguments)
+    assert f"by VapourSynth's resizer on the CPU, which {reason} needs" in caplog.text
+    assert_same(result, by_resizer(clip, **arguments))
+
+
+def test_frames_on_the_device_are_not_said_to_go_the_resizers_way(device, caplog):
+    with caplog.at_level("INFO"):
+        on_device(clip_in(vs.YUV420P10))
+    assert "nano x2 clean on torch, fp32, a stand-in" in caplog.text
+    assert "resizer" not in caplog.text
+
+
+def test_colours_that_change_share_lanes(device, monkeypatch):
+    made = []
+    original = Lane.__init__
+
+    def spy(self, *arguments):
+        made.append(self)
+        original(self, *arguments)
+
+    monkeypatch.setattr(Lane, "__init__", spy)
+    limited = clip_in(vs.YUV420P8, 2)
+    clip = limited + limited.std.SetFrameProps(_Range=1) + limited.std.SetFrameProps(_Matrix=6)
+    result = on_device(clip, num_streams=2)
+    assert_same(result, by_resizer(clip))
+    assert len(made) == 2
+    means = [arrays(result.get_frame(n))[1].mean() for n in range(6)]
+    assert means[0] == means[1]
+
+
+def numbered(length):
+    blank = core.core.std.BlankClip(None, 32, 24, vs.GRAY8, length)
+
+    def fill(n, f):
+        frame = f.copy()
+        np.asarray(frame[0])[:] = n % 200 + 20
+        return frame
+
+    return blank.std.ModifyFrame([blank], fill)
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+def test_frames_come_in_order_through_a_few_lanes_whose_memory_stays(streams, device, monkeypatch):
+    addresses, running, most, lock = set(), 0, 0, threading.Lock()
+    original = Lane.run
+
+    def spy(self, executor, source, target):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            tensors = [*self.inputs.values(), *self.outputs.values()]
+            addresses.add(tuple(tensor.data_ptr() for tensor in tensors))
+        original(self, executor, source, target)
+        with lock:
+            running -= 1
+
+    monkeypatch.setattr(Lane, "run", spy)
+    frames = on_device(numbered(60), num_streams=streams).frames(prefetch=8)
+    seen = [round(arrays(frame)[0].mean()) for frame in frames]
+    assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in enumerate(seen))
+    assert len(addresses) <= streams
+    assert most <= streams
+
+
+def test_two_filters_in_one_script_do_not_wait_for_each_other_for_ever(device):
+    threads = core.num_threads
+    core.num_threads = 1
+    try:
+        twice = on_device(on_device(numbered(12), num_streams=1), num_streams=1)
+        again = on_device(twice.resize.Point(64, 48), num_streams=1)
+        beside = core.std.StackHorizontal([twice, again])
+        with ThreadPoolExecutor(1) as pool:
+            frames = pool.submit(lambda: [arrays(frame)[0].mean() for frame in beside.frames(prefetch=4)])
+            assert [round(mean) for mean in frames.result(timeout=120)] == pytest.approx(range(20, 32), abs=2)
+    finally:
+        core.num_threads = threads
+
+
+def test_pictures_go_through_the_device_too(device):
+    picture = photograph(48, 64)
+    ours, theirs = (Upscaler(backend=name, precision="fp32")(picture) for name in ("torch", "onnxruntime"))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("arguments", [{"tilesize": [80, 72]}, {"memory_mb": 40}], ids=str)
+def test_tiles_that_are_asked_for_are_used(arguments, device, monkeypatch):
+    from vsparagon.models import frame
+
+    tiles = []
+    original = frame.FrameNetwork.__init__
+
+    def spy(self, *given, **named):
+        tiles.append(named["tiles"])
+        original(self, *given, **named)
+
+    monkeypatch.setattr(frame.FrameNetwork, "__init__", spy)
+    clip = clip_in(vs.YUV420P8, size=(120, 160))
+    result = on_device(clip, **arguments)
+    assert_same(result, by_resizer(clip))
+    assert max(len(axis.parts) for axis in tiles[0]) > 1
+
+
+class ShortOfMemory(TorchCuda):
+    """Opens nothing larger than some number of tiles."""
+
+    def __init__(self, least_tiles):
+        super().__init__("cpu", "a small stand-in")
+        self._least = least_tiles
+
+    def open_executor(self, graph, inputs, outputs):
+        tiles = graph.tiles
+        if tiles is None or len(tiles[0].parts) * len(tiles[1].parts) < self._least:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nThings to know")
+        return super().open_executor(graph, inputs, outputs)
+
+
+def test_too_little_memory_is_tried_once_more_in_tiles(monkeypatch, caplog):
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(4))
+    clip = clip_in(vs.YUV420P8, size=(200, 240))
+    with caplog.at_level("WARNING"):
+        result = on_device(clip)
+    assert "a small stand-in failed: CUDA out of memory. Tried to allocate 20.00 GiB." in caplog.text
+    assert "Trying once more with each frame in" in caplog.text
+    assert_same(result, by_resizer(clip))
+
+
+def test_too_little_memory_for_tiles_too_is_an_error_with_advice(monkeypatch):
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(1000))
+    with pytest.raises(vs.Error, match=r"failed: CUDA out of memory\..*set num_streams=1 or tilesize"):
+        on_device(clip_in(vs.YUV420P8, size=(200, 240)))
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), OutOfDeviceMemory, "close what else uses the GPU"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfDeviceMemory, "num_streams=1"),
+        (RuntimeError("CUDA error: unspecified launch failure\nCompile with"), BackendFailure,
+         "GPU 0 failed: CUDA error: unspecified launch failure; start the application again"),
+        (BackendFailure("said already"), BackendFailure, "^said already$"),
+    ],
+)  # fmt: skip
+def test_what_a_device_says_becomes_one_sentence(raised, kind, message):
+    with pytest.raises(kind, match=message) as caught, device_errors("GPU 0"):
+        raise raised
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failing_frame_is_shown_and_gives_its_lane_back(device, monkeypatch):
+    result = on_device(numbered(8), num_streams=1)
+
+    def fail(self):
+        raise RuntimeError("CUDA error: the device was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_backend._Eager, "enqueue", fail)
+        for n in range(3):
+            with pytest.raises(vs.Error, match="a stand-in failed: CUDA error: the device was lost; start"):
+                result.get_frame(n)
+    assert abs(arrays(result.get_frame(5))[0].mean() - 25) <= 1
+
+
+def test_a_foreign_graph_is_refused_with_what_else_to_do(device, tmp_path):
+    graph = tmp_path / "other.onnx"
+    from onnx import TensorProto, helper
+
+    shape = [1, 3, "h", "w"]
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")
+    scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 2, 2])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    values[1] = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "H", "W"])
+    model = helper.make_model(
+        helper.make_graph([node], "g", values[:1], values[1:], [scales]), opset_imports=[helper.make_opsetid("", 18)]
+    )
+    graph.write_bytes(model.SerializeToString())
+    with pytest.raises(vs.Error, match=r'other.onnx is an ONNX file; use backend="openvino"'):
+        on_device(clip_in(vs.YUV420P8), model=str(graph))
+
+
+# Which device: the driver, torch and the arguments.
+
+
+class Driver:
+    """A stand-in for libcuda with two GPUs."""
+
+    def __init__(self, answer=0):
+        self.answer = answer
+
+    def cuInit(self, flags):  # noqa: N802
+        return self.answer
+
+    def cuDeviceGetCount(self, count):  # noqa: N802
+        count._obj.value = 2
+        return 0
+
+    def cuDeviceGet(self, device, ordinal):  # noqa: N802
+        device._obj.value = 40 + ordinal
+        return 0
+
+    def cuDeviceGetName(self, name, length, device):  # noqa: N802
+        name.value = {40: b"Fast", 41: b"Slow"}[device.value]
+        return 0
+
+    def cuDeviceGetAttribute(self, value, attribute, device):  # noqa: N802
+        value._obj.value = {(75, 40): 9, (76, 40): 0, (75, 41): 3, (76, 41): 7}[attribute, device.value]
+        return 0
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
+    cuda.gpus.cache_clear()
+    yield
+    cuda.gpus.cache_clear()
+
+
+def test_the_driver_is_asked_for_gpus(driver):
+    assert cuda.gpus() == (Gpu(name="Fast", capability=(9, 0)), Gpu(name="Slow", capability=(3, 7)))
+
+
+@pytest.mark.parametrize("answer", [100, None])
+def test_no_driver_or_no_device_is_no_gpu(answer, monkeypatch):
+    def load(name):
+        if answer is None:
+            raise OSError(name)
+        return Driver(answer)
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    cuda.gpus.cache_clear()
+    assert cuda.gpus() == ()
+    cuda.gpus.cache_clear()
+
+
+@pytest.fixture
+def torch_with_cuda(driver, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90", "sm_90a", "sm_120"])
+    ones = torch.ones
+    monkeypatch.setattr(torch, "ones", lambda *sizes, device: ones(*sizes))
+
+
+def test_a_gpu_that_torch_can_use_is_used(torch_with_cuda):
+    backend = Torch().on(0)
+    assert isinstance(backend, FrameBackend)
+    assert (backend.device, backend.place, backend.precisions) == ("cuda:0", "cuda:0 (Fast)", ("fp16", "fp32"))
+
+
+@pytest.mark.parametrize("device_id", [2, -1])
+def test_a_device_that_is_not_there(device_id, torch_with_cuda):
+    with pytest.raises(InvalidInput, match=rf"device_id is {device_id}; .* are 0: Fast, 1: Slow"):
+        Torch().on(device_id)
+
+
+def test_a_gpu_too_old_for_torch(torch_with_cuda):
+    with pytest.raises(
+        BackendUnavailable, match=r"device_id is 1, .*Slow has compute capability 3\.7, and this torch is for 7\.5"
+    ):
+        Torch().on(1)
+
+
+def test_a_gpu_that_does_not_answer_leaves_the_cpu_and_says_why(torch_with_cuda, monkeypatch):
+    def lost(*sizes, device):
+        raise RuntimeError("CUDA error: device busy\nmore")
+
+    monkeypatch.setattr(torch, "ones", lost)
+    backend = Torch().on(0)
+    assert isinstance(backend, PictureBackend)
+    assert "CPU, as torch cannot use the GPU: Fast does not answer: CUDA error: device busy" in backend.place
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "reason"),
+    [
+        ("torch.version.cuda", None, "this torch was built for CPUs only"),
+        ("torch.cuda.is_available", lambda: False, "which the driver does not offer; update the driver"),
+    ],
+)
+def test_a_torch_without_cuda_or_a_driver_too_old(attribute, value, reason, torch_with_cuda, monkeypatch):
+    monkeypatch.setattr(attribute, value)
+    assert reason in trouble_with(0)
+
+
+def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(torch_backend, "gpus", tuple)
+    with caplog.at_level("INFO"):
+        core.paragon.Upscale(numbered(1), backend="torch")
+    assert "on torch, fp32, CPU, as there is no NVIDIA GPU, " in caplog.text
+    with pytest.raises(vs.Error, match="device_id is 1; the NVIDIA GPUs of this machine are none"):
+        core.paragon.Upscale(numbered(1), backend="torch", device_id=1)
+
+
+def test_auto_takes_a_gpu_that_works(torch_with_cuda, monkeypatch):
+    monkeypatch.setattr(backends, "gpus", cuda.gpus)
+    monkeypatch.setattr(backends, "ON_GPU", ("torch",))
+    assert backends.choose_backend("auto").place == "cuda:0 (Fast)"
+    assert isinstance(backends.choose_backend("auto", frames=False), PictureBackend)
+
+
+def test_an_executor_is_bound_to_the_lanes_tensors():
+    shapes = [((4, 6), torch.uint8)]
+    lane = Lane("cpu", shapes, [((4, 6, 2), torch.uint8)])
+
+    class Widen(Executor):
+        def enqueue(self):
+            lane.outputs["result0"][..., 0] = lane.inputs["plane0"]
+            lane.outputs["result0"][..., 1] = 1
+
+    source, target = np.arange(24, dtype=np.uint8).reshape(4, 6), np.zeros((4, 9), np.uint16)[:, 1:7]
+    lane.run(Widen(), [source], [target])
+    assert (target == source.astype(np.uint16) + 256).all()
