@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import vapoursynth as vs
 
+import vsparagon
 from vsparagon.log import vapoursynth_log
 
 log = logging.getLogger("vsparagon.somewhere")
@@ -47,3 +48,23 @@ def test_message_is_told_once(caplog):
     with caplog.at_level(logging.INFO), vapoursynth_log():
         log.info("only once")
     assert [record.getMessage() for record in caplog.records] == ["paragon.Upscale: only once"]
+
+
+def test_filter_tells_vapoursynth_what_it_chose(monkeypatch):
+    """With a GPU that nothing can use, "auto" says so, and why."""
+    from vsparagon import backends
+    from vsparagon.backends.cuda import Gpu
+
+    for module in ("", ".tensorrt", ".torch", ".onnxruntime"):
+        monkeypatch.setattr(f"vsparagon.backends{module}.gpus", lambda: (Gpu(name="Old Card", capability=(1, 0)),))
+    for name in backends.ON_GPU:
+        monkeypatch.setattr(type(backends.BACKENDS[name]), "missing", lambda self: "not installed")
+    messages = []
+    handle = vs.core.add_log_handler(lambda level, text: messages.append(text))
+    try:
+        vsparagon.upscale(vs.core.std.BlankClip(width=32, height=32, format=vs.YUV420P8, length=1))
+    finally:
+        vs.core.remove_log_handler(handle)
+    told = " ".join(messages)
+    assert "paragon.Upscale: no backend can use the GPU: tensorrt (not installed); tensorrt_rtx (not installed)" in told
+    assert "paragon.Upscale: nano x2 clean on openvino, fp32, CPU" in told

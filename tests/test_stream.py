@@ -13,7 +13,7 @@ import vapoursynth as vs
 from clips import arrays
 
 import vsparagon
-from vsparagon.backends import BACKENDS
+from vsparagon.backends import BACKENDS, ON_CPU
 from vsparagon.pipeline import Pipeline
 from vsparagon.stream import map_frames
 
@@ -88,7 +88,7 @@ def test_a_slot_is_given_back_after_a_failure(monkeypatch):
     result.get_frame(5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ON_CPU)
 def test_threads_and_streams_reach_the_runtime(backend, monkeypatch):
     seen = []
     original = type(BACKENDS[backend]).open

@@ -103,16 +103,18 @@ def _vspipe() -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
-    from vsparagon.backends import BACKENDS, choose_backend
+    from vsparagon.backends import BACKENDS, available_on, choose_backend
 
     for name, backend in BACKENDS.items():
-        if missing := backend.missing():
-            text, _, advice = missing.partition("; ")
+        place, why = available_on(backend)
+        if why:
+            text, _, advice = why.partition("; ")
             yield Finding(topic=f"backend {name}", state="optional", text=text, advice=advice)
         else:
-            text = f"{_version(name) or 'installed'}; precisions {', '.join(backend.precisions)}"
+            text = f"{_version(name) or 'installed'}, {place}; precisions {', '.join(backend.on(0).precisions)}"
             yield Finding(topic=f"backend {name}", state="ok", text=text)
-    yield Finding(topic="backend auto", state="ok", text=f"chooses {choose_backend('auto').name}")
+    chosen = choose_backend("auto")
+    yield Finding(topic="backend auto", state="ok", text=f"chooses {chosen.name} on {chosen.place}")
 
 
 def _devices() -> Iterator[Finding]:

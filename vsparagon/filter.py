@@ -10,7 +10,7 @@ import vapoursynth as vs
 import vsutil
 
 from vsparagon.colour import Colour, matrix_code, matrix_name, read_colour
-from vsparagon.errors import InvalidInput
+from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.frames import (
     Target,
     frame_function,
@@ -22,6 +22,7 @@ from vsparagon.frames import (
     with_properties,
 )
 from vsparagon.library import find_model
+from vsparagon.log import vapoursynth_log
 from vsparagon.pipeline import Pipeline, TileChoice
 from vsparagon.pipelines import AnyPipeline, open_pipeline
 from vsparagon.runtime import choose_runtime
@@ -34,6 +35,7 @@ LARGEST = 1 << 16
 MOST_PIXELS = 1 << 28  # 3 GiB as RGBS; VapourSynth ends the process when memory runs out
 
 
+@vapoursynth_log()
 def upscale(
     clip: vs.VideoNode,
     variant: str = "nano",
@@ -64,7 +66,7 @@ def upscale(
         scale: of both sides.
         profile: what the network was trained on: "clean" or "compressed" video.
         model: a model file instead of a bundled one.
-        backend: "auto", "openvino", "onnxruntime" or "torch".
+        backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16" or "bf16".
         width, height: final size in pixels instead of `scale` times the clip's; one alone keeps the shape.
@@ -120,7 +122,7 @@ def upscale(
             if colour.has_alpha and not first.has_alpha:
                 raise InvalidInput("the frame has alpha (_Alpha) but the clip's first frame has none.")
             return chain(colour)
-        except (InvalidInput, vs.Error) as error:
+        except (ParagonError, vs.Error) as error:
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
 
     return chain(first).std.FrameEval(choose, prop_src=[clip], clip_src=[chain(first)])

@@ -66,7 +66,10 @@ def choose_backend(name: str, device_id: int = 0, *, frames: bool = True) -> Bac
         raise BackendUnavailable(f"backend {name!r} cannot be used: {missing}.")
     if isinstance(backend, PictureBackend) and not frames:
         return _on_cpu(backend, device_id)
-    return backend.on(device_id)
+    try:
+        return backend.on(device_id)
+    except BackendUnavailable as error:
+        raise BackendUnavailable(f"backend {name!r} cannot be used: {error}") from error
 
 
 def _first_on_gpu(device_id: int) -> Backend | None:

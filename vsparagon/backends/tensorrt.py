@@ -52,7 +52,7 @@ class TensorRT(Backend):
 
     def on(self, device_id: int) -> Backend:
         if trouble := trouble_with(device_id) or _trouble_of_library(self.name, device_id):
-            raise BackendUnavailable(f"backend {self.name!r} cannot be used: {trouble}.")
+            raise BackendUnavailable(trouble)
         return TensorRTCuda(load_library(self.name), device_id)
 
 
