@@ -7,8 +7,7 @@ vsparagon cache clear [KIND]
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
-from itertools import groupby
+import time
 
 from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
 from vsparagon.errors import ParagonError
@@ -26,7 +25,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "at any time, and are made anew when they are needed.",
     )
     actions = cache.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="show what is kept: size, age, what it is")
+    listing = actions.add_parser("list", help="show what is kept: kind, size, age of the newest, what it is")
     listing.set_defaults(run=_list)
     clear = actions.add_parser("clear", help="remove it")
     clear.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=f"only {', '.join(KINDS)}")
@@ -38,11 +37,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _list(args: argparse.Namespace) -> str:
     folder = cache_folder(args.folder)
     files = kept_files(folder)
-    now = datetime.now().timestamp()
+    alike: dict[tuple[str, str], list[Kept]] = {}
+    for file in files:
+        alike.setdefault((file.kind, file.about()), []).append(file)
     lines = [f"{_size(_sum(files))} in {folder}"]
-    for kind, members in groupby(files, lambda file: file.kind):
-        lines.append(f"{kind}:")
-        lines += [f"  {_size(f.size):>10}  {_age(now - f.made):>11}  {f.path.name[:12]}  {f.about()}" for f in members]
+    for (kind, about), same in alike.items():
+        times = f"{len(same):,} x " if len(same) > 1 else ""
+        age = _age(time.time() - max(file.made for file in same))
+        lines.append(f"{kind:9} {_size(_sum(same)):>11}  {age:>11}  {times}{about}")
     return "\n".join([*lines, ""])
 
 
