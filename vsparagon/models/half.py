@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from vsparagon.models import folding
 from vsparagon.models.generators import Generator
 from vsparagon.models.inference import InferenceForm
-from vsparagon.models.swift import Swift, SwiftForm
+from vsparagon.models.swift import COLOURS, Swift
 
 
 class HalfForm(nn.Module):
@@ -56,14 +56,14 @@ def half_form(model: Generator) -> HalfForm:
     """Derive the fast form that computes in float16; the model is left as it was."""
     model = copy.deepcopy(model).cpu().float()
     if isinstance(model, Swift):
-        swift = SwiftForm(model)
-        base: nn.Module = swift.anchor
-        detail: nn.Module = nn.Sequential(swift.body, swift.up_conv)
-        shift = swift.shift
+        repeated = torch.eye(COLOURS).repeat_interleave(model.options.scale**2, dim=0)
+        base: nn.Module = folding.convolution(repeated[..., None, None])
+        detail: nn.Module = nn.Sequential(model.body, model.up_conv)
     else:
         sharpen = folding.fold_sharpening(model) if model.options.upsampler_alpha else nn.Identity()
         base = nn.Sequential(sharpen, folding.fold_smoothing(model))
         model.magic_upsampler.resample_conv.conv_v.weight.zero_()  # a base of zero, wherever the form carries it
-        detail, shift = _Detail(InferenceForm(model)), InferenceForm.shift
+        detail = _Detail(InferenceForm(model))
+    shift = model.options.inference_shift
     form = HalfForm(base, detail, scale=model.options.scale, shift=shift)
     return form.eval().requires_grad_(False)
