@@ -1,7 +1,30 @@
 """What several test files start from."""
 
+import os
+from functools import cache
+
 import numpy as np
 import pytest
+
+
+@cache
+def no_cuda() -> str:
+    """Why nothing can be run on a GPU here, "" if it can."""
+    try:
+        from vsparagon.backends.torch import trouble_with
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    try:
+        return trouble_with(0)
+    except Exception as error:  # whatever it is, it is why
+        return str(error)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("needs_cuda") and (reason := no_cuda()):
+        if os.environ.get("VSPARAGON_REQUIRE_CUDA") == "1":
+            pytest.fail(f"VSPARAGON_REQUIRE_CUDA is 1, but: {reason}")
+        pytest.skip(f"no GPU: {reason}")
 
 
 @pytest.fixture(scope="session")

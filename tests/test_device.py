@@ -264,6 +264,15 @@ def test_a_failing_frame_is_shown_and_gives_its_lane_back(device, monkeypatch):
     assert abs(arrays(result.get_frame(5))[0].mean() - 25) <= 1
 
 
+def test_a_colour_that_comes_later_and_cannot_be_opened_fails_at_its_frame(device, monkeypatch):
+    limited = clip_in(vs.YUV420P8, 2)
+    result = on_device(limited + limited.std.SetFrameProps(_Range=1))
+    monkeypatch.setattr(TorchCuda, "prepare", lambda self, frame, run: (_ for _ in ()).throw(BackendFailure("no more")))
+    with pytest.raises(vs.Error, match="frame 2: no more"):
+        result.get_frame(2)
+    result.get_frame(1)
+
+
 def test_a_foreign_graph_is_refused_with_what_else_to_do(device, tmp_path):
     graph = tmp_path / "other.onnx"
     from onnx import TensorProto, helper

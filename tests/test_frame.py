@@ -175,7 +175,7 @@ def test_layouts_are_equal_where_the_numbers_mean_the_same():
     assert layouts(bytes_, a, bytes_, a) != layouts(bytes_, b, bytes_, b)
 
 
-@pytest.fixture(scope="module", params=["nano", "tiny"])
+@pytest.fixture(scope="module", params=["nano", "tiny", "swift"])
 def generator(request):
     from vsparagon.models import create_generator, load_generator
 

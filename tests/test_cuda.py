@@ -1,0 +1,237 @@
+"""On an NVIDIA GPU: the same pictures as on the CPU, and nothing allocated once the frames flow.
+
+`python -m pytest -m needs_cuda` runs these alone; VSPARAGON_REQUIRE_CUDA=1 makes them fail where there is no GPU.
+"""
+
+import gc
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
+
+from vsparagon import Upscaler, backends  # noqa: E402
+from vsparagon.backends.base import FrameBackend  # noqa: E402
+from vsparagon.backends.cuda import gpus  # noqa: E402
+from vsparagon.backends.torch import TorchCuda, _Recorded  # noqa: E402
+
+pytestmark = pytest.mark.needs_cuda
+
+core = vs.core
+FORMATS = [vs.YUV420P8, vs.YUV420P10, vs.YUV422P16, vs.YUV444PS, vs.YUV420PH, vs.YUV411P8, vs.RGB24, vs.RGB48,
+           vs.RGBS, vs.GRAY8, vs.GRAY16]  # fmt: skip
+
+
+def on_gpu() -> list[str]:
+    """The backends that run on this machine's GPU."""
+    found = []
+    for name, backend in backends.BACKENDS.items():
+        if not backend.missing():
+            try:
+                bound = backend.on(0)
+            except backends.BackendUnavailable:
+                continue
+            if isinstance(bound, FrameBackend):
+                found.append(name)
+    return found
+
+
+@pytest.fixture(params=list(backends.BACKENDS))
+def backend(request):
+    if request.param not in on_gpu():
+        pytest.skip(f"{request.param} does not run on this GPU")
+    return request.param
+
+
+def clip_in(format_id, pictures=1, size=(180, 320)):
+    rgb = core.core.get_video_format(format_id).color_family == vs.RGB
+    return clip_of([photograph(*size)] * pictures, format_id, **({} if rgb else {"matrix": 1}))
+
+
+def difference(result, expected, n=0):
+    frames = (arrays(clip.get_frame(n)) for clip in (result, expected))
+    return max(np.abs(a - b).max() for a, b in zip(*frames, strict=True))
+
+
+def one_step(video_format, precision):
+    """One code value of 8 bit for half precision; else one of the format, and what float32 is good for."""
+    if video_format.sample_type == vs.FLOAT:
+        return 1 / 255 if precision == "fp16" else 1e-3 if video_format.bits_per_sample == 16 else 2e-5
+    return 1 << (video_format.bits_per_sample - 8) if precision == "fp16" else max(1, video_format.bits_per_sample - 14)
+
+
+def test_torch_is_among_the_backends_that_run_here():
+    assert "torch" in on_gpu()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("format_id", FORMATS)
+def test_the_gpu_gives_the_frames_of_the_cpu(format_id, precision, backend):
+    clip = clip_in(format_id)
+    expected = core.paragon.Upscale(clip, backend="openvino", precision="fp32")
+    result = core.paragon.Upscale(clip, backend=backend, precision=precision)
+    assert result.format.id == format_id
+    assert difference(result, expected) <= one_step(clip.format, precision)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (46, 202), (540, 960), (1080, 1920)], ids=str)
+def test_any_size(size, backend):
+    picture = np.tile(photograph(400, 320), (3, 6, 1))[: size[0], : size[1]]
+    clip = clip_of([picture], vs.YUV420P8, matrix=1)
+    expected = core.paragon.Upscale(clip, backend="openvino")
+    assert difference(core.paragon.Upscale(clip, backend=backend), expected) <= 1
+
+
+def test_tiles_and_pictures_and_a_size_of_ones_own(backend):
+    clip = clip_in(vs.YUV420P8)
+    for arguments in ({"tilesize": [160, 128]}, {"width": 500, "height": 300}):
+        expected = core.paragon.Upscale(clip, backend="openvino", **arguments)
+        assert difference(core.paragon.Upscale(clip, backend=backend, **arguments), expected) <= 1
+    picture = photograph(120, 160)
+    ours, theirs = (Upscaler(backend=name)(picture).astype(int) for name in (backend, "openvino"))
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def numbered(length, width=320, height=180):
+    blank = core.core.std.BlankClip(None, width, height, vs.GRAY8, length)
+
+    def fill(n, f):
+        frame = f.copy()
+        np.asarray(frame[0])[:] = n % 200 + 20
+        return frame
+
+    return blank.std.ModifyFrame([blank], fill)
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+def test_frames_come_in_order(streams, backend):
+    result = core.paragon.Upscale(numbered(300), backend=backend, num_streams=streams)
+    seen = [arrays(frame)[0].mean() for frame in result.frames(prefetch=16)]
+    assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in enumerate(seen))
+
+
+def test_nothing_is_allocated_once_frames_flow(backend):
+    result = core.paragon.Upscale(numbered(400), backend=backend, num_streams=3)
+    statistics = []
+    for n, frame in enumerate(result.frames(prefetch=8)):
+        frame.close()
+        if n >= 50 and n % 50 == 0:
+            torch.cuda.synchronize()
+            now, host = torch.cuda.memory_stats(), torch.cuda.host_memory_stats()
+            statistics.append((now["allocation.all.allocated"], now["reserved_bytes.all.current"],
+                               now["num_device_alloc"], host["num_host_alloc"]))  # fmt: skip
+    assert len(set(statistics)) == 1, statistics
+
+
+def test_memory_of_the_device_is_flat_and_comes_back(backend):
+    # Of a process of its own, as the driver sees it: what torch does not count is in it, too.
+    program = (
+        "import gc, torch, vapoursynth as vs\n"
+        "used = []\n"
+        "def measure():\n"
+        "    free, total = torch.cuda.mem_get_info()\n"
+        "    used.append((total - free) >> 20)\n"
+        "for _ in range(4):\n"
+        "    clip = vs.core.std.BlankClip(None, 640, 360, vs.YUV420P8, 200)\n"
+        f"    result = vs.core.paragon.Upscale(clip, backend='{backend}')\n"
+        "    for n, frame in enumerate(result.frames()):\n"
+        "        frame.close()\n"
+        "        if n in (50, 199): measure()\n"
+        "    del result, frame\n"
+        "    gc.collect()\n"
+        "    torch.cuda.empty_cache()\n"
+        "print(*used)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    used = [int(number) for number in done.stdout.split()]
+    assert max(used[2:]) <= used[1] + 64, used  # MiB; a filter that is kept would be some hundreds
+
+
+def test_work_is_recorded_once_for_each_lane(monkeypatch):
+    made, replayed = [], []
+    begin, enqueue = _Recorded.__init__, _Recorded.enqueue
+    monkeypatch.setattr(_Recorded, "__init__", lambda self, *given: (made.append(self), begin(self, *given))[1])
+    monkeypatch.setattr(_Recorded, "enqueue", lambda self: (replayed.append(self), enqueue(self))[1])
+    list(core.paragon.Upscale(numbered(30), backend="torch", num_streams=2).frames())
+    assert (len(made), len(replayed)) == (2, 30)
+
+
+def test_several_filters_share_the_gpu(backend):
+    clip = clip_in(vs.YUV420P8, 12, size=(90, 160))
+    once = core.paragon.Upscale(clip, backend=backend, num_streams=1)
+    twice = core.paragon.Upscale(once, backend=backend, num_streams=2)
+    beside = core.std.StackVertical([twice, core.paragon.Upscale(once, backend="torch", precision="fp32")])
+    with ThreadPoolExecutor(1) as pool:
+        frames = pool.submit(lambda: [arrays(frame) for frame in beside.frames(prefetch=6)]).result(timeout=300)
+    for planes in frames:
+        for plane in planes:
+            upper, lower = np.split(plane, 2)
+            assert np.abs(upper - lower).max() <= 2
+
+
+def test_a_filter_can_be_made_while_another_runs(backend):
+    running = core.paragon.Upscale(numbered(400), backend=backend).frames(prefetch=8)
+    seen = []
+    for n, frame in enumerate(running):
+        seen.append(arrays(frame)[0].mean())
+        if n % 100 == 10:
+            core.paragon.Upscale(numbered(3, 64 + n, 48), backend=backend).get_frame(1)
+    assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in enumerate(seen))
+
+
+def test_colours_may_change_within_a_clip(backend):
+    limited = clip_in(vs.YUV420P8, 2)
+    clip = limited + limited.std.SetFrameProps(_Range=1) + limited.std.SetFrameProps(_Matrix=6)
+    result, expected = (core.paragon.Upscale(clip, backend=name) for name in (backend, "openvino"))
+    assert max(difference(result, expected, n) for n in range(len(clip))) <= 1
+
+
+def test_a_device_that_is_not_there(backend):
+    with pytest.raises(vs.Error, match=rf"device_id is {len(gpus())}; the NVIDIA GPUs of this machine are 0: "):
+        core.paragon.Upscale(numbered(1), backend=backend, device_id=len(gpus()))
+
+
+def test_the_last_device_works_too(backend):
+    clip = clip_in(vs.YUV420P8)
+    last = core.paragon.Upscale(clip, backend=backend, device_id=len(gpus()) - 1)
+    assert difference(last, core.paragon.Upscale(clip, backend="openvino")) <= 1
+
+
+def test_too_little_memory_for_the_whole_leads_to_tiles(caplog):
+    clip = core.core.std.BlankClip(None, 2560, 1440, vs.YUV420P8, 1)
+
+    def peak(**arguments):
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        core.paragon.Upscale(clip, backend="torch", precision="fp32", num_streams=1, **arguments).get_frame(0)
+        return torch.cuda.max_memory_reserved()
+
+    whole, tiles = peak(), peak(tilesize=[720, 640])
+    assert tiles < 0.8 * whole
+    torch.cuda.set_per_process_memory_fraction((whole + tiles) / 2 / torch.cuda.mem_get_info()[1])
+    try:
+        with caplog.at_level("WARNING"):
+            peak()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "Trying once more with each frame in" in caplog.text
+
+
+def test_auto_takes_the_gpu_and_says_so(caplog):
+    with caplog.at_level("INFO"):
+        core.paragon.Upscale(numbered(1))
+    assert f"cuda:0 ({gpus()[0].name})" in caplog.text
+
+
+def test_float32_is_not_rounded_to_tensorfloat():
+    backend = backends.BACKENDS["torch"].on(0)
+    assert isinstance(backend, TorchCuda)
+    clip = clip_in(vs.RGBS)
+    exact = core.paragon.Upscale(clip, backend="openvino", precision="fp32")
+    assert difference(core.paragon.Upscale(clip, backend="torch", precision="fp32"), exact) < 2e-5
