@@ -38,24 +38,33 @@ class Memory:
         self._blocks[tensor.data_ptr()] = weakref.ref(buffer)
         return tensor
 
+    def watch(self, tensor):
+        """Know a tensor that somebody else made, as long as its object lives."""
+        self._blocks[tensor.data_ptr()] = weakref.ref(tensor)
+
     def array(self, name, address, shape, dtype):
         """The array at an address, which must be the whole of a living tensor."""
         block = self._blocks.get(address, lambda: None)()
         if block is None:
             raise Fault(f"the address of {name} is of no living tensor")
         needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if len(block) != needed:
-            raise Fault(f"{name} of shape {shape} needs {needed} bytes; at its address are {len(block)}")
+        size = block.nbytes if isinstance(block, torch.Tensor) else len(block)
+        if size != needed:
+            raise Fault(f"{name} of shape {shape} needs {needed} bytes; at its address are {size}")
         return np.frombuffer((ctypes.c_char * needed).from_address(address), dtype).reshape(shape)
 
 
 class Stream:
-    """Does its work when it is waited for, no sooner, as late as a busy GPU might."""
+    """Does its work when it is waited for, no sooner, as late as a busy GPU might; or at once.
+
+    The latter is for lanes on a CPU, whose copies do not queue up.
+    """
 
     cuda_stream = STREAM
 
-    def __init__(self):
+    def __init__(self, at_once=False):
         self._queue = deque()
+        self._at_once = at_once
 
     @property
     def pending(self):
@@ -63,6 +72,8 @@ class Stream:
 
     def put(self, context):
         self._queue.append(weakref.ref(context))
+        if self._at_once:
+            self.synchronize()
 
     def synchronize(self):
         while self._queue:
@@ -213,9 +224,9 @@ class ICudaEngine:
         return dict(zip(names, self._session.run(names, inputs), strict=True))
 
 
-def stand_in(*, rtx=False):
+def stand_in(*, rtx=False, at_once=False):
     """Return a module like tensorrt, or tensorrt_rtx, with its `memory` and its `stream`."""
-    memory, stream = Memory(), Stream()
+    memory, stream = Memory(), Stream(at_once)
 
     class Runtime:
         def __init__(self, logger):

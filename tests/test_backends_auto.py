@@ -1,0 +1,161 @@
+"""What "auto" chooses, in which order, and how it explains itself, whatever is installed here."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import vapoursynth as vs
+
+from vsparagon import backends
+from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, cuda, describe
+from vsparagon.backends.base import FrameBackend, PictureBackend
+from vsparagon.backends.cuda import Gpu
+from vsparagon.errors import BackendUnavailable, InvalidInput
+
+CARD = Gpu(name="Some Card", capability=(8, 9))
+
+
+class OnGpu(FrameBackend):
+    precisions = ("fp16",)
+
+    def __init__(self, name):
+        self.name, self.place, self.device = name, "cuda:0 (Some Card)", "cuda:0"
+
+
+class Pretended(PictureBackend):
+    """Works on the GPU, or on the CPU alone, or raises or lacks something."""
+
+    precisions = ("fp32",)
+
+    def __init__(self, name, state):
+        self.name, self.extra, self._state = name, name, state
+
+    def missing(self):
+        return f"{self.name} not installed; pip install it" if self._state == "missing" else ""
+
+    def default_streams(self, threads):
+        return 1
+
+    def on(self, device_id):
+        if self._state == "broken":
+            raise BackendUnavailable("too old a card")
+        return OnGpu(self.name) if self._state == "gpu" else self
+
+
+for pretence in (OnGpu, Pretended):
+    pretence.__abstractmethods__ = frozenset()  # nothing is run
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend that these backends are in these states and the others missing, on a machine with one GPU."""
+
+    def pretend(**states):
+        names = dict.fromkeys((*ON_CPU, *ON_GPU))
+        pretended = {name: Pretended(name, states.get(name, "missing")) for name in names}
+        monkeypatch.setattr(backends, "BACKENDS", pretended)
+        monkeypatch.setattr(backends, "gpus", lambda: (CARD,))
+
+    return pretend
+
+
+@pytest.mark.parametrize("first", range(len(ON_GPU)))
+def test_first_that_works_on_the_gpu_is_taken_and_the_log_says_why(first, machine, caplog):
+    machine(openvino="cpu", **dict.fromkeys(ON_GPU[first:], "gpu"))
+    with caplog.at_level("INFO"):
+        chosen = choose_backend("auto")
+    assert (chosen.name, chosen.place) == (ON_GPU[first], "cuda:0 (Some Card)")
+    passed = "; ".join(f"{name} ({name} not installed; pip install it)" for name in ON_GPU[:first]) or "none"
+    assert caplog.messages == [f"backend auto is {ON_GPU[first]} on cuda:0 (Some Card); before it: {passed}"]
+
+
+def test_order_is_that_of_speed():
+    assert ON_GPU == ("tensorrt", "tensorrt_rtx", "torch", "onnxruntime")
+    assert ON_CPU == ("openvino", "onnxruntime", "torch")
+    assert set(backends.BACKENDS) == {*ON_GPU, *ON_CPU}
+
+
+def test_what_is_installed_but_does_not_work_is_passed_by(machine, caplog):
+    machine(tensorrt="broken", torch="cpu", onnxruntime="gpu", openvino="cpu")
+    with caplog.at_level("INFO"):
+        assert choose_backend("auto").name == "onnxruntime"
+    assert "tensorrt (too old a card); tensorrt_rtx (tensorrt_rtx not installed; pip install it); torch (only on CPU)" \
+        in caplog.text  # fmt: skip
+    with pytest.raises(BackendUnavailable, match="backend 'tensorrt' cannot be used: too old a card"):
+        choose_backend("tensorrt")
+
+
+def test_gpu_that_nothing_can_use_leaves_the_cpu_with_a_warning(machine, caplog):
+    machine(torch="broken", onnxruntime="cpu")
+    assert choose_backend("auto").name == "onnxruntime"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no backend can use the GPU: " in caplog.text
+    assert "torch (too old a card)" in caplog.text
+
+
+def test_gpu_that_is_asked_for_is_not_silently_the_cpu(machine):
+    machine(torch="broken", openvino="cpu")
+    with pytest.raises(BackendUnavailable, match=r"device_id is 1, but no backend can use that GPU: .*too old a card"):
+        choose_backend("auto", 1)
+
+
+def test_graphs_of_others_stay_on_the_cpu(machine):
+    machine(torch="gpu", onnxruntime="gpu")
+    assert isinstance(choose_backend("auto", frames=False), PictureBackend)
+    assert isinstance(choose_backend("onnxruntime", frames=False), PictureBackend)
+    with pytest.raises(InvalidInput, match="device_id is 1"):
+        choose_backend("onnxruntime", 1, frames=False)
+
+
+def test_backends_explains(machine):
+    machine(tensorrt="broken", torch="gpu", openvino="cpu")
+    assert set(describe()) == {
+        "tensorrt: too old a card",
+        "tensorrt_rtx: tensorrt_rtx not installed; pip install it",
+        "torch: available on cuda:0 (Some Card)",
+        "onnxruntime: onnxruntime not installed; pip install it",
+        "openvino: available on CPU",
+        "auto: torch on cuda:0 (Some Card)",
+    }
+    machine()
+    assert len(vs.core.paragon.Backends()) == 5
+    assert not any("available" in str(line) for line in vs.core.paragon.Backends())
+
+
+class Library:
+    """A library of the driver's: its functions by name."""
+
+    def __init__(self, **functions):
+        self.__dict__.update(functions)
+
+
+def version_into(buffer, size):
+    buffer.value = b"580.65.06"
+    return 0
+
+
+def number_into(reference):
+    reference._obj.value = 13020
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("management", "expected"),
+    [
+        (Library(nvmlInit_v2=lambda: 0, nvmlSystemGetDriverVersion=version_into), "580.65.06"),
+        (Library(nvmlInit_v2=lambda: 9), "CUDA 13.2"),
+        (None, "CUDA 13.2"),
+    ],
+    ids=["management", "failing management", "no management"],
+)
+def test_driver_tells_its_version(management, expected, monkeypatch):
+    def load(name):
+        if name == cuda.DRIVER:
+            return Library(cuDriverGetVersion=number_into)
+        if management is None:
+            raise OSError(name)
+        return management
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    assert cuda.driver_version.__wrapped__() == expected

@@ -1,0 +1,290 @@
+"""TensorRT and ONNX Runtime as backends of frames: the filter's way through them, with stand-ins for the GPU."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+torch = pytest.importorskip("torch", reason="devices are torch's")
+pytest.importorskip("onnx", reason="frame graphs are ONNX")
+onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
+
+import numpy as np  # noqa: E402
+from tensorrt_stand_in import MARK, stand_in  # noqa: E402
+
+from vsparagon.backends import onnxruntime_cuda, tensorrt  # noqa: E402
+from vsparagon.backends.cuda import Gpu  # noqa: E402
+from vsparagon.backends.device import Lane  # noqa: E402
+from vsparagon.backends.executor import OutOfDeviceMemory  # noqa: E402
+from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
+from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
+from vsparagon.backends.tensorrt import TensorRT, TensorRTCuda  # noqa: E402
+from vsparagon.engine import Library, load_library  # noqa: E402
+from vsparagon.errors import BackendFailure  # noqa: E402
+
+FORMATS = [vs.YUV420P8, vs.YUV422P10, vs.RGBS, vs.GRAYH]
+CARD = Gpu(name="Some Card", capability=(8, 9))
+
+
+@pytest.fixture
+def onnx_runtime(monkeypatch):
+    monkeypatch.setattr(OnnxRuntime, "on", lambda self, device_id: OnnxRuntimeCuda("cpu", "a stand-in"))
+
+
+class Engines:
+    """TensorRT with the stand-in's run time, engines that hold their graphs, and the CPU's memory."""
+
+    def __init__(self, monkeypatch, name):
+        self.built = []
+        self.module = stand_in(rtx=name == "tensorrt_rtx", at_once=True)
+        self.library = library = Library(self.module)
+
+        def on(backend, device_id):
+            chosen = TensorRTCuda(library, device_id)
+            chosen.device = "cpu"
+            return chosen
+
+        def build(library, onnx, *, name, device):
+            self.built.append(name)
+            return MARK + onnx
+
+        monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
+        monkeypatch.setattr(tensorrt, "driver_version", lambda: "580.1")
+        monkeypatch.setattr(tensorrt, "build_engine", build)
+        monkeypatch.setattr(TensorRT, "missing", lambda backend: "")
+        monkeypatch.setattr(TensorRT, "on", on)
+        monkeypatch.setattr(torch.cuda, "device", nullcontext)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self.module.stream)
+        original = Lane.__init__
+
+        def watched(lane, *arguments):
+            original(lane, *arguments)
+            for tensor in (*lane.inputs.values(), *lane.outputs.values()):
+                self.module.memory.watch(tensor)
+
+        monkeypatch.setattr(Lane, "__init__", watched)
+
+
+@pytest.fixture(params=["tensorrt", "tensorrt_rtx"])
+def engines(request, monkeypatch):
+    engines = Engines(monkeypatch, request.param)
+    engines.name = request.param
+    return engines
+
+
+def clip_in(format_id, size=(48, 64)):
+    matrix = {} if format_id in (vs.RGB24, vs.RGBS) else {"matrix": 1}
+    return clip_of([photograph(*size)] * 2, format_id, **matrix)
+
+
+def upscaled(clip, backend, tmp_path, **arguments):
+    return vs.core.paragon.Upscale(clip, backend=backend, cache=str(tmp_path), **arguments)
+
+
+def assert_same(result, clip):
+    """Within one code value of the resizer's way on the CPU; floats within 1e-5, halves within their own precision."""
+    expected = vs.core.paragon.Upscale(clip, backend="openvino")
+    step = 1.0 if clip.format.sample_type == vs.INTEGER else 1e-3 if clip.format.bits_per_sample == 16 else 1e-5
+    for frame, reference in zip(result.frames(), expected.frames(), strict=True):
+        for ours, theirs in zip(arrays(frame), arrays(reference), strict=True):
+            assert np.abs(ours - theirs).max() <= step
+
+
+@pytest.mark.parametrize("format_id", FORMATS)
+def test_onnxruntime_gives_the_frames_of_the_resizers_way(format_id, onnx_runtime, tmp_path):
+    clip = clip_in(format_id)
+    assert_same(upscaled(clip, "onnxruntime", tmp_path, precision="fp32"), clip)
+
+
+@pytest.mark.parametrize("format_id", FORMATS)
+def test_tensorrt_gives_the_frames_of_the_resizers_way(format_id, engines, tmp_path):
+    clip = clip_in(format_id)
+    assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
+
+
+def test_half_precision_is_within_one_step_of_8_bit(engines, onnx_runtime, tmp_path):
+    clip = clip_in(vs.YUV420P8)
+    assert_same(upscaled(clip, engines.name, tmp_path), clip)
+    assert_same(upscaled(clip, "onnxruntime", tmp_path), clip)
+
+
+def test_tiles_give_the_same_frames(engines, onnx_runtime, tmp_path):
+    clip = clip_in(vs.YUV420P8, size=(150, 200))
+    for backend in (engines.name, "onnxruntime"):
+        assert_same(upscaled(clip, backend, tmp_path, precision="fp32", tilesize=[128, 96]), clip)
+
+
+def test_engine_is_kept_for_just_this(engines, tmp_path, monkeypatch):
+    clip = clip_in(vs.YUV420P8)
+    for _ in range(2):
+        upscaled(clip, engines.name, tmp_path).get_frame(0)
+    assert len(engines.built) == 1
+    for other in ({"precision": "fp32"}, {"variant": "micro"}, {"format": vs.YUV444P8}):
+        upscaled(clip, engines.name, tmp_path, **other).get_frame(0)
+    upscaled(clip_in(vs.YUV420P8, size=(50, 64)), engines.name, tmp_path).get_frame(0)
+    assert len(engines.built) == 5
+    engines.library.version = "10.100"
+    upscaled(clip, engines.name, tmp_path).get_frame(0)
+    monkeypatch.setattr(tensorrt, "driver_version", lambda: "590.2")
+    upscaled(clip, engines.name, tmp_path).get_frame(0)
+    assert len(engines.built) == 7
+
+
+def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_path, caplog):
+    clip = clip_in(vs.YUV420P8)
+    refused = []
+    runtime = engines.module.Runtime.deserialize_cuda_engine
+
+    def first_refuses(self, data):
+        refused.append(data)
+        return None if len(refused) == 2 else runtime(self, data)
+
+    engines.module.Runtime.deserialize_cuda_engine = first_refuses
+    upscaled(clip, engines.name, tmp_path).get_frame(0)
+    upscaled(clip, engines.name, tmp_path).get_frame(0)
+    assert len(engines.built) == 2
+    assert "is not used: " in caplog.text
+    assert "refuses this engine" in caplog.text
+    engines.module.Runtime.deserialize_cuda_engine = lambda self, data: None
+    with pytest.raises(vs.Error, match="refuses this engine"):
+        upscaled(clip, engines.name, tmp_path)
+    assert len(engines.built) == 3, "what was just built is not built again"
+
+
+def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
+    clip = clip_in(vs.YUV420P8, size=(150, 200))
+    original = tensorrt.build_engine
+
+    def scarce(library, onnx, **arguments):
+        if not engines.built:
+            engines.built.append("too large")
+            library.logger.log(1, "Requested amount of GPU memory (123 bytes) could not be allocated: OutOfMemory")
+            raise library.failure("cannot build this model")
+        return original(library, onnx, **arguments)
+
+    monkeypatch.setattr(tensorrt, "build_engine", scarce)
+    assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
+    assert "Trying once more with each frame in" in caplog.text
+
+
+def lane_of(*shape):
+    return {"plane0": torch.zeros(shape)}, {"result0": torch.zeros(shape)}
+
+
+def graph(kind="Abs"):
+    from onnx import TensorProto, helper
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("plane0", "result0")]
+    nodes = [helper.make_node(kind, ["plane0"], ["result0"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 18)], ir_version=8
+    )
+    return model.SerializeToString()
+
+
+def test_provider_that_fell_back_to_the_cpu_is_an_error(monkeypatch, recwarn):
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has the CUDA provider")
+    monkeypatch.setattr(onnxruntime_cuda, "_provider", lambda device: (CUDA, {}))
+    with pytest.raises(
+        BackendFailure, match=r"CUDAExecutionProvider: .*fallback to CPU EP has been explicitly disabled"
+    ):
+        OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+    # Where a library does not know that entry, what it chose is looked at.
+    monkeypatch.setattr(onnxruntime.SessionOptions, "add_session_config_entry", lambda self, key, value: None)
+    with pytest.raises(BackendFailure, match=r"fell back to CPUExecutionProvider: its CUDAExecutionProvider cannot"):
+        OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+
+
+def test_onnxruntime_reads_and_writes_the_lanes_own_memory():
+    inputs, outputs = lane_of(4, 4)
+    executor = OnnxRuntimeExecutor(graph(), inputs, outputs)
+    inputs["plane0"].fill_(-3)
+    executor.enqueue()
+    assert (outputs["result0"] == 3).all()
+
+
+def test_what_onnxruntime_says_is_the_message(monkeypatch):
+    with pytest.raises(BackendFailure, match=r"refused the network on CPUExecutionProvider: .+"):
+        OnnxRuntimeExecutor(b"no graph", *lane_of(4, 4))
+    with pytest.raises(BackendFailure, match="contiguous"):
+        OnnxRuntimeExecutor(graph(), {"plane0": torch.zeros(4, 8)[:, ::2]}, {"result0": torch.zeros(4, 4)})
+    executor = OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+
+    class Session:
+        def run_with_iobinding(self, *arguments):
+            raise Exception("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer")
+
+    executor._session = Session()
+    with pytest.raises(OutOfDeviceMemory, match="close what else uses the GPU"):
+        executor.enqueue()
+
+
+def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
+    from vsparagon.backends import onnxruntime as module
+
+    monkeypatch.setattr(module, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(module, "trouble_with", lambda device_id: "")
+    if CUDA not in onnxruntime.get_available_providers():
+        assert "it was built for CPUs only; pip uninstall onnxruntime" in OnnxRuntime().on(0).place
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    chosen = OnnxRuntime().on(0)
+    assert isinstance(chosen, OnnxRuntimeCuda)
+    assert (chosen.device, chosen.place) == ("cuda:0", "cuda:0 (Some Card)")
+
+
+@pytest.mark.parametrize(
+    ("capability", "name", "said"),
+    [
+        ((7, 0), "tensorrt", "compute capability 7.0, which tensorrt 10.99 does not support"),
+        ((9, 0), "tensorrt_rtx", "compute capability 9.0, which tensorrt_rtx 10.99 does not support"),
+        ((9, 0), "tensorrt", ""),
+        ((8, 9), "tensorrt_rtx", ""),
+    ],
+)
+def test_gpu_that_a_library_is_not_for_is_named(capability, name, said, monkeypatch):
+    from enum import Enum
+
+    module = stand_in(rtx=name == "tensorrt_rtx")
+    if name == "tensorrt_rtx":
+        module.ComputeCapability = Enum("ComputeCapability", ["SM75", "SM89", "SM120"])
+    monkeypatch.setattr(tensorrt, "load_library", lambda name: Library(module))
+    monkeypatch.setattr(tensorrt, "gpus", lambda: (Gpu(name="Some Card", capability=capability),))
+    assert said in tensorrt._trouble_of_library.__wrapped__(name, 0)
+    assert bool(said) == bool(tensorrt._trouble_of_library.__wrapped__(name, 0))
+
+
+def test_library_that_does_not_start_is_named(monkeypatch):
+    module = stand_in()
+
+    def broken(logger):
+        logger.log(0, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module.Runtime = broken
+    monkeypatch.setattr(tensorrt, "load_library", lambda name: Library(module))
+    monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
+    assert "CUDA initialization failure with error: 35" in tensorrt._trouble_of_library.__wrapped__("tensorrt", 0)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("format_id", FORMATS)
+def test_frame_graphs_build_for_real(precision, format_id, monkeypatch, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="it builds engines without a GPU")
+    engines = Engines(monkeypatch, "tensorrt_rtx")
+    sizes = []
+
+    def build(library, onnx, *, name, device):
+        from vsparagon.engine import build_engine
+
+        sizes.append(len(build_engine(load_library("tensorrt_rtx"), onnx, name=name)))
+        return MARK + onnx
+
+    monkeypatch.setattr(tensorrt, "build_engine", build)
+    upscaled(clip_in(format_id), "tensorrt_rtx", tmp_path, precision=precision).get_frame(0)
+    assert len(sizes) == 1
+    assert sizes[0] > 10_000
+    assert engines.built == []
