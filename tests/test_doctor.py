@@ -54,8 +54,13 @@ def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "COMMANDS", {"encode": (("no-such-package", "pip"), "encode")})
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    monkeypatch.setattr("vsparagon.preview.VIEWERS", ())
     assert main(["doctor"]) == 0
     found = lines_of(capsys.readouterr().out)
+    assert found["players"] == (
+        "--",
+        "none | to do: install mpv, or pip install 'vsparagon[preview]'; only `vsparagon preview` needs it",
+    )
     assert found["command encode"] == ("--", "without no-such-package | to do: pip install 'vsparagon[encode]'")
     assert found["ffmpeg"][0] == "--"
     assert "pip install imageio-ffmpeg" in found["ffmpeg"][1]

@@ -118,6 +118,7 @@ def test_wheel_holds_the_package_and_the_plugin_and_no_more(source, tmp_path):
             f"vsparagon-{vsparagon.__version__}.dist-info",
         }
         assert {"vsparagon/py.typed", "vsparagon/models/weights/stand-in.onnx"} <= names
+        assert {f"vsparagon/compare/page.{kind}" for kind in ("html", "css", "js")} <= names
         assert not [name for name in names if name.endswith((".c", ".pyc")) or name.startswith("tests/")]
         assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
         assert sum(name.startswith("vapoursynth/") for name in names) == 2

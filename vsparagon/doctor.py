@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,6 +27,8 @@ SMALLEST_LIKENESS: Final = 30.0  # dB between the network's result and a bicubic
 # What a command needs beyond the filter: the packages by the names of PyPI, and the extra that brings them.
 COMMANDS: Final = {
     "encode": (("av", "ffmpeg-python", "filelock", "tqdm", "vapoursynth-bestsource"), "encode"),
+    "preview": (("av", "vapoursynth-bestsource"), "encode"),
+    "compare": (("av", "pillow", "vapoursynth-bestsource"), "compare"),
     "image": (("pyvips", "tqdm"), "image"),
     "info, export": (("onnx", "safetensors", "torch"), "train"),
 }
@@ -50,7 +53,19 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Yield the findings one by one; none of the questions can stop the others."""
-    for ask in (_versions, _vapoursynth, _vspipe, _backends, _devices, _models, _cache, _ffmpeg, _packages, _self_test):
+    for ask in (
+        _versions,
+        _vapoursynth,
+        _vspipe,
+        _backends,
+        _devices,
+        _models,
+        _cache,
+        _ffmpeg,
+        _players,
+        _packages,
+        _self_test,
+    ):
         try:
             yield from ask()
         except Exception as error:  # the reason for a doctor is that anything may be broken
@@ -183,6 +198,16 @@ def _ffmpeg() -> Iterator[Finding]:
     text = ", ".join(able) or "none of those that `vsparagon encode` uses"
     advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"
     yield Finding(topic="encoders", state="ok" if "libx264" in able else "optional", text=text, advice=advice)
+
+
+def _players() -> Iterator[Finding]:
+    from vsparagon.preview import PLAYERS, VIEWERS
+
+    if found := [*filter(find_spec, VIEWERS), *filter(shutil.which, PLAYERS)]:
+        yield Finding(topic="players", state="ok", text=", ".join(found))
+    else:
+        advice = "install mpv, or pip install 'vsparagon[preview]'; only `vsparagon preview` needs it"
+        yield Finding(topic="players", state="optional", text="none", advice=advice)
 
 
 def _packages() -> Iterator[Finding]:

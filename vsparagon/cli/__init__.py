@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from vsparagon.cli import cache, doctor, encode, image, models, preview
+from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.errors import ParagonError
 
 INTERRUPTED = 130  # as shells count a command that Ctrl-C has ended
@@ -39,6 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vsparagon", description="Upscale video and pictures with ParagonSR2.")
     parser.add_argument("--verbose", action="store_true", help="tell what is chosen on the way")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (encode, preview, image, models, cache, doctor):
+    for group in (encode, preview, compare, image, models, cache, doctor):
         group.add_commands(commands)
     return parser

@@ -50,9 +50,10 @@ def _run(args: argparse.Namespace) -> str:
     if find_spec("av") is None:
         raise BackendUnavailable("this needs av; install it with pip install 'vsparagon[encode]'.")
     from vsparagon.encode.job import Job
+    from vsparagon.preview import VIEWERS
     from vsparagon.preview.player import find_player
     from vsparagon.preview.run import preview
-    from vsparagon.preview.viewer import VIEWERS, find_viewer, view
+    from vsparagon.preview.viewer import find_viewer, view
 
     job = Job(
         input=args.input.absolute(),

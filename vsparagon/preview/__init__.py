@@ -12,3 +12,8 @@ A pipe cannot be wound back. The players are given an address instead: every fra
 the place of each frame in the file is known before it is computed, and a player that seeks asks for the bytes from
 there on. Its own keys, timeline and sound work as with any file.
 """
+
+from typing import Final
+
+VIEWERS: Final = ("vsview", "vspreview")  # the first that is installed is taken
+PLAYERS: Final = ("mpv", "ffplay")  # or else the first of these

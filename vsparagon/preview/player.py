@@ -14,8 +14,8 @@ from typing import Final
 
 from vsparagon.errors import BackendUnavailable
 from vsparagon.ffmpeg import colour_arguments
+from vsparagon.preview import PLAYERS
 
-KNOWN: Final = ("mpv", "ffplay")
 # ffmpeg's option, and the name of the same in its filter setparams. The header tells the chroma's place.
 PARAMETERS: Final = {
     "-colorspace": "colorspace",
@@ -58,7 +58,7 @@ def find_player(name: str) -> str:
     Raises:
         BackendUnavailable: there is none.
     """
-    for candidate in (name,) if name else KNOWN:
+    for candidate in (name,) if name else PLAYERS:
         if found := shutil.which(candidate):
             return found
     if name:

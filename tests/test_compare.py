@@ -1,0 +1,231 @@
+"""`vsparagon compare`: the picture and the page, and the page at work in a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from browser import CHROMIUM, Browser
+from clips import photograph
+from PIL import Image
+
+from vsparagon import Upscaler
+from vsparagon.cli import main
+from vsparagon.compare.page import make_page
+from vsparagon.compare.sheet import DETAIL, find_detail, make_sheet
+
+pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
+
+from films import UNEVEN, make_film, read
+
+core: Any = vs.core
+NAME = 'a <b>film & "more" $name.mkv'
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    name = "film.mkv" if sys.platform == "win32" else NAME
+    return make_film(tmp_path_factory.mktemp("film") / name, video=UNEVEN)
+
+
+@pytest.fixture(scope="module")
+def compared(film, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out") / "new"
+    assert main(["compare", str(film), "--at", "0.5s,1.2", "--output", str(folder), "--peers", "point,bicubic"]) == 0
+    return folder
+
+
+def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Return the pictures of a page by frame and version."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for section in page.read_text().split("<section ")[1:]:
+        title = re.match(r'data-title="([^"]*)"', section)[1]
+        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/webp;base64,([^"]*)"', section, re.DOTALL)
+        found[title] = {n: np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for n, data in figures}
+    return found
+
+
+def test_page_holds_the_frames_at_these_times_as_every_version_makes_them(film, compared):
+    frames = pictures_of(compared / "compare.html")
+    assert list(frames) == ["0:00.50, frame 11", "0:01.20, frame 29"]  # of 15 and 36 before some were taken out
+    clip = read(film)
+    for title, versions in frames.items():
+        n = int(title.rpartition(" ")[2])
+        assert list(versions) == ["point", "bicubic", "nano", "micro"]
+        peers = {"point": clip.resize.Point, "bicubic": clip.resize.Bicubic}
+        for name, resize in peers.items():
+            with resize(128, 96, format=vs.RGB24, dither_type="error_diffusion").get_frame(n) as frame:
+                wanted = np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
+            np.testing.assert_array_equal(versions[name], wanted)
+        ours = core.paragon.Upscale(clip, "micro").resize.Bicubic(format=vs.RGB24, dither_type="error_diffusion")
+        with ours.get_frame(n) as frame:
+            np.testing.assert_array_equal(versions["micro"][..., 1], np.asarray(frame[1]))
+
+
+def test_page_needs_no_other_file_and_takes_any_name(film, compared):
+    text = (compared / "compare.html").read_text()
+    without_pictures = re.sub(r'src="data:[^"]*"', "", text)
+    assert not re.search(r"""https?:|src=|href=|@import|url\(|fetch\(|<b>film""", without_pictures)
+    assert "default-src 'none'" in text
+    if film.name == NAME:
+        assert "<h1>a &lt;b&gt;film &amp; &quot;more&quot; $name.mkv</h1>" in text
+
+
+def test_sheet_shows_the_same_detail_of_all_versions(compared):
+    frames = pictures_of(compared / "compare.html")
+    with Image.open(compared / "compare.png") as image:
+        sheet = np.asarray(image)
+    np.testing.assert_array_equal(sheet, np.asarray(make_sheet(frames)))
+    first = next(iter(frames.values()))
+    for column, picture in enumerate(first.values()):
+        doubled = picture.repeat(2, axis=0).repeat(2, axis=1)  # smaller than a detail: all of it
+        left = 12 + column * (256 + 12)
+        np.testing.assert_array_equal(sheet[42 : 42 + 192, left : left + 256], doubled)
+
+
+def test_detail_is_where_there_is_most_to_see():
+    picture = np.full((400, 600, 3), 90, np.uint8)
+    picture[150:250, 320:440] = photograph(100, 120)
+    left, top = find_detail(picture, *DETAIL)
+    assert left <= 320
+    assert left + DETAIL[0] >= 440
+    assert top <= 150
+    assert top + DETAIL[1] >= 250
+
+
+def test_three_frames_are_taken_where_no_times_are_given(film, tmp_path):
+    assert main(["compare", str(film), "--output", str(tmp_path), "--variants", "nano", "--peers", ""]) == 0
+    frames = pictures_of(tmp_path / "compare.html")
+    assert [int(title.rpartition(" ")[2]) for title in frames] == [12, 24, 36]
+    assert all(list(versions) == ["nano"] for versions in frames.values())
+
+
+def test_still_picture_is_compared_upright(tmp_path, capsys):
+    picture = photograph(48, 64)
+    exif = Image.Exif()
+    exif[274] = 6  # turned: to be shown by a quarter clockwise
+    Image.fromarray(picture).save(tmp_path / "in.png", exif=exif)
+    assert main(["compare", str(tmp_path / "in.png"), "--variants", "nano"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out == [
+        str(tmp_path / "in.png.compare" / "compare.html"),
+        str(tmp_path / "in.png.compare" / "compare.png"),
+        "1 frame by bicubic, lanczos, nano",
+    ]
+    found = pictures_of(Path(out[0]))["picture"]["nano"]
+    wanted = Upscaler("nano")(np.ascontiguousarray(np.rot90(picture, -1)))
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.mkv"], "there is no file"),
+        (["none.png"], "there is no file"),
+        (["broken.png"], "cannot be read as a picture"),
+        (["FILM", "--peers", "magic"], "unknown peer 'magic'"),
+        (["FILM", "--variants", "giant"], "giant"),
+        (["FILM", "--variant", "nano"], "--variants"),
+        (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
+        (["still.png", "--at", "1s"], "--at is for videos"),
+        (["own.vpy"], "upscales by itself"),
+        (["still.png", "--output", "still.png/x"], "cannot write in"),
+    ],
+)
+def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.png").write_text("no picture")
+    Image.new("RGB", (32, 32)).save("still.png")
+    (tmp_path / "own.vpy").write_text(
+        "import vapoursynth as vs\nvs.core.paragon.Upscale(vs.core.std.BlankClip(format=vs.YUV420P8)).set_output()\n"
+    )
+    assert main(["compare", *(str(film) if a == "FILM" else a for a in arguments)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("vsparagon: ")
+    assert said in last
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page of two frames in three versions, each in a colour of its own."""
+    folder = tmp_path_factory.mktemp("page")
+    colours = iter([(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250), (250, 0, 250)])
+    frames = {
+        title: {name: np.full((90, 160, 3), next(colours), np.uint8) for name in ("a", "b", "c")}
+        for title in ("first", "second")
+    }
+    (folder / "compare.html").write_text(make_page("film.mkv", "Some versions.", frames))
+    return folder / "compare.html"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_page_works_in_a_browser(page, tmp_path):
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page)
+        stage = json.loads(browser.ask("JSON.stringify(document.getElementById('stage').getBoundingClientRect())"))
+
+        def colours(*shares: float) -> list[str]:
+            """What is seen at these places of the middle line, as the letters that r, g and b are lit by."""
+            with Image.open(browser.picture(tmp_path / "seen.png")) as image:
+                y = stage["y"] + stage["height"] * 0.25
+                seen = [image.convert("RGB").getpixel((stage["x"] + stage["width"] * s, y)) for s in shares]
+            return [
+                "".join(letter for letter, value in zip("rgb", pixel, strict=True) if value > 200) for pixel in seen
+            ]
+
+        def value(name: str) -> str:
+            return str(browser.ask(f"document.getElementById('{name}').value"))
+
+        def place(share: float) -> tuple[float, float]:
+            return stage["x"] + stage["width"] * share, stage["y"] + stage["height"] / 2
+
+        assert colours(0.4, 0.6) == ["r", "b"]  # first against last
+        browser.drag(place(0.5), place(0.3))
+        assert colours(0.25, 0.4) == ["r", "b"]
+        assert float(value("split")) == pytest.approx(30, abs=1)
+        for _ in range(20):
+            browser.key("ArrowRight")
+        assert float(value("split")) == pytest.approx(50, abs=1)
+        browser.key("2", "Digit2")
+        assert colours(0.4, 0.6) == ["r", "g"]
+        browser.key("x")
+        assert colours(0.4, 0.6) == ["g", "r"]
+        browser.key("ArrowDown")
+        assert value("frame") == "1"
+        assert colours(0.4, 0.6) == ["gb", "rg"]
+        browser.key("3", "Digit3", shift=True)
+        assert colours(0.4, 0.6) == ["rb", "rg"]
+
+        fitted = float(value("zoom").split()[0])
+        assert fitted == pytest.approx(100 * min(stage["width"] / 160, stage["height"] / 90), rel=0.01)
+        browser.wheel(place(0.5), -100)
+        assert float(value("zoom").split()[0]) > fitted
+        browser.key("p")
+        assert value("zoom") == "100 %"
+        assert colours(0.3, 0.48, 0.52, 0.7) == ["", "", "", ""]  # 90 lines high, in the middle
+        browser.key("0")
+        assert float(value("zoom").split()[0]) == fitted
+
+        # Without a mouse: the divider is an ordinary slider with a name and a text.
+        tree = browser.call("Accessibility.getFullAXTree")["nodes"]
+        named = {(n["role"]["value"], n["name"]["value"]) for n in tree if "name" in n and not n["ignored"]}
+        assert ("slider", "Divider") in named
+        assert {("combobox", "Left"), ("combobox", "Right"), ("combobox", "Frame")} <= named
+        assert ("button", "Swap left and right") in named
+        assert ("image", "second, enlarged by c") in named
+        assert browser.errors == []
+        assert {url.partition(":")[0] for url in browser.requests} == {"file", "data"}
+        assert sum(url.startswith("file:") for url in browser.requests) == 1
+
+        browser.open(page, scripts=False)  # then everything is simply there
+        assert browser.call("Page.getLayoutMetrics")["cssContentSize"]["height"] > 6 * 90

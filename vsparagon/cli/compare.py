@@ -1,0 +1,85 @@
+"""Frames of a video, or a picture, enlarged in several ways, on a picture and on a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from vsparagon.cli.options import add_network, parse_time, read_network
+from vsparagon.errors import BackendUnavailable, InvalidInput
+
+PACKAGES = {"av": "av", "PIL": "pillow"}
+
+DESCRIPTION = """\
+Enlarge some frames of a video, or a picture, in several ways, and write
+  FOLDER/compare.png   the same detail in all of them, side by side
+  FOLDER/compare.html  a page with a slider between any two, zoom and keyboard; it needs no other file
+INPUT may be a VapourSynth script (.vpy) that does not upscale by itself."""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `compare`."""
+    parser = commands.add_parser(
+        "compare",
+        help="see what the networks make of a video or a picture",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", metavar="INPUT", type=Path, help="video, picture or script")
+    parser.add_argument("--at", metavar="TIMES", default="", help="12.5s,1:02 (default: three, spread over the whole)")
+    parser.add_argument("--variants", metavar="NAMES", default="", help="nano,micro,… (default: all bundled ones)")
+    parser.add_argument(
+        "--peers",
+        metavar="NAMES",
+        default="bicubic,lanczos",
+        help="VapourSynth's kernels beside them: point, bilinear, bicubic, lanczos, spline16, spline36, spline64 "
+        "(default bicubic,lanczos)",
+    )
+    parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to write (default: INPUT.compare)")
+    parser.add_argument(
+        "--filter-script",
+        type=Path,
+        metavar="SCRIPT",
+        help="a VapourSynth script before the network, as for `vsparagon encode`",
+    )
+    add_network(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> str:
+    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise BackendUnavailable(
+            f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[compare]'."
+        )
+    from vsparagon.compare.run import compare
+    from vsparagon.encode.job import Job
+
+    if args.variant:
+        raise InvalidInput("compare takes --variants, a list, instead of --variant.")
+    if args.model and args.variants:
+        raise InvalidInput("--model names one network; leave --variants out.")
+    job = Job(
+        input=args.input.absolute(),
+        filter_script=args.filter_script.absolute() if args.filter_script else None,
+        network=read_network(args),
+        device_id=args.device_id,
+        num_streams=args.num_streams,
+        cache=args.cache,
+    )
+    made = compare(
+        job,
+        args.output or Path(f"{args.input}.compare"),
+        at=[parse_time(time) for time in _list(args.at)],
+        variants=_list(args.variants),
+        peers=_list(args.peers),
+        tell=lambda text: print(text, file=sys.stderr),  # noqa: T201
+    )
+    frames = f"{made.frames} frame{'s' if made.frames > 1 else ''}"
+    return f"{made.page}\n{made.sheet}\n{frames} by {', '.join(made.versions)}\n"
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

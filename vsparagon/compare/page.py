@@ -1,0 +1,56 @@
+"""All versions of all frames on one page, which needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any, Final
+
+from PIL import Image
+
+from vsparagon.compare.versions import Picture
+
+# Lossless: the page is about small differences. WebP's quickest way is smaller than PNG's best.
+FORMAT: Final[dict[str, Any]] = {"format": "WEBP", "lossless": True, "quality": 20, "method": 1}
+
+
+def make_page(name: str, description: str, frames: Mapping[str, Mapping[str, Picture]]) -> str:
+    """Return the page.
+
+    Args:
+        name: what is compared.
+        description: how, in a sentence.
+        frames: by their titles, their pictures by the names of the versions.
+    """
+    return Template(_part("page.html")).substitute(
+        name=escape(name),
+        description=escape(description),
+        style=_part("page.css"),
+        script=_part("page.js"),
+        frames="\n".join(_frame(title, pictures.items()) for title, pictures in frames.items()),
+    )
+
+
+def _part(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _frame(title: str, pictures: Iterable[tuple[str, Picture]]) -> str:
+    figures = "\n".join(_figure(title, name, picture) for name, picture in pictures)
+    return f'<section data-title="{escape(title)}">\n<h2>{escape(title)}</h2>\n{figures}\n</section>'
+
+
+def _figure(title: str, name: str, picture: Picture) -> str:
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, **FORMAT)
+    height, width, _ = picture.shape
+    source = f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return (
+        f'<figure data-name="{escape(name)}"><figcaption>{escape(name)}</figcaption>'
+        f'<img src="{source}" width="{width}" height="{height}" alt="{escape(title)}, enlarged by {escape(name)}">'
+        "</figure>"
+    )

@@ -1,0 +1,139 @@
+"""A comparison from beginning to end."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import vapoursynth as vs
+
+from vsparagon.compare.page import make_page
+from vsparagon.compare.sheet import make_sheet
+from vsparagon.compare.versions import PICTURES, Picture, Version, read_still, versions_of
+from vsparagon.encode.job import Job, Network
+from vsparagon.encode.source import Source, collected_log, worth_telling
+from vsparagon.errors import InvalidInput, ParagonError, reason_of
+from vsparagon.files import write_atomically
+from vsparagon.library import bundled_models
+from vsparagon.preview.opening import open_to_view, seconds_of
+
+SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # of the whole, where no times are asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What was made: the files, how many frames, in which versions."""
+
+    sheet: Path
+    page: Path
+    frames: int
+    versions: Sequence[str]
+
+
+def compare(
+    job: Job,
+    folder: Path,
+    *,
+    at: Sequence[float],
+    variants: Sequence[str],
+    peers: Sequence[str],
+    tell: Callable[[str], None],
+) -> Comparison:
+    """Enlarge some frames in several ways, and write a picture and a page of them.
+
+    Args:
+        job: the input, and what is common to all variants.
+        folder: where both are written; made if it is missing.
+        at: times in seconds; empty for three frames spread over the whole.
+        variants: empty for all bundled ones.
+        peers: names in `vsparagon.compare.versions.KERNELS`.
+        tell: is told what is worth knowing meanwhile.
+
+    Raises:
+        ParagonError: the input, a variant or a peer cannot be used, or the files cannot be written.
+    """
+    with collected_log() as log:
+        still = job.input.suffix.lower() in PICTURES
+        if still and at:
+            raise InvalidInput(f"{job.input.name} is a picture; --at is for videos.")
+        source = _still(job) if still else open_to_view(job, log).source
+        if source.upscaled:
+            raise InvalidInput(f"{job.filter_script or job.input} upscales by itself; take the call out to compare.")
+        numbers = [0] if still else _numbers(source, at)
+        network = job.network or Network()
+        versions = versions_of(
+            source.clip,
+            variants=() if network.model else variants or _bundled(network),
+            peers=peers,
+            network=network,
+            device_id=job.device_id,
+            num_streams=job.num_streams,
+            cache=job.cache,
+        )
+        for text in worth_telling(log):
+            tell(text)
+        titles = ["picture"] if still else [_title(source, n) for n in numbers]
+        frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
+    large = versions[0].clip
+    description = (
+        f"{source.clip.width}x{source.clip.height} enlarged to {large.width}x{large.height} by "
+        f"{', '.join(version.name for version in versions)}."
+    )
+    sheet, page = folder / "compare.png", folder / "compare.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        make_sheet(frames).save(sheet, compress_level=6)
+        write_atomically(page, make_page(job.input.name, description, frames).encode())
+    except OSError as error:
+        raise ParagonError(f"cannot write in {folder}: {error.strerror or error}.") from error
+    return Comparison(sheet=sheet, page=page, frames=len(frames), versions=[version.name for version in versions])
+
+
+def _still(job: Job) -> Source:
+    if not job.input.is_file():
+        raise InvalidInput(f"there is no file {job.input}.")
+    if job.filter_script:
+        raise InvalidInput("--filter-script is for videos.")
+    return Source(clip=read_still(job.input), upscaled=False)
+
+
+def _bundled(network: Network) -> list[str]:
+    """Return the variants with weights for the network's scale and profile, or its own, which gives the error."""
+    names = [model.name.split() for model in bundled_models()]
+    kind = [f"x{network.scale}", network.profile]
+    return [variant for variant, *rest in names if rest == kind] or [network.variant]
+
+
+def _numbers(source: Source, at: Sequence[float]) -> list[int]:
+    """Return the frames that are shown at these times, each once, in order."""
+    count, lasts = source.clip.num_frames, seconds_of(source.clip)
+    if not at:
+        return sorted({int(count * share) for share in SHARES})
+    if late := [time for time in at if time >= lasts]:
+        raise InvalidInput(f"--at is {late[0]:g} s, but the video lasts {lasts:.1f} s.")
+    times = _times(source)
+    return sorted({max(bisect_right(times, time + 1e-6) - 1, 0) for time in at})
+
+
+def _times(source: Source) -> list[Fraction]:
+    """Return when the frames are shown, from the first one on."""
+    stamps = source.timestamps
+    if len(stamps) == source.clip.num_frames:
+        return [(stamp - stamps[0]) * source.time_base for stamp in stamps]
+    duration = 1 / (Fraction(source.clip.fps) or Fraction(25))
+    return [n * duration for n in range(source.clip.num_frames)]
+
+
+def _title(source: Source, n: int) -> str:
+    minutes, seconds = divmod(float(_times(source)[n]), 60)
+    return f"{minutes:.0f}:{seconds:05.2f}, frame {n}"
+
+
+def _pictures(versions: Sequence[Version], n: int) -> dict[str, Picture]:
+    try:
+        return {version.name: version.picture(n) for version in versions}
+    except vs.Error as error:
+        raise ParagonError(f"frame {n} cannot be made: {reason_of(error)}") from error

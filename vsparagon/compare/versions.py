@@ -1,0 +1,110 @@
+"""The ways to enlarge that are compared, and frames made in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import vapoursynth as vs
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vsparagon.colour import matrix_code, read_colour
+from vsparagon.encode.job import Network
+from vsparagon.errors import InvalidInput
+from vsparagon.filter import upscale
+
+Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB
+
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+KERNELS: Final = {
+    "point": "Point",
+    "bilinear": "Bilinear",
+    "bicubic": "Bicubic",
+    "lanczos": "Lanczos",
+    "spline16": "Spline16",
+    "spline36": "Spline36",
+    "spline64": "Spline64",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One way to enlarge: its name, and what it makes of the whole clip, as RGB24."""
+
+    name: str
+    clip: vs.VideoNode
+
+    def picture(self, n: int) -> Picture:
+        """Return a frame.
+
+        Raises:
+            vapoursynth.Error: it cannot be made.
+        """
+        with self.clip.get_frame(n) as frame:
+            return np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
+
+
+def versions_of(
+    clip: vs.VideoNode, *, variants: Sequence[str], peers: Sequence[str], network: Network, **run: Any
+) -> list[Version]:
+    """Return a clip enlarged in several ways to one size, the peers first.
+
+    Args:
+        clip: the source.
+        variants: of the network; none for a model file of one's own.
+        peers: names in `KERNELS`.
+        network: everything else about it.
+        run: arguments of `upscale` that do not change the result.
+
+    Raises:
+        ParagonError: the clip, a variant or a peer cannot be used.
+    """
+    unknown = [name for name in peers if name not in KERNELS]
+    if unknown:
+        raise InvalidInput(f"unknown peer {unknown[0]!r}; the peers are {', '.join(KERNELS)}.")
+    networks = [replace(network, variant=variant) for variant in variants] or [network]
+    code = matrix_code(network.matrix)
+    ours = []
+    for chosen in networks:
+        name = Path(chosen.model).stem if chosen.model else chosen.variant
+        large = upscale(clip, **asdict(chosen), **run)
+        ours.append(Version(name=name, clip=_as_rgb(large, "Bicubic", code)))
+    size = {"width": ours[0].clip.width, "height": ours[0].clip.height}
+    return [Version(name=name, clip=_as_rgb(clip, KERNELS[name], code, **size)) for name in peers] + ours
+
+
+def _as_rgb(clip: vs.VideoNode, kernel: str, matrix: int | None, **size: int) -> vs.VideoNode:
+    arguments: dict[str, Any] = {"format": vs.RGB24, "dither_type": "error_diffusion", **size}
+    if clip.format.color_family != vs.RGB:
+        with clip.get_frame(0) as frame:
+            arguments["matrix_in"] = read_colour(frame, matrix).matrix
+    made: vs.VideoNode = getattr(clip.resize, kernel)(**arguments)
+    return made
+
+
+def read_still(path: Path) -> vs.VideoNode:
+    """Return a picture, upright and without its transparency, as a clip of one frame of RGB24.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"{path} cannot be read as a picture: {error}.") from error
+    height, width, _ = picture.shape
+    blank = vs.core.std.BlankClip(None, width, height, vs.RGB24, 1)
+
+    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (passed by name)
+        frame = f.copy()
+        for plane in range(3):
+            np.asarray(frame[plane])[:] = picture[..., plane]
+        return frame
+
+    clip: vs.VideoNode = blank.std.ModifyFrame(blank, fill)
+    return clip
