@@ -185,7 +185,7 @@ def test_pictures_go_through_the_device_too(device):
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
-@pytest.mark.parametrize("arguments", [{"tilesize": [80, 72]}, {"memory_mb": 40}], ids=str)
+@pytest.mark.parametrize("arguments", [{"tilesize": [80, 72]}, {"memory_mb": 30}], ids=str)
 def test_tiles_that_are_asked_for_are_used(arguments, device, monkeypatch):
     from vsparagon.models import frame
 
@@ -197,7 +197,7 @@ def test_tiles_that_are_asked_for_are_used(arguments, device, monkeypatch):
         original(self, *given, **named)
 
     monkeypatch.setattr(frame.FrameNetwork, "__init__", spy)
-    clip = clip_in(vs.YUV420P8, size=(120, 160))
+    clip = clip_in(vs.YUV420P8, size=(240, 320))
     result = on_device(clip, **arguments)
     assert_same(result, by_resizer(clip))
     assert max(len(axis.parts) for axis in tiles[0]) > 1
@@ -288,6 +288,13 @@ def test_a_foreign_graph_is_refused_with_what_else_to_do(device, tmp_path):
     graph.write_bytes(model.SerializeToString())
     with pytest.raises(vs.Error, match=r'other.onnx is an ONNX file; use backend="openvino"'):
         on_device(clip_in(vs.YUV420P8), model=str(graph))
+
+
+def test_lack_of_memory_is_told_also_where_it_spoils_a_recording():
+    spoilt = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    spoilt.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried")
+    with pytest.raises(OutOfDeviceMemory, match="CUDA out of memory"), device_errors("GPU 0"):
+        raise spoilt
 
 
 # Which device: the driver, torch and the arguments.

@@ -12,9 +12,8 @@ from torch import nn
 
 from vsparagon.backends.base import FrameBackend, Precision
 from vsparagon.backends.device import FrameSession, Lanes, release_memory
-from vsparagon.backends.executor import OutOfDeviceMemory
 from vsparagon.checkpoint import load_generator
-from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.errors import BackendUnavailable, InvalidInput, OutOfDeviceMemory
 from vsparagon.extend import extension_for
 from vsparagon.layout import Layout
 from vsparagon.library import Model
@@ -24,6 +23,7 @@ from vsparagon.models.inference import inference_form
 from vsparagon.pipeline import TileChoice, check_size
 from vsparagon.runtime import Runtime
 from vsparagon.tiling import ExactTiles, exact_tiles, tile_counts
+from vsparagon.ways import Exact, Way
 
 log = logging.getLogger(__name__)
 
@@ -121,9 +121,11 @@ class FramePipeline:
         """Return the tiles that the caller asks for; None for whole frames, the default on a device."""
         if not (choice.size or choice.memory_mb):
             return None
-        extension, reach = self.extension, self._model.reach
-        way = choice.way(self._model, extension, self.in_flight)
-        if reach is None:
+        extension, reach, options = self.extension, self._model.reach, self._options
+        way: Way | None = None
+        if reach is not None:
+            way = choice.way(self._model, extension, streams=options.streams, cache=options.cache)
+        if reach is None or not isinstance(way, Exact):
             raise InvalidInput(
                 f"{self._model.name} cannot be run in tiles on {self._backend.place}; "
                 "leave tilesize= and memory_mb= out."

@@ -151,7 +151,9 @@ def device_errors(place: str) -> Iterator[None]:
     except ParagonError:
         raise
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]  # what follows is advice for those who write kernels
+        first = error.__context__  # lack of memory while work is recorded makes the end of the recording fail, too
+        said = first if isinstance(first, torch.OutOfMemoryError) else error
+        reason = str(said).strip().partition("\n")[0]  # what follows is advice for those who write kernels
         failure = runtime_failure(f"{place} failed: {reason}")
         if isinstance(failure, OutOfDeviceMemory):
             raise failure from error

@@ -1,0 +1,162 @@
+"""What is asked of a GPU and in which order, by a stand-in for torch.cuda: copies, recordings, streams, waits."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="devices are torch's")
+
+from vsparagon.backends import torch as torch_backend  # noqa: E402
+from vsparagon.backends.base import RunOptions  # noqa: E402
+from vsparagon.backends.device import FrameSession, Lanes  # noqa: E402
+from vsparagon.backends.torch import TorchCuda  # noqa: E402
+from vsparagon.extend import Sizes, extension_for  # noqa: E402
+from vsparagon.layout import Layout  # noqa: E402
+from vsparagon.models.frame import FrameNetwork  # noqa: E402
+
+GREY = Layout(family="gray", bits=8, full=True)
+RGB = Layout(family="rgb", bits=10, full=True)
+
+
+class Repeated(torch.nn.Module):
+    shift = 0
+
+    def forward(self, x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+class Cuda:
+    """Does on the CPU what it is asked for, and keeps a list of (what, on which stream)."""
+
+    def __init__(self, monkeypatch):
+        self.log, self.current, self.recording = [], "none", None
+        self.pinned, self.streams, self.pools = set(), [], []
+        for name in ("Stream", "Event", "CUDAGraph", "graph_pool_handle", "current_stream", "stream", "graph"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        zeros, copy, enqueue = torch.zeros, torch.Tensor.copy_, torch_backend._Eager.enqueue
+
+        def make(shape, dtype, device="cpu", pin_memory=False):
+            tensor = zeros(shape, dtype=dtype)
+            if pin_memory:
+                self.pinned.add(tensor.data_ptr())
+            return tensor
+
+        def copied(tensor, source, non_blocking=False):
+            if non_blocking:
+                ways = [way for way, end in (("up", source), ("down", tensor)) if end.data_ptr() in self.pinned]
+                assert len(ways) == 1, "one end of a copy that does not wait is pinned memory, the other the device"
+                self.note(ways[0])
+            return copy(tensor, source)
+
+        def run(executor):
+            assert torch.is_inference_mode_enabled() is False
+            assert torch.backends.cudnn.allow_tf32 is False, "colours would be rounded"
+            self.note("compute")
+            if self.recording is not None:
+                self.recording.work = lambda: enqueue(executor)
+            enqueue(executor)
+
+        monkeypatch.setattr(torch, "zeros", make)
+        monkeypatch.setattr(torch.Tensor, "copy_", copied)
+        monkeypatch.setattr(torch_backend._Eager, "enqueue", run)
+        monkeypatch.setattr(TorchCuda, "prepare", lambda backend, frame, run: frame)
+
+    def note(self, what):
+        self.log.append((what, self.current))
+
+    def taken(self):
+        log, self.log = self.log, []
+        return log
+
+    def Stream(self, device):  # noqa: N802
+        assert device == "cuda:0"
+        name = f"stream {len(self.streams)}"
+        self.streams.append(SimpleNamespace(name=name, cuda_stream=name, synchronize=lambda: self.note("sync")))
+        return self.streams[-1]
+
+    def Event(self, blocking):  # noqa: N802
+        assert blocking, "waiting must not keep a core busy"
+        return SimpleNamespace(
+            record=lambda stream: self.log.append(("mark", stream.name)), synchronize=lambda: self.note("wait")
+        )
+
+    def CUDAGraph(self):  # noqa: N802
+        graph = SimpleNamespace(work=None)
+
+        def replay():
+            self.note("replay")
+            graph.work()
+
+        graph.replay = replay
+        return graph
+
+    def graph_pool_handle(self):
+        return object()
+
+    def current_stream(self):
+        return next(stream for stream in self.streams if stream.name == self.current)
+
+    @contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream.name
+        yield
+        self.current = before
+
+    @contextmanager
+    def graph(self, graph, pool, stream, capture_error_mode):
+        assert capture_error_mode == "thread_local", "other filters go on meanwhile"
+        assert stream.name == self.current
+        self.note("begin")
+        self.pools.append((stream.name, id(pool)))
+        self.recording = graph
+        yield
+        self.recording = None
+        self.note("end")
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    return Cuda(monkeypatch)
+
+
+def frame_network():
+    return FrameNetwork(Repeated(), 2, source=GREY, target=RGB, extension=extension_for(20, 24, Sizes())).eval()
+
+
+def opened(lanes=2):
+    backend, network = TorchCuda("cuda:0", "a GPU"), frame_network()
+    kept = Lanes(backend, lanes, network.inputs(), network.outputs())
+    graph = backend.prepare(network, RunOptions(streams=lanes, threads=1, cache=Path()))
+    return backend, kept, FrameSession(backend, graph, kept)
+
+
+def test_each_lane_records_its_work_once_after_trying_it_on_its_own_stream(cuda):
+    opened()
+    each = ["compute", "sync", "begin", "compute", "end", "mark"]
+    streams = ["stream 0", "stream 1"]
+    log = [entry for entry in cuda.taken() if entry[0] != "wait"]
+    assert log == [(what, stream) for stream in streams for what in each]
+
+
+def test_a_frame_goes_up_is_computed_and_comes_down_on_one_stream(cuda):
+    _, _, session = opened()
+    cuda.taken()
+    source = np.arange(480, dtype=np.uint8).reshape(20, 24)
+    for stream in ("stream 0", "stream 1", "stream 0"):
+        target = [np.zeros((40, 48), np.uint16) for _ in range(3)]
+        session.enlarge([source], target)
+        *queued, (last, _) = cuda.taken()
+        assert queued == [(what, stream) for what in ("up", "replay", "down", "down", "down", "mark")]
+        assert last == "wait", "planes are copied to the frame when all is done, not before"
+        for plane in target:
+            assert (plane == np.rint(source.repeat(2, 0).repeat(2, 1) / 255 * 1023)).all()
+
+
+def test_colours_share_the_memory_of_their_lane_and_lanes_share_none(cuda):
+    backend, kept, _ = opened()
+    FrameSession(backend, frame_network(), kept)
+    assert len(cuda.pools) == 4
+    assert len(set(cuda.pools)) == len({pool for _, pool in cuda.pools}) == 2
