@@ -51,8 +51,8 @@ def test_list_tells_what_is_kept(folder, capsys):
     assert list(dict.fromkeys(line.split()[0] for line in lines[1:])) == list(KINDS)
     engine = next(line for line in lines if "nano x2" in line)
     assert engine.split()[:5] == ["engines", "3.0", "MiB", "just", "now"]
-    assert engine.endswith("nano x2 for tensorrt 10.8.0 on NVIDIA Card")
-    assert any(line.endswith("damaged engine: it is no engine file of vsparagon") for line in lines)
+    assert engine.endswith("engine of nano x2, fp16, by tensorrt 10.8.0 on NVIDIA Card")
+    assert any(line.endswith("damaged: it is no engine file of vsparagon") for line in lines)
     assert any("3 days" in line and "ONNX graph" in line for line in lines)
     assert any("2.0 KiB" in line and " 2 x network compiled" in line for line in lines)
     assert "holiday" not in "".join(lines)

@@ -18,12 +18,11 @@ from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 from vsparagon.backends import onnxruntime_cuda, tensorrt  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
 from vsparagon.backends.device import Lane  # noqa: E402
-from vsparagon.backends.executor import OutOfDeviceMemory  # noqa: E402
 from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
 from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
 from vsparagon.backends.tensorrt import TensorRT, TensorRTCuda  # noqa: E402
 from vsparagon.engine import Library, load_library  # noqa: E402
-from vsparagon.errors import BackendFailure  # noqa: E402
+from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
 
 FORMATS = [vs.YUV420P8, vs.YUV422P10, vs.RGBS, vs.GRAYH]
 CARD = Gpu(name="Some Card", capability=(8, 9))

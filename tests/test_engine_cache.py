@@ -55,7 +55,7 @@ def test_engine_is_built_once_and_then_read(cache, caplog):
         assert cache.get(KEY, "nano", never) == ENGINE
     assert caplog.text == ""
     assert files(cache) == [cache.path(KEY).name]
-    assert title_of(cache.path(KEY)) == "nano for tensorrt 10.8.0 on NVIDIA Card"
+    assert title_of(cache.path(KEY)) == "nano, fp16, by tensorrt 10.8.0 on NVIDIA Card"
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(EngineKey)])
@@ -167,18 +167,18 @@ def start(cache, build="pass", before=""):
     )
 
 
-def next_line(stream):
-    line = stream.readline()
-    assert line, "the process has ended"
+def next_line(process, stream="stdout"):
+    line = getattr(process, stream).readline()
+    assert line, process.communicate()
     return line.strip()
 
 
 def test_of_two_processes_the_second_waits_and_then_loads(cache):
     go = cache.folder.parent / "go"
     first = start(cache, build=f"while not Path({str(go)!r}).exists(): time.sleep(0.02)")
-    assert next_line(first.stdout) == "building"
+    assert next_line(first) == "building"
     second = start(cache)
-    assert next_line(second.stderr) == "another process builds an engine; waiting for it"
+    assert next_line(second, "stderr") == "another process builds an engine; waiting for it"
     time.sleep(0.3)
     assert second.poll() is None
     go.touch()
@@ -190,9 +190,9 @@ def test_of_two_processes_the_second_waits_and_then_loads(cache):
 
 def test_killed_build_leaves_nothing_and_frees_who_waits(cache):
     first = start(cache, build="time.sleep(1000)")
-    assert next_line(first.stdout) == "building"
+    assert next_line(first) == "building"
     second = start(cache)
-    assert next_line(second.stderr).startswith("another process builds")
+    assert next_line(second, "stderr").startswith("another process builds")
     first.send_signal(signal.SIGKILL)
     assert first.wait(PATIENCE) == -signal.SIGKILL
     assert second.communicate(timeout=PATIENCE)[0] == "building\ndone\n"
@@ -203,8 +203,8 @@ def test_killed_build_leaves_nothing_and_frees_who_waits(cache):
 def test_killed_write_leaves_no_engine_and_its_remains_are_removed(cache):
     # Killed between the temporary file and its renaming.
     process = start(cache, before="Path.replace = lambda self, target: (say(self.stat().st_size), time.sleep(1000))")
-    assert next_line(process.stdout) == "building"
-    assert int(next_line(process.stdout)) > len(ENGINE)
+    assert next_line(process) == "building"
+    assert int(next_line(process)) > len(ENGINE)
     process.kill()
     process.communicate()
     (left,) = files(cache)
@@ -234,7 +234,7 @@ def test_real_build_killed_in_the_middle_harms_nothing(cache):
     assert len(data) > 10_000 and len(steps) > 20
     """
     first = start(cache, build=real.format(stop=True))
-    assert [next_line(first.stdout) for _ in range(2)] == ["building", "in the middle"]
+    assert [next_line(first) for _ in range(2)] == ["building", "in the middle"]
     first.kill()
     first.communicate()
     assert files(cache) == []

@@ -14,11 +14,12 @@ pytest.importorskip("onnxruntime", reason="it computes what the stand-in's engin
 
 import tensorrt_stand_in  # noqa: E402
 from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
+from test_engine_cache import KEY  # noqa: E402
 
 from vsparagon.backends import tensorrt_executor  # noqa: E402
-from vsparagon.backends.executor import OutOfDeviceMemory  # noqa: E402
 from vsparagon.engine import Library  # noqa: E402
-from vsparagon.errors import BackendFailure  # noqa: E402
+from vsparagon.engine_cache import Kernels  # noqa: E402
+from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
 
@@ -168,16 +169,25 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
         tensorrt_executor.Engine(library, MARK + graph).open(*lane(library))
 
 
-def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch):
+def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch, caplog):
     library = installed(monkeypatch, stand_in(rtx=True))
-    kernels = tmp_path / "kernels"
+    kernels = Kernels(tmp_path / "kernels", KEY, "nano")
     engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
     engine.open(*lane(library))
     assert engine._engine.config.cuda_graph_strategy == tensorrt_stand_in.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-    assert kernels.read_bytes() == b"+kernels"
+    assert kernels.read() == b"+kernels"
     again = tensorrt_executor.Engine(library, MARK + graph, kernels)
     again.open(*lane(library))
     assert again._engine.config.cache.content == b"+kernels"
+    assert kernels.read() == b"+kernels", "nothing new was compiled"
+    # What the library refuses, and what is damaged, is made anew.
+    kernels.write(b"bad")
+    tensorrt_executor.Engine(library, MARK + graph, kernels).open(*lane(library))
+    assert kernels.read() == b"bad+kernels"
+    (tmp_path / "kernels").write_bytes(b"foreign")
+    tensorrt_executor.Engine(library, MARK + graph, kernels).open(*lane(library))
+    assert kernels.read() == b"+kernels"
+    assert "the kept kernels of nano are not used: it is only 7 bytes long" in caplog.text
 
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")

@@ -11,10 +11,11 @@ from typing import Final
 from vsparagon.errors import InvalidInput
 
 ENGINE: Final = ".engine"
+KERNELS: Final = ".kernels"
 # Where each kind lies within the folder, and what such a file is.
 KINDS: Final = {
-    "engines": (f"engines/*{ENGINE}", "engine"),
-    "kernels": ("engines/*.kernels", "kernels that TensorRT-RTX compiled for an engine"),
+    "engines": (f"engines/*{ENGINE}", "engine of"),
+    "kernels": (f"engines/*{KERNELS}", "kernels for"),
     "graphs": ("graphs/*.onnx", "ONNX graph of a checkpoint"),
     "openvino": ("openvino-*/*.blob", "network compiled for this processor by OpenVINO"),
 }
@@ -60,14 +61,15 @@ class Kept:
 
     def about(self) -> str:
         """Return what the file is, for people."""
-        if self.path.suffix == ENGINE:
-            from vsparagon.engine_cache import Unusable, title_of
+        text = KINDS[self.kind][1]
+        if self.path.suffix not in (ENGINE, KERNELS):
+            return text
+        from vsparagon.engine_cache import Unusable, title_of
 
-            try:
-                return title_of(self.path)
-            except (OSError, Unusable) as error:
-                return f"damaged engine: {error}"
-        return KINDS[self.kind][1]
+        try:
+            return f"{text} {title_of(self.path)}"
+        except (OSError, Unusable) as error:
+            return f"damaged: {error}"
 
 
 def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:

@@ -14,9 +14,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from vsparagon.backends.executor import runtime_failure
 from vsparagon.engine_progress import Progress, run_interruptibly
-from vsparagon.errors import BackendFailure, BackendUnavailable
+from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vsparagon.cache import ENGINE
+from vsparagon.cache import ENGINE, KERNELS
 from vsparagon.errors import InvalidInput
 from vsparagon.files import write_atomically
 
@@ -115,6 +115,10 @@ class EngineCache:
         """Remove the engine for this key, if there is one."""
         self.path(key).unlink(missing_ok=True)
 
+    def kernels(self, key: EngineKey, title: str) -> Kernels:
+        """Return where the kernels for an engine are kept."""
+        return Kernels(self.path(key).with_suffix(KERNELS), key, title)
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Hold the folder for a build. The system frees it when its holder ends, however that happens."""
@@ -132,6 +136,30 @@ class EngineCache:
             yield
         finally:
             lock.release()
+
+
+class Kernels:
+    """The file of what TensorRT-RTX compiles when it first runs an engine; like an engine file, with other content."""
+
+    def __init__(self, path: Path, key: EngineKey, title: str) -> None:
+        self._path, self._key, self._title = path, key, title
+
+    def read(self) -> bytes | None:
+        """Return what is kept, None if nothing that can be used."""
+        try:
+            return read_engine(self._path, self._key)
+        except FileNotFoundError:
+            return None
+        except (OSError, Unusable) as error:
+            log.warning("the kept kernels of %s are not used: %s", self._title, error)
+            return None
+
+    def write(self, content: bytes) -> None:
+        """Keep this from now on."""
+        try:
+            write_atomically(self._path, pack(self._key, self._title, content))
+        except OSError as error:
+            log.warning("the kernels of %s cannot be kept: %s", self._title, error)
 
 
 def pack(key: EngineKey, title: str, engine: bytes) -> bytes:
@@ -164,7 +192,7 @@ def title_of(path: Path) -> str:
     """
     about, _ = _unpack(path.read_bytes())
     key = about["key"]
-    return f"{about['title']} for {key['library']} on {key['gpu']}"
+    return f"{about['title']}, {key['precision']}, by {key['library']} on {key['gpu']}"
 
 
 def _unpack(content: bytes) -> tuple[dict[str, Any], bytes]:

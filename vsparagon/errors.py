@@ -4,6 +4,11 @@
 what was given, what is wanted and what to do.
 """
 
+import re
+from typing import Final
+
+OUT_OF_MEMORY: Final = re.compile("out ?of ?memory|failed to allocate memory|alloc_failed", re.IGNORECASE)
+
 
 class ParagonError(Exception):
     """Base of every error that vsparagon raises on purpose."""
@@ -25,8 +30,19 @@ class BackendFailure(ParagonError, RuntimeError):
     """A backend that is present but failed while loading a model or computing."""
 
 
+class OutOfDeviceMemory(BackendFailure):
+    """The device has not enough memory for what was asked of it."""
+
+
 class EncodeFailure(ParagonError, RuntimeError):
     """Something that ended an encode: ffmpeg, the disk, the input. What is finished is kept."""
+
+
+def runtime_failure(message: str) -> BackendFailure:
+    """Return the error for what a runtime says: of lack of memory, if that is what it says."""
+    if OUT_OF_MEMORY.search(message):
+        return OutOfDeviceMemory(f"{message}; close what else uses the GPU, or set num_streams=1 or tilesize.")
+    return BackendFailure(message)
 
 
 def reason_of(error: BaseException) -> str:

@@ -8,15 +8,13 @@ unsigned type; half and float planes are float16 and float32 of H,W.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from typing import Final
 
-from vsparagon.errors import BackendFailure
+from vsparagon.errors import OutOfDeviceMemory as OutOfDeviceMemory
+from vsparagon.errors import runtime_failure as runtime_failure
 
 INPUTS = ("plane0", "plane1", "plane2")
 OUTPUTS = ("result0", "result1", "result2")
-OUT_OF_MEMORY: Final = re.compile("out ?of ?memory|failed to allocate memory|alloc_failed", re.IGNORECASE)
 
 
 class Executor(ABC):
@@ -31,14 +29,3 @@ class Executor(ABC):
         Raises:
             BackendFailure: the runtime failed.
         """
-
-
-class OutOfDeviceMemory(BackendFailure):
-    """The device has not enough memory for what was asked of it."""
-
-
-def runtime_failure(message: str) -> BackendFailure:
-    """Return the error for what a runtime says: of lack of memory, if that is what it says."""
-    if OUT_OF_MEMORY.search(message):
-        return OutOfDeviceMemory(f"{message}; close what else uses the GPU, or set num_streams=1 or tilesize.")
-    return BackendFailure(message)

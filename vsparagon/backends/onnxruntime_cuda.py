@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from vsparagon.backends.base import FrameBackend, RunOptions
-from vsparagon.backends.executor import Executor, runtime_failure
-from vsparagon.errors import BackendFailure, reason_of
+from vsparagon.backends.executor import Executor
+from vsparagon.errors import BackendFailure, reason_of, runtime_failure
 
 if TYPE_CHECKING:
     import torch

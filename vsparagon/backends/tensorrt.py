@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from vsparagon.backends.base import Backend, FrameBackend, RunOptions
 from vsparagon.backends.cuda import driver_version, gpus
-from vsparagon.backends.executor import Executor, OutOfDeviceMemory
+from vsparagon.backends.executor import Executor
 from vsparagon.backends.torch import trouble_with
 from vsparagon.engine import BUILD_REVISION, LIBRARIES, Library, build_engine, load_library
 from vsparagon.engine_cache import EngineCache, EngineKey
-from vsparagon.errors import BackendFailure, BackendUnavailable
+from vsparagon.errors import BackendFailure, BackendUnavailable, OutOfDeviceMemory
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ class TensorRTCuda(FrameBackend):
         onnx: bytes = frame_onnx(frame).SerializeToString(deterministic=True)
         half = any(weight.dtype == torch.float16 for weight in frame.parameters())
         engines, key, title = EngineCache(run.cache / "engines"), self._key(onnx, half=half), _title(frame)
-        kernels = engines.path(key).with_suffix(".kernels")
+        kernels = engines.kernels(key, title)
         built = False
 
         def build() -> bytes:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsparagon.backends.executor import Executor
 from vsparagon.engine import Library
 from vsparagon.errors import BackendFailure
-from vsparagon.files import write_atomically
 
 if TYPE_CHECKING:
     import torch
+
+    from vsparagon.engine_cache import Kernels
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +23,13 @@ class Engine:
     Args:
         library: that built it.
         data: the serialised engine.
-        kernels: where TensorRT-RTX keeps the kernels that it compiles when an engine is first run; others have none.
+        kernels: kept of TensorRT-RTX, which compiles them when an engine is first run; others have none.
 
     Raises:
         BackendFailure: the library refuses the engine.
     """
 
-    def __init__(self, library: Library, data: bytes, kernels: Path | None = None) -> None:
+    def __init__(self, library: Library, data: bytes, kernels: Kernels | None = None) -> None:
         self.library = library
         trt = library.module
         try:
@@ -39,8 +39,8 @@ class Engine:
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
             raise library.failure("refuses this engine", *self._diagnosis(data))
-        self._config, self._cache = self._run_time_options(kernels)
         self._kernels = kernels
+        self._config, self._cache = self._run_time_options()
 
     def open(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> TensorRTExecutor:
         """Return the engine bound to these tensors: what `vsparagon.backends.executor.OpenExecutor` says.
@@ -76,26 +76,25 @@ class Engine:
             raise self.library.failure("cannot prepare this engine to run")
         return context
 
-    def _run_time_options(self, kernels: Path | None) -> tuple[Any, Any]:
-        """Return the options of TensorRT-RTX and its cache of kernels; nothing of other libraries."""
+    def _run_time_options(self) -> tuple[Any, Any]:
+        """Return the options of TensorRT-RTX, and its cache of kernels if it is to be kept; nothing of others."""
         strategies = getattr(self.library.module, "CudaGraphStrategy", None)
         if strategies is None:
             return None, None
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE
         cache = config.create_runtime_cache()
-        if kernels and kernels.is_file() and not cache.deserialize(kernels.read_bytes()):
+        kept = self._kernels.read() if self._kernels else None
+        if kept is not None and not cache.deserialize(kept):
             log.info("%s", self.library.failure("does not use the kernels that are kept"))
+            kept = None
         config.set_runtime_cache(cache)
-        return config, cache
+        return config, cache if kept is None else None
 
     def _keep_kernels(self) -> None:
-        if self._cache is None or self._kernels is None or self._kernels.is_file():
-            return
-        try:
-            write_atomically(self._kernels, bytes(self._cache.serialize()))
-        except OSError as error:
-            log.warning("the kernels that %s compiled cannot be kept: %s", self.library.name, error)
+        if self._cache is not None and self._kernels is not None:
+            self._kernels.write(bytes(self._cache.serialize()))
+            self._cache = None  # the next lane compiles nothing more
 
     def _diagnosis(self, data: bytes) -> list[str]:
         """Return what TensorRT-RTX knows of an engine that cannot be loaded; the others cannot be asked."""
