@@ -17,9 +17,9 @@ from vsparagon.backends import torch as torch_backend  # noqa: E402
 from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
 from vsparagon.backends.device import Lane, device_errors  # noqa: E402
-from vsparagon.backends.executor import Executor, OutOfDeviceMemory  # noqa: E402
+from vsparagon.backends.executor import Executor  # noqa: E402
 from vsparagon.backends.torch import Torch, TorchCuda, trouble_with  # noqa: E402
-from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput  # noqa: E402
+from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
 
 core = vs.core
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 
 from vsparagon.backends.base import FrameBackend
-from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor, OutOfDeviceMemory, runtime_failure
-from vsparagon.errors import BackendFailure, ParagonError
+from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor
+from vsparagon.errors import BackendFailure, OutOfDeviceMemory, ParagonError, runtime_failure
 
 Plane = npt.NDArray[Any]
 Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]

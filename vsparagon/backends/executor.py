@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from vsparagon.errors import OutOfDeviceMemory as OutOfDeviceMemory
-from vsparagon.errors import runtime_failure as runtime_failure
-
 INPUTS = ("plane0", "plane1", "plane2")
 OUTPUTS = ("result0", "result1", "result2")
 
