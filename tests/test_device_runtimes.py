@@ -22,7 +22,7 @@ from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
 from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
 from vsparagon.backends.tensorrt import TensorRT, TensorRTCuda  # noqa: E402
 from vsparagon.engine import Library, load_library  # noqa: E402
-from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
+from vsparagon.errors import BackendFailure, BackendUnavailable, OutOfDeviceMemory  # noqa: E402
 
 FORMATS = [vs.YUV420P8, vs.YUV422P10, vs.RGBS, vs.GRAYH]
 CARD = Gpu(name="Some Card", capability=(8, 9))
@@ -194,7 +194,7 @@ def test_provider_that_fell_back_to_the_cpu_is_an_error(monkeypatch, recwarn):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
     # Where a library does not know that entry, what it chose is looked at.
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_session_config_entry", lambda self, key, value: None)
-    with pytest.raises(BackendFailure, match=r"fell back to CPUExecutionProvider: its CUDAExecutionProvider cannot"):
+    with pytest.raises(BackendFailure, match=r"fell back to the CPU: its CUDA provider cannot be loaded"):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
 
 
@@ -227,9 +227,18 @@ def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
 
     monkeypatch.setattr(module, "gpus", lambda: (CARD,))
     monkeypatch.setattr(module, "trouble_with", lambda device_id: "")
+    trouble = onnxruntime_cuda.trouble_with_provider.__wrapped__
+    monkeypatch.setattr(module, "trouble_with_provider", trouble)
     if CUDA not in onnxruntime.get_available_providers():
         assert "it was built for CPUs only; pip uninstall onnxruntime" in OnnxRuntime().on(0).place
+    # A build for GPUs whose provider's libraries are not there: it warns, and goes to the CPU.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    if not torch.cuda.is_available():
+        place = OnnxRuntime().on(0).place
+        assert place.startswith("CPU, as ONNX Runtime cannot use the GPU: its CUDA provider cannot be loaded")
+        with pytest.raises(BackendUnavailable, match="device_id is 1, but ONNX Runtime cannot use it: its CUDA"):
+            OnnxRuntime().on(1)
+    monkeypatch.setattr(module, "trouble_with_provider", lambda device_id: "")
     chosen = OnnxRuntime().on(0)
     assert isinstance(chosen, OnnxRuntimeCuda)
     assert (chosen.device, chosen.place) == ("cuda:0", "cuda:0 (Some Card)")

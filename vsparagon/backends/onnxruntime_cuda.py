@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 
 CUDA: Final = "CUDAExecutionProvider"
+NOT_LOADED: Final = (
+    "its CUDA provider cannot be loaded, for the reason it told on standard error; install the onnxruntime-gpu that is "
+    "made for the CUDA of your torch, and cuDNN"
+)
 
 
 class OnnxRuntimeCuda(FrameBackend):
@@ -66,11 +71,8 @@ class OnnxRuntimeExecutor(Executor):
             self._session = onnxruntime.InferenceSession(graph, options, providers=[(provider, choices)])
         except Exception as error:  # the library's own exceptions share no narrower base
             raise runtime_failure(f"ONNX Runtime refused the network on {provider}: {reason_of(error)}") from error
-        if (found := self._session.get_providers()[0]) != provider:
-            raise BackendFailure(
-                f"ONNX Runtime fell back to {found}: its {provider} cannot be loaded; install the onnxruntime-gpu that "
-                "is made for the CUDA of your torch, and cuDNN."
-            )
+        if self._session.get_providers()[0] != provider:
+            raise BackendFailure(f"ONNX Runtime fell back to the CPU: {NOT_LOADED}.")
         self._binding = self._session.io_binding()
         for bind, tensors in ((self._binding.bind_input, inputs), (self._binding.bind_output, outputs)):
             for name, tensor in tensors.items():
@@ -105,3 +107,29 @@ def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
     if not tensor.is_contiguous():
         raise BackendFailure("ONNX Runtime needs contiguous planes.")
     return np.dtype(str(tensor.dtype).removeprefix("torch."))
+
+
+@cache
+def trouble_with_provider(device_id: int) -> str:
+    """Return why ONNX Runtime's CUDA provider cannot compute on a GPU that torch can use, "" if it can."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    if CUDA not in onnxruntime.get_available_providers():
+        return 'it was built for CPUs only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
+    model = helper.make_model(
+        helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "probe", [x], [y]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=8,
+    )
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=[(CUDA, {"device_id": str(device_id)})]
+        )
+        if session.get_providers()[0] != CUDA:
+            return NOT_LOADED
+        session.run(None, {"x": np.ones(1, np.float32)})
+    except Exception as error:  # the library's own exceptions share no narrower base
+        return reason_of(error)
+    return ""
