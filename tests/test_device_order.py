@@ -40,6 +40,7 @@ class Cuda:
 
         def make(shape, dtype, device="cpu", pin_memory=False):
             tensor = zeros(shape, dtype=dtype)
+            assert device == "cpu" or self.current.startswith("stream"), "or zeros would be written whenever"
             if pin_memory:
                 self.pinned.add(tensor.data_ptr())
             return tensor

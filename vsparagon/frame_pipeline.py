@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import nn
 
 from vsparagon.backends.base import FrameBackend, Precision
-from vsparagon.backends.device import FrameSession, Lanes, release_memory
+from vsparagon.backends.device import FrameSession, Lanes, device_errors, release_memory
 from vsparagon.checkpoint import load_generator
 from vsparagon.errors import BackendUnavailable, InvalidInput, OutOfDeviceMemory
 from vsparagon.extend import extension_for
@@ -114,7 +114,8 @@ class FramePipeline:
         key = repr(planes)  # layouts whose planes are of the same kind share lanes
         if key not in self._lanes:
             self._lanes[key] = Lanes(self._backend, self.in_flight, *planes)
-        graph = self._backend.prepare(frame, self._options)
+        with device_errors(self._backend.place):
+            graph = self._backend.prepare(frame, self._options)
         return FrameSession(self._backend, graph, self._lanes[key])
 
     def _wanted_tiles(self, choice: TileChoice) -> Tiles | None:

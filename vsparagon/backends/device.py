@@ -41,16 +41,19 @@ class Lane:
 
     def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
         self._cuda = torch.device(device).type == "cuda"
-        self.inputs = dict(zip(INPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in inputs), strict=False))
-        self.outputs = dict(zip(OUTPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in outputs), strict=False))
-        self._up = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in inputs]
-        self._down = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in outputs]
-        self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
         self._stream: Any = None
         self._done: Any = None
         if self._cuda:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
             self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call, unused-ignore]
+        with self.current():
+            self.inputs = dict(zip(INPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in inputs), strict=False))
+            self.outputs = dict(
+                zip(OUTPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in outputs), strict=False)
+            )
+        self._up = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in inputs]
+        self._down = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in outputs]
+        self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
 
     def current(self) -> AbstractContextManager[None]:
         """Make this lane's device and stream the current ones; nothing on a CPU."""
