@@ -108,7 +108,13 @@ class FramePipeline:
 
     def _open(self, source: Layout, target: Layout) -> FrameSession:
         frame = FrameNetwork(
-            self._network, self.scale, source=source, target=target, extension=self.extension, tiles=self._tiles
+            self._network,
+            self.scale,
+            source=source,
+            target=target,
+            extension=self.extension,
+            tiles=self._tiles,
+            name=self._model.name,
         ).eval()
         planes = frame.inputs(), frame.outputs()
         key = repr(planes)  # layouts whose planes are of the same kind share lanes

@@ -141,4 +141,4 @@ def _trouble_of_library(name: str, device_id: int) -> str:
 def _title(frame: FrameNetwork) -> str:
     """Return what an engine is of, for people."""
     source, extension = frame.source, frame.extension
-    return f"x{frame.scale} for {extension.width}x{extension.height}, {source.family} of {source.bits} bit"
+    return f"{frame.name} for {extension.width}x{extension.height} {source.family} of {source.bits} bit"

@@ -35,6 +35,7 @@ class FrameNetwork(nn.Module):
         source, target: how the planes lie.
         extension: of the source's pictures.
         tiles: along rows and columns, computed one after the other to save memory; None for the whole at once.
+        name: of the network, for people.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class FrameNetwork(nn.Module):
         target: Layout,
         extension: Extension,
         tiles: tuple[ExactTiles, ExactTiles] | None = None,
+        name: str = "",
     ) -> None:
         super().__init__()
+        self.name = name
         self.scale, self.source, self.target, self.extension, self.tiles = scale, source, target, extension, tiles
         height, width = extension.height, extension.width
         self.reader = _Reader(source, height, width)
