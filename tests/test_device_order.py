@@ -9,15 +9,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from vsparagon.backends import torch as torch_backend  # noqa: E402
 from vsparagon.backends.base import RunOptions  # noqa: E402
 from vsparagon.backends.device import FrameSession, Lanes  # noqa: E402
 from vsparagon.backends.torch import TorchCuda  # noqa: E402
 from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
+from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
+from vsparagon.models.half import half_form  # noqa: E402
+from vsparagon.models.inference import inference_form  # noqa: E402
 
 GREY = Layout(family="gray", bits=8, full=True)
+YUV = Layout(family="yuv", bits=10, across=1, down=1, matrix=1)
 RGB = Layout(family="rgb", bits=10, full=True)
 
 
@@ -161,3 +168,53 @@ def test_colours_share_the_memory_of_their_lane_and_lanes_share_none(cuda):
     FrameSession(backend, frame_network(), kept)
     assert len(cuda.pools) == 4
     assert len(set(cuda.pools)) == len({pool for _, pool in cuda.pools}) == 2
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses what a CUDA graph cannot record: a copy between the processor and the GPU."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        if function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            assert arguments[0].device == result.device, "a copy between devices"
+        return result
+
+
+def run_on_imagined_gpu(frame):
+    """Run a frame's work on tensors that have shapes and a device, but no numbers: who asks for one fails."""
+    with FakeTensorMode(), torch.no_grad(), OneDevice():
+        held = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda:0")
+            for name, tensor in [*frame.named_parameters(), *frame.named_buffers()]
+        }
+        planes = [torch.empty(shape, dtype=dtype, device="cuda:0") for shape, dtype in frame.inputs()]
+        return [
+            (tuple(result.shape), result.dtype, str(result.device))
+            for result in torch.func.functional_call(frame, held, (planes,))
+        ]
+
+
+@pytest.mark.parametrize("form", [half_form, inference_form])
+@pytest.mark.parametrize("variant", ["swift", "nano", "micro", "tiny", "s"])
+@pytest.mark.parametrize("layout", [YUV, RGB, GREY], ids=lambda layout: layout.family)
+def test_a_frames_work_can_be_recorded(variant, form, layout):
+    network = form(create_generator(variant))
+    frame = FrameNetwork(network, 2, source=layout, target=layout, extension=extension_for(64, 96)).eval()
+    assert run_on_imagined_gpu(frame) == [(*kind, "cuda:0") for kind in frame.outputs()]
+
+
+class Waits(Repeated):
+    def forward(self, x):
+        return super().forward(x) * x.mean().item()
+
+
+class Crosses(Repeated):
+    def forward(self, x):
+        return super().forward(x) * torch.ones(3, 1, 1).to(x.device)
+
+
+@pytest.mark.parametrize("network", [Waits(), Crosses()], ids=lambda network: type(network).__name__)
+def test_work_that_cannot_be_recorded_is_found(network):
+    frame = FrameNetwork(network, 2, source=GREY, target=RGB, extension=extension_for(20, 24, Sizes())).eval()
+    with pytest.raises((AssertionError, DataDependentOutputException)):
+        run_on_imagined_gpu(frame)
