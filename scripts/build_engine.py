@@ -1,12 +1,16 @@
-"""Build an engine of TensorRT or TensorRT-RTX ahead of time, for other programs that run engines.
+"""Build an engine of TensorRT or TensorRT-RTX ahead of time.
 
     python scripts/build_engine.py --variant nano --scale 2 --backend tensorrt --output nano.engine
     python scripts/build_engine.py --model my.onnx --backend tensorrt_rtx --width 1920 --height 1080 --output my.engine
+    python scripts/build_engine.py --variant nano --backend tensorrt --width 1920 --height 1080 --clip YUV420P8
 
-The engine maps pictures, 1,3,H,W RGB of nominal range 0..1, to enlarged ones; it takes any size between the first and
-the last of `--shapes` and is made fastest for the middle one, or takes that of `--width` and `--height` alone. It is
-valid for the version of the library and the kind of GPU that it was built with; TensorRT-RTX builds without a GPU.
-The filter builds and keeps its own engines, with the conversions of a clip's format inside: it needs none of these.
+With `--output`, for other programs that run engines. It maps pictures, 1,3,H,W RGB of nominal range 0..1, to enlarged
+ones; it takes any size between the first and the last of `--shapes` and is made fastest for the middle one, or takes
+that of `--width` and `--height` alone. It is valid for the version of the library and the kind of GPU that it was built
+with; TensorRT-RTX builds without a GPU.
+
+With `--clip`, the one that the filter would build on its first use for clips of this format and size, tagged as usual,
+and keep in its cache: frames go in and come out as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +57,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--shapes", type=parse_sizes, metavar="MIN/OPT/MAX", help=f"each WxH (default {SHAPES})")
     parser.add_argument("--width", type=int, help="fixed width of the pictures, with --height")
     parser.add_argument("--height", type=int, help="fixed height")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--output", type=Path, metavar="FILE", help="an engine for pictures")
+    kind.add_argument("--clip", metavar="FORMAT", help="an engine for the filter: YUV420P8, YUV420P10, RGB24, …")
+    parser.add_argument("--cache", default="", metavar="FOLDER", help="for --clip (default: the user's)")
     return parser
 
 
@@ -105,22 +112,43 @@ def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict
     return {image.name: Profile(smallest=smallest, usual=usual, largest=largest)}
 
 
+def keep_engine(args: argparse.Namespace) -> str:
+    """Build the engine that the filter takes for a kind of clip; return what was done, for people."""
+    import vapoursynth as vs
+
+    from vsparagon import upscale
+
+    video_format = getattr(vs, args.clip.upper(), None)
+    if not isinstance(video_format, vs.PresetVideoFormat) or not (args.width and args.height):
+        raise InvalidInput(f"--clip is {args.clip}; give a format such as YUV420P8, with --width and --height.")
+    clip = vs.core.std.BlankClip(format=video_format, width=args.width, height=args.height, length=1)
+    model = str(args.model or "")
+    chosen = {"variant": args.variant, "scale": args.scale, "profile": args.profile} if not model else {"model": model}
+    upscale(clip, backend=args.backend, precision=args.precision or "auto", cache=args.cache, **chosen)
+    return f"kept for {args.width}x{args.height} {args.clip.upper()}; `vsparagon cache list` shows it"
+
+
+def write_engine(args: argparse.Namespace) -> str:
+    """Build an engine for pictures; return what was written, for people."""
+    name = str(args.model or f"{args.variant} x{args.scale} {args.profile}")
+    library = load_library(args.backend)
+    graph = read_graph(args)
+    engine = build_engine(library, graph, read_profiles(graph, read_sizes(args), name), name=name)
+    write_atomically(args.output, engine)
+    return f"{args.output}: {name} by {library.name} {library.version}, {len(engine) / 1024:,.0f} KiB"
+
+
 def main() -> int:
     args = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    name = str(args.model or f"{args.variant} x{args.scale} {args.profile}")
     try:
-        library = load_library(args.backend)
-        graph = read_graph(args)
-        engine = build_engine(library, graph, read_profiles(graph, read_sizes(args), name), name=name)
-        write_atomically(args.output, engine)
+        print(keep_engine(args) if args.clip else write_engine(args))
     except (ParagonError, OSError) as error:
         print(f"build_engine: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("build_engine: stopped", file=sys.stderr)
         return INTERRUPTED
-    print(f"{args.output}: {name} by {library.name} {library.version}, {len(engine) / 1024:,.0f} KiB")
     return 0
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import vapoursynth as vs
@@ -296,3 +299,18 @@ def test_frame_graphs_build_for_real(precision, format_id, monkeypatch, tmp_path
     assert len(sizes) == 1
     assert sizes[0] > 10_000
     assert engines.built == []
+
+
+def test_script_builds_ahead_what_the_filter_takes(engines, tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parents[1] / "scripts" / "build_engine.py"
+    options = ["--backend", engines.name, "--clip", "yuv420p8", "--width", "64", "--height", "48"]
+    monkeypatch.setattr(sys, "argv", [str(script), *options, "--cache", str(tmp_path)])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out == "kept for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
+    assert engines.built == ["nano x2 clean for 64x48 yuv of 8 bit"]
+    untagged = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1)
+    upscaled(untagged, engines.name, tmp_path).get_frame(0)
+    assert len(engines.built) == 1, "the filter found it"
+    upscaled(untagged, engines.name, tmp_path, precision="fp32").get_frame(0)
+    assert len(engines.built) == 2

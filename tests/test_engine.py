@@ -207,12 +207,16 @@ def test_script_builds_model_files(tmp_path):
         (["--model", "bad.onnx", "--precision", "fp16"], "its own precision"),
         (["--variant", "xl"], "no weights"),
         (["--output", "no/such/folder/file"], "No such file"),
+        (["--width", 64, "--height", 64, "--shapes", "64x64/64x64/64x64"], "or neither"),
+        (["--clip", "YUV420P8"], "with --width and --height"),
+        (["--clip", "YUV", "--width", 64, "--height", 64], "give a format such as"),
     ],
     ids=str,
 )
 def test_script_says_in_one_line_what_is_wrong(arguments, said, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no graph")
-    done = run_script("--backend", "tensorrt_rtx", "--output", "out.engine", *arguments, cwd=tmp_path)
+    output = [] if {"--output", "--clip"} & set(arguments) else ["--output", "out.engine"]
+    done = run_script("--backend", "tensorrt_rtx", *output, *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("build_engine: ")
