@@ -130,6 +130,13 @@ def test_colours_that_change_share_lanes(device, monkeypatch):
     assert means[0] == means[1]
 
 
+def test_alpha_is_enlarged_along(device):
+    clip = clip_in(vs.YUV420P8).std.ClipToProp(clip_in(vs.GRAY8), prop="_Alpha")
+    ours, theirs = (way(clip).get_frame(0).props["_Alpha"] for way in (on_device, by_resizer))
+    assert (arrays(ours)[0] == arrays(theirs)[0]).all()
+    assert (ours.width, ours.height) == (128, 96)
+
+
 def numbered(length):
     blank = core.core.std.BlankClip(None, 32, 24, vs.GRAY8, length)
 
