@@ -164,6 +164,13 @@ def test_messages_below_errors_are_for_debugging(caplog):
         library.logger.log(3, "loaded something")
     assert "tensorrt: loaded something" in caplog.text
     assert str(library.failure("fails")) == "tensorrt 10.99 fails: it gave no reason"
+    for number in range(100):
+        text = f"error {number}"
+        library.logger.log(1, text)
+    assert str(library.failure("fails")).endswith("fails: " + "; ".join(f"error {n}" for n in range(90, 100)))
+    library.logger.log(1, "of another matter")
+    library.begin()
+    assert "another matter" not in str(library.failure("fails"))
 
 
 def run_script(*arguments, cwd):

@@ -164,9 +164,10 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
     with pytest.raises(OutOfDeviceMemory, match=r"running the network: Cuda Runtime \(out of memory\); close"):
         executor.enqueue()
     monkeypatch.setattr(tensorrt_stand_in.ICudaEngine, "create_execution_context", lambda self: None)
+    engine = tensorrt_executor.Engine(library, MARK + graph)
     library.logger.log(1, "OutOfMemory (Requested size was 12345)")
     with pytest.raises(OutOfDeviceMemory, match="cannot prepare"):
-        tensorrt_executor.Engine(library, MARK + graph).open(*lane(library))
+        engine.open(*lane(library))
 
 
 def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch, caplog):

@@ -6,6 +6,7 @@ Everything that the libraries differ in from each other is in this file and in `
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
 log = logging.getLogger(__name__)
 
 LIBRARIES: Final = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # the extra that brings each
+MOST_ERRORS: Final = 10  # that one message tells, the last ones
 BUILD_REVISION: Final = 1  # of what `build_engine` sets; engines of other revisions are not reused
 
 
@@ -55,8 +57,12 @@ class Library:
         self.module = module
         self.name: str = module.__name__
         self.version: str = module.__version__
-        self._errors: list[str] = []
+        self._errors: deque[str] = deque(maxlen=MOST_ERRORS)
         self.logger = _logger(module, self._errors)
+
+    def begin(self) -> None:
+        """Forget what was said before: it is no reason for what fails from now on."""
+        self._errors.clear()
 
     def failure(self, what: str, *details: str) -> BackendFailure:
         """Return the error that says what failed and why: details that are known, and what the library said."""
@@ -65,16 +71,15 @@ class Library:
         return runtime_failure(f"{self.name} {self.version} {what}: {reasons}")
 
 
-def _logger(module: Any, errors: list[str]) -> Any:
+def _logger(module: Any, errors: deque[str]) -> Any:
     class Logger(module.ILogger):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
+            log.debug("%s: %s", module.__name__, message)
             if severity <= module.ILogger.ERROR:
                 errors.append(" ".join(message.split()))
-            else:
-                log.debug("%s: %s", module.__name__, message)
 
     return Logger()
 
@@ -114,6 +119,7 @@ def build_engine(
         KeyboardInterrupt: Ctrl-C.
     """
     trt = library.module
+    library.begin()
     builder = trt.Builder(library.logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)

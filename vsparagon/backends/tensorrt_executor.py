@@ -32,6 +32,7 @@ class Engine:
     def __init__(self, library: Library, data: bytes, kernels: Kernels | None = None) -> None:
         self.library = library
         trt = library.module
+        library.begin()
         try:
             self._runtime = trt.Runtime(library.logger)
         except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
@@ -106,7 +107,11 @@ class Engine:
 
 
 class TensorRTExecutor(Executor):
-    """An execution context whose addresses are those of one lane's tensors."""
+    """An execution context whose addresses are those of one lane's tensors.
+
+    What it queues can be recorded as a CUDA graph once it has run, as `vsparagon.backends.torch` does with its own
+    work; TensorRT-RTX records by itself.
+    """
 
     def __init__(
         self, engine: Engine, context: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
