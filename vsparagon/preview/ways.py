@@ -88,10 +88,10 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
 def _smaller_variants(network: Network) -> Sequence[str]:
     if network.model:
         return []
-    bundled = [model.name.split() for model in bundled_models()]
-    kind = [f"x{network.scale}", network.profile]
-    names = [variant for variant, *rest in bundled if rest == kind]
-    return names[: names.index(network.variant)][::-1]
+    kind = f"x{network.scale} {network.profile}"
+    sizes = {m.name.split()[0]: m.graph.stat().st_size for m in bundled_models() if m.name.endswith(kind)}
+    smaller = [variant for variant, size in sizes.items() if size < sizes[network.variant]]
+    return sorted(smaller, key=lambda variant: -sizes[variant])
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:

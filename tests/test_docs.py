@@ -1,0 +1,167 @@
+"""The pages in docs/: every command and script on them is run, on small files of the names that they use.
+
+```sh                      run, in the order of the page, in one folder
+```sh no-run: reason       shown only
+```sh needs MODULE         run where that Python module is installed
+```python NAME.vpy         a script of that name: its first frame is made
+```python                  run
+```yaml NAME.yml           a file of that name
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import vapoursynth as vs
+
+pytest.importorskip("skimage", reason="the photographs are scikit-image's")
+pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
+
+from clips import photograph
+from films import make_film
+from PIL import Image
+
+from vsparagon.cli import main
+from vsparagon.encode.source import collected_log, run_script
+from vsparagon.ffmpeg import find_ffmpeg
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "docs" / f"{name}.md" for name in ("first-encode", "preview", "choosing", "cookbook", "training", "cluster")
+]
+SCHEDULER = "tcp://scheduler:8786"
+FENCE = re.compile(r"^```(\S+) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What a page may call "mpv": it takes the address, looks at the beginning, and ends.
+PLAYER = """#!{python}
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[-1]) as answer:
+    assert answer.readline().startswith(b"YUV4MPEG2 ")
+    answer.read(100000)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A fenced block: its language, what else its first line says, its text and where it is."""
+
+    language: str
+    name: str
+    needs: str
+    not_run: str
+    text: str
+    line: int
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        said = re.fullmatch(r"(?P<name>\S+\.(?:vpy|yml))?(?: ?needs (?P<needs>\S+))?(?:no-run: (?P<why>.+))?", match[2])
+        assert said, f"{page.name}: {match[0].splitlines()[0]}"
+        found.append(
+            Block(
+                language=match[1],
+                name=said["name"] or "",
+                needs=said["needs"] or "",
+                not_run=said["why"] or "",
+                text=match[3],
+                line=text.count("\n", 0, match.start()) + 1,
+            )
+        )
+    return found
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with the files that the pages name, and an environment in which nothing of the user's is touched."""
+    make_film(tmp_path / "film.mkv", seconds=1.5, size="96x64")
+    for beside in ("subtitles.srt", "chapters.txt", "font.ttf"):
+        (tmp_path / beside).unlink()
+    for folder, count in (("photos", 2), ("pictures", 3)):
+        (tmp_path / folder).mkdir()
+        for n in range(count):
+            Image.fromarray(photograph(160 + 8 * n, 176)).save(tmp_path / folder / f"{n}.png")
+    Image.fromarray(photograph(64, 96)).save(tmp_path / "photo.png")
+    for name in ("scripts", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "mpv").write_text(PLAYER.format(python=sys.executable))
+    (programs / "mpv").chmod(0o755)
+    (programs / "ffmpeg").symlink_to(find_ffmpeg())
+    path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: list[str], where: str) -> None:
+    """Run a command; our own in this process, which is the same but for the time that a start takes."""
+    if command[0] == "vsparagon":
+        assert main(command[1:]) == 0, where
+        return
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{where}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def commands_of(block: Block) -> list[list[str]]:
+    """Return the block's lines as commands; a line with a pipe is one for the shell."""
+    lines = block.text.strip().splitlines()
+    return [["sh", "-euc", line] if "|" in line else shlex.split(line) for line in lines]
+
+
+def check_script(path: Path) -> None:
+    """Make the first frame of a script's output; it finds a `clip`, as scripts before the network do."""
+    with collected_log() as log:
+        given = vs.core.bs.VideoSource(str(path.with_name("film.mkv")), cachemode=0)
+        clip, _ = run_script(path, {"clip": given}, log)
+        clip.get_frame(0).close()
+
+
+@pytest.fixture
+def scheduler():
+    """The address of a cluster of one worker."""
+    distributed = pytest.importorskip("distributed", reason="clusters are Dask's")
+    with distributed.LocalCluster(
+        1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as c:
+        yield c.scheduler_address
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the pages' commands are for a POSIX shell")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_everything_on_the_page_works(page, place, request):
+    blocks = [b for b in blocks_of(page) if not b.not_run and not (b.needs and find_spec(b.needs) is None)]
+    address = request.getfixturevalue("scheduler") if SCHEDULER in page.read_text() else ""
+    for block in blocks:  # scripts first: a page may name one before it shows it
+        if block.name:
+            (place / block.name).write_text(block.text)
+            if block.language == "python":
+                check_script(place / block.name)
+    ran = 0
+    for block in blocks:
+        where = f"{page.name}, line {block.line}"
+        if block.language == "sh":
+            for command in commands_of(block):
+                run([word.replace(SCHEDULER, address) for word in command], where)
+                ran += 1
+        elif block.language == "python" and not block.name:
+            run([sys.executable, "-c", block.text], where)
+    assert ran
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_that_a_page_links_to_are_there(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
