@@ -9,7 +9,7 @@ import numpy as np
 
 from vsparagon.backends.base import Backend, BuildOptions, PictureBackend, RunOptions, Session, Slot
 from vsparagon.backends.cuda import gpus
-from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda
+from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_provider
 from vsparagon.backends.torch import trouble_with
 from vsparagon.errors import BackendFailure, BackendUnavailable
 from vsparagon.library import Model
@@ -98,8 +98,4 @@ def _trouble_with(device_id: int) -> str:
         return trouble
     if not find_spec("onnx"):
         return 'onnx is not installed; pip install "vsparagon[onnxruntime-gpu]"'
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
-        return 'it was built for CPUs only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
-    return ""
+    return trouble_with_provider(device_id)
