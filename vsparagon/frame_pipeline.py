@@ -61,23 +61,17 @@ class FramePipeline:
         self._lanes: dict[str, Lanes] = {}
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
 
-    def enlarge(
-        self,
-        source: Sequence[npt.NDArray[Any]],
-        target: Sequence[npt.NDArray[Any]],
-        layouts: tuple[Layout, Layout] = (RGB, RGB),
-    ) -> None:
-        """Write the enlarged frame.
+    def enlarge(self, source: Sequence[npt.NDArray[Any]], target: Sequence[npt.NDArray[Any]]) -> None:
+        """Write an enlarged picture of float RGB, as `vsparagon.pipeline.Pipeline` does.
 
         Args:
-            source: its planes, H,W each.
-            target: those of the result; written.
-            layouts: of source and target.
+            source: red, green and blue, each H,W, nominal range 0..1.
+            target: the same, each scale*H,scale*W; written, not clamped.
 
         Raises:
             BackendFailure: the runtime or the device failed.
         """
-        self.session(*layouts).enlarge(source, target)
+        self.session().enlarge(source, target)
 
     def session(self, source: Layout = RGB, target: Layout = RGB) -> FrameSession:
         """Return the session for these layouts, opened once.
