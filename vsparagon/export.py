@@ -29,9 +29,11 @@ from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
+from vsparagon.models.stages import StageModule
 from vsparagon.models.variants import Options, SwiftOptions, variant_of
 from vsparagon.onnx_graph import Graph
 from vsparagon.recognise import FORMAT_VERSION
+from vsparagon.stages import MEAN
 
 OPSET = 18
 MINIMUM_SIDE = 4
@@ -135,6 +137,31 @@ def frame_onnx(frame: FrameNetwork) -> onnx.ModelProto:
     return model
 
 
+def stage_onnx(part: StageModule, channels: Mapping[str, int]) -> onnx.ModelProto:
+    """Return the ONNX model of a stage of a generator, in float32 and for any size.
+
+    Args:
+        part: the stage; inputs and outputs are named as it says.
+        channels: of each of them.
+    """
+    stage = part.stage
+    graph = Graph(half=False)
+    results = _Emitter(part.module, graph, list(stage.inputs), (None, None)).run()
+    model = graph.model(
+        {
+            name: (graph.FLOAT, [1, channels[name], *((1, 1) if name.startswith(MEAN) else ("height", "width"))])
+            for name in stage.inputs
+        },
+        {
+            name: (result, graph.FLOAT, [1, channels[name], f"{name}_height", f"{name}_width"])
+            for name, result in zip(stage.outputs, results, strict=True)
+        },
+        OPSET,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 _TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 
 _WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, ShiftedConv2d)
@@ -213,6 +240,9 @@ class _Emitter:
                 return graph.node("PRelu", x, graph.weight(f"{name}.slope", module.weight[:, None, None]), prefix=name)
             case nn.ReLU():
                 return graph.node("Relu", x, prefix=name)
+            case nn.AvgPool2d():
+                kernel = list(module.kernel_size) if isinstance(module.kernel_size, tuple) else [module.kernel_size] * 2
+                return graph.node("AveragePool", x, prefix=name, kernel_shape=kernel, strides=kernel)
             case nn.Sigmoid():
                 return graph.node("Sigmoid", x, prefix=name)
             case GlobalMean():
@@ -265,7 +295,7 @@ class _Emitter:
         known = self.size[axis]
         if known is not None:
             return fixed_axis(graph, known, prefix)
-        shape = graph.node("Shape", "input", prefix=prefix, start=2 + axis, end=3 + axis)
+        shape = graph.node("Shape", x, prefix=prefix, start=2 + axis, end=3 + axis)
         return dynamic_axis(graph, graph.node("Squeeze", shape, graph.integers([0]), prefix=prefix), prefix)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput, ModelError, reason_of
 from vsparagon.extend import MARGIN, WHOLE_WINDOWS, Sizes
+from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, SCALES, VARIANTS, Options
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
@@ -33,6 +34,7 @@ class Model:
         shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
         reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
             that is not known.
+        bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Model:
     sizes: Sizes
     shift: int
     reach: int | None = None
+    bytes_per_pixel: int | None = None
 
     def onnx(self) -> bytes:
         """Return the ONNX graph.
@@ -142,6 +145,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         sizes=WHOLE_WINDOWS if isinstance(options, Options) else Sizes(),
         shift=options.inference_shift,
         reach=max(options.reach, MARGIN) if options.is_local else None,
+        bytes_per_pixel=bytes_per_pixel(options),
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from vsparagon.backends.base import BuildOptions, PictureBackend
+from vsparagon.backends.base import PictureBackend
 from vsparagon.errors import InvalidInput
-from vsparagon.extend import Extension, extension_for
+from vsparagon.extend import WHOLE_WINDOWS, Extension, extension_for
 from vsparagon.library import Model
+from vsparagon.machine import MEBIBYTE, available_memory
 from vsparagon.runtime import Runtime
-from vsparagon.tiling import blended_tiles, exact_tiles, tile_counts
-from vsparagon.ways import Blended, Exact, Plane, Way, Whole
+from vsparagon.stages import BLOCK, FURTHEST, Plan, plan_stages
+from vsparagon.tiling import Grid, blended_tiles, exact_tiles, tile_counts
+from vsparagon.ways import Blended, Exact, Plane, Staged, Way, Whole
 
 SMALLEST = 16
 SMALLEST_TILE = 64
@@ -19,7 +22,8 @@ SMALLEST_TILE = 64
 # picture, which pays for the borders that are computed twice.
 FAST_AREA = 80_000
 BLENDED_OVERLAP = 32
-BYTES_PER_PIXEL = 1000  # of a tile, in all layers alive at once; 310 were measured for nano, 600 for micro
+SHARE = 4  # by which the available memory is divided, for networks that look at the whole frame
+FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +31,11 @@ class TileChoice:
     """What the caller wants of tiles; nothing, by default.
 
     Attributes:
-        size: height and width of a tile in source pixels, what it shares with its neighbours included.
-        overlap: pixels that neighbours share, along columns and rows.
-        memory_mb: most memory that the tiles in flight may take together.
+        size: height and width of a tile in source pixels, what it shares with its neighbours included; a network
+            that looks far takes larger ones than that if it has to.
+        overlap: least pixels that neighbours share, along columns and rows.
+        memory_mb: most memory that what is in flight may take together. By default networks that look at the whole
+            frame take it whole if that needs no more than a quarter of what is available, and the rest small tiles.
     """
 
     size: tuple[int, int] | None = None
@@ -48,36 +54,48 @@ class TileChoice:
         if self.memory_mb < 0:
             raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
 
-    def way(self, model: Model, extension: Extension, slots: int) -> Way:
+    def way(self, model: Model, extension: Extension, *, streams: int, cache: Path) -> Way:
         """Return the way for a model and a size of picture.
+
+        Args:
+            model: what is to be run.
+            extension: of the pictures.
+            streams: pictures at once, if memory allows; one more is being copied.
+            cache: folder for the stages of a model.
 
         Raises:
             InvalidInput: this model cannot be run on the tiles that are wanted.
+            BackendUnavailable: the stages of a model need torch, the first time.
         """
-        if model.reach is not None:
-            return self._exact(model, extension, model.reach, slots)
-        if self.memory_mb:
-            raise InvalidInput(
-                f"memory_mb cannot be kept with {model.name}, whose use of memory is not known; use tilesize= instead."
-            )
-        if model.checkpoint is None:
+        if model.bytes_per_pixel is None:
+            if self.memory_mb:
+                raise InvalidInput(
+                    f"memory_mb cannot be kept with {model.name}, whose use of memory is not known; "
+                    "use tilesize= instead."
+                )
             return self._blended(model, extension)
-        if self.size:
+        if model.reach is not None and (model.reach <= FURTHEST or model.checkpoint is None):
+            return self._exact(model, extension, model.reach, (streams + 1) * model.bytes_per_pixel)
+        wanted = self.size or self.memory_mb
+        budget = (self.memory_mb or available_memory() // SHARE) * MEBIBYTE
+        needed = extension.extended_height * extension.extended_width * model.bytes_per_pixel * (streams + 1)
+        if not self.size and (needed <= budget or not (wanted or model.checkpoint)):
+            return Whole(model, extension)
+        if model.checkpoint is None:
             raise InvalidInput(
-                f"{model.name} looks at the whole frame at once: tiles would change the picture; leave tilesize= out."
+                f"{model.name} looks at the whole frame, and an ONNX file cannot be cut into stages for tiles: "
+                "give its checkpoint as model=, or leave tilesize= and memory_mb= out."
             )
-        return Whole(model, extension)
+        return self._staged(
+            model, extension, plan_stages(model.checkpoint, cache), model.bytes_per_pixel, budget, streams
+        )
 
-    def _exact(self, model: Model, extension: Extension, reach: int, slots: int) -> Way:
+    def _exact(self, model: Model, extension: Extension, reach: int, bytes_per_pixel: int) -> Way:
         needed = 2 * reach
-        if self.overlap and min(self.overlap) < needed:
-            raise InvalidInput(
-                f"overlap is {self.overlap}; {model.name} needs at least {needed}, or leave overlap= out."
-            )
         height, width = extension.height, extension.width
         if self.size:
-            shared = self.overlap or (needed, needed)
-            if any(size <= needed for size in self.size):
+            shared = [max(needed, o) for o in self.overlap or (0, 0)]
+            if any(size <= s for size, s in zip(self.size, shared, strict=True)):
                 raise InvalidInput(f"tilesize must be more than {needed} each way for {model.name}.")
             rows, columns = (
                 -(-side // (size - s)) for side, size, s in zip((height, width), self.size, shared, strict=True)
@@ -85,9 +103,9 @@ class TileChoice:
         else:
             area = FAST_AREA
             if self.memory_mb:
-                area = min(area, self.memory_mb * 2**20 // (slots * BYTES_PER_PIXEL))
+                area = min(area, self.memory_mb * MEBIBYTE // bytes_per_pixel)
                 if area < SMALLEST_TILE**2:
-                    least = -(-(SMALLEST_TILE**2) * slots * BYTES_PER_PIXEL // 2**20)
+                    least = -(-(SMALLEST_TILE**2) * bytes_per_pixel // MEBIBYTE)
                     raise InvalidInput(f"memory_mb is {self.memory_mb}; the smallest tiles need {least}.")
             rows, columns = tile_counts(height, width, reach=reach, area=area)
         return Exact(
@@ -96,6 +114,31 @@ class TileChoice:
             exact_tiles(height, extension.extended_height, reach=reach, count=rows),
             exact_tiles(width, extension.extended_width, reach=reach, count=columns),
         )
+
+    def _staged(
+        self, model: Model, extension: Extension, plan: Plan, bytes_per_pixel: int, budget: int, streams: int
+    ) -> Way:
+        most = 1 if plan.is_long else streams
+        shared = max(self.overlap or (0,))
+        grid = Grid(step=WHOLE_WINDOWS.step if plan.has_windows else BLOCK, reach=max(plan.reach, -(-shared // 2)))
+        whole = (extension.extended_height, extension.extended_width)
+        if self.size:
+            height, width = (
+                min(side, max(grid.smallest, grid.side_within(size)))
+                for side, size in zip(whole, self.size, strict=True)
+            )
+            return Staged(model, extension, plan, grid, height=height, width=width, frames=most)
+        kept = whole[0] * whole[1] * plan.kept_channels * FLOAT
+        if not plan.is_long:
+            bytes_per_pixel *= len(plan.stages)
+        least = kept + min(grid.smallest, whole[0]) * min(grid.smallest, whole[1]) * bytes_per_pixel
+        if self.memory_mb and budget < least:
+            raise InvalidInput(
+                f"memory_mb is {self.memory_mb}; {model.name} needs {-(-least // MEBIBYTE)} for a frame of this size."
+            )
+        frames = min(most, max(1, budget // least))
+        height, width = grid.sizes(*whole, area=(budget // frames - kept) // bytes_per_pixel)
+        return Staged(model, extension, plan, grid, height=height, width=width, frames=frames)
 
     def _blended(self, model: Model, extension: Extension) -> Way:
         whole = (extension.extended_height, extension.extended_width)
@@ -143,11 +186,11 @@ class Pipeline:
         model = runtime.model
         self.scale = model.scale
         self.extension = extension_for(height, width, model.sizes)
-        self.way = (tiles or TileChoice()).way(model, self.extension, runtime.options.streams + 1)
-        build = BuildOptions(height=self.way.height, width=self.way.width, precision=runtime.precision)
+        options = runtime.options
+        self.way = (tiles or TileChoice()).way(model, self.extension, streams=options.streams, cache=options.cache)
         assert isinstance(runtime.backend, PictureBackend)
-        self._session = runtime.backend.open(model, build, runtime.options)
-        self.in_flight = self._session.slots
+        self.way.open(runtime.backend, runtime.precision, options)
+        self.in_flight = self.way.in_flight
         self._planes = [slice(first, first + model.channels) for first in range(0, 3, model.channels)]
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
@@ -161,4 +204,4 @@ class Pipeline:
             BackendFailure: the runtime failed.
         """
         for planes in self._planes:
-            self.way.enlarge(self._session, source[planes], target[planes])
+            self.way.enlarge(source[planes], target[planes])

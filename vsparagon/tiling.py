@@ -1,8 +1,9 @@
 """Tiles: where they lie and what each contributes. Pure geometry: no device, no picture.
 
-Two kinds. `exact_tiles` are for a network that is known to look no further than its reach: each tile is computed with
-that much around it, and the parts fit together to the picture of the whole. `blended_tiles` are for a network of
-which nothing is known: neighbours are blended.
+Three kinds. `exact_tiles` are for a network that is known to look no further than its reach: each tile is computed
+with that much around it, and the parts fit together to the picture of the whole. Those of a `Grid` are for the stages
+of a network that looks at the whole picture. `blended_tiles` are for a network of which nothing is known: neighbours
+are blended.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from vsparagon.extend import MARGIN
 
 SMALLEST_PART = 32
+GRANULE = 8  # side of the blocks that whole-picture means are taken of first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,70 @@ def tile_counts(height: int, width: int, *, reach: int, area: int) -> tuple[int,
                 fitting.append((rows * columns * tall * wide, rows, columns))
                 break  # with more columns, more is computed twice
     return min(fitting)[1:] if fitting else (most_rows, most_columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where tiles of stages may lie: they start at multiples of `step`, and their sides are those plus 8.
+
+    So are the sides of the extended picture. What a tile is kept for ends at a multiple of 8, or where the axis does.
+
+    Attributes:
+        step: 24 where the attention's windows must be met, else 8.
+        reach: how far the network looks.
+    """
+
+    step: int
+    reach: int
+
+    @property
+    def smallest(self) -> int:
+        """The smallest side that keeps something, wherever the tile lies."""
+        return self.side_within(2 * self.reach + 2 * self.step + 2 * GRANULE)
+
+    def side_within(self, pixels: int) -> int:
+        """Return the largest side of at most so many pixels."""
+        return (pixels - GRANULE) // self.step * self.step + GRANULE
+
+    def tiles(self, extended: int, *, size: int, first: int = 0, last: int | None = None) -> ExactTiles:
+        """Lay tiles over an axis.
+
+        Args:
+            extended: length of the extended picture.
+            size: of a tile, at least `smallest` or the whole axis.
+            first, last: what to keep of the extended picture.
+
+        Returns:
+            The tiles; what they are kept for is counted in the extended picture.
+        """
+        end = extended if last is None else last
+        size = min(size, extended)
+        parts = []
+        at = first
+        while at < end:
+            start = min(max(at - self.reach, 0) // self.step * self.step, extended - size)
+            stop = end
+            if start + size < extended:
+                stop = min(end, (start + size - self.reach) // GRANULE * GRANULE)
+            parts.append((start, at, stop))
+            at = stop
+        return ExactTiles(size=size, parts=tuple(parts))
+
+    def sizes(self, height: int, width: int, *, area: int) -> tuple[int, int]:
+        """Return the size of tiles, of at most so many pixels if possible, with which the fewest are computed."""
+        rows, columns = (
+            [(size, len(self.tiles(side, size=size).parts)) for size in self._sides(side)] for side in (height, width)
+        )
+        fitting = [
+            (tall * down * wide * across, tall, wide)
+            for tall, down in rows
+            for wide, across in columns
+            if tall * wide <= area
+        ]
+        return min(fitting)[1:] if fitting else (rows[0][0], columns[0][0])
+
+    def _sides(self, extended: int) -> list[int]:
+        return [*range(min(self.smallest, extended), extended, self.step), extended]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,35 @@
-"""The ways from a picture to its enlargement: the whole at once, in exact tiles, or in blended tiles.
+"""The ways from a picture to its enlargement: the whole at once, in exact tiles, in stages of tiles, in blended tiles.
 
-Each is made for pictures of one size, says which size of input the network is to be opened for, and may be used from
-several threads at once.
+Each is made for pictures of one size, knows the size of input that the network is to be opened for, and, once it has
+opened it, may be used from several threads at once.
 """
 
 from __future__ import annotations
 
 import queue
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from vsparagon.backends.base import Array, Session
+from vsparagon.backends.base import (
+    Array,
+    BuildOptions,
+    PictureBackend,
+    Precision,
+    RunOptions,
+    Session,
+    Slot,
+    StageSlot,
+)
 from vsparagon.extend import MARGIN, Extension
 from vsparagon.library import Model
-from vsparagon.tiling import BlendedTiles, ExactTiles
+from vsparagon.stages import BLOCK, MEAN, PICTURE, RESULT, Plan
+from vsparagon.tiling import BlendedTiles, ExactTiles, Grid
 
 Plane = npt.NDArray[np.float32]
 
@@ -27,15 +39,28 @@ class Way(ABC):
 
     Attributes:
         height, width: of the network's input.
+        in_flight: pictures that make progress at once; more of them wait.
     """
+
+    _session: Session[Slot]
 
     def __init__(self, model: Model, extension: Extension, *, height: int, width: int) -> None:
         self.model, self.extension = model, extension
         self.height, self.width = height, width
         self._buffers: queue.SimpleQueue[Array] = queue.SimpleQueue()
 
+    def open(self, backend: PictureBackend, precision: Precision, options: RunOptions) -> None:
+        """Open the network; once, before `enlarge`.
+
+        Raises:
+            BackendFailure: the runtime refused the model.
+        """
+        build = BuildOptions(height=self.height, width=self.width, precision=precision)
+        self._session = backend.open(self.model, build, options)
+        self.in_flight = self._session.slots
+
     @abstractmethod
-    def enlarge(self, session: Session, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Write the enlargement of `source`, as many planes as the model has channels, into `target`."""
 
     def _extend(self, source: Sequence[Plane], extended: Array) -> None:
@@ -70,9 +95,9 @@ class Whole(Way):
     def __init__(self, model: Model, extension: Extension) -> None:
         super().__init__(model, extension, height=extension.extended_height, width=extension.extended_width)
 
-    def enlarge(self, session: Session, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         rows, columns = self._enlarged(0, self.extension.height), self._enlarged(0, self.extension.width)
-        with session.slot() as slot:
+        with self._session.slot() as slot:
             self._extend(source, slot.input[0])
             slot.run()
             slot.write(target, rows, columns)
@@ -85,9 +110,9 @@ class Exact(Way):
         super().__init__(model, extension, height=rows.size, width=columns.size)
         self._rows, self._columns = rows.parts, columns.parts
 
-    def enlarge(self, session: Session, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         s = self.model.scale
-        with self._extended(source) as extended, session.slot() as slot:
+        with self._extended(source) as extended, self._session.slot() as slot:
             for y, top, bottom in self._rows:
                 rows = self._enlarged(top, bottom, y)
                 for x, left, right in self._columns:
@@ -97,6 +122,94 @@ class Exact(Way):
                     slot.write(place, rows, self._enlarged(left, right, x))
 
 
+class Staged(Way):
+    """Stage after stage, each in tiles over the whole picture: for networks that look at all of it.
+
+    Numbers of the whole picture are so computed once, from the same pixels as without tiles, and what a stage looks at
+    beyond a tile has been computed by an earlier one.
+
+    Args:
+        plan: the stages.
+        grid: where tiles may lie.
+        frames: pictures at once.
+    """
+
+    def __init__(
+        self, model: Model, extension: Extension, plan: Plan, grid: Grid, *, height: int, width: int, frames: int
+    ) -> None:
+        super().__init__(model, extension, height=height, width=width)
+        self._plan, self.in_flight = plan, frames
+        whole = (extension.extended_height, extension.extended_width)
+        sizes, shown = (height, width), (extension.height, extension.width)
+        self._tiles = [grid.tiles(side, size=size) for side, size in zip(whole, sizes, strict=True)]
+        self._last_tiles = [
+            grid.tiles(side, size=size, first=MARGIN, last=MARGIN + pixels)
+            for side, size, pixels in zip(whole, sizes, shown, strict=True)
+        ]
+        self._room = threading.BoundedSemaphore(frames)
+
+    def open(self, backend: PictureBackend, precision: Precision, options: RunOptions) -> None:
+        build = BuildOptions(height=self.height, width=self.width, precision=precision)
+        self._sessions = backend.open_stages(self._plan, build, replace(options, streams=self.in_flight))
+
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+        with self._room, self._extended(source) as extended:
+            known: dict[str, Array] = {PICTURE: extended}
+            for index, session in enumerate(self._sessions):
+                with session.slot() as slot:
+                    made = self._run(index, slot, known, target)
+                known = {k: v for k, v in (known | made).items() if self._plan.is_used_after(index, k)}
+
+    def _run(self, index: int, slot: StageSlot, known: dict[str, Array], target: Sequence[Plane]) -> dict[str, Array]:
+        """Run a stage on all tiles and return what it makes, but for the result, which goes to the target."""
+        stage, channels = self._plan.stages[index], self._plan.channels
+        size = self.extension.extended_height, self.extension.extended_width
+        made: dict[str, Array] = {
+            name: np.zeros(channels[name]) if name.startswith(MEAN) else np.empty((channels[name], *size), np.float32)
+            for name in stage.outputs
+            if name != RESULT
+        }
+        for name in stage.inputs:
+            if name.startswith(MEAN):
+                slot.inputs[name][0, :, 0, 0] = known[name]
+        rows, columns = self._last_tiles if RESULT in stage.outputs else self._tiles
+        for y, top, bottom in rows.parts:
+            for x, left, right in columns.parts:
+                for name in stage.inputs:
+                    if not name.startswith(MEAN):
+                        slot.inputs[name][0] = self._cut(known[name], y, x)
+                slot.run()
+                for name, output in slot.outputs.items():
+                    if name == RESULT:
+                        self._show(output[0], target, (y, top, bottom), (x, left, right))
+                    elif name.startswith(MEAN):
+                        made[name] += _part(output[0], (y, top, bottom), (x, left, right), BLOCK).sum((1, 2), float)
+                    else:
+                        made[name][:, top:bottom, left:right] = _part(output[0], (y, top, bottom), (x, left, right))
+        for name, value in made.items():
+            if name.startswith(MEAN):
+                value /= size[0] * size[1] / BLOCK**2
+        return made
+
+    def _show(
+        self, result: Array, target: Sequence[Plane], row: tuple[int, int, int], column: tuple[int, int, int]
+    ) -> None:
+        s, shift = self.model.scale, self.model.shift
+        (y, top, bottom), (x, left, right) = row, column
+        rows = slice((top - y) * s - shift, (bottom - y) * s - shift)
+        columns = slice((left - x) * s - shift, (right - x) * s - shift)
+        for plane, values in zip(target, result, strict=True):
+            place = plane[(top - MARGIN) * s : (bottom - MARGIN) * s, (left - MARGIN) * s : (right - MARGIN) * s]
+            place[:] = values[rows, columns]
+
+
+def _part(output: Array, row: tuple[int, int, int], column: tuple[int, int, int], block: int = 1) -> Array:
+    """What a tile is kept for: start of the tile, first and last but one pixel, of maps of one value for a block."""
+    (y, top, bottom), (x, left, right) = row, column
+    rows = slice((top - y) // block, (bottom - y) // block)
+    return output[:, rows, (left - x) // block : (right - x) // block]
+
+
 class Blended(Way):
     """Overlapping tiles that fade into each other, for networks of which nothing is known."""
 
@@ -104,12 +217,12 @@ class Blended(Way):
         super().__init__(model, extension, height=rows.size, width=columns.size)
         self._rows, self._columns = rows, columns
 
-    def enlarge(self, session: Session, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         s, size = self.model.scale, (self.extension.extended_height, self.extension.extended_width)
         blended = np.zeros((self.model.channels, size[0] * s, size[1] * s), np.float32)
         tile = np.empty((self.model.channels, self.height * s, self.width * s), np.float32)
         every = slice(0, self.height * s), slice(0, self.width * s)
-        with self._extended(source) as extended, session.slot() as slot:
+        with self._extended(source) as extended, self._session.slot() as slot:
             for y, down in zip(self._rows.starts, self._rows.weights, strict=True):
                 for x, across in zip(self._columns.starts, self._columns.weights, strict=True):
                     slot.input[0] = self._cut(extended, y, x)

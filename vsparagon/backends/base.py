@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from vsparagon.backends.executor import Executor
 from vsparagon.errors import InvalidInput
 from vsparagon.library import Model
+from vsparagon.stages import Plan
 
 if TYPE_CHECKING:
     import torch
@@ -87,23 +88,70 @@ class Slot(ABC):
             plane[:] = result[rows, columns]
 
 
-class Session:
-    """An open model: its slots are lent to one caller each at a time."""
+class StageSlot(ABC):
+    """Room for one tile in a stage of a network.
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    Attributes:
+        inputs: float32 arrays by name, to be written before `run`; shapes as `Plan.input_shapes` says.
+        outputs: float32 arrays by name, valid after `run` until the next.
+    """
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+    @abstractmethod
+    def run(self) -> None:
+        """Compute the outputs; returns when they are there.
+
+        Raises:
+            BackendFailure: the runtime failed.
+        """
+
+    def close(self) -> None:  # noqa: B027 -- most runtimes have nothing to do
+        """Give back what the garbage collector does not."""
+
+
+class Session[AnySlot: (Slot, StageSlot)]:
+    """An open model, or a stage of one: its slots are lent to one caller each at a time."""
+
+    def __init__(self, slots: Sequence[AnySlot]) -> None:
         self.slots = len(slots)
-        self._free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[AnySlot] = queue.SimpleQueue()
         for slot in slots:
             self._free.put(slot)
 
     @contextmanager
-    def slot(self) -> Iterator[Slot]:
+    def slot(self) -> Iterator[AnySlot]:
         """Lend a slot; waits while all are taken."""
         slot = self._free.get()
         try:
             yield slot
         finally:
             self._free.put(slot)
+
+
+class PassingSession(Session[StageSlot]):
+    """A stage of many, which run one after the other: its only slot is made when it is wanted, and then dropped."""
+
+    def __init__(self, make: Callable[[], StageSlot]) -> None:
+        super().__init__([])
+        self.slots = 1
+        self._make = make
+
+    @contextmanager
+    def slot(self) -> Iterator[StageSlot]:
+        slot = self._make()
+        try:
+            yield slot
+        finally:
+            slot.close()
+
+
+def stage_session(plan: Plan, run: RunOptions, make: Callable[[], StageSlot]) -> Session[StageSlot]:
+    """Return the session of a stage, whose slots `make` makes."""
+    if plan.is_long:
+        return PassingSession(make)
+    return Session([make() for _ in range(run.streams)])
 
 
 class Backend(ABC):
@@ -147,11 +195,19 @@ class PictureBackend(Backend):
     """A runtime that takes pictures as arrays of float RGB, whatever made them."""
 
     @abstractmethod
-    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         """Compile or load the model.
 
         Raises:
             BackendFailure: the runtime refused it.
+        """
+
+    @abstractmethod
+    def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
+        """Compile or load the stages of a model, in order, for tiles of one size.
+
+        Raises:
+            BackendFailure: the runtime refused one.
         """
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import Backend, BuildOptions, PictureBackend, RunOptions, Session, Slot
+from vsparagon.backends.base import (
+    Backend,
+    BuildOptions,
+    PictureBackend,
+    RunOptions,
+    Session,
+    Slot,
+    StageSlot,
+    stage_session,
+)
 from vsparagon.backends.cuda import gpus
 from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_provider
 from vsparagon.backends.torch import trouble_with
 from vsparagon.errors import BackendFailure, BackendUnavailable
 from vsparagon.library import Model
+from vsparagon.stages import Plan
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -34,10 +45,31 @@ class _OnnxRuntimeSlot(Slot):
         self._binding.bind_ortvalue_output(session.get_outputs()[0].name, values[1])
 
     def run(self) -> None:
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # the library's own exceptions share no narrower base
-            raise BackendFailure(f"ONNX Runtime failed while running the network: {error}") from error
+        _run(self._session, self._binding)
+
+
+class _OnnxRuntimeStageSlot(StageSlot):
+    def __init__(self, session: onnxruntime.InferenceSession, plan: Plan, index: int, build: BuildOptions) -> None:
+        import onnxruntime
+
+        self._session = session
+        self._binding = session.io_binding()
+        shapes = (shapes(index, build.height, build.width) for shapes in (plan.input_shapes, plan.output_shapes))
+        self.inputs, self.outputs = ({k: np.zeros(shape, np.float32) for k, shape in s.items()} for s in shapes)
+        for name, array in self.inputs.items():
+            self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+        for name, array in self.outputs.items():
+            self._binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+
+    def run(self) -> None:
+        _run(self._session, self._binding)
+
+
+def _run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) -> None:
+    try:
+        session.run_with_iobinding(binding)
+    except Exception as error:  # the library's own exceptions share no narrower base
+        raise BackendFailure(f"ONNX Runtime failed while running the network: {error}") from error
 
 
 class OnnxRuntime(PictureBackend):
@@ -71,14 +103,10 @@ class OnnxRuntime(PictureBackend):
             raise BackendUnavailable(f"device_id is {device_id}, but ONNX Runtime cannot use it: {trouble}.")
         return OnnxRuntime(f"CPU, as ONNX Runtime cannot use the GPU: {trouble}")
 
-    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        # Each stream computes on the thread that calls it; the rest is one pool that all share.
-        options.intra_op_num_threads = max(1, run.threads - run.streams + 1)
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options = _options(run)
         try:
             if model.checkpoint is not None:  # our own graphs: their axes' names are known
                 options.add_free_dimension_override_by_name("height", build.height)
@@ -90,6 +118,35 @@ class OnnxRuntime(PictureBackend):
         except Exception as error:  # the library's own exceptions share no narrower base
             raise BackendFailure(f"ONNX Runtime refused {model.name}: {error}") from error
         return Session(slots)
+
+    def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
+        import onnxruntime
+
+        options = _options(run)
+        options.enable_cpu_mem_arena = False  # each stage would keep its own
+        options.add_free_dimension_override_by_name("height", build.height)
+        options.add_free_dimension_override_by_name("width", build.width)
+        sessions = []
+        try:
+            for index in range(len(plan.stages)):
+                session = onnxruntime.InferenceSession(
+                    plan.graph(index), sess_options=options, providers=["CPUExecutionProvider"]
+                )
+                sessions.append(stage_session(plan, run, partial(_OnnxRuntimeStageSlot, session, plan, index, build)))
+        except Exception as error:  # the library's own exceptions share no narrower base
+            raise BackendFailure(f"ONNX Runtime refused a stage of {plan.checkpoint.name}: {error}") from error
+        return sessions
+
+
+def _options(run: RunOptions) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Each stream computes on the thread that calls it; the rest is one pool that all share.
+    options.intra_op_num_threads = max(1, run.threads - run.streams + 1)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
 
 
 def _trouble_with(device_id: int) -> str:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from vsparagon.backends.base import Array, BuildOptions, PictureBackend, RunOptions, Session, Slot
+from vsparagon.backends.base import (
+    Array,
+    BuildOptions,
+    PictureBackend,
+    RunOptions,
+    Session,
+    Slot,
+    StageSlot,
+    stage_session,
+)
+from vsparagon.backends.openvino_base import MIDDLE, base_apart
 from vsparagon.backends.phases import write_phases
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.library import Model
+from vsparagon.stages import Plan
 
 if TYPE_CHECKING:
     import openvino
@@ -38,11 +51,37 @@ class _OpenVINOSlot(Slot):
             super().write(target, rows, columns)
 
     def run(self) -> None:
-        try:
-            self._request.start_async()
-            self._request.wait()
-        except RuntimeError as error:
-            raise BackendFailure(f"OpenVINO failed while running the network: {error}") from error
+        _run(self._request)
+
+
+class _OpenVINOSplitSlot(_OpenVINOSlot):
+    """The base and what is added to it, from two networks."""
+
+    def __init__(self, base: openvino.InferRequest, detail: openvino.InferRequest, shuffle: int) -> None:
+        super().__init__(base, shuffle)
+        self._detail = detail
+        self._added = detail.get_output_tensor().data
+        detail.set_input_tensor(base.get_input_tensor())
+
+    def run(self) -> None:
+        self.input -= MIDDLE
+        _run(self._detail)
+        super().run()
+        self.output += self._added
+
+
+class _OpenVINOStageSlot(StageSlot):
+    def __init__(self, compiled: openvino.CompiledModel, plan: Plan, index: int) -> None:
+        self._compiled, self._request = compiled, compiled.create_infer_request()
+        stage = plan.stages[index]
+        self.inputs = {name: self._request.get_tensor(name).data for name in stage.inputs}
+        self.outputs = {name: self._request.get_tensor(name).data for name in stage.outputs}
+
+    def run(self) -> None:
+        _run(self._request)
+
+    def close(self) -> None:
+        self._compiled.release_memory()
 
 
 class OpenVINO(PictureBackend):
@@ -67,27 +106,66 @@ class OpenVINO(PictureBackend):
     def default_streams(self, threads: int) -> int:
         return threads
 
-    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         openvino = import_openvino()
-        core = openvino.Core()
-        config = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
-            "NUM_STREAMS": str(run.streams),
-            "INFERENCE_NUM_THREADS": str(run.threads),
-            "ENABLE_CPU_PINNING": "NO",
-            "CACHE_DIR": str(run.cache / f"openvino-{version('openvino')}"),
-        }
+        core, config = openvino.Core(), _config(build, run)
         try:
             network = core.read_model(model.onnx())
             network.reshape([1, model.channels, build.height, build.width])
             network, shuffle = _without_shuffle(openvino, network, model.scale)
+            base = None
+            if build.precision == "bf16" and model.bytes_per_pixel and shuffle:
+                base = base_apart(openvino, network)
+                base = _ports(openvino, base, channels_last=True)
+                base = core.compile_model(base, "CPU", _config(replace(build, precision="fp32"), run))
             network = _ports(openvino, network, channels_last=shuffle > 0)
             compiled = core.compile_model(network, "CPU", config)
             # One slot more than streams: a frame is copied in or out while the others compute.
-            slots = [_OpenVINOSlot(compiled.create_infer_request(), shuffle) for _ in range(run.streams + 1)]
+            requests = [compiled.create_infer_request() for _ in range(run.streams + 1)]
+            slots = [
+                _OpenVINOSplitSlot(base.create_infer_request(), request, shuffle)
+                if base
+                else _OpenVINOSlot(request, shuffle)
+                for request in requests
+            ]
         except RuntimeError as error:
             raise BackendFailure(f"OpenVINO refused {model.name}: {error}") from error
         return Session(slots)
+
+    def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
+        openvino = import_openvino()
+        core, config = openvino.Core(), _config(build, run)
+        sessions = []
+        try:
+            for index in range(len(plan.stages)):
+                network = core.read_model(plan.graph(index))
+                shapes = plan.input_shapes(index, build.height, build.width)
+                network.reshape({name: list(shape) for name, shape in shapes.items()})
+                compiled = core.compile_model(network, "CPU", config)
+                if plan.is_long:
+                    compiled.release_memory()
+                sessions.append(stage_session(plan, run, partial(_OpenVINOStageSlot, compiled, plan, index)))
+        except RuntimeError as error:
+            raise BackendFailure(f"OpenVINO refused a stage of {plan.checkpoint.name}: {error}") from error
+        return sessions
+
+
+def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
+    return {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
+        "NUM_STREAMS": str(run.streams),
+        "INFERENCE_NUM_THREADS": str(run.threads),
+        "ENABLE_CPU_PINNING": "NO",
+        "CACHE_DIR": str(run.cache / f"openvino-{version('openvino')}"),
+    }
+
+
+def _run(request: openvino.InferRequest) -> None:
+    try:
+        request.start_async()
+        request.wait()
+    except RuntimeError as error:
+        raise BackendFailure(f"OpenVINO failed while running the network: {error}") from error
 
 
 def import_openvino() -> Any:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsparagon.backends.base import Backend, BuildOptions, FrameBackend, PictureBackend, RunOptions, Session, Slot
+from vsparagon.backends.base import (
+    Backend,
+    BuildOptions,
+    FrameBackend,
+    PictureBackend,
+    RunOptions,
+    Session,
+    Slot,
+    StageSlot,
+    stage_session,
+)
 from vsparagon.backends.cuda import gpus
 from vsparagon.backends.executor import Executor
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput
 from vsparagon.library import Model
+from vsparagon.stages import Plan
 
 if TYPE_CHECKING:
     import torch
 
     from vsparagon.models.frame import FrameNetwork
+    from vsparagon.models.stages import StageModule
 
 
 class _TorchSlot(Slot):
@@ -31,14 +46,44 @@ class _TorchSlot(Slot):
 
     def run(self) -> None:
         torch = self._torch
-        if torch.get_num_threads() != self._threads:  # torch keeps the number for each calling thread
-            torch.set_num_threads(self._threads)
-        try:
-            with torch.inference_mode():
-                x = torch.from_numpy(self.input).contiguous(memory_format=torch.channels_last)
-                self.output = self._network(x).contiguous().numpy()
-        except RuntimeError as error:
-            raise BackendFailure(f"torch failed while running the network: {error}") from error
+        with _computing(self._threads):
+            x = torch.from_numpy(self.input).contiguous(memory_format=torch.channels_last)
+            self.output = self._network(x).contiguous().numpy()
+
+
+class _TorchStageSlot(StageSlot):
+    def __init__(self, part: StageModule, plan: Plan, index: int, build: BuildOptions, threads: int) -> None:
+        self._part, self._threads = part, threads
+        shapes = plan.input_shapes(index, build.height, build.width)
+        self.inputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+    def run(self) -> None:
+        import torch
+
+        with _computing(self._threads):
+            given = [torch.from_numpy(array) for array in self.inputs.values()]
+            given = [x.contiguous(memory_format=torch.channels_last) for x in given]
+            results = self._part.module(given)
+            names = self._part.stage.outputs
+            self.outputs = {name: x.contiguous().numpy() for name, x in zip(names, results, strict=True)}
+
+
+@contextmanager
+def _computing(threads: int) -> Iterator[None]:
+    """Compute without gradients on so many threads.
+
+    Raises:
+        BackendFailure: torch failed.
+    """
+    import torch
+
+    if torch.get_num_threads() != threads:  # torch keeps the number for each calling thread
+        torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            yield
+    except RuntimeError as error:
+        raise BackendFailure(f"torch failed while running the network: {error}") from error
 
 
 class Torch(PictureBackend):
@@ -68,7 +113,7 @@ class Torch(PictureBackend):
             raise BackendUnavailable(f"device_id is {device_id}, but torch cannot use it: {trouble}.")
         return Torch(f"CPU, as torch cannot use the GPU: {trouble}")
 
-    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session:
+    def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         if model.checkpoint is None:
             raise BackendUnavailable(
                 f"the backend 'torch' runs checkpoints, and {model.name} is an ONNX file; "
@@ -82,6 +127,21 @@ class Torch(PictureBackend):
         network = inference_form(load_generator(model.checkpoint)).to(memory_format=torch.channels_last)
         threads = max(1, run.threads // run.streams)
         return Session([_TorchSlot(network, model.scale, build, threads) for _ in range(run.streams)])
+
+    def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
+        import torch
+
+        from vsparagon.checkpoint import load_generator
+        from vsparagon.models.inference import InferenceForm, inference_form
+        from vsparagon.models.stages import cut
+
+        form = inference_form(load_generator(plan.checkpoint)).to(memory_format=torch.channels_last)
+        assert isinstance(form, InferenceForm)
+        threads = max(1, run.threads // run.streams)
+        return [
+            stage_session(plan, run, partial(_TorchStageSlot, part, plan, index, build, threads))
+            for index, part in enumerate(cut(form))
+        ]
 
 
 class TorchCuda(FrameBackend):

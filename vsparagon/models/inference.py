@@ -24,6 +24,7 @@ from vsparagon.models.paragonsr2 import (
     ParagonSR2,
     ResidualGroup,
 )
+from vsparagon.models.swift import Swift, SwiftForm
 
 MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.extend` are 24a + 8
 LARGEST_FOLDED_BAND = 11  # a k x k kernel costs more than the parts it replaces beyond this
@@ -60,6 +61,10 @@ class InferenceForm(nn.Module):
         if not self.base_inside:
             phases = self.smooth(self.sharpen(x)) + phases
         return F.pixel_shuffle(phases, self.options.scale)
+
+
+class Kept(nn.Identity):
+    """Marks features that are kept for the whole frame where the form is cut into stages (`stages`)."""
 
 
 class FrameMean(nn.Module):
@@ -132,10 +137,15 @@ class _FoldedGroup(nn.Module):
 
     def __init__(self, group: ResidualGroup) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(_FoldedBlock(b) for b in group.blocks if isinstance(b, ParagonBlock)))
+        blocks = [block for block in group.blocks if isinstance(block, ParagonBlock)]
+        self.kept = nn.ModuleList(Kept() for _ in blocks)
+        self.blocks = nn.ModuleList(_FoldedBlock(block) for block in blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.blocks(x)
+        first = x = self.kept[0](x)
+        for index, block in enumerate(self.blocks):
+            x = block(self.kept[index](x) if index else x)
+        out: Tensor = first + x
         return out
 
 
@@ -158,7 +168,7 @@ def _context(block: ParagonBlock) -> nn.Module:
 
 
 @torch.no_grad()
-def inference_form(model: ParagonSR2) -> nn.Module:
+def inference_form(model: ParagonSR2 | Swift) -> nn.Module:
     """Derive the fast form of any generator; the model is left as it was.
 
     Returns:
@@ -166,5 +176,6 @@ def inference_form(model: ParagonSR2) -> nn.Module:
         of 8. Its outermost 8 pixels (before enlargement) are not those of the published form and are to be cut away,
         and it begins `shift` enlarged pixels late.
     """
-    form = InferenceForm(copy.deepcopy(model).cpu().float())
+    model = copy.deepcopy(model).cpu().float()
+    form = SwiftForm(model) if isinstance(model, Swift) else InferenceForm(model)
     return form.eval().requires_grad_(False)

@@ -1,0 +1,171 @@
+"""A generator cut into stages, so that tiles give the picture of the whole frame whatever the network looks at.
+
+What keeps a network from tiles are numbers of the whole frame, the means of content gain and channel modulation, and a
+reach that grows with every block. So the traced inference form is cut at both: a stage maps tiles of the picture, of
+feature maps that earlier stages have made, and means to tiles of further maps, to means of blocks of 8x8 pixels, of
+which the caller takes the mean of the frame, or to the result. Within a stage nothing looks further than its `reach`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention
+from vsparagon.models.folding import ShiftedConv2d
+from vsparagon.models.inference import FrameMean, InferenceForm, Kept
+from vsparagon.models.paragonsr2 import RMSNorm
+from vsparagon.stages import FURTHEST, MAP, MEAN, PICTURE, RESULT, Stage
+
+STRIDE = WINDOW - OVERLAP
+
+
+@dataclass(frozen=True)
+class StageModule:
+    """A stage and its network: the tensors of `stage.inputs` in this order to those of `stage.outputs`."""
+
+    stage: Stage
+    module: nn.Module
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        whole = (FrameMean, Kept, RMSNorm, LocalWindowAttention, ShiftedConv2d)
+        return isinstance(m, whole) or super().is_leaf_module(m, module_qualified_name)
+
+
+def cut(form: InferenceForm) -> list[StageModule]:
+    """Return the stages of a generator in the order in which they run; the last one makes the result."""
+    return list(_Cut(form).stages())
+
+
+class _Cut:
+    """The traced form, with the stage that each step belongs to.
+
+    A map that is kept and a mean are made in one stage and used in later ones. `level` is the first stage in which a
+    step can be taken, `made` that in which a kept map comes about.
+    """
+
+    def __init__(self, form: InferenceForm) -> None:
+        self.traced = fx.GraphModule(form, _Tracer().trace(form))
+        self.scale = form.options.scale
+        modules = dict(self.traced.named_modules())
+        self.module = {n: modules[str(n.target)] for n in self.traced.graph.nodes if n.op == "call_module"}
+        options = form.options
+        many = options.groups * options.blocks > 1
+        far = options.use_attention or options.reach > FURTHEST
+        between_blocks = many and far and not options.use_channel_mod  # whose means cut each block anyway
+        self.level: dict[fx.Node, int] = {}
+        self.made: dict[fx.Node, int] = {}
+        for node in self.traced.graph.nodes:
+            level = max((self.level[n] for n in node.all_input_nodes), default=0)
+            kind = self.module.get(node)
+            if isinstance(kind, Kept):
+                self.made[node] = level
+            later = isinstance(kind, FrameMean) or (isinstance(kind, Kept) and between_blocks)
+            self.level[node] = level + later
+        self.result = next(n for n in self.traced.graph.nodes if n.op == "output").args[0]
+
+    def stages(self) -> Iterator[StageModule]:
+        last = self.level[self.result]
+        found = []
+        wanted: set[fx.Node] = set()
+        for index in range(last, -1, -1):
+            outputs = [n for n in self._means() if self.level[n] == index + 1]
+            outputs += [n for n in self.made if n in wanted and self.made[n] == index]
+            if index == last:
+                outputs.append(self.result)
+            steps = self._steps(index, outputs)
+            given = [n for n in steps if self._is_given(n, index)]
+            wanted.update(n for n in given if n in self.made)
+            found.append(self._stage(index, steps, given, outputs))
+        yield from reversed(found)
+
+    def _means(self) -> list[fx.Node]:
+        return [n for n, kind in self.module.items() if isinstance(kind, FrameMean)]
+
+    def _is_given(self, node: fx.Node, index: int) -> bool:
+        if node.op == "placeholder":
+            return True
+        if isinstance(self.module.get(node), FrameMean):
+            return self.level[node] <= index
+        return node in self.made and self.made[node] < index
+
+    def _steps(self, index: int, outputs: Iterable[fx.Node]) -> list[fx.Node]:
+        """The steps that lead from what a stage is given to its outputs, in order."""
+        needed: set[fx.Node] = set()
+        waiting = list(outputs)
+        while waiting:
+            node = waiting.pop()
+            if node not in needed:
+                needed.add(node)
+                if not self._is_given(node, index):
+                    waiting += node.all_input_nodes
+        return [n for n in self.traced.graph.nodes if n in needed]
+
+    def _stage(self, index: int, steps: list[fx.Node], given: list[fx.Node], outputs: list[fx.Node]) -> StageModule:
+        graph = fx.Graph()
+        inputs = graph.placeholder("inputs")
+        copies: dict[fx.Node, fx.Node] = {}
+        reach: dict[fx.Node, int] = {}
+        for node in steps:
+            before = max((reach[n] for n in node.all_input_nodes), default=0) if node not in given else 0
+            if node in given:
+                copies[node] = graph.call_function(operator.getitem, (inputs, given.index(node)))
+                reach[node] = 0
+                continue
+            kind = self.module.get(node)
+            if isinstance(kind, FrameMean):
+                pool = f"pool_{self._means().index(node)}"
+                self.traced.add_module(pool, nn.AvgPool2d(kind.block))
+                copies[node] = graph.call_module(pool, (copies[node.all_input_nodes[0]],))
+            else:
+                copies[node] = graph.node_copy(node, copies.__getitem__)
+            reach[node] = _reach(kind, before)
+        graph.output(tuple(copies[n] for n in outputs))
+        stage = Stage(
+            inputs=tuple(self._name(n) for n in given),
+            outputs=tuple(self._name(n) for n in outputs),
+            reach=max(reach[n] for n in outputs),
+            has_windows=any(isinstance(self.module.get(n), LocalWindowAttention) for n in steps if n not in given),
+        )
+        return StageModule(stage, fx.GraphModule(self.traced, graph).eval())
+
+    def _name(self, node: fx.Node) -> str:
+        if node is self.result:
+            return RESULT
+        if node.op == "placeholder":
+            return PICTURE
+        if node in self.made:
+            return f"{MAP}{list(self.made).index(node)}"
+        return f"{MEAN}{self._means().index(node)}"
+
+
+def _reach(kind: nn.Module | None, before: int) -> int:
+    """How far a step looks into what a stage is given, if its input looks `before` far.
+
+    Windows begin at the border of a tile. One that holds a single wrong pixel is wrong as a whole.
+    """
+    if isinstance(kind, ShiftedConv2d):
+        return before + max(kind.pads)
+    if isinstance(kind, nn.Conv2d):
+        return before + kind.kernel_size[0] // 2
+    if isinstance(kind, LocalWindowAttention) and before:
+        return (before - 1) // STRIDE * STRIDE + WINDOW
+    return before
+
+
+@torch.no_grad()
+def channels_of(parts: Sequence[StageModule]) -> dict[str, int]:
+    """Return the channels of everything that stages take and make, found by running them on something small."""
+    side = WINDOW + STRIDE
+    known = {PICTURE: torch.zeros(1, 3, side, side)}
+    for part in parts:
+        results = part.module([known[name] for name in part.stage.inputs])
+        for name, value in zip(part.stage.outputs, results, strict=True):
+            known[name] = value.mean((2, 3), keepdim=True) if name.startswith(MEAN) else value
+    return {name: value.shape[1] for name, value in known.items()}
