@@ -58,9 +58,9 @@ class Branches(nn.Module):
 
 def branch_out(network: nn.Module, wide: int) -> None:
     """Give every dense 3x3 convolution of a network its branches; it computes what it did."""
-    for module in list(network.modules()):
-        dense = isinstance(module, nn.Conv2d) and module.groups == 1 and module.in_channels > 1
-        if dense and module.kernel_size == (3, 3):
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    for module in convolutions:
+        if module.kernel_size == (3, 3) and module.groups == 1 and module.in_channels > 1:
             branches = Branches(module.out_channels, module.in_channels, wide)
             parametrize.register_parametrization(module, "weight", branches)
 
