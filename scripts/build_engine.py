@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,13 @@ SHAPES = "64x64/960x540/1920x1080"
 INTERRUPTED = 130
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT as height, width."""
-    width, height = map(int, text.split("x"))
-    return height, width
-
-
 def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """Read MIN/OPT/MAX."""
-    sizes = [parse_size(part) for part in text.split("/")]
-    if len(sizes) != 3 or any(not a <= b <= c for a, b, c in zip(*sizes, strict=True)) or min(sizes[0]) < 1:
-        raise ValueError(text)
-    return sizes
+    """Read three of WIDTHxHEIGHT, from small to large, as height, width."""
+    found = re.fullmatch(r"(\d+)x(\d+)/(\d+)x(\d+)/(\d+)x(\d+)", text)
+    widths, heights = ([int(found[i]) for i in range(first, 7, 2)] if found else [] for first in (1, 2))
+    if not found or any(sides != sorted(sides) or not sides[0] for sides in (widths, heights)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three sizes from small to large, such as {SHAPES}")
+    return list(zip(heights, widths, strict=True))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -229,3 +229,12 @@ def test_script_says_in_one_line_what_is_wrong(arguments, said, tmp_path):
     assert done.stderr.splitlines()[-1].startswith("build_engine: ")
     assert any(part in done.stderr for part in said.split("|")), done.stderr
     assert not (tmp_path / "out.engine").exists()
+
+
+@pytest.mark.parametrize(
+    "shapes", ["64x64", "64x64/32x32/100x100", "64x64/100x50/200x200", "axb/1x1/2x2", "0x1/1x1/2x2"]
+)
+def test_script_wants_three_growing_sizes(shapes, tmp_path):
+    done = run_script("--backend", "tensorrt_rtx", "--output", "out", "--shapes", shapes, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"'{shapes}' is not three sizes from small to large, such as 64x64/960x540/1920x1080" in done.stderr
