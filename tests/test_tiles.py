@@ -292,3 +292,14 @@ def test_bf16_is_close_to_float32(name):
     assert (steps > 1).mean() < 1e-4
     assert 0 < steps.max() < 1.5
     assert steps.mean() < 0.2  # 0.3 to 0.6 with the base in bfloat16
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
+def test_many_stages_are_opened_one_after_the_other(opened, monkeypatch, backend):
+    picture = photograph(100, 150).astype(np.float32) / 255
+    tiles = TileChoice(size=(128, 128))
+    few, way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
+    monkeypatch.setattr("vsparagon.stages.FEW", 1)
+    many, long_way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
+    assert way.in_flight >= long_way.in_flight == 1
+    np.testing.assert_allclose(many, few, rtol=0, atol=1e-5)

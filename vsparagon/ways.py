@@ -155,10 +155,13 @@ class Staged(Way):
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._room, self._extended(source) as extended:
             known: dict[str, Array] = {PICTURE: extended}
-            for index, session in enumerate(self._sessions):
-                with session.slot() as slot:
-                    made = self._run(index, slot, known, target)
+            for index in range(len(self._sessions)):
+                made = self._stage(index, known, target)
                 known = {k: v for k, v in (known | made).items() if self._plan.is_used_after(index, k)}
+
+    def _stage(self, index: int, known: dict[str, Array], target: Sequence[Plane]) -> dict[str, Array]:
+        with self._sessions[index].slot() as slot:
+            return self._run(index, slot, known, target)
 
     def _run(self, index: int, slot: StageSlot, known: dict[str, Array], target: Sequence[Plane]) -> dict[str, Array]:
         """Run a stage on all tiles and return what it makes, but for the result, which goes to the target."""

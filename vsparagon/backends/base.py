@@ -107,9 +107,6 @@ class StageSlot(ABC):
             BackendFailure: the runtime failed.
         """
 
-    def close(self) -> None:  # noqa: B027 -- most runtimes have nothing to do
-        """Give back what the garbage collector does not."""
-
 
 class Session[AnySlot: (Slot, StageSlot)]:
     """An open model, or a stage of one: its slots are lent to one caller each at a time."""
@@ -140,11 +137,7 @@ class PassingSession(Session[StageSlot]):
 
     @contextmanager
     def slot(self) -> Iterator[StageSlot]:
-        slot = self._make()
-        try:
-            yield slot
-        finally:
-            slot.close()
+        yield self._make()
 
 
 def stage_session(plan: Plan, run: RunOptions, make: Callable[[], StageSlot]) -> Session[StageSlot]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from vsparagon.backends.base import (
     Array,
     BuildOptions,
+    PassingSession,
     PictureBackend,
     RunOptions,
     Session,
     Slot,
     StageSlot,
-    stage_session,
 )
 from vsparagon.backends.openvino_base import MIDDLE, base_apart
 from vsparagon.backends.phases import write_phases
@@ -72,16 +71,13 @@ class _OpenVINOSplitSlot(_OpenVINOSlot):
 
 class _OpenVINOStageSlot(StageSlot):
     def __init__(self, compiled: openvino.CompiledModel, plan: Plan, index: int) -> None:
-        self._compiled, self._request = compiled, compiled.create_infer_request()
+        self._request = compiled.create_infer_request()
         stage = plan.stages[index]
         self.inputs = {name: self._request.get_tensor(name).data for name in stage.inputs}
         self.outputs = {name: self._request.get_tensor(name).data for name in stage.outputs}
 
     def run(self) -> None:
         _run(self._request)
-
-    def close(self) -> None:
-        self._compiled.release_memory()
 
 
 class OpenVINO(PictureBackend):
@@ -135,19 +131,23 @@ class OpenVINO(PictureBackend):
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
         openvino = import_openvino()
         core, config = openvino.Core(), _config(build, run)
-        sessions = []
-        try:
-            for index in range(len(plan.stages)):
+
+        def compile_stage(index: int) -> Any:
+            try:
                 network = core.read_model(plan.graph(index))
                 shapes = plan.input_shapes(index, build.height, build.width)
                 network.reshape({name: list(shape) for name, shape in shapes.items()})
-                compiled = core.compile_model(network, "CPU", config)
-                if plan.is_long:
-                    compiled.release_memory()
-                sessions.append(stage_session(plan, run, partial(_OpenVINOStageSlot, compiled, plan, index)))
-        except RuntimeError as error:
-            raise BackendFailure(f"OpenVINO refused a stage of {plan.checkpoint.name}: {error}") from error
-        return sessions
+                return core.compile_model(network, "CPU", config)
+            except RuntimeError as error:
+                raise BackendFailure(f"OpenVINO refused a stage of {plan.checkpoint.name}: {error}") from error
+
+        def session(index: int) -> Session[StageSlot]:
+            if plan.is_long:  # a compiled stage keeps the memory that it runs in
+                return PassingSession(lambda: _OpenVINOStageSlot(compile_stage(index), plan, index))
+            compiled = compile_stage(index)
+            return Session([_OpenVINOStageSlot(compiled, plan, index) for _ in range(run.streams)])
+
+        return [session(index) for index in range(len(plan.stages))]
 
 
 def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
