@@ -1,0 +1,50 @@
+"""What a network has to multiply, read from the graph that is run. No torch is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vsparagon.extend import extension_for
+from vsparagon.library import Model
+
+CONVOLUTIONS = ("Convolution", "GroupConvolution")
+
+
+def macs_per_pixel(model: Model, height: int, width: int) -> float:
+    """Return the useful multiplications with addition for each pixel of the picture.
+
+    Counted are those of convolutions by weights that are not zero, and those of products of matrices. Weights are zero
+    where a folding rounds its kernels up to what processors like: what is multiplied by them is of no use.
+
+    Args:
+        model: the fast form, which takes extended pictures.
+        height, width: of the picture, to find what it is extended to.
+    """
+    from vsparagon.backends.openvino import import_openvino
+
+    network = import_openvino().Core().read_model(model.onnx())
+    extension = extension_for(height, width, model.sizes)
+    network.reshape([1, model.channels, extension.extended_height, extension.extended_width])
+    total = sum(_macs(node) for node in network.get_ops())
+    planes = 3 // model.channels  # a network for one plane runs three times
+    return planes * total / (extension.extended_height * extension.extended_width)
+
+
+def _macs(node: Any) -> int:
+    kind = node.get_type_name()
+    if kind in CONVOLUTIONS:
+        height, width = list(node.get_output_shape(0))[2:]
+        return int(np.count_nonzero(_weights(node)) * height * width)
+    if kind == "MatMul":
+        inner = list(node.get_input_shape(0))[-2 if node.get_attributes()["transpose_a"] else -1]
+        return int(np.prod(list(node.get_output_shape(0))) * inner)
+    return 0
+
+
+def _weights(convolution: Any) -> Any:
+    node = convolution.input_value(1).get_node()
+    while node.get_type_name() != "Constant":  # reshaped or converted
+        node = node.input_value(0).get_node()
+    return node.data

@@ -1,0 +1,125 @@
+"""Frames a second on an NVIDIA GPU: end to end, the graph alone, and the limits that bus and memory set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from benchmarking.jobs import Candidate, Settings, Size
+from benchmarking.networks import Run
+from benchmarking.report import Column, Row
+from benchmarking.rounds import Result, compare
+from benchmarking.speed import BESIDE, FIRST, NAME, PROCESSOR, SIZE, SPEED
+from vsparagon.backends.cuda import gpus
+from vsparagon.errors import BackendUnavailable
+
+COPIED = 1 << 30  # bytes, to measure the device's memory: far more than its cache holds
+
+COLUMNS = (
+    NAME,
+    SIZE,
+    SPEED,
+    BESIDE,
+    FIRST,
+    PROCESSOR,
+    Column(key="bus_megabytes", title="MB/frame over the bus", form=".1f"),
+    Column(key="bus_frames", title="bus alone frames/s", form=".0f"),
+    Column(key="of_bus", title="of that", form=".0%"),
+    Column(key="graph_frames", title="graph alone frames/s", form=".0f"),
+    Column(key="memory_frames", title="memory's limit frames/s", form=".0f"),
+    Column(key="of_memory", title="of that", form=".0%"),
+)
+NOTE = (
+    "The bus alone: both directions at once, from and to pinned memory. The graph alone: network and conversions on "
+    "planes that stay on the device. The memory's limit: the bytes that the convolutions read and write, each as one "
+    "step, and the planes, at the speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written)."
+)
+# What goes over the bus, and the way that sends it.
+WAYS = {"YUV420P8": "paragon", "float RGB": "paragon_float_rgb"}
+
+
+def check_gpu(device_id: int) -> None:
+    """Raise what keeps this machine's GPU from being measured.
+
+    Raises:
+        BackendUnavailable: there is none, or torch cannot use it.
+        InvalidInput: there is none of that number.
+    """
+    advice = "leave --device out to measure the processor"
+    if not gpus():
+        raise BackendUnavailable(f"--device cuda: no NVIDIA GPU answers here (no driver, or no device); {advice}.")
+    try:
+        from vsparagon.backends.torch import trouble_with
+
+        trouble = trouble_with(device_id)
+    except ImportError as error:
+        trouble = f'{error.name} is not installed; pip install "vsparagon[torch]"'
+    if trouble:
+        raise BackendUnavailable(f"--device cuda: {trouble}; or {advice}.")
+
+
+def measure_cuda(
+    runs: Sequence[Run], sizes: Sequence[Size], settings: Settings, *, device_id: int, streams: Sequence[int]
+) -> tuple[list[Row], list[str]]:
+    """Return each run on each size, with frames as they are over the bus and with float RGB, and a note."""
+    device = f"cuda:{device_id}"
+    rows: list[Row] = []
+    memory: list[Result] = []
+    for size in sizes:
+        candidates: list[Candidate] = []
+        for run, (layout, kind), count in product(runs, WAYS.items(), streams):
+            candidates += _of_run(run, layout, kind, size, count, device_id)
+        pixels = [size.pixels, size.pixels * settings.scale**2]
+        for layout, each in (("YUV420P8", 1.5), ("float RGB", 12.0)):
+            up, down = (int(count * each) for count in pixels)
+            candidates.append(
+                Candidate(name=layout, kind="bus", size=size, arguments={"device": device, "up": up, "down": down})
+            )
+        arguments = {"device": device, "size": COPIED}
+        candidates.append(Candidate(name="memory", kind="device_memory", size=size, arguments=arguments))
+        *results, copying = compare(candidates, settings)
+        memory.append(copying)
+        rows += _rows(results, copying)
+    speed = max(result.median("bytes_per_second") for result in memory)
+    return rows, [NOTE.format(size=COPIED >> 30, speed=speed / 1e9)]
+
+
+def _of_run(run: Run, layout: str, kind: str, size: Size, streams: int, device_id: int) -> list[Candidate]:
+    """Return a run end to end, and the graph of it."""
+    arguments = run.arguments | {"device_id": device_id}
+    name = f"vsparagon {run.name}, {layout}" + (f", {streams} streams" if streams else "")
+    facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision, "layout": layout}
+    return [
+        Candidate(name=name, kind=kind, size=size, arguments=arguments | {"num_streams": streams}, facts=facts),
+        Candidate(name=name, kind="graph", size=size, arguments=arguments | {"layout": layout}, facts=facts),
+    ]
+
+
+def _rows(results: Sequence[Result], copying: Result) -> list[Row]:
+    buses = {r.candidate.name: r for r in results if r.candidate.kind == "bus"}
+    graphs = {r.candidate.name: r for r in results if r.candidate.kind == "graph"}
+    whole = [r for r in results if r.candidate.kind in WAYS.values()]
+    return [
+        _row(result, whole[0], graphs[result.candidate.name], buses[result.candidate.facts["layout"]], copying)
+        for result in whole
+    ]
+
+
+def _row(result: Result, first: Result, graph: Result, bus: Result, copying: Result) -> Row:
+    moved = graph.opening["moved"]
+    return {
+        "name": result.candidate.name,
+        "size": result.candidate.size,
+        **result.candidate.facts,
+        "frames_per_second": result.frames_per_second,
+        "beside_first": result.speed_beside(first),
+        "first_ms": 1000 * result.opening["first"],
+        "processor_ms": 1000 * result.median("processor"),
+        "bus_megabytes": (graph.opening["up"] + graph.opening["down"]) / 1e6,
+        "bus_frames": bus.frames_per_second,
+        "of_bus": result.speed_beside(bus),
+        "graph_frames": graph.frames_per_second,
+        "moved_megabytes": moved / 1e6,
+        "memory_frames": copying.median("bytes_per_second") / moved,
+        "of_memory": graph.beside(copying, lambda own, copied: moved / own["wall"] / copied["bytes_per_second"]),
+    }

@@ -1,0 +1,153 @@
+"""What a GPU does without VapourSynth: the graph of a frame alone, the bus alone, its memory alone."""
+
+from __future__ import annotations
+
+import copy
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarking.jobs import Job
+from vsparagon.backends.base import FrameBackend
+from vsparagon.backends.device import Lane
+from vsparagon.errors import BackendUnavailable
+from vsparagon.extend import Extension, extension_for
+from vsparagon.frame_pipeline import network_of
+from vsparagon.layout import Layout
+from vsparagon.library import find_model
+from vsparagon.models.frame import FrameNetwork
+from vsparagon.runtime import Runtime, choose_runtime
+
+LAYOUTS = {
+    "YUV420P8": Layout(family="yuv", bits=8, across=1, down=1, matrix=1),
+    "float RGB": Layout(family="rgb", bits=32, is_float=True),
+}
+COPIES = 10  # of a device's memory in a turn
+
+
+def opened(job: Job) -> tuple[dict[str, float], Any]:
+    """Return what the job's kind says."""
+    given = dict(job.arguments)
+    if job.kind == "bus":
+        return bus(**given, frames=job.settings.frames)
+    if job.kind == "device_memory":
+        return device_memory(**given)
+    layout = LAYOUTS[given.pop("layout")]
+    names = {name: given.pop(name) for name in ("backend", "precision", "device_id")}
+    usual: dict[str, Any] = {"variant": "", "profile": "clean", "scale": job.settings.scale}
+    model = find_model(**(usual | given))
+    return graph(choose_runtime(model, **names), layout, job.height, job.width, frames=job.settings.frames)
+
+
+def graph(runtime: Runtime, layout: Layout, height: int, width: int, *, frames: int) -> tuple[dict[str, float], Any]:
+    """Run the network and the conversions around it on planes that stay on the device.
+
+    Returns:
+        The bytes of a frame that cross the bus, up and down, and those that the graph must move in the device's
+        memory (`moved_bytes`); and what measures seconds a frame.
+
+    Raises:
+        BackendUnavailable: the backend runs on the CPU.
+    """
+    backend, model = runtime.backend, runtime.model
+    if not isinstance(backend, FrameBackend):
+        raise BackendUnavailable(f"{backend.name} runs on {backend.place}; name a backend that runs on the GPU.")
+    extension = extension_for(height, width, model.sizes)
+    network = network_of(model, runtime.precision)
+    moved = moved_bytes(network, extension)
+    frame = FrameNetwork(network, model.scale, source=layout, target=layout, extension=extension).eval()
+    lane = Lane(backend.device, frame.inputs(), frame.outputs())
+    prepared = backend.prepare(frame, runtime.options)
+    with lane.current():
+        for plane in lane.inputs.values():
+            plane.random_(256) if plane.dtype == torch.uint8 else plane.uniform_()
+        executor = backend.open_executor(prepared, lane.inputs, lane.outputs)
+    lane.wait()
+
+    def turn() -> dict[str, float]:
+        begin = time.perf_counter()
+        with lane.current():
+            for _ in range(frames):
+                executor.enqueue()
+        lane.wait()
+        return {"wall": (time.perf_counter() - begin) / frames}
+
+    up, down = (sum(plane.nbytes for plane in planes.values()) for planes in (lane.inputs, lane.outputs))
+    return {"up": up, "down": down, "moved": moved + up + down}, turn
+
+
+def moved_bytes(network: nn.Module, extension: Extension) -> int:
+    """Return the bytes that the network's convolutions must read and write if each is one step on its own.
+
+    Everything between two convolutions is taken to be done on the way, and weights to stay in the cache.
+
+    Args:
+        network: N,3,H,W to N,3,scale*H,scale*W.
+        extension: of the pictures.
+    """
+    total = 0
+
+    def count(_conv: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += inputs[0].nbytes + output.nbytes
+
+    network = copy.deepcopy(network).to("meta")
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.empty(1, 3, extension.extended_height, extension.extended_width, device="meta"))
+    return total
+
+
+def bus(device: str, up: int, down: int, *, frames: int) -> tuple[dict[str, float], Any]:
+    """Copy so many bytes a frame to the device and back at once, from and to pinned memory, and do nothing else."""
+    cuda = torch.device(device).type == "cuda"
+    sizes = (up, down)
+    here = [torch.zeros(size, dtype=torch.uint8, pin_memory=cuda) for size in sizes]
+    there = [torch.zeros(size, dtype=torch.uint8, device=device) for size in sizes]
+    upwards, downwards = _stream(device), _stream(device)
+
+    def turn() -> dict[str, float]:
+        begin = time.perf_counter()
+        for _ in range(frames):
+            with upwards:
+                there[0].copy_(here[0], non_blocking=True)
+            with downwards:
+                here[1].copy_(there[1], non_blocking=True)
+        _finish(device)
+        return {"wall": (time.perf_counter() - begin) / frames}
+
+    turn()
+    return {}, turn
+
+
+def device_memory(device: str, size: int) -> tuple[dict[str, float], Any]:
+    """Copy so many bytes from one place of the device's memory to another; bytes read and written both count."""
+    source = torch.randint(256, (size,), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def turn() -> dict[str, float]:
+        begin = time.perf_counter()
+        for _ in range(COPIES):
+            target.copy_(source)
+        _finish(device)
+        return {"bytes_per_second": 2 * size * COPIES / (time.perf_counter() - begin)}
+
+    turn()
+    return {}, turn
+
+
+def _stream(device: str) -> AbstractContextManager[Any]:
+    """Return what makes a new stream of the device the current one; nothing on a CPU."""
+    if torch.device(device).type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _finish(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)

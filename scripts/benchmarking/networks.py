@@ -1,0 +1,130 @@
+"""The networks to measure, and what can run them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarking.jobs import Candidate, Size
+from vsparagon.backends import choose_backend
+from vsparagon.backends.base import FrameBackend
+from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.library import Model, find_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network, and how the filter is told of it.
+
+    Attributes:
+        name: for the table.
+        model: what it is.
+        arguments: of the filter.
+    """
+
+    name: str
+    model: Model
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A network on a backend in a precision."""
+
+    network: Network
+    backend: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """For the table."""
+        return f"{self.network.name}, {self.backend} {self.precision}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of the filter."""
+        return self.network.arguments | {"backend": self.backend, "precision": self.precision}
+
+
+def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> list[Network]:
+    """Return bundled networks, then those in model files.
+
+    Raises:
+        InvalidInput: there are none, or a file is for another scale.
+        ModelError: there is no such network.
+    """
+    found = [
+        Network(
+            name=variant,
+            model=find_model(variant=variant, scale=scale, profile="clean"),
+            arguments={"variant": variant},
+        )
+        for variant in variants
+    ]
+    for file in files:
+        model = find_model(variant="", scale=2, profile="", model=file)
+        if model.scale != scale:
+            raise InvalidInput(f"{file} enlarges {model.scale} times, not {scale}; give --scale {model.scale}.")
+        found.append(Network(name=Path(file).stem, model=model, arguments={"model": file}))
+    if not found:
+        raise InvalidInput("there is nothing to measure; name --variants, --models or both.")
+    return found
+
+
+def find_runs(
+    networks: Sequence[Network], backends: Sequence[str], precisions: Sequence[str], *, gpu: int | None = None
+) -> list[Run]:
+    """Return every network on every backend in every precision that it has; what it has not is said.
+
+    Args:
+        networks: to run.
+        backends: their names.
+        precisions: their names; "auto" is each backend's own choice.
+        gpu: number of the GPU to run on; None for the processor.
+
+    Raises:
+        InvalidInput: no backend has any of the precisions, or there is no such backend.
+        BackendUnavailable: a backend cannot be used, or runs elsewhere.
+    """
+    pairs = list(dict.fromkeys(_pairs(backends, precisions, gpu)))
+    if not pairs:
+        raise InvalidInput(f"none of {', '.join(backends)} computes in {', '.join(precisions)}.")
+    return [Run(network=network, backend=name, precision=p) for network, (name, p) in product(networks, pairs)]
+
+
+def _pairs(backends: Sequence[str], precisions: Sequence[str], gpu: int | None) -> Iterator[tuple[str, str]]:
+    for name, wanted in product(backends, precisions):
+        backend = choose_backend(name, gpu or 0)
+        if isinstance(backend, FrameBackend) != (gpu is not None):
+            advice = "name another backend" if gpu is not None else "give --device cuda, or name another backend"
+            raise BackendUnavailable(f"the backend {name} runs on {backend.place}; {advice}.")
+        if wanted == "auto":
+            yield backend.name, backend.precisions[0]
+        elif wanted in backend.precisions:
+            yield backend.name, wanted
+        else:
+            print(f"benchmark: {name} on {backend.place} has no {wanted}; that is left out", file=sys.stderr)
+
+
+def filter_candidate(run: Run, size: Size, *, streams: int = 0, threads: int = 0) -> Candidate:
+    """Return the filter as a candidate.
+
+    Args:
+        run: what it runs.
+        size: of the source.
+        streams: value of `num_streams`.
+        threads: that VapourSynth may use; 0 for what the settings say.
+    """
+    name = f"vsparagon {run.name}" + (f", {streams} streams" if streams else "")
+    return Candidate(
+        name=name,
+        kind="paragon",
+        size=size,
+        arguments=run.arguments | {"num_streams": streams},
+        threads=threads,
+        facts={"network": run.network.name, "backend": run.backend, "precision": run.precision, "streams": streams},
+    )

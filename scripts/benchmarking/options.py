@@ -1,0 +1,79 @@
+"""The command line of `scripts/benchmark.py`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarking.jobs import Settings, Size
+from benchmarking.peers import PACKAGES
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+
+
+def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
+    """Return what the command line says, the command among it; without one it is "speed"."""
+    common, running, choosing = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    common.add_argument("--variants", nargs="*", default=["nano"], help="bundled networks (nano)")
+    common.add_argument("--models", nargs="+", default=[], metavar="FILE", help="model files of your own")
+    common.add_argument("--scale", type=int, default=2)
+    common.add_argument("--sizes", nargs="+", type=_size, default=[], metavar="WIDTHxHEIGHT", help="of the source")
+    common.add_argument("--rounds", type=_positive, default=5, help="(5)")
+    common.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+
+    running.add_argument("--precisions", nargs="+", default=["auto"])
+    running.add_argument("--frames", type=_positive, help="in each round (48; with --device cuda, 480)")
+    running.add_argument("--picture", default="", help="the picture to move (scikit-image's astronaut)")
+
+    choosing.add_argument("--backends", nargs="+", default=[], help="(openvino; with --device cuda, torch)")
+    choosing.add_argument("--x264", choices=PRESETS, default="", help="encode the frames in the same pipe")
+    choosing.add_argument("--chart", type=Path, metavar="FILE", help="PNG to draw")
+
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    speed = commands.add_parser("speed", parents=[common, running, choosing])
+    speed.add_argument("--streams", nargs="+", type=int, default=[0], help="values of num_streams (0, its default)")
+    speed.add_argument("--threads", type=int, default=0, help="for everything (all)")
+    speed.add_argument("--peers", nargs="*", choices=PACKAGES, help="that are installed; all, if none is named")
+    speed.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    speed.add_argument("--device-id", type=int, default=0, help="of the GPU")
+    growth = commands.add_parser("growth", parents=[common, running, choosing])
+    growth.add_argument("--threads", type=int, default=0, help="for everything (all)")
+    streams = commands.add_parser("streams", parents=[common, running, choosing])
+    streams.add_argument("--streams", nargs="+", type=_positive, default=[1, 2, 3, 4], help="to try (1 2 3 4)")
+    streams.add_argument("--threads", nargs="+", type=int, default=[0], help="to try (all)")
+    commands.add_parser("overhead", parents=[common, running])
+    commands.add_parser("start", parents=[common])
+
+    without = not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"))
+    args = parser.parse_args(["speed", *arguments] if without else arguments)
+    if args.command == "speed":
+        args.peers = [] if args.peers is None else args.peers or list(PACKAGES)
+    return args
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return what is the same for all candidates; what a command has no option for is as usual."""
+    given = {name: getattr(args, name) for name in ("scale", "rounds", "picture", "x264") if hasattr(args, name)}
+    if hasattr(args, "frames"):
+        given["frames"] = args.frames or (480 if getattr(args, "device", "cpu") == "cuda" else 48)
+    if isinstance(threads := getattr(args, "threads", 0), int):  # else it is what to compare
+        given["threads"] = threads
+    return Settings(**given)
+
+
+def _size(text: str) -> Size:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write width and height as 640x360")
+    size = Size(width=int(width), height=int(height))
+    if min(size.width, size.height) < 16 or size.width % 2 or size.height % 2:
+        raise argparse.ArgumentTypeError(f"{text} is no size for YUV420P8; give even numbers of at least 16")
+    return size
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
+    return int(text)

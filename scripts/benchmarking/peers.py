@@ -1,0 +1,135 @@
+"""What one could use instead of the filter, on the same weights where it is a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarking.jobs import Candidate, Size
+from benchmarking.machine import version_of
+from benchmarking.networks import Network
+from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.extend import MARGIN, extension_for
+
+PACKAGES = {"ov": "vapoursynth-mlrt-ov", "ort": "vapoursynth-mlrt-ort", "znedi3": "vapoursynth-znedi3"}
+PRECISIONS = {"ov": ("fp32", "bf16"), "ort": ("fp32",)}
+KERNELS = ("Bicubic", "Lanczos")
+
+
+def check_peers(names: Sequence[str], scale: int) -> None:
+    """Raise what keeps a peer from being measured.
+
+    Raises:
+        BackendUnavailable: a package is missing.
+        InvalidInput: a peer cannot enlarge that many times.
+    """
+    if missing := [PACKAGES[name] for name in names if not version_of(PACKAGES[name])]:
+        raise BackendUnavailable(
+            f"--peers: {' and '.join(missing)} not installed; pip install {' '.join(missing)}, or name others."
+        )
+    if "znedi3" in names and scale & scale - 1:
+        raise InvalidInput(f"--peers: znedi3 doubles, and cannot enlarge {scale} times; name the others.")
+
+
+def interpolations(size: Size) -> list[Candidate]:
+    """Return VapourSynth's own resizer."""
+    return [
+        Candidate(name=f"zimg {kernel.lower()}", kind="zimg", size=size, arguments={"kernel": kernel})
+        for kernel in KERNELS
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """A network as an ONNX file, and what it wants around the picture."""
+
+    name: str
+    path: Path
+    borders: tuple[int, int, int, int] = (0, 0, 0, 0)  # left, right, top, bottom
+    shift: int = 0
+
+
+def network_peers(
+    names: Sequence[str],
+    networks: Sequence[Network],
+    size: Size,
+    *,
+    precisions: Sequence[str],
+    streams: Sequence[int],
+    folder: Path,
+) -> Iterator[Candidate]:
+    """Yield the peers by name; vs-mlrt runs the published form, which its users would export, and ours.
+
+    Args:
+        names: keys of `PACKAGES`.
+        networks: to run by vs-mlrt.
+        size: of the source.
+        precisions: as for the filter; a peer gets those that it has.
+        streams: values of its `num_streams`.
+        folder: for ONNX files.
+
+    Raises:
+        BackendUnavailable: exporting needs torch.
+    """
+    plugins = [name for name in names if name in PRECISIONS]
+    for network in networks if plugins else ():
+        for form in _forms(network, size, folder):
+            for plugin in plugins:
+                for precision in dict.fromkeys("fp32" if p == "auto" else p for p in precisions):
+                    if precision in PRECISIONS[plugin]:
+                        for count in streams:
+                            yield _vs_mlrt(plugin, network, form, size, precision, count)
+    if "znedi3" in names:
+        yield Candidate(name="znedi3", kind="znedi3", size=size)
+
+
+def _vs_mlrt(plugin: str, network: Network, form: _Form, size: Size, precision: str, streams: int) -> Candidate:
+    name = f"vs-mlrt {plugin} {network.name} {form.name}, {precision}" + (f", {streams} streams" if streams else "")
+    return Candidate(
+        name=name,
+        kind="vs_mlrt",
+        size=size,
+        arguments={
+            "plugin": plugin,
+            "path": str(form.path),
+            "precision": precision,
+            "streams": streams,
+            "borders": form.borders,
+            "shift": form.shift,
+        },
+        facts={"network": network.name, "form": form.name, "precision": precision, "streams": streams},
+    )
+
+
+def _forms(network: Network, size: Size, folder: Path) -> list[_Form]:
+    model = network.model
+    extension = extension_for(size.height, size.width, model.sizes)
+    ours = _Form(
+        name="in our form" if model.checkpoint else "the same file",
+        path=model.graph,
+        borders=(
+            MARGIN,
+            extension.extended_width - size.width - MARGIN,
+            MARGIN,
+            extension.extended_height - size.height - MARGIN,
+        ),
+        shift=model.shift,
+    )
+    if model.checkpoint is None:
+        return [ours]
+    published = folder / f"{network.name.replace(' ', '_')}_{size}.onnx"
+    _export(model.checkpoint, published, size)
+    return [_Form(name="as published", path=published), ours]
+
+
+def _export(checkpoint: Path, path: Path, size: Size) -> None:
+    """Write the published form for pictures of one size, which lets the runtimes settle most."""
+    try:
+        from vsparagon.checkpoint import load_generator
+        from vsparagon.export import export_onnx
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'--peers: writing the published network needs {error.name}; pip install "vsparagon[torch]".'
+        ) from error
+    export_onnx(load_generator(checkpoint), path, height=size.height, width=size.width)

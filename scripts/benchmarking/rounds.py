@@ -1,0 +1,104 @@
+"""The candidates take turns, one at a time, for several rounds: what else the machine does disturbs all alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarking.jobs import Candidate, Settings, job_of
+from vsparagon.errors import BackendFailure, ParagonError
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What was measured of a candidate.
+
+    Attributes:
+        opening: what its worker said when it was ready.
+        turns: what it said in each round.
+    """
+
+    candidate: Candidate
+    opening: dict[str, float]
+    turns: list[dict[str, float]]
+
+    def median(self, key: str) -> float:
+        """Return the median over the rounds."""
+        return statistics.median(turn[key] for turn in self.turns)
+
+    @property
+    def frames_per_second(self) -> float:
+        """The median over the rounds."""
+        return 1 / self.median("wall")
+
+    def beside(self, other: Result, figure: Callable[[dict[str, float], dict[str, float]], float]) -> float:
+        """Return the median over the rounds of a figure of this and another candidate's turns."""
+        return statistics.median(figure(own, theirs) for own, theirs in zip(self.turns, other.turns, strict=True))
+
+    def speed_beside(self, other: Result) -> float:
+        """Return how many times as many frames a second this one makes."""
+        return self.beside(other, lambda own, theirs: theirs["wall"] / own["wall"])
+
+
+class Worker:
+    """A candidate in its own process."""
+
+    def __init__(self, candidate: Candidate, settings: Settings) -> None:
+        self.candidate = candidate
+        job = job_of(candidate, settings)
+        paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        if threads := job["settings"]["threads"]:
+            environment["OPENBLAS_NUM_THREADS"] = str(threads)  # for the sgemm
+        command = [sys.executable, "-m", "benchmarking.worker", json.dumps(job)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        try:
+            self.opening = self._read()
+        except ParagonError:
+            self.close()
+            raise
+
+    def turn(self) -> dict[str, float]:
+        """Measure once."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            name, size = self.candidate.name, self.candidate.size
+            raise BackendFailure(f"{name} at {size} failed; its message is above.")
+        facts: dict[str, float] = json.loads(line)
+        return facts
+
+
+def compare(candidates: Sequence[Candidate], settings: Settings) -> list[Result]:
+    """Let the candidates take turns; return what was measured, in their order."""
+    with ExitStack() as stack:
+        workers = []
+        for candidate in candidates:
+            workers.append(Worker(candidate, settings))
+            stack.callback(workers[-1].close)
+        rounds = [[worker.turn() for worker in workers] for _ in range(settings.rounds)]
+    return [
+        Result(candidate=worker.candidate, opening=worker.opening, turns=list(turns))
+        for worker, turns in zip(workers, zip(*rounds, strict=True), strict=True)
+    ]

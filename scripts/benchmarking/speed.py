@@ -1,0 +1,137 @@
+"""Frames a second on the CPU: the filter, beside what one could use instead; over sizes; over streams and threads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from benchmarking.cost import macs_per_pixel
+from benchmarking.jobs import Candidate, Settings, Size
+from benchmarking.networks import Network, Run, filter_candidate
+from benchmarking.peers import check_peers, interpolations, network_peers
+from benchmarking.report import Column, Row
+from benchmarking.rounds import Result, compare
+
+NAME = Column(key="name", title="")
+SIZE = Column(key="size", title="size")
+SPEED = Column(key="frames_per_second", title="frames/s", form=".1f")
+BESIDE = Column(key="beside_first", title="beside the first", form=".2f")
+PEAK = Column(key="of_peak", title="of the sgemm peak", form=".0%")
+PROCESSOR = Column(key="processor_ms", title="processor ms/frame", form=".1f")
+FIRST = Column(key="first_ms", title="first frame ms", form=".0f")
+MEMORY = Column(key="memory", title="peak MiB", form=".0f")
+RATE = Column(key="megapixels_per_second", title="megapixels/s", form=".2f")
+PER_PIXEL = Column(key="memory_per_megapixel", title="MiB more for each megapixel more", form=".0f")
+
+SPEED_COLUMNS = (NAME, SIZE, SPEED, BESIDE, PEAK, PROCESSOR, FIRST, MEMORY)
+GROWTH_COLUMNS = (NAME, SIZE, SPEED, RATE, PEAK, MEMORY, PER_PIXEL)
+STREAM_COLUMNS = (NAME, SIZE, SPEED, BESIDE, PROCESSOR, FIRST, MEMORY)
+
+
+def measure_speed(
+    runs: Sequence[Run],
+    sizes: Sequence[Size],
+    settings: Settings,
+    *,
+    streams: Sequence[int],
+    peers: Sequence[str],
+    precisions: Sequence[str],
+) -> tuple[list[Row], list[str]]:
+    """Return the filter, zimg and the peers at each size, and the sgemm in the same rounds."""
+    check_peers(peers, settings.scale)
+    networks = {run.network.name: run.network for run in runs}
+    rows: list[Row] = []
+    for size in sizes:
+        candidates = [filter_candidate(run, size, streams=count) for run, count in product(runs, streams)]
+        with tempfile.TemporaryDirectory(prefix="vsparagon-benchmark-") as folder:
+            candidates += network_peers(
+                peers,
+                list(networks.values()),
+                size,
+                precisions=precisions,
+                streams=streams,
+                folder=Path(folder),
+            )
+            candidates += interpolations(size)
+            *results, sgemm = compare([*candidates, _sgemm(size)], settings)
+        rows += [_row(result, results[0], sgemm, networks) for result in results]
+    return rows, [_peak_note(rows)]
+
+
+def measure_growth(runs: Sequence[Run], sizes: Sequence[Size], settings: Settings) -> tuple[list[Row], list[str]]:
+    """Return the filter at each size, with what grows with it."""
+    networks = {run.network.name: run.network for run in runs}
+    rows: list[Row] = []
+    for run in runs:
+        candidates = [filter_candidate(run, size) for size in sorted(sizes, key=lambda size: size.pixels)]
+        *results, sgemm = compare([*candidates, _sgemm(sizes[0])], settings)
+        of_run = [_row(result, results[0], sgemm, networks) for result in results]
+        for before, row in zip([None, *of_run], of_run, strict=False):
+            row["megapixels_per_second"] = row["frames_per_second"] * row["size"].pixels / 1e6
+            if before:
+                more = (row["size"].pixels - before["size"].pixels) / 1e6
+                row["memory_per_megapixel"] = (row["memory"] - before["memory"]) / more if more else None
+        rows += of_run
+    return rows, [_peak_note(rows)]
+
+
+def measure_streams(
+    runs: Sequence[Run], sizes: Sequence[Size], settings: Settings, *, streams: Sequence[int], threads: Sequence[int]
+) -> tuple[list[Row], list[str]]:
+    """Return each run by default, then with each number of streams and threads, and which was the best."""
+    rows, notes = [], []
+    for run, size in product(runs, sizes):
+        candidates = [filter_candidate(run, size)]
+        for used, count in product(threads, streams):
+            candidate = filter_candidate(run, size, streams=count, threads=used)
+            name = f"{candidate.name}, {used} threads" if used else candidate.name
+            candidates.append(_renamed(candidate, name))
+        results = compare(candidates, settings)
+        found = [_row(result, results[0], None, {}) for result in results]
+        best = max(found[1:], key=lambda row: row["beside_first"])
+        notes.append(
+            f"Best at {size}: {best['name']}, {best['beside_first']:.2f} times the frames of the default "
+            f"({found[0]['frames_per_second']:.1f} a second)."
+        )
+        rows += found
+    return rows, notes
+
+
+def _renamed(candidate: Candidate, name: str) -> Candidate:
+    return Candidate(**(vars(candidate) | {"name": name, "facts": candidate.facts | {"threads": candidate.threads}}))
+
+
+def _peak_note(rows: Sequence[Row]) -> str:
+    peak = max(row.get("sgemm_gflops", 0.0) for row in rows)
+    return (
+        f"sgemm peak: {peak:.0f} GFLOPS. Counted as reached are the multiplications of the fast form by weights that "
+        "are not zero, whatever form was run."
+    )
+
+
+def _sgemm(size: Size) -> Candidate:
+    return Candidate(name="sgemm", kind="sgemm", size=size)
+
+
+def _row(result: Result, first: Result, sgemm: Result | None, networks: dict[str, Network]) -> Row:
+    candidate = result.candidate
+    row: Row = {
+        "name": candidate.name,
+        "size": candidate.size,
+        **candidate.facts,
+        "frames_per_second": result.frames_per_second,
+        "beside_first": result.speed_beside(first),
+        "processor_ms": 1000 * result.median("processor"),
+        "first_ms": 1000 * result.opening["first"],
+        "memory": max(turn["memory"] for turn in result.turns) or None,
+    }
+    network = networks.get(candidate.facts.get("network", ""))
+    if network and sgemm:
+        per_pixel = macs_per_pixel(network.model, candidate.size.height, candidate.size.width)
+        per_frame = per_pixel * candidate.size.pixels
+        row["macs_per_pixel"] = per_pixel
+        row["sgemm_gflops"] = 2e-9 * sgemm.median("multiplications")
+        row["of_peak"] = result.beside(sgemm, lambda own, peak: per_frame / own["wall"] / peak["multiplications"])
+    return row

@@ -1,0 +1,79 @@
+"""The ways to enlarge a clip, each from YUV420P8 to YUV420P8: they take the source, the scale and their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import vapoursynth as vs
+
+BT709 = 1
+
+
+def zimg(source: Any, scale: int, kernel: str) -> Any:
+    """VapourSynth's own resizer."""
+    return getattr(source.resize, kernel)(source.width * scale, source.height * scale)
+
+
+def zimg_float(source: Any, scale: int) -> Any:
+    """The filter's way without the filter: to RGBS, enlarged by repeating pixels, and back."""
+    rgb = source.resize.Spline36(format=vs.RGBS).resize.Point(source.width * scale, source.height * scale)
+    return rgb.resize.Spline36(format=source.format.id, matrix=BT709)
+
+
+def znedi3(source: Any, scale: int) -> Any:
+    """znedi3, twice in each direction at most, and its shift of half a pixel taken back by the resizer."""
+    clip = source
+    for _ in range(scale.bit_length() - 1):
+        for _ in range(2):  # lines, then columns
+            clip = clip.znedi3.nnedi3(field=0, dh=True).std.Transpose()
+    shift = (scale - 1) / 2
+    return clip.resize.Spline36(src_left=shift, src_top=shift)
+
+
+def paragon(source: Any, scale: int, **arguments: Any) -> Any:
+    """This filter."""
+    return source.paragon.Upscale(scale=scale, **arguments)
+
+
+def paragon_float_rgb(source: Any, scale: int, **arguments: Any) -> Any:
+    """This filter on float RGB, the conversions around it by the resizer, as vs-mlrt needs them."""
+    rgb = source.resize.Spline36(format=vs.RGBS).paragon.Upscale(scale=scale, **arguments)
+    return rgb.resize.Spline36(format=source.format.id, matrix=BT709)
+
+
+def paragon_without_network(source: Any, scale: int, **arguments: Any) -> Any:
+    """This filter, the network leaving its output as it is: everything but the network."""
+    from vsparagon.backends import openvino
+
+    openvino._run = lambda request: None  # noqa: SLF001
+    return paragon(source, scale, backend="openvino", **arguments)
+
+
+def vs_mlrt(
+    source: Any, scale: int, plugin: str, path: str, precision: str, streams: int, borders: list[int], shift: int
+) -> Any:
+    """vs-mlrt's filters; they take RGBS alone, so a conversion goes before and after.
+
+    Args:
+        source, scale: the clip and its enlargement.
+        plugin: "ov" or "ort".
+        path: of the ONNX file.
+        precision: "fp32" or, by "ov", "bf16".
+        streams: frames at once; 0 for as many as threads, as the filter has it.
+        borders: pixels to add at the left, right, top and bottom, which the network wants.
+        shift: enlarged pixels that are missing at the top and left of the network's result.
+    """
+    core: Any = vs.core.core
+    streams = streams or core.num_threads
+    rgb = source.resize.Spline36(format=vs.RGBS)
+    if any(borders):
+        rgb = rgb.std.AddBorders(*borders)
+    if plugin == "ov":
+        hint = {"fp32": "f32", "bf16": "bf16"}[precision]
+        config = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": str(core.num_threads)}
+        large = core.ov.Model(rgb, path, num_streams=streams, config=lambda: config)
+    else:
+        large = core.ort.Model(rgb, path, num_streams=streams)
+    left, top = (max(0, border * scale - shift) for border in (borders[0], borders[2]))
+    large = large.std.CropAbs(source.width * scale, source.height * scale, left, top)
+    return large.resize.Spline36(format=source.format.id, matrix=BT709)

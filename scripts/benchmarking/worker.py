@@ -1,0 +1,70 @@
+"""The process that measures one candidate: `python -m benchmarking.worker JOB`.
+
+It answers on standard output, in lines of JSON: once when it is ready, and once for each line that comes in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from benchmarking.jobs import Job, job_from
+
+Facts = dict[str, float]
+Turn = Callable[[], Facts]  # measures once
+
+# Where the loads are: each takes its job and returns what is known when it is ready, and what measures it.
+LOADS = {
+    **dict.fromkeys(
+        (
+            "zimg", "zimg_float", "znedi3", "vs_mlrt",
+            "paragon", "paragon_float_rgb", "paragon_without_network",
+        ),
+        "benchmarking.clip_load",
+    ),
+    "sgemm": "benchmarking.sgemm_load",
+    **dict.fromkeys(("graph", "bus", "device_memory"), "benchmarking.device_loads"),
+}  # fmt: skip
+
+
+def opened(job: Job) -> tuple[Facts, Turn]:
+    """Return the load of a job, ready to be measured."""
+    load: Callable[[Job], tuple[Facts, Turn]] = import_module(LOADS[job.kind]).opened
+    return load(job)
+
+
+def serve(job: Job, answer: Callable[[Any], None]) -> None:
+    """Open the load, and measure it once for each line of standard input."""
+    facts, turn = opened(job)
+    answer(facts)
+    for _ in sys.stdin:
+        answer(turn())
+
+
+def main() -> None:
+    job = job_from(json.loads(sys.argv[1]))
+    # Plugins and runtimes that print would disturb the answers: what they say goes to standard error.
+    with os.fdopen(os.dup(1), "w", buffering=1) as answers:
+        os.dup2(2, 1)
+        try:
+            serve(job, lambda facts: print(json.dumps(facts), file=answers))
+        except Exception as error:
+            if not _is_expected(error):
+                raise
+            sys.exit(f"benchmark: {error}")
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the message alone says what is wrong."""
+    from vsparagon.errors import ParagonError
+
+    vapoursynth = sys.modules.get("vapoursynth")
+    return isinstance(error, ParagonError) or (vapoursynth is not None and isinstance(error, vapoursynth.Error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,392 @@
+"""scripts/benchmark.py: what it counts and shows is right, and what cannot be measured is said. No speed is tested."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from training_runs import ROOT
+
+sys.path.append(str(ROOT / "scripts"))
+
+import benchmark
+from benchmarking import clip_load, cuda, networks, peers, sgemm_load, speed
+from benchmarking.jobs import Candidate, Settings, Size, job_from, job_of
+from benchmarking.picture import HELD, moving_picture
+from benchmarking.report import Column, Report
+from benchmarking.rounds import Result, compare
+
+from vsparagon.errors import BackendFailure, BackendUnavailable, EncodeFailure, InvalidInput
+
+SMALL = Size(width=48, height=32)
+NANO = networks.find_networks(["nano"], [], 2)
+GOLDEN = str(ROOT / "tests" / "golden" / "nano_x2.weights.safetensors")
+
+
+def run(monkeypatch, capsys, *arguments):
+    """What the script prints, as sections that are apart by empty lines."""
+    monkeypatch.setattr("sys.argv", ["benchmark.py", *map(str, arguments)])
+    benchmark.main()
+    return capsys.readouterr().out.strip().split("\n\n")
+
+
+def cells(table):
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    return header, rows
+
+
+def result_of(candidate, opening=(), **figures):
+    """A result of two rounds, made up."""
+    turns = [dict(zip(figures, turn, strict=True)) for turn in zip(*figures.values(), strict=True)]
+    return Result(candidate=candidate, opening=dict(opening), turns=turns)
+
+
+def job(kind, arguments=(), size=SMALL, **settings):
+    candidate = Candidate(name=kind, kind=kind, size=size, arguments=dict(arguments))
+    return job_from(json.loads(json.dumps(job_of(candidate, Settings(frames=2, rounds=1, **settings)))))
+
+
+@pytest.mark.slow
+def test_speed_makes_a_table_json_and_a_chart(monkeypatch, capsys, tmp_path):
+    files = tmp_path / "speed.json", tmp_path / "speed.png"
+    hardware, settings, table, note = run(
+        monkeypatch, capsys, "--sizes", "48x32", "--frames", 2, "--rounds", 2, "--json", files[0], "--chart", files[1]
+    )
+    assert "processor " in hardware
+    assert "; openvino 20" in hardware
+    assert settings.startswith("2 times, YUV420P8 to YUV420P8, all threads, medians of 2 interleaved rounds of 2 ")
+    header, rows = cells(table)
+    assert header == ["", "size", "frames/s", "beside the first", "of the sgemm peak", "processor ms/frame",
+                      "first frame ms", "peak MiB"]  # fmt: skip
+    assert [row[0] for row in rows] == ["vsparagon nano, openvino fp32", "zimg bicubic", "zimg lanczos"]
+    assert rows[0][3] == "1.00"
+    assert [bool(row[4]) for row in rows] == [True, False, False]
+    assert note.startswith("sgemm peak: ")
+    told = json.loads(files[0].read_text())
+    assert [row["name"] for row in told["rows"]] == [row[0] for row in rows]
+    assert told["rows"][0]["size"] == {"width": 48, "height": 32}
+    assert all(row["frames_per_second"] > 0 and row["first_ms"] > 0 for row in told["rows"])
+    assert told["settings"]["rounds"] == 2
+    assert files[1].read_bytes()[:4] == b"\x89PNG"
+
+
+NAMES = {
+    "overhead": ("vsparagon nano, openvino fp32", "vsparagon nano, openvino fp32, without network",
+                 "zimg: RGBS, enlarged, back"),
+    "start": ("vsparagon nano, empty cache", "vsparagon nano, filled cache"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", NAMES)
+def test_the_parts_of_the_time(command, monkeypatch, capsys):
+    _, _, table = run(monkeypatch, capsys, command, "--rounds", 1, "--sizes", "48x32")
+    assert tuple(row[0] for row in cells(table)[1]) == NAMES[command]
+
+
+def test_what_fails_in_a_worker_is_named(capfd):
+    candidate = Candidate(name="the bad one", kind="paragon", size=SMALL, arguments={"variant": "none"})
+    with pytest.raises(BackendFailure, match="the bad one at 48x32 failed; its message is above"):
+        compare([candidate], Settings(frames=1, rounds=1))
+    assert "benchmark: paragon.Upscale: unknown variant 'none'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the processor"),
+        (["--backends", "none"], "unknown backend 'none'"),
+        (["--variants"], "there is nothing to measure"),
+        (["--precisions", "fp16"], "none of openvino computes in fp16"),
+        (["--models", GOLDEN, "--scale", "3"], "nano_x2.weights.safetensors enlarges 2 times, not 3"),
+        (["streams", "--variants", "huge"], "unknown variant 'huge'"),
+        (["--sizes", "640"], "is no size; write width and height as 640x360"),
+        (["--sizes", "33x20"], "give even numbers of at least 16"),
+        (["--rounds", "0"], "is no number of at least 1"),
+        (["growth", "--peers"], "unrecognized arguments: --peers"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(arguments, message, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, capsys, *arguments)
+    assert message in str(stopped.value) + capsys.readouterr().err
+
+
+def test_without_a_gpu_that_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(cuda, "gpus", lambda: ())
+    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU answers here .*; leave --device out"):
+        run(monkeypatch, capsys, "--device", "cuda")
+
+
+def test_a_missing_peer_is_named(monkeypatch):
+    monkeypatch.setattr(peers, "version_of", lambda package: "1" if package == "vapoursynth-mlrt-ov" else "")
+    peers.check_peers(["ov"], 3)
+    with pytest.raises(BackendUnavailable, match="vapoursynth-znedi3 not installed; pip install vapoursynth-znedi3"):
+        peers.check_peers(["ov", "znedi3"], 2)
+
+
+def test_znedi3_only_doubles(monkeypatch):
+    monkeypatch.setattr(peers, "version_of", lambda package: "1")
+    peers.check_peers(["znedi3"], 4)
+    with pytest.raises(InvalidInput, match="cannot enlarge 3 times"):
+        peers.check_peers(["znedi3"], 3)
+
+
+def test_peers_run_the_published_form_and_ours(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="networks are exported with it")
+    found = list(
+        peers.network_peers(
+            ["ov", "ort", "znedi3"], NANO, SMALL, precisions=["auto", "bf16"], streams=[0], folder=tmp_path
+        )
+    )
+    assert [candidate.name for candidate in found] == [
+        *(f"vs-mlrt {what}" for what in ("ov nano as published, fp32", "ov nano as published, bf16",
+                                         "ort nano as published, fp32", "ov nano in our form, fp32",
+                                         "ov nano in our form, bf16", "ort nano in our form, fp32")),
+        "znedi3",
+    ]  # fmt: skip
+    published, ours = found[0].arguments, found[3].arguments
+    sides = onnx.load(published["path"]).graph.input[0].type.tensor_type.shape.dim[2:]
+    assert [side.dim_value for side in sides] == [32, 48]
+    assert (published["borders"], published["shift"]) == ((0, 0, 0, 0), 0)
+    assert ours["path"] == str(NANO[0].model.graph)
+    assert (ours["borders"], ours["shift"]) == ((8, 24, 8, 16), 1)  # to 80x56: 24a + 8
+
+
+def test_every_network_runs_on_every_backend_in_what_it_has(capsys):
+    found = networks.find_runs(NANO, ["openvino", "onnxruntime"], ["auto", "bf16"])
+    assert [run.name for run in found] == ["nano, openvino fp32", "nano, openvino bf16", "nano, onnxruntime fp32"]
+    assert "onnxruntime on CPU" in (said := capsys.readouterr().err)
+    assert "has no bf16; that is left out" in said
+
+
+def test_a_backend_on_the_processor_is_none_for_the_gpu():
+    with pytest.raises(BackendUnavailable, match="the backend openvino runs on CPU; name another backend"):
+        networks.find_runs(NANO, ["openvino"], ["auto"], gpu=0)
+
+
+def test_multiplications_by_zero_are_of_no_use():
+    pytest.importorskip("torch", reason="the networks are torch modules")
+    from benchmarking.cost import macs_per_pixel
+
+    from vsparagon.checkpoint import load_generator
+    from vsparagon.models import complexity
+    from vsparagon.models.inference import inference_form
+
+    model = NANO[0].model
+    form = inference_form(load_generator(model.checkpoint))
+    executed = complexity.macs_per_pixel(form)
+    useless = 0
+    for layer in form.modules():
+        if hasattr(layer, "kernel_size"):  # all on the picture's own pixels
+            useless += int((layer.weight == 0).sum())
+    assert useless > 0
+    assert macs_per_pixel(model, 1096, 1936) == pytest.approx(executed - useless)
+
+
+def test_attention_is_counted_too():
+    pytest.importorskip("torch", reason="the model file is a checkpoint")
+    from benchmarking.cost import macs_per_pixel
+
+    (plain,) = networks.find_networks([], [GOLDEN.replace("nano_x2", "nano_x2_no_attention")], 2)
+    (attending,) = networks.find_networks([], [GOLDEN], 2)
+    # Windows of 1024 pixels, in which each is multiplied with each, for the query's channel and the value's 14.
+    more = macs_per_pixel(attending.model, 100, 100) - macs_per_pixel(plain.model, 100, 100)
+    assert more > 1024 * 15
+
+
+def test_the_picture_moves_and_keeps_its_detail():
+    clip = moving_picture("", 600, 520, HELD + 1)
+    frames = [np.asarray(clip.get_frame(n)[0]).astype(int) for n in (0, 1, HELD)]
+    assert (clip.width, clip.height, len(clip), clip.format.name) == (600, 520, HELD + 1, "YUV420P8")
+    assert (frames[0] == frames[2]).all()
+    assert np.abs(frames[0][3:, 4:] - frames[1][:-3, :-4]).max() <= 1
+    assert np.abs(frames[0] - frames[1]).mean() > 3
+
+
+def test_a_picture_that_cannot_be_read(tmp_path):
+    with pytest.raises(InvalidInput, match=r"--picture .*none.png cannot be read"):
+        moving_picture(str(tmp_path / "none.png"), 48, 32, 1)
+
+
+@pytest.mark.parametrize("x264", ["", "ultrafast"])
+def test_a_turn_makes_new_frames_and_measures_them(x264, monkeypatch):
+    made = []
+    encode = clip_load._encode
+    monkeypatch.setattr(clip_load, "_encode", lambda clip, preset: made.append((len(clip), encode(clip, preset))))
+    facts, turn = clip_load.opened(job("zimg", {"kernel": "Bicubic"}, x264=x264))
+    figures = turn()
+    assert facts["first"] > 0
+    assert figures["wall"] > 0
+    assert made == ([(2, None)] if x264 else [])
+
+
+def test_an_encoder_that_fails_is_an_error(monkeypatch, capfd):
+    _, turn = clip_load.opened(job("zimg", {"kernel": "Bicubic"}, x264="nonsense"))
+    with pytest.raises(EncodeFailure, match="its message is above"):
+        turn()
+    assert "nonsense" in capfd.readouterr().err
+
+
+def test_the_peak_is_that_of_a_product_of_matrices(monkeypatch):
+    monkeypatch.setattr(sgemm_load, "SIDE", 64)
+    times = iter(range(0, 1000, 7))
+    monkeypatch.setattr(sgemm_load.time, "perf_counter", lambda: next(times))
+    _, turn = sgemm_load.opened(job("sgemm"))
+    assert turn() == {"multiplications": 64**3 / 7}
+
+
+def made_up(monkeypatch, module, figures):
+    """Let the candidates have these figures, by their place, instead of being measured."""
+
+    def compare(candidates, settings):
+        assert len(candidates) == len(figures)
+        return [result_of(c, {"first": 0.5}, **f) for c, f in zip(candidates, figures, strict=True)]
+
+    monkeypatch.setattr(module, "compare", compare)
+
+
+def turns(*wall, memory=(100, 120)):
+    return {"wall": wall, "processor": (0.02, 0.02), "memory": memory}
+
+
+def test_ratios_are_those_within_the_rounds(monkeypatch):
+    sgemm = {"multiplications": (1e9, 2e9)}
+    made_up(monkeypatch, speed, [turns(0.1, 0.2), turns(0.05, 0.1), turns(0.2, 0.4), sgemm])
+    monkeypatch.setattr(speed, "macs_per_pixel", lambda model, height, width: 1000.0)
+    runs = networks.find_runs(NANO, ["openvino"], ["auto"])
+    rows, (note,) = speed.measure_speed(runs, [SMALL], Settings(), streams=[0], peers=[], precisions=["auto"])
+    assert [row["beside_first"] for row in rows] == pytest.approx([1, 2, 0.5])
+    assert rows[0]["frames_per_second"] == pytest.approx(1 / 0.15)
+    per_frame = 1000 * 48 * 32
+    assert rows[0]["of_peak"] == pytest.approx((per_frame / 0.1 / 1e9 + per_frame / 0.2 / 2e9) / 2)
+    assert (rows[0]["memory"], rows[0]["processor_ms"], rows[0]["first_ms"]) == (120, 20, 500)
+    assert note.startswith("sgemm peak: 3 GFLOPS.")
+
+
+def test_growth_is_given_for_each_megapixel_more(monkeypatch, tmp_path):
+    sizes = [Size(width=2000, height=1000), Size(width=1000, height=500)]
+    walls = [turns(0.1, 0.1, memory=(100, 100)), turns(0.4, 0.4, memory=(400, 400))]
+    made_up(monkeypatch, speed, [*walls, {"multiplications": (1e9, 1e9)}])
+    runs = networks.find_runs(NANO, ["openvino"], ["auto"])
+    rows, _ = speed.measure_growth(runs, sizes, Settings())
+    assert [row["size"].width for row in rows] == [1000, 2000]
+    assert [row["megapixels_per_second"] for row in rows] == pytest.approx([5, 5])
+    assert [row.get("memory_per_megapixel") for row in rows] == [None, pytest.approx(200)]
+    benchmark.chart.draw_growth(rows, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_best_number_of_streams_is_named(monkeypatch):
+    made_up(monkeypatch, speed, [turns(0.2, 0.2), turns(0.3, 0.3), turns(0.1, 0.1)])
+    runs = networks.find_runs(NANO, ["openvino"], ["auto"])
+    rows, (note,) = speed.measure_streams(runs, [SMALL], Settings(), streams=[1, 2], threads=[2])
+    assert [row["name"].removeprefix("vsparagon nano, openvino fp32") for row in rows] == [
+        "", ", 1 streams, 2 threads", ", 2 streams, 2 threads",
+    ]  # fmt: skip
+    assert note == (
+        "Best at 48x32: vsparagon nano, openvino fp32, 2 streams, 2 threads, 2.00 times the frames of the default "
+        "(5.0 a second)."
+    )
+
+
+def test_a_table_leaves_out_what_no_row_has():
+    columns = [Column(key="name", title=""), Column(key="a", title="A", form=".1f"), Column(key="b", title="B")]
+    rows = [{"name": "x", "a": 1.26}, {"name": "y", "a": None, "size": SMALL}]
+    report = Report(machine={"cores": "2"}, settings=Settings(threads=1), columns=columns, rows=rows, notes=["So."])
+    header, settings, table, note = report.markdown().split("\n\n")
+    assert (header, note) == ("cores 2", "So.")
+    assert "1 threads" in settings
+    assert table == "|  | A |\n| --- | --- |\n| x | 1.3 |\n| y |  |"
+
+
+@pytest.fixture
+def loads():
+    pytest.importorskip("torch", reason="GPUs are reached through torch")
+    from benchmarking import device_loads
+
+    return device_loads
+
+
+@pytest.mark.parametrize(("layout", "each"), [("YUV420P8", 1.5), ("float RGB", 12.0)])
+def test_the_graph_alone_is_run_where_its_backend_says(layout, each, loads, monkeypatch):
+    from vsparagon.backends.torch import Torch, TorchCuda
+
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
+    arguments = {"variant": "nano", "backend": "torch", "precision": "fp32", "device_id": 0, "layout": layout}
+    facts, turn = loads.opened(job("graph", arguments))
+    pixels = 48 * 32
+    assert (facts["up"], facts["down"]) == (pixels * each, 4 * pixels * each)
+    assert facts["moved"] > facts["up"] + facts["down"]
+    assert turn()["wall"] > 0
+
+
+def test_the_graph_of_a_backend_on_the_processor_is_refused(loads):
+    arguments = {"variant": "nano", "backend": "openvino", "precision": "fp32", "device_id": 0, "layout": "YUV420P8"}
+    with pytest.raises(BackendUnavailable, match="openvino runs on CPU"):
+        loads.opened(job("graph", arguments))
+
+
+def test_moved_are_the_inputs_and_outputs_of_convolutions(loads):
+    import torch
+
+    from vsparagon.extend import Sizes, extension_for
+
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(5, 12, 1), torch.nn.PixelShuffle(2)
+    )
+    pixels = (32 + 16) * (48 + 16)
+    assert loads.moved_bytes(network, extension_for(32, 48, Sizes())) == 4 * pixels * (3 + 5 + 5 + 12)
+
+
+def test_bus_and_memory_are_measured_by_copies(loads, monkeypatch):
+    monkeypatch.setattr(loads.time, "perf_counter", iter(range(0, 1000, 2)).__next__)
+    _, turn = loads.opened(job("bus", {"device": "cpu", "up": 10, "down": 40}))
+    assert turn() == {"wall": 1.0}
+    _, turn = loads.opened(job("device_memory", {"device": "cpu", "size": 1000}))
+    assert turn() == {"bytes_per_second": 2 * 1000 * loads.COPIES / 2}
+
+
+def test_a_gpu_is_compared_with_its_limits(monkeypatch):
+    run = networks.Run(network=NANO[0], backend="torch", precision="fp16")
+    openings = {"paragon": {"first": 1.0}, "paragon_float_rgb": {"first": 1.0}, "bus": {}, "device_memory": {},
+                "graph": {"up": 1e6, "down": 3e6, "moved": 1e7}}  # fmt: skip
+    walls = {"paragon": 0.004, "paragon_float_rgb": 0.008, "graph": 0.002, "bus": 0.001}
+
+    sent = {}
+
+    def compare(candidates, settings):
+        sent.update({c.name: c.arguments for c in candidates if c.kind == "bus"})
+        same = {"processor": (0.01, 0.01), "bytes_per_second": (2e10, 2e10)}
+        return [result_of(c, openings[c.kind], wall=(walls.get(c.kind, 1.0),) * 2, **same) for c in candidates]
+
+    monkeypatch.setattr(cuda, "compare", compare)
+    rows, (note,) = cuda.measure_cuda([run], [SMALL], Settings(), device_id=1, streams=[0])
+    names = [row["name"].removeprefix("vsparagon nano, torch fp16, ") for row in rows]
+    assert names == ["YUV420P8", "float RGB"]
+    pixels = 48 * 32
+    assert sent == {
+        "YUV420P8": {"device": "cuda:1", "up": pixels * 1.5, "down": pixels * 6},
+        "float RGB": {"device": "cuda:1", "up": pixels * 12, "down": pixels * 48},
+    }
+    wanted = {
+        "frames_per_second": 250,
+        "beside_first": 1,
+        "bus_megabytes": 4,
+        "bus_frames": 1000,
+        "of_bus": 0.25,
+        "graph_frames": 500,
+        "memory_frames": 2000,
+        "of_memory": 0.25,
+    }
+    assert {key: rows[0][key] for key in wanted} == pytest.approx(wanted)
+    assert rows[1]["beside_first"] == pytest.approx(0.5)
+    assert "(20 GB/s, read and written)" in note
+
+
+@pytest.mark.needs_cuda
+def test_a_gpu_is_measured(monkeypatch, capsys):
+    table = run(monkeypatch, capsys, "--device", "cuda", "--sizes", "96x64", "--frames", 20, "--rounds", 2)[2]
+    header, rows = cells(table)
+    assert "graph alone frames/s" in header
+    assert [row[0].rpartition(", ")[2] for row in rows] == ["YUV420P8", "float RGB"]
