@@ -393,6 +393,30 @@ def test_viewer_gets_source_and_result_of_one_size(name, film, tmp_path):
     assert said == [f"viewer: 0 source {tags}", f"viewer: 1 nano {tags}", f"viewer: 2 both {tags}"]
 
 
+@pytest.fixture
+def started():
+    """Start a process that is ended, if need be, when the test is over."""
+    processes = []
+
+    def start(*words: object, **environment: str) -> subprocess.Popen[str]:
+        processes.append(
+            subprocess.Popen(
+                list(map(str, words)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | environment,
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate()
+
+
 class Mpv:
     """A running mpv without a window, by way of its socket."""
 
@@ -427,17 +451,11 @@ class Mpv:
 
 @pytest.mark.skipif(shutil.which("mpv") is None, reason="there is no mpv")
 @pytest.mark.parametrize("name", ["even.mkv", "uneven.mkv"])
-def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_path):
+def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_path, started):
     uneven = name.startswith("un")
     film = make_film(tmp_path / name, seconds=10, video=UNEVEN if uneven else "setpts=PTS+0.3/TB")
     (tmp_path / "mpv.conf").write_text(f"vo=null\nao=null\npause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
-    process = subprocess.Popen(
-        command(film, "--player", "mpv", "--start", "4"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"MPV_HOME": str(tmp_path)},
-    )
+    process = started(*command(film, "--player", "mpv", "--start", "4"), MPV_HOME=str(tmp_path))
     mpv = Mpv(tmp_path / "mpv.sock")
     while mpv.do("get_property", "seeking") is not False:
         time.sleep(0.02)
