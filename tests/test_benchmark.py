@@ -57,7 +57,7 @@ def test_speed_makes_a_table_json_and_a_chart(monkeypatch, capsys, tmp_path):
     assert settings.startswith("2 times, YUV420P8 to YUV420P8, all threads, medians of 2 interleaved rounds of 2 ")
     header, rows = cells(table)
     assert header == ["", "size", "frames/s", "beside the first", "of the sgemm peak", "processor ms/frame",
-                      "first frame ms", "peak MiB"]  # fmt: skip
+                      "first frame ms", "of them loading", "peak MiB"]  # fmt: skip
     assert [row[0] for row in rows] == ["vsparagon nano, openvino fp32", "zimg bicubic", "zimg lanczos"]
     assert rows[0][3] == "1.00"
     assert [bool(row[4]) for row in rows] == [True, False, False]
@@ -241,7 +241,7 @@ def made_up(monkeypatch, module, figures):
 
     def compare(candidates, settings):
         assert len(candidates) == len(figures)
-        return [result_of(c, {"first": 0.5}, **f) for c, f in zip(candidates, figures, strict=True)]
+        return [result_of(c, {"first": 0.5, "loading": 0.2}, **f) for c, f in zip(candidates, figures, strict=True)]
 
     monkeypatch.setattr(module, "compare", compare)
 

@@ -21,11 +21,12 @@ BESIDE = Column(key="beside_first", title="beside the first", form=".2f")
 PEAK = Column(key="of_peak", title="of the sgemm peak", form=".0%")
 PROCESSOR = Column(key="processor_ms", title="processor ms/frame", form=".1f")
 FIRST = Column(key="first_ms", title="first frame ms", form=".0f")
+LOADING = Column(key="loading_ms", title="of them loading", form=".0f")
 MEMORY = Column(key="memory", title="peak MiB", form=".0f")
 RATE = Column(key="megapixels_per_second", title="megapixels/s", form=".2f")
 PER_PIXEL = Column(key="memory_per_megapixel", title="MiB more for each megapixel more", form=".0f")
 
-SPEED_COLUMNS = (NAME, SIZE, SPEED, BESIDE, PEAK, PROCESSOR, FIRST, MEMORY)
+SPEED_COLUMNS = (NAME, SIZE, SPEED, BESIDE, PEAK, PROCESSOR, FIRST, LOADING, MEMORY)
 GROWTH_COLUMNS = (NAME, SIZE, SPEED, RATE, PEAK, MEMORY, PER_PIXEL)
 STREAM_COLUMNS = (NAME, SIZE, SPEED, BESIDE, PROCESSOR, FIRST, MEMORY)
 
@@ -125,6 +126,7 @@ def _row(result: Result, first: Result, sgemm: Result | None, networks: dict[str
         "beside_first": result.speed_beside(first),
         "processor_ms": 1000 * result.median("processor"),
         "first_ms": 1000 * result.opening["first"],
+        "loading_ms": 1000 * result.opening["loading"],
         "memory": max(turn["memory"] for turn in result.turns) or None,
     }
     network = networks.get(candidate.facts.get("network", ""))
