@@ -114,7 +114,11 @@ class _FoldedBlock(nn.Module):
     def __init__(self, block: ParagonBlock) -> None:
         super().__init__()
         mixer = block.transformer
-        between = [copy.deepcopy(m) for m in (mixer.attention, mixer.channel_mod) if not isinstance(m, nn.Identity)]
+        between: list[nn.Module] = [
+            copy.deepcopy(m) for m in (mixer.attention, mixer.channel_mod) if not isinstance(m, nn.Identity)
+        ]
+        if len(between) > 1:
+            between.insert(1, Kept())  # the modulation's means wait for the frame, and attention is dear to do again
         self.context = _context(block)
         self.project_in = copy.deepcopy(mixer.project_in)
         self.mix = copy.deepcopy(mixer.dw_mixer if between else mixer.dw_mixer[:2])
