@@ -54,7 +54,7 @@ def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> 
     """Return bundled networks, then those in model files.
 
     Raises:
-        InvalidInput: there are none, or a file is for another scale.
+        InvalidInput: there are none, two have one name, or a file is for another scale.
         ModelError: there is no such network.
     """
     found = [
@@ -70,6 +70,9 @@ def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> 
         if model.scale != scale:
             raise InvalidInput(f"{file} enlarges {model.scale} times, not {scale}; give --scale {model.scale}.")
         found.append(Network(name=Path(file).stem, model=model, arguments={"model": file}))
+    names = [network.name for network in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InvalidInput(f"two networks are called {', '.join(sorted(twice))}; give their files other names.")
     if not found:
         raise InvalidInput("there is nothing to measure; name --variants, --models or both.")
     return found
@@ -119,12 +122,14 @@ def filter_candidate(run: Run, size: Size, *, streams: int = 0, threads: int = 0
         streams: value of `num_streams`.
         threads: that VapourSynth may use; 0 for what the settings say.
     """
-    name = f"vsparagon {run.name}" + (f", {streams} streams" if streams else "")
+    name = f"vsparagon {run.name}"
+    name += (f", {streams} streams" if streams else "") + (f", {threads} threads" if threads else "")
+    facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision}
     return Candidate(
         name=name,
         kind="paragon",
         size=size,
         arguments=run.arguments | {"num_streams": streams},
         threads=threads,
-        facts={"network": run.network.name, "backend": run.backend, "precision": run.precision, "streams": streams},
+        facts=facts | {"streams": streams, "threads": threads},
     )

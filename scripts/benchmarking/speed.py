@@ -66,14 +66,14 @@ def measure_growth(runs: Sequence[Run], sizes: Sequence[Size], settings: Setting
     networks = {run.network.name: run.network for run in runs}
     rows: list[Row] = []
     for run in runs:
-        candidates = [filter_candidate(run, size) for size in sorted(sizes, key=lambda size: size.pixels)]
+        candidates = [filter_candidate(run, size) for size in sorted(set(sizes), key=lambda size: size.pixels)]
         *results, sgemm = compare([*candidates, _sgemm(sizes[0])], settings)
         of_run = [_row(result, results[0], sgemm, networks) for result in results]
         for before, row in zip([None, *of_run], of_run, strict=False):
             row["megapixels_per_second"] = row["frames_per_second"] * row["size"].pixels / 1e6
-            if before:
+            if before and row["memory"]:
                 more = (row["size"].pixels - before["size"].pixels) / 1e6
-                row["memory_per_megapixel"] = (row["memory"] - before["memory"]) / more if more else None
+                row["memory_per_megapixel"] = (row["memory"] - before["memory"]) / more
         rows += of_run
     return rows, [_peak_note(rows)]
 
@@ -85,10 +85,7 @@ def measure_streams(
     rows, notes = [], []
     for run, size in product(runs, sizes):
         candidates = [filter_candidate(run, size)]
-        for used, count in product(threads, streams):
-            candidate = filter_candidate(run, size, streams=count, threads=used)
-            name = f"{candidate.name}, {used} threads" if used else candidate.name
-            candidates.append(_renamed(candidate, name))
+        candidates += [filter_candidate(run, size, streams=s, threads=t) for t, s in product(threads, streams)]
         results = compare(candidates, settings)
         found = [_row(result, results[0], None, {}) for result in results]
         best = max(found[1:], key=lambda row: row["beside_first"])
@@ -98,10 +95,6 @@ def measure_streams(
         )
         rows += found
     return rows, notes
-
-
-def _renamed(candidate: Candidate, name: str) -> Candidate:
-    return Candidate(**(vars(candidate) | {"name": name, "facts": candidate.facts | {"threads": candidate.threads}}))
 
 
 def _peak_note(rows: Sequence[Row]) -> str:
