@@ -71,8 +71,8 @@ def measure_growth(runs: Sequence[Run], sizes: Sequence[Size], settings: Setting
         of_run = [_row(result, results[0], sgemm, networks) for result in results]
         for before, row in zip([None, *of_run], of_run, strict=False):
             row["megapixels_per_second"] = row["frames_per_second"] * row["size"].pixels / 1e6
-            if before and row["memory"]:
-                more = (row["size"].pixels - before["size"].pixels) / 1e6
+            more = (row["size"].pixels - before["size"].pixels) / 1e6 if before else 0
+            if before and more and row["memory"]:
                 row["memory_per_megapixel"] = (row["memory"] - before["memory"]) / more
         rows += of_run
     return rows, [_peak_note(rows)]
