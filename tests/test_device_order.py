@@ -1,5 +1,6 @@
 """What is asked of a GPU and in which order, by a stand-in for torch.cuda: copies, recordings, streams, waits."""
 
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,7 @@ class Cuda:
     def __init__(self, monkeypatch):
         self.log, self.current, self.recording = [], "none", None
         self.pinned, self.streams, self.pools = set(), [], []
+        self.begun = lambda: None
         for name in ("Stream", "Event", "CUDAGraph", "graph_pool_handle", "current_stream", "stream", "graph"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         zeros, copy, enqueue = torch.zeros, torch.Tensor.copy_, torch_backend._Eager.enqueue
@@ -120,6 +122,7 @@ class Cuda:
         self.note("begin")
         self.pools.append((stream.name, id(pool)))
         self.recording = graph
+        self.begun()
         yield
         self.recording = None
         self.note("end")
@@ -161,6 +164,24 @@ def test_a_frame_goes_up_is_computed_and_comes_down_on_one_stream(cuda):
         assert last == "wait", "planes are copied to the frame when all is done, not before"
         for plane in target:
             assert (plane == np.rint(source.repeat(2, 0).repeat(2, 1) / 255 * 1023)).all()
+
+
+def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):
+    _, kept, session = opened(lanes=1)
+    cuda.taken()
+    source, target = np.zeros((20, 24), np.uint8), [np.zeros((40, 48), np.uint16) for _ in range(3)]
+    frame = threading.Thread(target=session.enlarge, args=([source], target))
+
+    def meet():
+        frame.start()
+        frame.join(0.3)
+
+    cuda.begun = meet
+    FrameSession(TorchCuda("cuda:0", "a GPU"), frame_network(), kept)
+    frame.join()
+    order = [what for what, _ in cuda.taken() if what != "wait"]
+    assert order[:5] == ["compute", "sync", "begin", "compute", "end"], "or the frame would be recorded, too"
+    assert order[5:] == ["mark", "up", "replay", "down", "down", "down", "mark"]
 
 
 def test_colours_share_the_memory_of_their_lane_and_lanes_share_none(cuda):

@@ -65,6 +65,7 @@ def graph(runtime: Runtime, layout: Layout, height: int, width: int, *, frames: 
         for plane in lane.inputs.values():
             plane.random_(256) if plane.dtype == torch.uint8 else plane.uniform_()
         executor = backend.open_executor(prepared, lane.inputs, lane.outputs)
+    lane.mark()
     lane.wait()
 
     def turn() -> dict[str, float]:
@@ -72,6 +73,7 @@ def graph(runtime: Runtime, layout: Layout, height: int, width: int, *, frames: 
         with lane.current():
             for _ in range(frames):
                 executor.enqueue()
+        lane.mark()
         lane.wait()
         return {"wall": (time.perf_counter() - begin) / frames}
 

@@ -24,8 +24,10 @@ from vsparagon.errors import BackendFailure, OutOfDeviceMemory, ParagonError, ru
 Plane = npt.NDArray[Any]
 Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]
 
-# Filters of one process open their graphs one after the other: what one allocates would disturb another's recording.
-OPENING = threading.Lock()
+# One thread at a time queues work, or opens graphs: whatever another queues on a stream whose work is being recorded
+# becomes part of the recording. That stream may be this lane's, whose frames go on while further colours are opened, or
+# another filter's, as torch has only 32 streams for all.
+QUEUING = threading.Lock()
 
 
 class Lane:
@@ -59,22 +61,27 @@ class Lane:
         """Make this lane's device and stream the current ones; nothing on a CPU."""
         return torch.cuda.stream(self._stream) if self._cuda else nullcontext()
 
-    def wait(self) -> None:
-        """Return when all that was queued is done; other threads run meanwhile."""
+    def mark(self) -> None:
+        """Note what was queued so far: it is what `wait` waits for."""
         if self._cuda:
             self._done.record(self._stream)
+
+    def wait(self) -> None:
+        """Return when all that was queued before the last `mark` is done; other threads run meanwhile."""
+        if self._cuda:
             self._done.synchronize()
 
     def run(self, executor: Executor, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Write what the executor makes of the planes of `source` into those of `target`."""
         for samples, plane in zip(self._sources, source, strict=True):
             samples[:] = plane
-        with self.current():
+        with QUEUING, self.current():
             for tensor, pinned in zip(self.inputs.values(), self._up, strict=True):
                 tensor.copy_(pinned, non_blocking=True)
             executor.enqueue()
             for pinned, tensor in zip(self._down, self.outputs.values(), strict=True):
                 pinned.copy_(tensor, non_blocking=True)
+            self.mark()
         self.wait()
         for plane, samples in zip(target, self._results, strict=True):
             plane[:] = samples
@@ -84,7 +91,7 @@ class Lanes:
     """The lanes of one filter: sessions for several colour descriptions take turns on them."""
 
     def __init__(self, backend: FrameBackend, count: int, inputs: Shapes, outputs: Shapes) -> None:
-        with device_errors(backend.place):
+        with QUEUING, device_errors(backend.place):
             self.every = [Lane(backend.device, inputs, outputs) for _ in range(count)]
         self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         for lane in self.every:
@@ -116,10 +123,11 @@ class FrameSession:
     def __init__(self, backend: FrameBackend, graph: Any, lanes: Lanes) -> None:
         self._place, self._lanes = backend.place, lanes
         self._executors: dict[Lane, Executor] = {}
-        with OPENING, device_errors(backend.place):
+        with QUEUING, device_errors(backend.place):
             for lane in lanes.every:
                 with lane.current():
                     self._executors[lane] = backend.open_executor(graph, lane.inputs, lane.outputs)
+                lane.mark()
                 lane.wait()
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
