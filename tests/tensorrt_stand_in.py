@@ -151,6 +151,8 @@ class IExecutionContext:
 
     def _execute(self):
         engine = self._engine
+        if engine.rtx and not (engine.options() and engine.options().kernels()):
+            raise Fault("the run-time options or the cache of kernels are gone before the context")
         arrays = {
             name: engine.memory.array(
                 name, self._addresses[name], self.get_tensor_shape(name), engine.get_tensor_dtype(name).value
@@ -181,7 +183,7 @@ class IRuntimeConfig:
         return IRuntimeCache()
 
     def set_runtime_cache(self, cache):
-        self.cache = cache
+        self.kernels = weakref.ref(cache)
 
 
 class ICudaEngine:
@@ -190,7 +192,7 @@ class ICudaEngine:
         self._session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
         self.inputs = {value.name: value for value in self._session.get_inputs()}
         self.tensors = self.inputs | {value.name: value for value in self._session.get_outputs()}
-        self.config = None
+        self.rtx = False
 
     @property
     def num_io_tensors(self):
@@ -212,7 +214,8 @@ class ICudaEngine:
         return IRuntimeConfig()
 
     def create_execution_context(self, runtime_config=None):
-        self.config = runtime_config
+        self.rtx = runtime_config is not None
+        self.options = weakref.ref(runtime_config) if self.rtx else None
         return IExecutionContext(self)
 
     def output_shapes(self, shapes):

@@ -66,7 +66,7 @@ def check_lanes(code, library, graph, network, sizes=(SIZE, SIZE)):
         inputs["input"].copy_(picture)
         outputs["output"].fill_(torch.nan)
     results = [outputs["output"] for _, outputs in lanes]
-    del inputs, outputs, lanes  # what the executors were given is theirs to keep
+    del inputs, outputs, lanes, engine  # what the executors were given is theirs to keep
     gc.collect()
     for executor in executors:
         executor.enqueue()
@@ -118,6 +118,17 @@ def test_seeded_fault_is_found(name, library, graph, network):
         check_lanes(faulty(FAULTS[name]), library, graph, network, sizes=[(56, 72), (80, 40)])
     if name != "waited for before it runs":
         assert found.type is Fault, "the stand-in says it, not the picture"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [("self._engine = engine", "engine"), ("return config, cache", "return config, None")],
+    ids=["options", "cache of kernels"],
+)
+def test_run_time_options_of_rtx_that_are_freed_early_are_found(fault, graph, network, monkeypatch):
+    library = installed(monkeypatch, stand_in(rtx=True))
+    with pytest.raises(Fault, match="gone before the context"):
+        check_lanes(faulty([fault]), library, graph, network)
 
 
 def faulty(replacements):
@@ -175,11 +186,11 @@ def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch,
     kernels = Kernels(tmp_path / "kernels", KEY, "nano")
     engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
     engine.open(*lane(library))
-    assert engine._engine.config.cuda_graph_strategy == tensorrt_stand_in.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    assert engine._engine.options().cuda_graph_strategy == tensorrt_stand_in.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     assert kernels.read() == b"+kernels"
     again = tensorrt_executor.Engine(library, MARK + graph, kernels)
     again.open(*lane(library))
-    assert again._engine.config.cache.content == b"+kernels"
+    assert again._engine.options().kernels().content == b"+kernels"
     assert kernels.read() == b"+kernels", "nothing new was compiled"
     # What the library refuses, and what is damaged, is made anew.
     kernels.write(b"bad")

@@ -78,7 +78,10 @@ class Engine:
         return context
 
     def _run_time_options(self) -> tuple[Any, Any]:
-        """Return the options of TensorRT-RTX, and its cache of kernels if it is to be kept; nothing of others."""
+        """Return the options of TensorRT-RTX and its cache of kernels; nothing of others.
+
+        The library keeps their addresses only: they must outlive every execution context.
+        """
         strategies = getattr(self.library.module, "CudaGraphStrategy", None)
         if strategies is None:
             return None, None
@@ -89,13 +92,15 @@ class Engine:
         if kept is not None and not cache.deserialize(kept):
             log.info("%s", self.library.failure("does not use the kernels that are kept"))
             kept = None
+        if kept is not None:
+            self._kernels = None  # nothing to add
         config.set_runtime_cache(cache)
-        return config, cache if kept is None else None
+        return config, cache
 
     def _keep_kernels(self) -> None:
         if self._cache is not None and self._kernels is not None:
             self._kernels.write(bytes(self._cache.serialize()))
-            self._cache = None  # the next lane compiles nothing more
+            self._kernels = None  # the next lane compiles nothing more
 
     def _diagnosis(self, data: bytes) -> list[str]:
         """Return what TensorRT-RTX knows of an engine that cannot be loaded; the others cannot be asked."""
@@ -119,6 +124,7 @@ class TensorRTExecutor(Executor):
         engine.check(inputs, outputs)
         self._library = engine.library
         self._context = context
+        self._engine = engine  # whose run-time options must outlive the context
         self._tensors = inputs | outputs  # the library knows their addresses only
         self._device = next(iter(inputs.values())).device
         for name, tensor in inputs.items():
