@@ -225,6 +225,28 @@ def test_what_onnxruntime_says_is_the_message(monkeypatch):
         executor.enqueue()
 
 
+def test_provider_that_fails_is_not_told_on_standard_output(monkeypatch, capfd):
+    def fails(*arguments):
+        raise RuntimeError("CUDA failure 2: out of memory")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fails)
+    with pytest.raises(OutOfDeviceMemory, match="refused the network on CPUExecutionProvider: CUDA failure 2"):
+        OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
+    assert "out of memory" in onnxruntime_cuda.trouble_with_provider.__wrapped__(0)
+    assert capfd.readouterr().out == ""
+
+
+def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
+    from vsparagon.backends import onnxruntime as module
+
+    monkeypatch.setattr(module, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr(module, "trouble_with", lambda device_id: 1 / 0)
+    why = 'torch not installed; pip install "vsparagon[onnxruntime-gpu]"'
+    assert OnnxRuntime().on(0).place == f"CPU, as ONNX Runtime cannot use the GPU: {why}"
+
+
 def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 

@@ -151,8 +151,6 @@ def _options(run: RunOptions) -> onnxruntime.SessionOptions:
 
 def _trouble_with(device_id: int) -> str:
     """Return why ONNX Runtime cannot compute on a GPU, "" if it can."""
-    if trouble := trouble_with(device_id):
-        return trouble
-    if not find_spec("onnx"):
-        return 'onnx is not installed; pip install "vsparagon[onnxruntime-gpu]"'
-    return trouble_with_provider(device_id)
+    if missing := [name for name in ("onnx", "torch") if not find_spec(name)]:
+        return f'{" and ".join(missing)} not installed; pip install "vsparagon[onnxruntime-gpu]"'
+    return trouble_with(device_id) or trouble_with_provider(device_id)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 CUDA: Final = "CUDAExecutionProvider"
+# Where a provider fails, InferenceSession prints that to standard output, where the film may go, and tries the CPU.
+NO_SECOND_TRY: Final = {"enable_fallback": 0}
 NOT_LOADED: Final = (
     "its CUDA provider cannot be loaded, for the reason it told on standard error; install the onnxruntime-gpu that is "
     "made for the CUDA of your torch, and cuDNN"
@@ -68,7 +70,9 @@ class OnnxRuntimeExecutor(Executor):
         self._run_options = onnxruntime.RunOptions()
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=[(provider, choices)])
+            self._session = onnxruntime.InferenceSession(
+                graph, options, providers=[(provider, choices)], **NO_SECOND_TRY
+            )
         except Exception as error:  # the library's own exceptions share no narrower base
             raise runtime_failure(f"ONNX Runtime refused the network on {provider}: {reason_of(error)}") from error
         if self._session.get_providers()[0] != provider:
@@ -125,7 +129,7 @@ def trouble_with_provider(device_id: int) -> str:
     )
     try:
         session = onnxruntime.InferenceSession(
-            model.SerializeToString(), providers=[(CUDA, {"device_id": str(device_id)})]
+            model.SerializeToString(), providers=[(CUDA, {"device_id": str(device_id)})], **NO_SECOND_TRY
         )
         if session.get_providers()[0] != CUDA:
             return NOT_LOADED
