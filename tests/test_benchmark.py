@@ -354,17 +354,19 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
                 "graph": {"up": 1e6, "down": 3e6, "moved": 1e7}}  # fmt: skip
     walls = {"paragon": 0.004, "paragon_float_rgb": 0.008, "graph": 0.002, "bus": 0.001}
 
-    sent = {}
+    sent, graphs = {}, []
 
     def compare(candidates, settings):
         sent.update({c.name: c.arguments for c in candidates if c.kind == "bus"})
+        graphs.extend(c.arguments["layout"] for c in candidates if c.kind == "graph")
         same = {"processor": (0.01, 0.01), "bytes_per_second": (2e10, 2e10)}
         return [result_of(c, openings[c.kind], wall=(walls.get(c.kind, 1.0),) * 2, **same) for c in candidates]
 
     monkeypatch.setattr(cuda, "compare", compare)
-    rows, (note,) = cuda.measure_cuda([run], [SMALL], Settings(), device_id=1, streams=[0])
+    rows, (note,) = cuda.measure_cuda([run], [SMALL], Settings(), device_id=1, streams=[0, 4])
     names = [row["name"].removeprefix("vsparagon nano, torch fp16, ") for row in rows]
-    assert names == ["YUV420P8", "float RGB"]
+    assert names == ["YUV420P8", "YUV420P8, 4 streams", "float RGB", "float RGB, 4 streams"]
+    assert graphs == ["YUV420P8", "float RGB"], "one for all numbers of streams"
     pixels = 48 * 32
     assert sent == {
         "YUV420P8": {"device": "cuda:1", "up": pixels * 1.5, "down": pixels * 6},
@@ -381,7 +383,7 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
         "of_memory": 0.25,
     }
     assert {key: rows[0][key] for key in wanted} == pytest.approx(wanted)
-    assert rows[1]["beside_first"] == pytest.approx(0.5)
+    assert rows[2]["beside_first"] == pytest.approx(0.5)
     assert "(20 GB/s, read and written)" in note
 
 

@@ -67,8 +67,8 @@ def measure_cuda(
     memory: list[Result] = []
     for size in sizes:
         candidates: list[Candidate] = []
-        for run, (layout, kind), count in product(runs, WAYS.items(), streams):
-            candidates += _of_run(run, layout, kind, size, count, device_id)
+        for run, (layout, kind) in product(runs, WAYS.items()):
+            candidates += _of_run(run, layout, kind, size, streams, device_id)
         pixels = [size.pixels, size.pixels * settings.scale**2]
         for layout, each in (("YUV420P8", 1.5), ("float RGB", 12.0)):
             up, down = (int(count * each) for count in pixels)
@@ -84,25 +84,38 @@ def measure_cuda(
     return rows, [NOTE.format(size=COPIED >> 30, speed=speed / 1e9)]
 
 
-def _of_run(run: Run, layout: str, kind: str, size: Size, streams: int, device_id: int) -> list[Candidate]:
-    """Return a run end to end, and the graph of it."""
+def _of_run(run: Run, layout: str, kind: str, size: Size, streams: Sequence[int], device_id: int) -> list[Candidate]:
+    """Return a run end to end with each number of streams, and the graph of it."""
     arguments = run.arguments | {"device_id": device_id}
-    name = f"vsparagon {run.name}, {layout}" + (f", {streams} streams" if streams else "")
+    name = f"vsparagon {run.name}, {layout}"
     facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision, "layout": layout}
-    return [
-        Candidate(name=name, kind=kind, size=size, arguments=arguments | {"num_streams": streams}, facts=facts),
-        Candidate(name=name, kind="graph", size=size, arguments=arguments | {"layout": layout}, facts=facts),
+    whole = [
+        Candidate(
+            name=name + (f", {count} streams" if count else ""),
+            kind=kind,
+            size=size,
+            arguments=arguments | {"num_streams": count},
+            facts=facts | {"streams": count},
+        )
+        for count in streams
     ]
+    graph = Candidate(name=name, kind="graph", size=size, arguments=arguments | {"layout": layout}, facts=facts)
+    return [*whole, graph]
 
 
 def _rows(results: Sequence[Result], copying: Result) -> list[Row]:
     buses = {r.candidate.name: r for r in results if r.candidate.kind == "bus"}
-    graphs = {r.candidate.name: r for r in results if r.candidate.kind == "graph"}
+    graphs = {_graph_of(r): r for r in results if r.candidate.kind == "graph"}
     whole = [r for r in results if r.candidate.kind in WAYS.values()]
     return [
-        _row(result, whole[0], graphs[result.candidate.name], buses[result.candidate.facts["layout"]], copying)
+        _row(result, whole[0], graphs[_graph_of(result)], buses[result.candidate.facts["layout"]], copying)
         for result in whole
     ]
+
+
+def _graph_of(result: Result) -> tuple[str, ...]:
+    """Return what the graph depends on: not how many frames run at once."""
+    return tuple(result.candidate.facts[name] for name in ("network", "backend", "precision", "layout"))
 
 
 def _row(result: Result, first: Result, graph: Result, bus: Result, copying: Result) -> Row:
