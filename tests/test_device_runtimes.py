@@ -237,6 +237,19 @@ def test_provider_that_fails_is_not_told_on_standard_output(monkeypatch, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_memory_that_onnxruntime_lacks_at_its_second_run_is_missed_when_a_lane_is_opened(monkeypatch):
+    runs = []
+
+    def run(self, *arguments):
+        runs.append(arguments)
+        if len(runs) == 2:
+            raise Exception("Failed to allocate memory for requested buffer of size 12345")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", run)
+    with pytest.raises(OutOfDeviceMemory, match="size 12345"):
+        OnnxRuntimeCuda("cpu", "a stand-in").open_executor(graph(), *lane_of(4, 4))
+
+
 def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 

@@ -51,7 +51,8 @@ class OnnxRuntimeCuda(FrameBackend):
         self, graph: bytes, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> Executor:
         executor = OnnxRuntimeExecutor(graph, inputs, outputs)
-        executor.enqueue()  # chooses kernels and allocates what they need
+        executor.enqueue()  # chooses kernels
+        executor.enqueue()  # allocates at once what the first run allocated piece by piece
         return executor
 
 
