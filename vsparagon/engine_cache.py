@@ -132,7 +132,8 @@ class EngineCache:
             lock.acquire()
         try:
             for left in self.folder.glob(".*"):  # by a process that was killed while it wrote
-                left.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows keeps what another process is writing just now
+                    left.unlink()
             yield
         finally:
             lock.release()
