@@ -199,6 +199,14 @@ def test_colours_may_change_within_a_clip(backend):
     assert max(difference(result, expected, n) for n in range(len(clip))) <= 1
 
 
+def test_colours_may_change_while_frames_flow(backend):
+    clip = numbered(200)
+    clip = clip[:100] + clip[100:].std.SetFrameProps(_Range=1)
+    result = core.paragon.Upscale(clip, backend=backend, num_streams=4)
+    seen = [arrays(frame)[0].mean() for frame in result.frames(prefetch=16)]
+    assert all(abs(grey - (n + 20)) <= 1 for n, grey in enumerate(seen))
+
+
 def test_a_device_that_is_not_there(backend):
     with pytest.raises(vs.Error, match=rf"device_id is {len(gpus())}; the NVIDIA GPUs of this machine are 0: "):
         core.paragon.Upscale(numbered(1), backend=backend, device_id=len(gpus()))
