@@ -11,7 +11,7 @@ from torch import nn
 from vsparagon.models.generators import create_generator
 from vsparagon.models.munet import MUNet
 from vsparagon.training.gan import Balance, Discrimination, GanOptions
-from vsparagon.training.losses import CharbonnierLoss, FrequencyLoss, L1Loss, weighted_sum
+from vsparagon.training.losses import CharbonnierLoss, FrequencyLoss, L1Loss, MSELoss, weighted_sum
 from vsparagon.training.porting import port_weights
 
 
@@ -26,6 +26,7 @@ def test_losses_follow_their_formulas(pictures):
     spectrum = np.fft.rfft2(x - y, norm="ortho")
     wanted = {
         L1Loss(): np.abs(x - y).mean(),
+        MSELoss(): ((x - y) ** 2).mean(),
         CharbonnierLoss(eps=0.1): np.sqrt((x - y) ** 2 + 0.01).mean(),
         FrequencyLoss(): np.stack([np.abs(spectrum.real), np.abs(spectrum.imag)]).mean(),
     }

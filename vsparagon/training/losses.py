@@ -45,6 +45,13 @@ class L1Loss(Loss, frozen=True, kw_only=True, tag="l1loss"):
         return self.difference(result, target).abs().mean()
 
 
+class MSELoss(Loss, frozen=True, kw_only=True, tag="mseloss"):
+    """Mean of difference^2: what PSNR is made of."""
+
+    def __call__(self, result: Tensor, target: Tensor) -> Tensor:
+        return self.difference(result, target).square().mean()
+
+
 class CharbonnierLoss(Loss, frozen=True, kw_only=True, tag="charbonnierloss"):
     """Mean of sqrt(difference^2 + eps^2) (Charbonnier et al., 1994)."""
 
@@ -65,7 +72,7 @@ class FrequencyLoss(Loss, frozen=True, kw_only=True, tag="fftloss"):
         return torch.view_as_real(spectrum).abs().mean()
 
 
-AnyLoss = L1Loss | CharbonnierLoss | FrequencyLoss
+AnyLoss = L1Loss | MSELoss | CharbonnierLoss | FrequencyLoss
 
 
 def weighted_sum(losses: Sequence[AnyLoss], result: Tensor, target: Tensor) -> Tensor:
