@@ -1,0 +1,62 @@
+"""Draw the curves of a training run from its TensorBoard files: what docs/ shows of one.
+
+python scripts/plot_run.py runs/nano_x2_gan gan.png --scalars gan/margin gan/penalty gan/ratio val/Set5/psnr
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+COLUMNS = 2
+
+
+def draw(run: Path, names: list[str], out: Path) -> None:
+    """Write a picture with a panel for each scalar of a run.
+
+    Args:
+        run: the run's folder.
+        names: of the scalars; all of them if empty.
+        out: PNG or SVG file.
+
+    Raises:
+        KeyError: the run has no such scalar; the message says which there are.
+    """
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    known: list[str] = events.Tags()["scalars"]
+    for name in names:
+        if name not in known:
+            raise KeyError(f"{run} has no scalar {name!r}; it has {', '.join(known) or 'none'}.")
+    names = names or known
+    rows = -(-len(names) // COLUMNS)
+    figure = Figure(figsize=(5 * COLUMNS, 2.4 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for axes, name in zip(panels, names, strict=False):
+        points = events.Scalars(name)
+        axes.plot([point.step for point in points], [point.value for point in points])
+        axes.set(title=name, xlabel="iteration")
+        axes.grid(alpha=0.3)
+    for axes in panels[len(names) :]:
+        axes.axis("off")
+    figure.savefig(out, dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("out", type=Path, help="picture to write")
+    parser.add_argument("--scalars", nargs="+", default=[], help="which to draw; all if left out")
+    args = parser.parse_args()
+    try:
+        draw(args.run, args.scalars, args.out)
+    except (KeyError, OSError) as error:
+        sys.exit(f"plot_run: {error.args[0] if isinstance(error, KeyError) else error}")
+
+
+if __name__ == "__main__":
+    main()

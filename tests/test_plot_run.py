@@ -1,0 +1,37 @@
+"""scripts/plot_run.py: curves of a run as a picture."""
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+
+from PIL import Image  # noqa: E402
+from training_runs import load_script  # noqa: E402
+
+from vsparagon.training.monitor import Monitor  # noqa: E402
+
+
+@pytest.fixture
+def run(tmp_path):
+    monitor = Monitor(tmp_path / "run" / "tensorboard", begin=0, total=3)
+    for done in (1, 2, 3):
+        monitor.scalars(done, {"loss/pixel": 1 / done, "gan/margin": float(done), "rate": 0.1})
+    monitor.close()
+    return tmp_path / "run"
+
+
+def test_a_panel_for_each_scalar(run, tmp_path):
+    draw = load_script("plot_run").draw
+    heights = []
+    for names in (["gan/margin"], []):
+        draw(run, names, tmp_path / "curves.png")
+        with Image.open(tmp_path / "curves.png") as picture:
+            heights.append(picture.height)
+            assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
+    assert heights == [240, 480]
+
+
+def test_unknown_scalar_is_an_error_that_names_the_known(run, tmp_path):
+    with pytest.raises(KeyError, match="no scalar 'gan/ratio'; it has .*gan/margin"):
+        load_script("plot_run").draw(run, ["gan/ratio"], tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
