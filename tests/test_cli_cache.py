@@ -32,13 +32,16 @@ def folder(tmp_path):
         "engines/0123.engine",
         "engines/0123.kernels",
         "graphs/4567.onnx",
+        "graphs/4567.stages/0.onnx",
+        "graphs/4567.stages/plan.json",
         "openvino-2026.1/89.blob",
         "openvino-2026.1/90.blob",
+        "sources/ab.2.bsindex",
         "holiday.jpg",
         "graphs/notes.txt",
     ):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(1024))
     os.utime(tmp_path / "graphs" / "4567.onnx", (time.time() - 3 * 86_400,) * 2)
     return tmp_path
@@ -61,7 +64,7 @@ def test_list_tells_what_is_kept(folder, capsys):
 
 def test_clear_removes_what_is_ours_and_says_so(folder, capsys):
     assert main(["cache", "clear", "--folder", str(folder)]) == 0
-    assert capsys.readouterr().out == f"removed 6 files, 3.0 MiB, from {folder}\n"
+    assert capsys.readouterr().out == f"removed 9 files, 3.0 MiB, from {folder}\n"
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left - {"engines/building.lock"} == {"holiday.jpg", "graphs/notes.txt"}
     assert main(["cache", "list", "--folder", str(folder)]) == 0
@@ -91,6 +94,17 @@ def test_what_cannot_be_removed_is_an_error(folder, capsys, monkeypatch):
     assert "89.blob (in use)" in err
 
 
+def test_interrupted_clear_leaves_no_plan_without_its_stages(folder):
+    assert [file.path.name for file in kept_files(folder, "stages")] == ["plan.json", "0.onnx"]
+
+
+@pytest.mark.parametrize("action", ["list", "clear"])
+def test_looking_makes_no_folder(action, tmp_path, capsys):
+    assert main(["cache", action, "--folder", str(tmp_path / "none")]) == 1
+    assert "none, which is no folder; give one that was named as cache=." in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_user_folder_is_the_default(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["cache", "list"]) == 0
@@ -104,11 +118,14 @@ def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, c
 
     from vsparagon import Upscaler
     from vsparagon.library import find_model
+    from vsparagon.stages import plan_stages
 
     checkpoint = find_model(variant="nano", scale=2, profile="clean").checkpoint
     Upscaler(model=str(checkpoint), backend="openvino", cache=str(tmp_path))(np.zeros((32, 32, 3), np.uint8))
+    plan_stages(checkpoint, tmp_path)
     assert main(["cache", "list", "--folder", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "\ngraphs " in out
+    assert "\nstages " in out
     assert "\nopenvino " in out
     assert len(kept_files(tmp_path)) == sum(path.is_file() for path in tmp_path.rglob("*")), out

@@ -1,4 +1,4 @@
-"""Where compiled networks are kept, and which of the files there are ours."""
+"""Where compiled networks and indexes of videos are kept, and which of the files there are ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ KINDS: Final = {
     "engines": (f"engines/*{ENGINE}", "engine of"),
     "kernels": (f"engines/*{KERNELS}", "kernels for"),
     "graphs": ("graphs/*.onnx", "ONNX graph of a checkpoint"),
+    "stages": ("graphs/*.stages/*", "of the stages of a checkpoint, for tiles"),
     "openvino": ("openvino-*/*.blob", "network compiled for this processor by OpenVINO"),
+    "sources": ("sources/*.bsindex", "index of a video for preview"),
 }
 
 
@@ -78,7 +80,7 @@ def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:
     for name, (pattern, _) in KINDS.items():
         if kind not in (None, name):
             continue
-        for path in sorted(folder.glob(pattern)):
+        for path in sorted(folder.glob(pattern), reverse=True):  # plan.json before the stages that it promises
             with suppress(FileNotFoundError):  # another process may clear it as well
                 state = path.stat()
                 found.append(Kept(kind=name, path=path, size=state.st_size, made=state.st_mtime))

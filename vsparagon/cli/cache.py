@@ -1,4 +1,4 @@
-"""What is kept of compiled networks, and how to be rid of it.
+"""What is kept of compiled networks and indexes of videos, and how to be rid of it.
 
 vsparagon cache list
 vsparagon cache clear [KIND]
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
-from vsparagon.errors import ParagonError
+from vsparagon.errors import InvalidInput, ParagonError
 
 MEBIBYTE = 2**20
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
@@ -21,8 +22,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     cache = commands.add_parser(
         "cache",
         help="list or clear compiled networks",
-        description="Networks compiled for this machine are kept, so that each is compiled once. They may be removed "
-        "at any time, and are made anew when they are needed.",
+        description="Networks compiled for this machine are kept, so that each is compiled once, and so are indexes of "
+        "videos for preview. They may be removed at any time, and are made anew when they are needed.",
     )
     actions = cache.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="show what is kept: kind, size, age of the newest, what it is")
@@ -35,7 +36,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _list(args: argparse.Namespace) -> str:
-    folder = cache_folder(args.folder)
+    folder = _folder(args.folder)
     files = kept_files(folder)
     alike: dict[tuple[str, str], list[Kept]] = {}
     for file in files:
@@ -49,7 +50,7 @@ def _list(args: argparse.Namespace) -> str:
 
 
 def _clear(args: argparse.Namespace) -> str:
-    folder = cache_folder(args.folder)
+    folder = _folder(args.folder)
     removed, left = [], []
     for file in kept_files(folder, args.kind):
         try:
@@ -60,6 +61,12 @@ def _clear(args: argparse.Namespace) -> str:
     if left:
         raise ParagonError(f"freed {_size(_sum(removed))}, but these cannot be removed: {', '.join(left)}.")
     return f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {_size(_sum(removed))}, from {folder}\n"
+
+
+def _folder(chosen: str) -> Path:
+    if chosen and not Path(chosen).expanduser().is_dir():  # looking makes none
+        raise InvalidInput(f"--folder is {chosen}, which is no folder; give one that was named as cache=.")
+    return cache_folder(chosen)
 
 
 def _sum(files: list[Kept]) -> int:
