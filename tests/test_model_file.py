@@ -72,7 +72,7 @@ def test_network_of_any_signature(tmp_path, backend, kind, channels, scale):
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("size", [(64, 64), (48, 200), (300, 320)], ids=str)
+@pytest.mark.parametrize("size", [(64, 64), (48, 200), (300, 320), (64, None), (None, 48)], ids=str)
 def test_network_of_fixed_size_is_tiled_without_a_seam(tmp_path, backend, size):
     path = shuffle_network(tmp_path / "net.onnx", size=size)
     result = Upscaler(model=str(path), backend=backend)(PICTURE)

@@ -104,7 +104,7 @@ def test_filter_takes_tiles():
     [
         ({"size": (63, 100)}, "tilesize is 100x63; at least 64 each way is needed"),
         ({"overlap": (8, 8)}, "overlap goes with tilesize"),
-        ({"size": (64, 64), "overlap": (40, 8)}, "overlap is more than half of tilesize"),
+        ({"size": (64, 64), "overlap": (40, 8)}, "overlap is 8x40, more than half of tilesize, 64x64"),
         ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need 3"),
         ({"memory_mb": -1}, "memory_mb is -1"),
     ],

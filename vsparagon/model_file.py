@@ -125,11 +125,10 @@ def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:
         if channels not in (1, 3):
             continue
         height, width = (declared[axis].get_length() if declared[axis].is_static else None for axis in (2, 3))
-        if height is not None and width is not None:
-            if scale := _scale(network, channels, height, width):
-                return channels, scale, Sizes(fixed=(height, width))
-        elif scale := _scale(network, channels, height or ROOM, width or ROOM):
-            return channels, scale, _sizes(network, channels, scale)
+        size = (height or ROOM, width or ROOM)
+        if scale := _scale(network, channels, *size):
+            is_fixed = height is not None or width is not None  # of one side as well: there are no other tiles for it
+            return channels, scale, Sizes(fixed=size) if is_fixed else _sizes(network, channels, scale)
     raise refused
 
 

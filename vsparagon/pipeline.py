@@ -50,7 +50,10 @@ class TileChoice:
         if self.overlap and (min(self.overlap) < 0 or not self.size):
             raise InvalidInput("overlap goes with tilesize, and is at least 0; give both or leave overlap= out.")
         if self.overlap and self.size and any(2 * o > s for o, s in zip(self.overlap, self.size, strict=True)):
-            raise InvalidInput(f"overlap is more than half of tilesize ({self.overlap} of {self.size}, rows first).")
+            raise InvalidInput(
+                f"overlap is {self.overlap[1]}x{self.overlap[0]}, more than half of tilesize, "
+                f"{self.size[1]}x{self.size[0]}; give a smaller overlap= or a larger tilesize=."
+            )
         if self.memory_mb < 0:
             raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
 
