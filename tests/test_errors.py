@@ -12,6 +12,7 @@ from clips import clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
+from vsparagon.library import describe
 
 
 def good() -> vs.VideoNode:
@@ -55,8 +56,8 @@ CLIPS = {
 
 ARGUMENTS = [
     ({"variant": "giant"}, "unknown variant 'giant'; the variants are nano, micro, tiny"),
-    ({"variant": "xl"}, "no weights are bundled for xl x2 clean (bundled: nano x2 clean, nano x3 clean, nano x4 clean, "
-     "micro x2 clean); choose one of these, or name a file of your own with model="),
+    ({"variant": "xl"}, f"no weights are bundled for xl x2 clean (bundled: {', '.join(describe())}); choose one of "
+     "these, or name a file of your own with model="),
     ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4, 8"),
     ({"scale": -(2**40)}, "scale is -1099511627776; it must be one of"),
     ({"scale": 8}, "no weights are bundled for nano x8 clean"),
