@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import vapoursynth as vs
 from matplotlib.figure import Figure
 
 from vsparagon import Upscaler
+from vsparagon.errors import ParagonError
 from vsparagon.quality import flicker
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple
@@ -152,7 +154,14 @@ def main() -> None:
     args = parser.parse_args()
     if not args.pictures and not args.videos:
         parser.error("give --pictures, --videos or both")
+    try:
+        evaluate(args)
+    except (ParagonError, FileNotFoundError) as error:
+        sys.exit(f"evaluate: {error}")
 
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure all that was asked for, and print it."""
     kernels: tuple[Kernel, ...] = ("bicubic", "lanczos")
     candidates = [interpolation(kernel, args.scale) for kernel in kernels]
     given = {"precision": args.precision}

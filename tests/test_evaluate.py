@@ -83,6 +83,21 @@ def write_video(path: Path, frames: int) -> None:
         container.mux(stream.encode(None))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pictures", "nowhere", "--variants"], "evaluate: no pictures in nowhere"),
+        (["--videos", "nowhere.mkv", "--variants"], "evaluate: .*nowhere.mkv"),
+        (["--pictures", "nowhere", "--variants", "swft"], "evaluate: unknown variant 'swft'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
+    with pytest.raises(SystemExit, match=message):
+        load_script("evaluate").main()
+
+
 @pytest.mark.slow
 def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, capsys):
     write_pictures(tmp_path / "pictures", count=2, side=64)
