@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from goldens import golden
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 pytest.importorskip("onnx", reason="ONNX files are written with onnx")
@@ -57,6 +58,14 @@ def test_every_variant_builds(variant, precision):
 def test_fast_form_builds(variant):
     graph = onnx_model(inference_form(create_generator(variant)), precision="fp16").SerializeToString()
     assert len(build_engine(rtx(), graph, PROFILES, name=variant)) > 10_000
+
+
+@needs_rtx
+def test_attention_by_polynomials_builds():
+    graph = onnx_model(inference_form(golden("nano_x2").generator())).SerializeToString()
+    sizes = [(1, 3, height, width) for height, width in ((56, 56), (392, 656), (1112, 1952))]  # as the filter extends
+    profiles = {"input": Profile(smallest=sizes[0], usual=sizes[1], largest=sizes[2])}
+    assert len(build_engine(rtx(), graph, profiles, name="nano")) > 10_000
 
 
 @needs_rtx

@@ -1,8 +1,9 @@
 """A generator as an ONNX file: the module is traced symbolically and each step written as ONNX nodes.
 
-The graph is static (no loops, no branches), whatever the size of the picture; only the tables of the attention's
-windows are computed from it. `torch.onnx` is not used: its graphs for dynamic sizes differ with its version, and need
-a cleaning before TensorRT reads them.
+The graph is static (no loops), whatever the size of the picture; only the tables of the attention's windows are
+computed from it. The one branch there may be is that of attention by polynomials, which some pictures need in full.
+`torch.onnx` is not used: its graphs for dynamic sizes differ with its version, and need a cleaning before TensorRT
+reads them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from vsparagon.backends.executor import INPUTS, OUTPUTS
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.files import write_atomically
-from vsparagon.models.attention import LocalWindowAttention
+from vsparagon.models.attention import LocalWindowAttention, WindowAttention
 from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
+from vsparagon.models.block_attention import BlockAttention, is_whole
+from vsparagon.models.block_attention_onnx import emit_blocks
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.inference import FrameMean
@@ -124,7 +127,7 @@ def frame_onnx(frame: FrameNetwork) -> onnx.ModelProto:
     size = (tiles[0].size, tiles[1].size) if tiles else (extension.extended_height, extension.extended_width)
     inputs = dict(zip(INPUTS, frame.inputs(), strict=False))
     graph = Graph(half=False)
-    results = _Emitter(frame, graph, list(inputs), size).run()
+    results = _Emitter(frame, graph, list(inputs), size, decides=False).run()
     model = graph.model(
         {name: (_TYPES[dtype], list(shape)) for name, (shape, dtype) in inputs.items()},
         {
@@ -164,7 +167,7 @@ def stage_onnx(part: StageModule, channels: Mapping[str, int]) -> onnx.ModelProt
 
 _TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 
-_WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, ShiftedConv2d)
+_WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, BlockAttention, ShiftedConv2d)
 
 
 class _Tracer(fx.Tracer):
@@ -182,17 +185,24 @@ class _Emitter:
         graph: to write to; its `half` follows the type of what a step is given.
         given: name of the input, or of each of several.
         size: height and width of what the attention sees, where they are known.
+        decides: whether the graph may branch, which GPUs would wait for.
     """
 
     def __init__(
-        self, module: nn.Module, graph: Graph, given: str | Sequence[str], size: tuple[int | None, int | None]
+        self,
+        module: nn.Module,
+        graph: Graph,
+        given: str | Sequence[str],
+        size: tuple[int | None, int | None],
+        *,
+        decides: bool = True,
     ) -> None:
         with torch.enable_grad():  # without, a generator works strip by strip to save memory
             self.traced = fx.GraphModule(module, _Tracer().trace(module))
         self.graph = graph
         self.given = given
         self.size = size
-        self.axes: tuple[AxisTensors, AxisTensors] | None = None
+        self.decides = decides
         self.values: dict[fx.Node, Any] = {}
         self.halves: dict[fx.Node, bool] = {}
 
@@ -255,9 +265,10 @@ class _Emitter:
             case RMSNorm():
                 return self._norm(module, name, x)
             case LocalWindowAttention():
-                if self.axes is None:
-                    self.axes = (self._axis(0, x), self._axis(1, x))
-                return emit_attention(graph, module, x, name, *self.axes)
+                attended = self._attention(module, name, x)
+                return graph.node("Add", x, graph.node("Mul", attended, graph.weight(f"{name}.gamma", module.gamma)))
+            case BlockAttention():
+                return self._block_attention(module, name, x)
         raise ModelError(f"the layer {name} ({type(module).__name__}) has no ONNX form.")
 
     def _convolution(self, conv: nn.Conv2d, name: str, x: str) -> str:
@@ -289,8 +300,18 @@ class _Emitter:
         scaled = graph.node("Mul", graph.from_float(unit, name), graph.weight(f"{name}.scale", norm.scale), prefix=name)
         return graph.node("Add", scaled, graph.weight(f"{name}.offset", norm.offset), prefix=name)
 
+    def _attention(self, module: WindowAttention, name: str, x: str) -> str:
+        return emit_attention(self.graph, module, x, name, self._axis(0, x), self._axis(1, x))
+
+    def _block_attention(self, module: BlockAttention, name: str, x: str) -> str:
+        known = all(side is None or is_whole(side) for side in self.size)
+        if self.graph.half or not self.decides or not known:
+            return self._attention(module.exact, name, x)
+        return emit_blocks(
+            self.graph, module, x, name, self.size, lambda inner: self._attention(module.exact, f"{name}.exact", inner)
+        )
+
     def _axis(self, axis: int, x: str) -> AxisTensors:
-        """The windows of one axis of the picture: every attention of a generator sees the same size."""
         graph, prefix = self.graph, ("rows", "columns")[axis]
         known = self.size[axis]
         if known is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +34,7 @@ class Graph:
         self.type = self.FLOAT16 if half else self.FLOAT
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._scope = ""  # of the branch that is being written
         self._taken: dict[str, int] = {}
 
     def node(self, kind: str, *inputs: str | int | float, prefix: str = "", **attributes: Any) -> str:
@@ -50,8 +51,30 @@ class Graph:
         self._nodes.append(helper.make_node(kind, names, results, name=name, **attributes))
         return results
 
+    def choice(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], prefix: str = "") -> str:
+        """Add a float32 result that is computed in one of two ways, and return its name.
+
+        Each way has its own constants: OpenVINO takes those from outside for values that change.
+
+        Args:
+            condition: a bool.
+            then, otherwise: add the nodes of a way and return its result; no other way may use what they add.
+            prefix: as that of a node.
+        """
+        branches = [self._branch(way, f"{prefix}.{word}") for way, word in ((then, "then"), (otherwise, "else"))]
+        return self.node("If", condition, prefix=prefix, then_branch=branches[0], else_branch=branches[1])
+
+    def _branch(self, way: Callable[[], str], name: str) -> onnx.GraphProto:
+        outside = self._nodes, self._constants, self._scope
+        self._nodes, self._constants, self._scope = [], {}, f"{name}:"
+        result = helper.make_tensor_value_info(way(), self.FLOAT, None)
+        branch = helper.make_graph(self._nodes, name, [], [result], list(self._constants.values()))
+        self._nodes, self._constants, self._scope = outside
+        return branch
+
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add a constant as it is, once, and return its name."""
+        name = self._scope + name
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
@@ -92,7 +115,7 @@ class Graph:
         """
         # TensorRT knows bytes as inputs and outputs only, so nothing may stand between a result and its name.
         names = {result: name for name, (result, _, _) in outputs.items()}
-        for node in self._nodes:
+        for node in _with_branches(self._nodes):
             for side in (node.input, node.output):
                 side[:] = [names.get(tensor, tensor) for tensor in side]
         graph = helper.make_graph(
@@ -116,3 +139,11 @@ class Graph:
         count = self._taken.get(name, 0)
         self._taken[name] = count + 1
         return f"{name}.{count}" if count else name
+
+
+def _with_branches(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _with_branches(attribute.g.node)

@@ -83,36 +83,56 @@ def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
     return AxisWindows(source, inside, length, first, second, weight * share, before * share)
 
 
-class LocalWindowAttention(nn.Module):
-    """`x + gamma * A(x)`, A being softmax attention in overlapping windows.
+class WindowAttention(nn.Module):
+    """Softmax attention in overlapping windows, blended.
 
-    `query` and `key` have `max(1, channels // 8)` channels; logits are divided by the square root of the number of
-    pixels in the window. `gamma` starts at 0, so a new module is the identity.
+    Logits are divided by the square root of the number of pixels in the window.
+
+    Args:
+        query, key: 1x1 convolutions to the same number of channels.
+        value: 1x1 convolution to those of the result.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, query: nn.Conv2d, key: nn.Conv2d, value: nn.Conv2d) -> None:
         super().__init__()
-        reduced = max(1, channels // 8)
-        self.query = nn.Conv2d(channels, reduced, 1)
-        self.key = nn.Conv2d(channels, reduced, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
-        self.gamma = nn.Parameter(torch.zeros(1))
+        self.query, self.key, self.value = query, key, value
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map N,D,H,W to the same shape; H and W at least 4."""
+        """Map N,D,H,W to N,D',H,W; H and W at least 4."""
         rows = axis_windows(x.shape[2], x.device)
         columns = axis_windows(x.shape[3], x.device)
         maps = self.query(x), self.key(x), self.value(x)
         if torch.is_grad_enabled() or torch.compiler.is_exporting():
-            return x + self.gamma * _blend(_attend(maps, rows, columns), rows, 2)
+            return _blend(_attend(maps, rows, columns), rows, 2)
         # Where no gradient needs all windows at once, one row of them after the other takes far less memory.
-        out = torch.zeros_like(x)
+        out = torch.zeros_like(maps[2])
         for index, weight in enumerate(rows.weights()):
             here = slice(index, index + 1)
             band = replace(rows, source=rows.source[here], inside=rows.inside[here], length=rows.length[here])
             attended = _attend(maps, band, columns) * weight.to(x.dtype)[:, None]
             out.index_add_(2, rows.source[index], attended)
-        return out.mul_(self.gamma).add_(x)
+        return out
+
+
+class LocalWindowAttention(WindowAttention):
+    """`x + gamma * A(x)`, A being attention in windows.
+
+    `query` and `key` have `max(1, channels // 8)` channels. `gamma` starts at 0, so a new module is the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        reduced = max(1, channels // 8)
+        super().__init__(
+            nn.Conv2d(channels, reduced, 1), nn.Conv2d(channels, reduced, 1), nn.Conv2d(channels, channels, 1)
+        )
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N,D,H,W to the same shape; H and W at least 4."""
+        attended = super().forward(x)
+        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+            return x + self.gamma * attended
+        return attended.mul_(self.gamma).add_(x)
 
 
 def _attend(maps: tuple[Tensor, Tensor, Tensor], rows: AxisWindows, columns: AxisWindows) -> Tensor:

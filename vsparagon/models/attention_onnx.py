@@ -1,4 +1,4 @@
-"""Window attention as ONNX nodes: the same computation as `attention.LocalWindowAttention`, for a graph builder."""
+"""Window attention as ONNX nodes: the same computation as `attention.WindowAttention`, for a graph builder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention, axis_windows
+from vsparagon.models.attention import OVERLAP, WINDOW, WindowAttention, axis_windows
 from vsparagon.onnx_graph import Graph
 
 OUTSIDE = -30000.0  # added to the logits of positions beyond the border; fits every float type
@@ -112,9 +112,9 @@ def dynamic_axis(graph: Graph, pixels: str, prefix: str) -> AxisTensors:
 
 
 def emit_attention(
-    graph: Graph, module: LocalWindowAttention, x: str, name: str, rows: AxisTensors, columns: AxisTensors
+    graph: Graph, module: WindowAttention, x: str, name: str, rows: AxisTensors, columns: AxisTensors
 ) -> str:
-    """Add the nodes of one attention module; `x` and the result are 1,D,H,W. The softmax is in float32."""
+    """Add the nodes of `WindowAttention.forward`; `x` is 1,D,H,W. The softmax is in float32."""
 
     def op(kind: str, *inputs: str | int | float, **attributes: object) -> str:
         return graph.node(kind, *inputs, prefix=name, **attributes)
@@ -155,8 +155,7 @@ def emit_attention(
     height, width = op("Mul", rows.count, rows.size), op("Mul", columns.count, columns.size)
     flat = op("Reshape", flat, op("Concat", axes([1, channels]), height, width, axis=0))
     flat = _blend(graph, flat, rows, 2, name)
-    flat = _blend(graph, flat, columns, 3, name)
-    return op("Add", x, op("Mul", flat, graph.weight(f"{name}.gamma", module.gamma)))
+    return _blend(graph, flat, columns, 3, name)
 
 
 def _blend(graph: Graph, flat: str, windows: AxisTensors, axis: int, name: str) -> str:

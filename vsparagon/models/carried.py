@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vsparagon.models.block_attention import BlockAttention
 from vsparagon.models.folding import bias_of, convolution, wider
 from vsparagon.models.paragonsr2 import RMSNorm
 
@@ -51,6 +52,8 @@ def carry_base(form: Any) -> bool:
             block.context = _with_colours(block.context, sharpening if first else None, passes=not first_of_group)
             block.project_in = wider(block.project_in, inputs=COLOURS)
             block.project_out = wider(block.project_out, outputs=COLOURS)
+            if isinstance(attention := getattr(block, "attention", None), BlockAttention):
+                attention.widen(COLOURS)
     form.fuse = wider(form.fuse, inputs=COLOURS, outputs=COLOURS)
     form.fuse.weight[-COLOURS:, -COLOURS:, 1, 1] += eye
     form.tail = wider(form.tail, inputs=COLOURS)

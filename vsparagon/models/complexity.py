@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention
+from vsparagon.models.block_attention import BlockAttention
 
 # A 1920x1080 picture as the filter extends it.
 FRAME = (1112, 1952)
@@ -47,8 +48,16 @@ def macs_per_pixel(module: nn.Module, *, height: int = FRAME[0], width: int = FR
         pairs = pixels[0][0] * pixels[1][0] * (pixels[0][1] * pixels[1][1]) ** 2
         total += pairs * (attention.query.out_channels + attention.value.out_channels)
 
+    def count_blocks(attention: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(attention, BlockAttention)
+        channels, outputs = inputs[0].shape[1], output.shape[1]
+        total += inputs[0][0, 0].numel() * (2 * channels + attention.points * (channels + 4 * outputs))
+
     for part in module.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, BlockAttention):
+            part.register_forward_hook(count_blocks)
+        elif isinstance(part, nn.Conv2d):
             part.register_forward_hook(count_convolution)
         elif isinstance(part, LocalWindowAttention):
             part.register_forward_hook(count_attention)

@@ -186,3 +186,9 @@ def wider(conv: nn.Conv2d, *, inputs: int = 0, outputs: int = 0) -> nn.Conv2d:
     weight = F.pad(conv.weight.double(), (0, 0, 0, 0, 0, inputs, 0, outputs))
     bias = None if conv.bias is None else F.pad(conv.bias.double(), (0, outputs))
     return shifted_convolution(weight, bias) if isinstance(conv, ShiftedConv2d) else convolution(weight, bias)
+
+
+def with_one(conv: nn.Conv2d) -> nn.Conv2d:
+    """A depthwise convolution with one channel more at the end, which is 1 everywhere."""
+    weight = F.pad(conv.weight.double(), (0, 0, 0, 0, 0, 0, 0, 1))
+    return convolution(weight, F.pad(bias_of(conv), (0, 1), value=1.0), groups=len(weight))

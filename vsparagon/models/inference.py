@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models import folding
+from vsparagon.models.attention import LocalWindowAttention
+from vsparagon.models.block_attention import BlockAttention, points_needed, sample_picture
 from vsparagon.models.carried import VECTOR, carry_base
 from vsparagon.models.paragonsr2 import (
     LEAK,
@@ -47,7 +49,9 @@ class InferenceForm(nn.Module):
         self.sharpen = folding.fold_sharpening(model) if model.options.upsampler_alpha else nn.Identity()
         self.smooth = folding.fold_smoothing(model)
         self.conv_in = copy.deepcopy(model.conv_in)
-        self.body = nn.Sequential(*(_FoldedGroup(group) for group in model.body if isinstance(group, ResidualGroup)))
+        points = _points(model)
+        groups = (group for group in model.body if isinstance(group, ResidualGroup))
+        self.body = nn.Sequential(*(_FoldedGroup(group, points) for group in groups))
         self.fuse = folding.fold_fusion(model)
         self.tail = folding.fold_tail(model)
         content = model.content_processor
@@ -136,14 +140,41 @@ class _FoldedBlock(nn.Module):
         return out
 
 
+class _AttendingBlock(nn.Module):
+    """A `ParagonBlock` without modulation whose attention is in blocks; its last hidden channel is 1 everywhere."""
+
+    def __init__(self, block: ParagonBlock, points: int) -> None:
+        super().__init__()
+        mixer = block.transformer
+        attention, (spread, leak, last) = mixer.attention, mixer.dw_mixer
+        assert isinstance(attention, LocalWindowAttention)
+        assert isinstance(spread, nn.Conv2d)
+        assert isinstance(last, nn.Conv2d)
+        self.context = _context(block)
+        self.project_in = folding.wider(mixer.project_in, outputs=1)
+        self.mix = nn.Sequential(folding.with_one(spread), copy.deepcopy(leak))
+        self.project_out = folding.wider(folding.fold_projection(block, with_mixer=True), inputs=1)
+        behind = folding.fold_projection(block, with_mixer=False).weight.flatten(1)
+        self.attention = BlockAttention(attention, last, behind, points)
+        self.norm = copy.deepcopy(block.norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.context(x)
+        hidden = self.mix(self.project_in(x))
+        out: Tensor = self.norm(x + self.project_out(hidden) + self.attention(hidden))
+        return out
+
+
 class _FoldedGroup(nn.Module):
     """A `ResidualGroup` of folded blocks."""
 
-    def __init__(self, group: ResidualGroup) -> None:
+    def __init__(self, group: ResidualGroup, points: dict[nn.Module, int]) -> None:
         super().__init__()
         blocks = [block for block in group.blocks if isinstance(block, ParagonBlock)]
         self.kept = nn.ModuleList(Kept() for _ in blocks)
-        self.blocks = nn.ModuleList(_FoldedBlock(block) for block in blocks)
+        self.blocks = nn.ModuleList(
+            _AttendingBlock(block, points[block]) if block in points else _FoldedBlock(block) for block in blocks
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         first = x = self.kept[0](x)
@@ -163,6 +194,29 @@ class _WideContext(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.ls1(self.context(x))
         return out
+
+
+def _points(model: ParagonSR2) -> dict[nn.Module, int]:
+    """Return the blocks whose attention is to be polynomials, and of how many points."""
+    blocks = {
+        block.transformer.attention: block
+        for block in model.modules()
+        if isinstance(block, ParagonBlock) and isinstance(block.transformer.channel_mod, nn.Identity)
+    }
+    points: dict[nn.Module, int] = {}
+
+    def measure(attention: nn.Module, given: tuple[Tensor, ...], _result: Tensor) -> None:
+        assert isinstance(attention, LocalWindowAttention)
+        if needed := points_needed(attention, given[0]):
+            points[blocks[attention]] = needed
+
+    attentions = [module for module in blocks if isinstance(module, LocalWindowAttention)]
+    hooks = [attention.register_forward_hook(measure) for attention in attentions]
+    if hooks:
+        model.eval()(sample_picture())
+    for hook in hooks:
+        hook.remove()
+    return points
 
 
 def _context(block: ParagonBlock) -> nn.Module:

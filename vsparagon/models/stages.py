@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention
+from vsparagon.models.attention import WINDOW, LocalWindowAttention
+from vsparagon.models.block_attention import STRIDE, BlockAttention
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.inference import FrameMean, InferenceForm, Kept
 from vsparagon.models.paragonsr2 import RMSNorm
 from vsparagon.stages import FURTHEST, MAP, MEAN, PICTURE, RESULT, Stage
 
-STRIDE = WINDOW - OVERLAP
+ATTENTION = (LocalWindowAttention, BlockAttention)
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class StageModule:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        whole = (FrameMean, Kept, RMSNorm, LocalWindowAttention, ShiftedConv2d)
+        whole = (FrameMean, Kept, RMSNorm, *ATTENTION, ShiftedConv2d)
         return isinstance(m, whole) or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -131,7 +132,7 @@ class _Cut:
             inputs=tuple(self._name(n) for n in given),
             outputs=tuple(self._name(n) for n in outputs),
             reach=max(reach[n] for n in outputs),
-            has_windows=any(isinstance(self.module.get(n), LocalWindowAttention) for n in steps if n not in given),
+            has_windows=any(isinstance(self.module.get(n), ATTENTION) for n in steps if n not in given),
         )
         return StageModule(stage, fx.GraphModule(self.traced, graph).eval())
 
@@ -154,7 +155,7 @@ def _reach(kind: nn.Module | None, before: int) -> int:
         return before + max(kind.pads)
     if isinstance(kind, nn.Conv2d):
         return before + kind.kernel_size[0] // 2
-    if isinstance(kind, LocalWindowAttention) and before:
+    if isinstance(kind, ATTENTION) and before:
         return (before - 1) // STRIDE * STRIDE + WINDOW
     return before
 
