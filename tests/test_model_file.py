@@ -224,3 +224,14 @@ def test_reading_a_checkpoint_without_torch_names_the_extra(tmp_path, monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "vsparagon.checkpoint", None)
     with pytest.raises(vsparagon.BackendUnavailable, match=r'pip install "vsparagon\[torch\]", or give an ONNX file'):
         Upscaler(model=str(path), cache=str(tmp_path))
+
+
+def test_kept_graph_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
+    path = tmp_path / "nano.safetensors"
+    save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="")
+    keys = []
+    for code in (b"one exporter", b"one exporter", b"another"):
+        monkeypatch.setattr("vsparagon.cache._exporter", lambda code=code: code)
+        Upscaler(model=str(path), cache=str(tmp_path / "cache"))
+        keys.append(sorted(file.name for file in (tmp_path / "cache" / "graphs").iterdir()))
+    assert [len(names) for names in keys] == [1, 1, 2]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache as remembered
 from pathlib import Path
 from typing import Final
 
-from vsparagon.errors import InvalidInput
+from vsparagon.errors import InvalidInput, ModelError
 
 ENGINE: Final = ".engine"
 KERNELS: Final = ".kernels"
@@ -85,3 +87,23 @@ def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:
                 state = path.stat()
                 found.append(Kept(kind=name, path=path, size=state.st_size, made=state.st_mtime))
     return found
+
+
+def graph_key(checkpoint: Path) -> str:
+    """Return the name under which what is exported from a checkpoint is kept: its bytes and the code that exports.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(_exporter() + checkpoint.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
+
+
+@remembered
+def _exporter() -> bytes:
+    """Return a digest of the modules that make a graph."""
+    package = Path(__file__).parent
+    modules = [package / "export.py", package / "onnx_graph.py", *sorted((package / "models").glob("*.py"))]
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).digest()

@@ -6,11 +6,11 @@ infers the size of the output for a few sizes of the input.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
+from vsparagon.cache import graph_key
 from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError, reason_of
 from vsparagon.extend import Sizes
 from vsparagon.files import write_atomically
@@ -79,13 +79,7 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
 
 def _graph_of(checkpoint: Path, cache: Path) -> Path:
     """Return the ONNX file of a checkpoint's inference form, exported once and kept."""
-    from vsparagon import __version__
-
-    try:
-        key = hashlib.sha256(__version__.encode() + checkpoint.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
-    graph = cache / "graphs" / f"{key}.onnx"
+    graph = cache / "graphs" / f"{graph_key(checkpoint)}.onnx"
     if not graph.is_file():
         try:
             from vsparagon.checkpoint import load_generator

@@ -5,12 +5,12 @@ They are exported once from a checkpoint and kept in the cache: one ONNX file fo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
+from vsparagon.cache import graph_key
+from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.files import write_atomically
 
 PICTURE, RESULT = "picture", "result"
@@ -114,13 +114,7 @@ def plan_stages(checkpoint: Path, cache: Path) -> Plan:
         InvalidInput: the cache cannot be written.
         BackendUnavailable: torch is needed and not installed.
     """
-    from vsparagon import __version__
-
-    try:
-        key = hashlib.sha256(__version__.encode() + checkpoint.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
-    folder = cache / "graphs" / f"{key}.stages"
+    folder = cache / "graphs" / f"{graph_key(checkpoint)}.stages"
     plan = folder / "plan.json"
     if not plan.is_file():
         try:
