@@ -5,10 +5,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
-from PIL import Image  # noqa: E402
-from training_runs import load_script  # noqa: E402
+from PIL import Image
+from training_runs import load_script
 
-from vsparagon.training.monitor import Monitor  # noqa: E402
+from vsparagon.training.monitor import Monitor
 
 
 @pytest.fixture
@@ -32,6 +32,6 @@ def test_a_panel_for_each_scalar(run, tmp_path):
 
 
 def test_unknown_scalar_is_an_error_that_names_the_known(run, tmp_path):
-    with pytest.raises(KeyError, match="no scalar 'gan/ratio'; it has .*gan/margin"):
+    with pytest.raises(KeyError, match=r"no scalar 'gan/ratio'; it has .*gan/margin"):
         load_script("plot_run").draw(run, ["gan/ratio"], tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
