@@ -7,21 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from engines import KEY
 
 from vsparagon.cache import KINDS, kept_files
 from vsparagon.cli import main
-from vsparagon.engine_cache import EngineCache, EngineKey
-
-KEY = EngineKey(
-    model="0f" * 32,
-    precision="fp16",
-    profiles="",
-    build=1,
-    library="tensorrt 10.8.0",
-    gpu="NVIDIA Card",
-    capability="8.9",
-    driver="580.10",
-)
+from vsparagon.engine_cache import EngineCache
 
 
 @pytest.fixture

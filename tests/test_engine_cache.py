@@ -13,22 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from engines import KEY
 
 pytest.importorskip("filelock", reason="builds are locked with it")
 
 from vsparagon import engine_cache
 from vsparagon.engine_cache import LOCK, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
 
-KEY = EngineKey(
-    model="0f" * 32,
-    precision="fp16",
-    profiles="",
-    build=1,
-    library="tensorrt 10.8.0",
-    gpu="NVIDIA Card",
-    capability="8.9",
-    driver="580.10",
-)
 ENGINE = b"an engine" * 100
 PATIENCE = 60  # seconds
 

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from vsparagon.cli.options import add_network, parse_time, read_network
+from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.errors import BackendUnavailable, InvalidInput
 
 PACKAGES = {"av": "av", "PIL": "pillow"}
@@ -38,12 +38,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default bicubic,lanczos)",
     )
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to write (default: INPUT.compare)")
-    parser.add_argument(
-        "--filter-script",
-        type=Path,
-        metavar="SCRIPT",
-        help="a VapourSynth script before the network, as for `vsparagon encode`",
-    )
+    add_filter_script(parser)
     add_network(parser)
     parser.set_defaults(run=_run)
 
@@ -55,20 +50,12 @@ def _run(args: argparse.Namespace) -> str:
             f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[compare]'."
         )
     from vsparagon.compare.run import compare
-    from vsparagon.encode.job import Job
 
     if args.variant:
         raise InvalidInput("compare takes --variants, a list, instead of --variant.")
     if args.model and args.variants:
         raise InvalidInput("--model names one network; leave --variants out.")
-    job = Job(
-        input=args.input.absolute(),
-        filter_script=args.filter_script.absolute() if args.filter_script else None,
-        network=read_network(args),
-        device_id=args.device_id,
-        num_streams=args.num_streams,
-        cache=args.cache,
-    )
+    job = read_job(args)
     made = compare(
         job,
         args.output or Path(f"{args.input}.compare"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
-from vsparagon.cli.options import add_network, read_network
+from vsparagon.cli.options import add_network, read_job
 from vsparagon.errors import BackendUnavailable, InvalidInput
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _helpers(args: argparse.Namespace) -> Helpers | None:
 
 def _job(args: argparse.Namespace) -> Job:
     from vsparagon.encode.codec import PIXEL_FORMATS
-    from vsparagon.encode.job import SEGMENT_FRAMES, Encoding, Job
+    from vsparagon.encode.job import SEGMENT_FRAMES, Encoding
 
     pix_fmt = args.pix_fmt.removesuffix("le")
     if pix_fmt and pix_fmt not in PIXEL_FORMATS:
@@ -115,15 +115,10 @@ def _job(args: argparse.Namespace) -> Job:
     segment_frames = SEGMENT_FRAMES if args.segment_frames is None else args.segment_frames
     if segment_frames < 1:
         raise InvalidInput(f"--segment-frames is {segment_frames}; it must be at least 1.")
-    job = Job(
-        input=args.input.absolute(),
-        filter_script=args.filter_script.absolute() if args.filter_script else None,
-        network=read_network(args),
+    job = read_job(
+        args,
         encoding=Encoding(codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt),
         segment_frames=segment_frames,
-        device_id=args.device_id,
-        num_streams=args.num_streams,
-        cache=args.cache,
     )
     if job.is_script and job.filter_script:
         raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")

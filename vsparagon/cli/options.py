@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vsparagon.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from vsparagon.encode.job import Network
+    from vsparagon.encode.job import Job, Network
 
 NETWORK: Final = (
     "variant",
@@ -48,6 +48,39 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--device-id", type=int, default=0, help="number of the GPU")
     network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
     network.add_argument("--cache", default="", metavar="FOLDER", help="for compiled networks (default: the user's)")
+
+
+def add_filter_script(parser: argparse.ArgumentParser) -> None:
+    """Add `--filter-script`."""
+    parser.add_argument(
+        "--filter-script",
+        type=Path,
+        metavar="SCRIPT",
+        help="a VapourSynth script before the network, as for `vsparagon encode`",
+    )
+
+
+def read_job(args: argparse.Namespace, **rest: Any) -> Job:
+    """Return what to do with INPUT, by `add_filter_script`'s and `add_network`'s arguments.
+
+    Args:
+        args: with `input`, a path.
+        rest: further fields of the job.
+
+    Raises:
+        InvalidInput: a size is none.
+    """
+    from vsparagon.encode.job import Job
+
+    return Job(
+        input=args.input.absolute(),
+        filter_script=args.filter_script.absolute() if args.filter_script else None,
+        network=read_network(args),
+        device_id=args.device_id,
+        num_streams=args.num_streams,
+        cache=args.cache,
+        **rest,
+    )
 
 
 def read_network(args: argparse.Namespace) -> Network | None:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
-from vsparagon.cli.options import add_network, parse_time, read_network
+from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.errors import BackendUnavailable, InvalidInput
 
 DESCRIPTION = """\
@@ -36,12 +36,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="vsview, vspreview, mpv, ffplay, or another program that takes the address of a video (default: the first "
         "of these that is there)",
     )
-    parser.add_argument(
-        "--filter-script",
-        type=Path,
-        metavar="SCRIPT",
-        help="a VapourSynth script before the network, as for `vsparagon encode`",
-    )
+    add_filter_script(parser)
     add_network(parser)
     parser.set_defaults(run=_run)
 
@@ -49,20 +44,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(args: argparse.Namespace) -> str:
     if find_spec("av") is None:
         raise BackendUnavailable("this needs av; install it with pip install 'vsparagon[encode]'.")
-    from vsparagon.encode.job import Job
     from vsparagon.preview import VIEWERS
     from vsparagon.preview.player import find_player
     from vsparagon.preview.run import preview
     from vsparagon.preview.viewer import find_viewer, view
 
-    job = Job(
-        input=args.input.absolute(),
-        filter_script=args.filter_script.absolute() if args.filter_script else None,
-        network=read_network(args),
-        device_id=args.device_id,
-        num_streams=args.num_streams,
-        cache=args.cache,
-    )
+    job = read_job(args)
     if job.is_script and job.filter_script:
         raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
     start = parse_time(args.start)

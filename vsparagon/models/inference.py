@@ -27,6 +27,7 @@ from vsparagon.models.paragonsr2 import (
     ResidualGroup,
 )
 from vsparagon.models.swift import Swift, SwiftForm
+from vsparagon.models.variants import Options
 
 MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.extend` are 24a + 8
 LARGEST_FOLDED_BAND = 11  # a k x k kernel costs more than the parts it replaces beyond this
@@ -41,7 +42,7 @@ class InferenceForm(nn.Module):
         shift: how many enlarged pixels the result begins late: its pixel 0 is pixel `shift` of the published form.
     """
 
-    shift = 1
+    shift = Options.inference_shift
 
     def __init__(self, model: ParagonSR2) -> None:
         super().__init__()
