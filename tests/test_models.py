@@ -268,16 +268,20 @@ def test_picture_made_in_strips_equals_the_whole(height):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_nano_as_published_takes_less_than_1500_megabytes_at_1080p():
+def test_nano_as_published_takes_less_than_a_gigabyte_at_1080p():
     code = (
         "import torch; from vsparagon.models import create_generator; torch.set_num_threads(2)\n"
+        "def megabytes(name):\n"
+        "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith(name)) // 1000\n"
         "model = create_generator('nano').eval()\n"
+        # What torch's libraries take differs by half a gigabyte between machines.
+        "before = megabytes('VmRSS')\n"
         "with torch.inference_mode(): model(torch.rand(1, 3, 1080, 1920))\n"
         # getrusage would tell the peak of the process that started this one, if that was higher.
-        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+        "print(megabytes('VmHWM') - before)"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert int(run.stdout) * 1024 < 1.5e9
+    assert int(run.stdout) < 1000
 
 
 def test_every_trained_parameter_receives_a_gradient():
