@@ -110,6 +110,14 @@ def test_three_frames_are_taken_where_no_times_are_given(film, tmp_path):
     assert all(list(versions) == ["nano"] for versions in frames.values())
 
 
+def test_profiles_are_compared_side_by_side(film, tmp_path):
+    variants = "nano:compressed,nano,swift:clean"
+    assert main(["compare", str(film), "--output", str(tmp_path), "--variants", variants, "--peers", ""]) == 0
+    versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
+    assert list(versions) == ["nano compressed", "nano", "swift"]
+    assert not np.array_equal(versions["nano compressed"], versions["nano"])
+
+
 def test_still_picture_is_compared_upright(tmp_path, capsys):
     picture = photograph(48, 64)
     exif = Image.Exif()
@@ -135,6 +143,7 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
         (["broken.png"], "cannot be read as a picture"),
         (["FILM", "--peers", "magic"], "unknown peer 'magic'"),
         (["FILM", "--variants", "giant"], "giant"),
+        (["FILM", "--variants", "nano:dirty"], "unknown profile 'dirty'"),
         (["FILM", "--variant", "nano"], "--variants"),
         (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
         (["still.png", "--at", "1s"], "--at is for videos"),

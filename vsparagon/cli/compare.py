@@ -29,7 +29,12 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("input", metavar="INPUT", type=Path, help="video, picture or script")
     parser.add_argument("--at", metavar="TIMES", default="", help="12.5s,1:02 (default: three, spread over the whole)")
-    parser.add_argument("--variants", metavar="NAMES", default="", help="nano,micro,… (default: all bundled ones)")
+    parser.add_argument(
+        "--variants",
+        metavar="NAMES",
+        default="",
+        help="nano,swift,swift:compressed,… (default: all bundled ones of one profile)",
+    )
     parser.add_argument(
         "--peers",
         metavar="NAMES",

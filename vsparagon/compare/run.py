@@ -48,7 +48,7 @@ def compare(
         job: the input, and what is common to all variants.
         folder: where both are written; made if it is missing.
         at: times in seconds; empty for three frames spread over the whole.
-        variants: empty for all bundled ones.
+        variants: as `versions_of` takes them; empty for all bundled ones.
         peers: names in `vsparagon.compare.versions.KERNELS`.
         tell: is told what is worth knowing meanwhile.
 

@@ -55,7 +55,8 @@ def versions_of(
 
     Args:
         clip: the source.
-        variants: of the network; none for a model file of one's own.
+        variants: of the network, with ":compressed" or ":clean" behind them where that is not the network's own
+            profile; none for a model file of one's own.
         peers: names in `KERNELS`.
         network: everything else about it.
         run: arguments of `upscale` that do not change the result.
@@ -66,15 +67,22 @@ def versions_of(
     unknown = [name for name in peers if name not in KERNELS]
     if unknown:
         raise InvalidInput(f"unknown peer {unknown[0]!r}; the peers are {', '.join(KERNELS)}.")
-    networks = [replace(network, variant=variant) for variant in variants] or [network]
+    networks = [_chosen(network, variant) for variant in variants] or [network]
     code = matrix_code(network.matrix)
     ours = []
     for chosen in networks:
         name = Path(chosen.model).stem if chosen.model else chosen.variant
+        if chosen.profile != network.profile:
+            name = f"{name} {chosen.profile}"
         large = upscale(clip, **asdict(chosen), **run)
         ours.append(Version(name=name, clip=_as_rgb(large, "Bicubic", code)))
     size = {"width": ours[0].clip.width, "height": ours[0].clip.height}
     return [Version(name=name, clip=_as_rgb(clip, KERNELS[name], code, **size)) for name in peers] + ours
+
+
+def _chosen(network: Network, variant: str) -> Network:
+    name, _, profile = variant.partition(":")
+    return replace(network, variant=name, profile=profile or network.profile)
 
 
 def _as_rgb(clip: vs.VideoNode, kernel: str, matrix: int | None, **size: int) -> vs.VideoNode:
