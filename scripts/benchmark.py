@@ -7,11 +7,13 @@
     python scripts/benchmark.py streams --streams 1 2 3 4 --threads 1 2 --x264 medium
     python scripts/benchmark.py overhead
     python scripts/benchmark.py start
+    python scripts/benchmark.py scaling --workers 1 2 4 8
 
 speed: frames a second, and what part of the processor's float32 peak the useful multiplications of the fast form make
 up; growth: time and memory over the size of the picture; streams: which number of frames at once is best; overhead:
-what is not the network; start: what comes before the first frame. Every candidate runs in a process of its own. They
-take turns, one at a time, for several rounds, and medians count.
+what is not the network; start: what comes before the first frame; scaling: what more workers of `vsparagon encode`
+bring, frames being waits. Every candidate runs in a process of its own. They take turns, one at a time, for several
+rounds, and medians count.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarking import chart, cuda, machine, parts, speed
+from benchmarking import chart, cuda, machine, parts, scaling, speed
 from benchmarking.jobs import Settings, Size
 from benchmarking.networks import Run, find_networks, find_runs
 from benchmarking.options import parse, settings_of
@@ -78,6 +80,11 @@ def measure_start(args: argparse.Namespace, settings: Settings) -> Measured:
     return parts.START_COLUMNS, parts.measure_start(networks, args.sizes or LARGE, settings), []
 
 
+def measure_scaling(args: argparse.Namespace, settings: Settings) -> Measured:
+    rows = scaling.measure_scaling(args.workers, args.milliseconds, settings)
+    return scaling.COLUMNS, rows, [f"A frame is a wait of {args.milliseconds} ms; one at a time in each worker."]
+
+
 def _runs(args: argparse.Namespace) -> list[Run]:
     networks = find_networks(args.variants, args.models, args.scale)
     return find_runs(networks, getattr(args, "backends", []) or ["openvino"], args.precisions)
@@ -89,6 +96,7 @@ COMMANDS = {
     "streams": measure_streams,
     "overhead": measure_overhead,
     "start": measure_start,
+    "scaling": measure_scaling,
 }
 
 

@@ -84,6 +84,17 @@ def test_the_parts_of_the_time(command, monkeypatch, capsys):
     assert tuple(row[0] for row in cells(table)[1]) == NAMES[command]
 
 
+@pytest.mark.slow
+def test_workers_wait_side_by_side_but_each_for_one_frame_at_a_time(monkeypatch, capsys):
+    arguments = ("--workers", 1, 2, "--frames", 48, "--milliseconds", 20, "--rounds", 1)
+    _, settings, table, note = run(monkeypatch, capsys, "scaling", *arguments)
+    assert settings.endswith("of 48 frames of a blank picture")
+    assert note.startswith("A frame is a wait of 20 ms")
+    _, rows = cells(table)
+    assert [row[0] for row in rows] == ["1 worker", "2 workers"]
+    assert all(0 < float(row[3].rstrip("%")) <= 100 for row in rows)
+
+
 def test_what_fails_in_a_worker_is_named(capfd):
     candidate = Candidate(name="the bad one", kind="paragon", size=SMALL, arguments={"variant": "none"})
     with pytest.raises(BackendFailure, match="the bad one at 48x32 failed; its message is above"):

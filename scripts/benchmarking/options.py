@@ -14,13 +14,15 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     """Return what the command line says, the command among it; without one it is "speed"."""
-    common, running, choosing = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    every, running, choosing = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    every.add_argument("--rounds", type=_positive, default=5, help="(5)")
+    every.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+
+    common = argparse.ArgumentParser(add_help=False, parents=[every])
     common.add_argument("--variants", nargs="*", default=["nano"], help="bundled networks (nano)")
     common.add_argument("--models", nargs="+", default=[], metavar="FILE", help="model files of your own")
     common.add_argument("--scale", type=int, default=2)
     common.add_argument("--sizes", nargs="+", type=_size, default=[], metavar="WIDTHxHEIGHT", help="of the source")
-    common.add_argument("--rounds", type=_positive, default=5, help="(5)")
-    common.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
 
     running.add_argument("--precisions", nargs="+", default=["auto"])
     running.add_argument("--frames", type=_positive, help="in each round (48; with --device cuda, 480)")
@@ -45,6 +47,11 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     streams.add_argument("--threads", nargs="+", type=int, default=[0], help="to try (all)")
     commands.add_parser("overhead", parents=[common, running])
     commands.add_parser("start", parents=[common])
+    scaling = commands.add_parser("scaling", parents=[every])
+    scaling.add_argument("--workers", nargs="+", type=_positive, default=[1, 2, 4, 8], help="to try (1 2 4 8)")
+    scaling.add_argument("--milliseconds", type=_positive, default=100, help="that a frame waits (100)")
+    scaling.add_argument("--frames", type=_positive, default=768, help="of the film (768)")
+    scaling.set_defaults(picture="a blank picture")
 
     without = not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"))
     args = parser.parse_args(["speed", *arguments] if without else arguments)
