@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput, ModelError, reason_of
-from vsparagon.extend import MARGIN, WHOLE_WINDOWS, Sizes
+from vsparagon.extend import WHOLE_WINDOWS, Sizes
 from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, SCALES, VARIANTS, Options
 
@@ -144,7 +144,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         checkpoint=checkpoint,
         sizes=WHOLE_WINDOWS if isinstance(options, Options) else Sizes(),
         shift=options.inference_shift,
-        reach=max(options.reach, MARGIN) if options.is_local else None,
+        reach=options.reach if options.is_local else None,
         bytes_per_pixel=bytes_per_pixel(options),
     )
 

@@ -39,7 +39,7 @@ def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactT
     Args:
         pixels: length of the picture.
         extended: length of the extended picture, `vsparagon.extend.MARGIN` of it before the picture.
-        reach: how far the network looks, at least that margin.
+        reach: how far the network looks.
         count: number of tiles, at most `pixels`.
     """
     part = -(-pixels // count)
