@@ -46,7 +46,7 @@ def assert_equal(one, other, place="state"):
 @pytest.mark.slow
 def test_killed_run_resumes_with_the_same_curve_to_the_bit(train, config, tmp_path):
     # A GAN has all the state there is. The interrupted run also prepares its data in another process.
-    settings = GAN | {"train.total_iter": 24}
+    settings = GAN | {"train.total_iter": 24, "train.optim_g.type": "SOAP"}
     train(read_config(config, changes(settings | {"name": "whole"})))
     interrupted = settings | {"name": "killed", "path.resume_state": "auto", "datasets.train.num_worker_per_gpu": 1}
     begins = []

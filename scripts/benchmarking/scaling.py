@@ -55,9 +55,7 @@ def measure_scaling(workers: Sequence[int], milliseconds: int, settings: Setting
         folder = Path(name)
         script = folder / "waits.vpy"
         seconds = milliseconds / 1000
-        script.write_text(
-            SCRIPT.format(width=SIZE.width, height=SIZE.height, frames=settings.frames, seconds=seconds)
-        )
+        script.write_text(SCRIPT.format(width=SIZE.width, height=SIZE.height, frames=settings.frames, seconds=seconds))
         rounds = [[_encode(script, count) for count in workers] for _ in range(settings.rounds)]
     results = [
         Result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,20 +11,28 @@ import torch
 from msgspec import Meta
 from torch import nn
 
+from vsparagon.training.soap import SOAP
+
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, lt=1)]
+
+ALGORITHMS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "AdamW": torch.optim.AdamW,
+    "Adam": torch.optim.Adam,
+    "SOAP": SOAP,
+}
 
 
 class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`train.optim_g` or `train.optim_d` of a configuration.
 
     Attributes:
-        type: algorithm, of `torch.optim`.
+        type: algorithm: of `torch.optim`, or `vsparagon.training.soap.SOAP`.
         lr: highest learning rate.
         weight_decay, betas: as torch has them.
     """
 
-    type: Literal["AdamW", "Adam"] = "AdamW"
+    type: Literal["AdamW", "Adam", "SOAP"] = "AdamW"
     lr: Positive = 2e-3
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     betas: tuple[Share, Share] = (0.9, 0.99)
@@ -31,8 +40,7 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def create(self, network: nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser of a network's trainable weights."""
         weights = [weight for weight in network.parameters() if weight.requires_grad]
-        algorithm = torch.optim.AdamW if self.type == "AdamW" else torch.optim.Adam
-        return algorithm(weights, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
+        return ALGORITHMS[self.type](weights, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
 
 
 class CosineAnnealing(
