@@ -9,15 +9,19 @@ from vsparagon.backends.phases import write_phases
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("colours", [1, 3])
-def test_every_part_equals_the_shuffled_picture(scale, colours):
+@pytest.mark.parametrize("adds", [False, True])
+def test_every_part_equals_the_shuffled_picture(scale, colours, adds):
     random = np.random.default_rng(0)
     phases = random.standard_normal((7, 9, colours * scale * scale)).astype(np.float32)
     whole = torch.pixel_shuffle(torch.from_numpy(phases).permute(2, 0, 1), scale).numpy()
+    picture = random.standard_normal((colours, 7, 9)).astype(np.float32) if adds else None
+    if picture is not None:
+        whole = whole + picture.repeat(scale, 1).repeat(scale, 2)
     for _ in range(60):
         top, bottom = sorted(random.choice(7 * scale + 1, 2, replace=False))
         left, right = sorted(random.choice(9 * scale + 1, 2, replace=False))
         # Rows of a frame lie apart by more than their length.
         room = np.full((colours, bottom - top, right - left + 5), 7, np.float32)
-        write_phases(phases, scale, list(room[..., :-5]), slice(top, bottom), slice(left, right))
+        write_phases(phases, scale, list(room[..., :-5]), slice(top, bottom), slice(left, right), repeated=picture)
         np.testing.assert_array_equal(room[..., :-5], whole[:, top:bottom, left:right])
         assert (room[..., -5:] == 7).all()

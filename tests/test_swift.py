@@ -113,6 +113,23 @@ def test_filter_gives_the_networks_picture_in_tiles_too(backend, tmp_path):
     assert np.abs(whole - network[0].permute(1, 2, 0).numpy())[inside, inside].max() < 1e-5
 
 
+@pytest.mark.parametrize("repeats", [1.0, 0.9])
+def test_openvino_leaves_repeated_pixels_to_the_copy_and_nothing_else(repeats, tmp_path):
+    pytest.importorskip("openvino")
+    from vsparagon.backends.openvino import import_openvino
+    from vsparagon.backends.openvino_base import anchor_apart
+
+    form = inference_form(random_swift())
+    form.anchor.weight.mul_(repeats)
+    openvino = import_openvino()
+    network = openvino.Core().read_model(onnx_model(form).SerializeToString())
+    network = openvino.Model([network.outputs[0].get_node().input_value(0).get_node().input_value(0)],
+                             network.get_parameters(), "phases")  # fmt: skip
+    before = len(network.get_ordered_ops())
+    assert anchor_apart(network, 2) == (repeats == 1)
+    assert (len(network.get_ordered_ops()) < before) == (repeats == 1)
+
+
 def test_bundled_files_do_not_depend_on_the_order_of_underscores(tmp_path: Path, monkeypatch):
     save_generator(
         random_swift("swift_plus"), tmp_path / "swift_plus_x2_clean.safetensors", variant="swift_plus", note=""

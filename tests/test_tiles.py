@@ -277,7 +277,7 @@ def test_grid_tiles_cover_the_axis_once(blocks, step, reach, size, margin):
         assert start + tiles.size == extended or start + tiles.size - stop >= reach
 
 
-@pytest.mark.parametrize("name", ["nano x2 clean", "micro x2 clean"])
+@pytest.mark.parametrize("name", ["nano x2 clean", "micro x2 clean", "swift x2 clean"])
 def test_bf16_is_close_to_float32(name):
     model = MODELS[name]
     picture = data.coffee()[:200, 100:400].astype(np.float32) / 255

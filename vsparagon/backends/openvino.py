@@ -10,6 +10,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vsparagon.backends.base import (
     Array,
     BuildOptions,
@@ -20,7 +22,7 @@ from vsparagon.backends.base import (
     Slot,
     StageSlot,
 )
-from vsparagon.backends.openvino_base import MIDDLE, base_apart
+from vsparagon.backends.openvino_base import MIDDLE, anchor_apart, base_apart, take_about_middle
 from vsparagon.backends.phases import write_phases
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.library import Model
@@ -51,6 +53,29 @@ class _OpenVINOSlot(Slot):
 
     def run(self) -> None:
         _run(self._request)
+
+
+class _OpenVINOAnchorSlot(_OpenVINOSlot):
+    """What is added to repeated pixels; those are added in the copy.
+
+    Args:
+        about_middle: whether the network takes the picture less `MIDDLE`.
+    """
+
+    def __init__(self, request: openvino.InferRequest, shuffle: int, *, about_middle: bool) -> None:
+        super().__init__(request, shuffle)
+        self._taken = self.input
+        self._about_middle = about_middle
+        if about_middle:
+            self.input = np.empty_like(self._taken)
+
+    def run(self) -> None:
+        if self._about_middle:
+            np.subtract(self.input, MIDDLE, out=self._taken)
+        super().run()
+
+    def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
+        write_phases(self.output[0], self._shuffle, target, rows, columns, repeated=self.input[0])
 
 
 class _OpenVINOSplitSlot(_OpenVINOSlot):
@@ -109,21 +134,27 @@ class OpenVINO(PictureBackend):
             network = core.read_model(model.onnx())
             network.reshape([1, model.channels, build.height, build.width])
             network, shuffle = _without_shuffle(openvino, network, model.scale)
+            rounds = build.precision == "bf16" and model.bytes_per_pixel is not None and shuffle > 0
             base = None
-            if build.precision == "bf16" and model.bytes_per_pixel and shuffle:
-                base = base_apart(openvino, network)
-                base = _ports(openvino, base, channels_last=True)
+            if anchored := shuffle > 0 and anchor_apart(network, shuffle):
+                if rounds:
+                    take_about_middle(openvino, network)
+            elif rounds:
+                base = _ports(openvino, base_apart(openvino, network), channels_last=True)
                 base = core.compile_model(base, "CPU", _config(replace(build, precision="fp32"), run))
             network = _ports(openvino, network, channels_last=shuffle > 0)
             compiled = core.compile_model(network, "CPU", config)
+
+            def slot() -> Slot:
+                request = compiled.create_infer_request()
+                if anchored:
+                    return _OpenVINOAnchorSlot(request, shuffle, about_middle=rounds)
+                if base:
+                    return _OpenVINOSplitSlot(base.create_infer_request(), request, shuffle)
+                return _OpenVINOSlot(request, shuffle)
+
             # One slot more than streams: a frame is copied in or out while the others compute.
-            requests = [compiled.create_infer_request() for _ in range(run.streams + 1)]
-            slots = [
-                _OpenVINOSplitSlot(base.create_infer_request(), request, shuffle)
-                if base
-                else _OpenVINOSlot(request, shuffle)
-                for request in requests
-            ]
+            slots = [slot() for _ in range(run.streams + 1)]
         except RuntimeError as error:
             raise BackendFailure(f"OpenVINO refused {model.name}: {error}") from error
         return Session(slots)

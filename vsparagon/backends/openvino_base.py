@@ -1,8 +1,8 @@
-"""A generator for bfloat16: its base apart, in float32.
+"""The base of a generator apart from what is added to it.
 
-bfloat16 rounds a picture by up to two 8-bit steps, but what a network adds to its base is far smaller. And the picture
-that it is made from is taken about its middle, -0.5 to 0.5, which halves the rounding of bright parts. The weights are
-found in the graph by their names, in every arrangement that the inference forms know.
+Repeated pixels are cheaper added in the copy to the frame than in the graph. In bfloat16 any base stays apart, in
+float32: bfloat16 rounds a picture by up to two 8-bit steps, but what a network adds to its base is far smaller. And
+the picture that it is made from is taken about its middle, -0.5 to 0.5, which halves the rounding of bright parts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,49 @@ import numpy as np
 from vsparagon.backends.base import Array
 from vsparagon.errors import ModelError
 
+# Weights are found in the graph by their names, in every arrangement that the inference forms know.
 CONTEXT, TAIL = "body.0.blocks.0.context.weight", "tail.weight"  # `vsparagon.models.carried`
 SHARPEN, SMOOTH = "sharpen.weight", "smooth.weight"  # not carried
-LAST = "up_conv.weight"  # Swift
+FIRST = ("conv_in", "body.0")
 COLOURS = 3
 MIDDLE = 0.5  # what is subtracted from the picture
+
+
+def anchor_apart(network: Any, scale: int) -> bool:
+    """Take the repeated pixels out of a network that adds them to its phases at the end; return whether it does.
+
+    Args:
+        network: to the phases of the result, 1,colours*scale*scale,H,W; changed.
+        scale: enlargement.
+    """
+    last = network.get_results()[0].input_value(0).get_node()
+    if last.get_type_name() != "Add":
+        return False
+    repeating = np.eye(COLOURS, dtype=np.float32).repeat(scale**2, axis=0)[..., None, None]
+    for anchor, rest in ((0, 1), (1, 0)):
+        step = last.input_value(anchor).get_node()
+        if step.get_type_name() != "Convolution":
+            continue
+        picture, kernel = (step.input_value(i).get_node() for i in range(2))
+        known = (picture.get_type_name(), kernel.get_type_name()) == ("Parameter", "Constant")
+        if known and np.array_equal(kernel.data, repeating):
+            last.output(0).replace(last.input_value(rest))
+            return True
+    return False
+
+
+def take_about_middle(openvino: Any, network: Any) -> None:
+    """Change a network whose base is apart so that it takes the picture less `MIDDLE`.
+
+    Raises:
+        ModelError: its first layer is not where it should be.
+    """
+    weights = _weights(network)
+    first = next((name for name in FIRST if f"{name}.weight" in weights), None)
+    if first is None:
+        raise ModelError("the first layer of this network is not known; use precision='fp32'.")
+    bias, taps = (weights[f"{first}.{what}"] for what in ("bias", "weight"))
+    _change(openvino, bias, bias.data + MIDDLE * taps.data.sum((1, 2, 3)).reshape(bias.data.shape))
 
 
 def base_apart(openvino: Any, network: Any) -> Any:
@@ -33,18 +71,14 @@ def base_apart(openvino: Any, network: Any) -> Any:
         ModelError: the weights of the base are not where they should be.
     """
     ops = openvino.opset13
-    weights = {op.get_friendly_name(): op for op in network.get_ops() if op.get_type_name() == "Constant"}
-
-    def change(name: str, values: Array) -> None:
-        weights[name].output(0).replace(ops.constant(values).output(0))
-
-    enlarging = next((name for name in (SMOOTH, TAIL, LAST) if name in weights), None)
+    weights = _weights(network)
+    enlarging = next((name for name in (SMOOTH, TAIL) if name in weights), None)
     if enlarging is None or (enlarging == TAIL and CONTEXT not in weights):
         raise ModelError("the base of this network is not known apart from the rest; use precision='fp32'.")
     kernels = weights[enlarging].data.copy()
     base = kernels[:, -COLOURS:].copy()
     kernels[:, -COLOURS:] = 0
-    change(enlarging, kernels)
+    _change(openvino, weights[enlarging], kernels)
     sharpen = None
     if enlarging == SMOOTH and SHARPEN in weights:
         sharpen = weights[SHARPEN].data.copy()
@@ -52,9 +86,7 @@ def base_apart(openvino: Any, network: Any) -> Any:
         sharpen = weights[CONTEXT].data[-COLOURS:].copy()
         middle = sharpen.shape[-1] // 2
         sharpen[..., middle, middle] += 1  # the first group adds its input
-    first = "conv_in" if "conv_in.weight" in weights else "body.0"
-    bias, taps = (weights[f"{first}.{what}"].data for what in ("bias", "weight"))
-    change(f"{first}.bias", bias + MIDDLE * taps.sum((1, 2, 3)).reshape(bias.shape))
+    take_about_middle(openvino, network)
 
     picture = ops.parameter(network.inputs[0].partial_shape, np.float32)
     result = picture
@@ -67,3 +99,11 @@ def base_apart(openvino: Any, network: Any) -> Any:
     result = ops.convolution(result, ops.constant(base), [1, 1], [1, 1], after, [1, 1])
     result = ops.add(result, ops.constant(np.float32(MIDDLE)))
     return openvino.Model([result], [picture], "base")
+
+
+def _weights(network: Any) -> dict[str, Any]:
+    return {op.get_friendly_name(): op for op in network.get_ops() if op.get_type_name() == "Constant"}
+
+
+def _change(openvino: Any, constant: Any, values: Array) -> None:
+    constant.output(0).replace(openvino.opset13.constant(values).output(0))

@@ -13,7 +13,15 @@ from vsparagon.backends.base import Array
 WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}
 
 
-def write_phases(phases: Array, scale: int, target: Sequence[Array], rows: slice, columns: slice) -> None:
+def write_phases(
+    phases: Array,
+    scale: int,
+    target: Sequence[Array],
+    rows: slice,
+    columns: slice,
+    *,
+    repeated: Array | None = None,
+) -> None:
     """Write a part of the enlarged picture.
 
     Args:
@@ -22,6 +30,7 @@ def write_phases(phases: Array, scale: int, target: Sequence[Array], rows: slice
         scale: enlargement.
         target: one float32 array for each colour, as large as the part; rows may lie apart, columns not.
         rows, columns: of the enlarged picture.
+        repeated: colours,H,W to add to every phase of a pixel, if anything.
     """
     top, left = rows.start, columns.start
     height, width = rows.stop - top, columns.stop - left
@@ -37,8 +46,14 @@ def write_phases(phases: Array, scale: int, target: Sequence[Array], rows: slice
             lines = plane[first:height:scale]
             source = phases[(top + first) // scale :][: len(lines)]
             at = (colour * scale + a) * scale
-            moved = source[:, inner.start : inner.stop, at : at + scale].view(word)
-            lines[:, head : head + span].view(word).reshape(len(lines), len(inner), words)[:] = moved
+            moved = source[:, inner.start : inner.stop, at : at + scale]
+            place = lines[:, head : head + span]
+            if repeated is None:
+                place.view(word).reshape(len(lines), len(inner), words)[:] = moved.view(word)
+            else:
+                added = repeated[colour, (top + first) // scale :][: len(lines)]
+                for b in range(scale):
+                    np.add(moved[..., b], added[:, inner.start : inner.stop], out=place[:, b::scale])
             for x in (low.start, low.stop - 1):  # blocks that are cut
                 if x in inner:
                     continue
@@ -46,3 +61,5 @@ def write_phases(phases: Array, scale: int, target: Sequence[Array], rows: slice
                     column = x * scale + b - left
                     if 0 <= column < width:
                         lines[:, column] = source[:, x, at + b]
+                        if repeated is not None:
+                            lines[:, column] += added[:, x]

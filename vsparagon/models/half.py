@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from vsparagon.models import folding
 from vsparagon.models.generators import Generator
 from vsparagon.models.inference import InferenceForm
-from vsparagon.models.swift import COLOURS, Swift
+from vsparagon.models.swift import Swift, repeating
 
 
 class HalfForm(nn.Module):
@@ -56,8 +56,7 @@ def half_form(model: Generator) -> HalfForm:
     """Derive the fast form that computes in float16; the model is left as it was."""
     model = copy.deepcopy(model).cpu().float()
     if isinstance(model, Swift):
-        repeated = torch.eye(COLOURS).repeat_interleave(model.options.scale**2, dim=0)
-        base: nn.Module = folding.convolution(repeated[..., None, None])
+        base: nn.Module = repeating(model.options.scale)
         detail: nn.Module = nn.Sequential(model.body, model.up_conv)
     else:
         sharpen = folding.fold_sharpening(model) if model.options.upsampler_alpha else nn.Identity()

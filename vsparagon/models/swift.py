@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
-from vsparagon.models.folding import wider
+from vsparagon.models.folding import convolution
 from vsparagon.models.variants import SwiftOptions
 
 COLOURS = 3
@@ -61,7 +61,7 @@ class Swift(nn.Module):
 
 
 class SwiftForm(nn.Module):
-    """The fast form of a `Swift`: the last convolution reads the picture beside the features, and repeats its pixels.
+    """The fast form of a `Swift`: pixels are repeated as channels, before the one pixel shuffle.
 
     It equals the published form everywhere. N,3,H,W to N,3,sH,sW.
 
@@ -74,11 +74,14 @@ class SwiftForm(nn.Module):
 
     def __init__(self, model: Swift) -> None:
         super().__init__()
-        self.options, self.body = model.options, model.body
-        self.up_conv = wider(model.up_conv, inputs=COLOURS)
-        repeated = torch.eye(COLOURS).repeat_interleave(model.options.scale**2, dim=0)
-        self.up_conv.weight.data[:, -COLOURS:, 1, 1] = repeated
+        self.options, self.body, self.up_conv = model.options, model.body, model.up_conv
+        self.anchor = repeating(model.options.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        phases = self.up_conv(torch.cat((self.body(x), x), dim=1))
-        return F.pixel_shuffle(phases, self.options.scale)
+        return F.pixel_shuffle(self.up_conv(self.body(x)) + self.anchor(x), self.options.scale)
+
+
+def repeating(scale: int) -> nn.Conv2d:
+    """Return the fixed 1x1 convolution from N,3,H,W to the phases of its repeated pixels, N,3*s*s,H,W."""
+    every = torch.eye(COLOURS).repeat_interleave(scale**2, dim=0)
+    return convolution(every[..., None, None])
