@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of high-resolution pictures")
     parser.add_argument("--videos", type=Path, nargs="+", default=[], help="high-resolution videos")
     parser.add_argument("--frames", type=int, default=1000, help="frames of each video to take")
+    parser.add_argument("--every", type=int, default=1, help="measure one of so many frames alone, without flicker")
     parser.add_argument("--crf", type=int, help="compress the reduced videos by x264, medium, at this CRF")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--variants", nargs="*", default=["nano", "micro"], help="bundled networks")
@@ -154,6 +155,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.pictures and not args.videos:
         parser.error("give --pictures, --videos or both")
+    if args.every < 1:
+        parser.error(f"--every is {args.every}; it must be at least 1")
     try:
         evaluate(args)
     except (ParagonError, FileNotFoundError) as error:
@@ -175,11 +178,11 @@ def evaluate(args: argparse.Namespace) -> None:
     for place in (*args.pictures, *args.videos):
         moving = place in args.videos
         if moving:
-            pairs = load_clip(place, args.scale, args.frames, args.crf)
+            pairs = load_clip(place, args.scale, args.frames, args.crf)[:: args.every]
         else:
             pairs = load_pairs(place, args.scale, Degradation())
         for candidate in candidates:
-            measured = measure(candidate, pairs, args.scale, moving=moving)
+            measured = measure(candidate, pairs, args.scale, moving=moving and args.every == 1)
             figures[candidate.name] |= {f"{place.stem} {name}": value for name, value in measured.items()}
     for name, speed in frames_per_second(candidates, *args.speed).items():
         figures[name][SPEED] = speed

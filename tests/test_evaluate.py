@@ -126,3 +126,16 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
     assert len(clean) == 2
     assert psnr_luma(script.load_clip(tmp_path / "clip.mp4", 2, 2, 30)[1].low, clean[1].low, 0) < 40
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_one_of_several_frames_is_measured_alone(tmp_path, monkeypatch, capsys):
+    write_video(tmp_path / "clip.mp4", 5)
+    arguments = ["--videos", tmp_path / "clip.mp4", "--every", 3, "--variants", "--speed", 64, 48]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
+    script = load_script("evaluate")
+    script.main()
+    _, header, _, bicubic, _ = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert "flicker" not in header
+    pairs = script.load_clip(tmp_path / "clip.mp4", 2, 5, None)
+    wanted = mean_quality(lambda low: resize(low, low.shape[0] * 2, low.shape[1] * 2), [pairs[0], pairs[3]], 2)
+    assert float(bicubic.split("|")[2]) == pytest.approx(wanted.psnr, abs=0.006)

@@ -7,12 +7,14 @@ from vsparagon.models.variants import AnyOptions, SwiftOptions
 VECTOR = 16  # channels come in multiples of it
 FLOAT = 4
 WINDOWED = 32**2 / 24**2  # of a map cut into overlapping windows
+POLYNOMIALS = 100  # of attention in blocks (`vsparagon.models.block_attention`): its terms, weights and copies
 
 
 def bytes_per_pixel(options: AnyOptions) -> int:
     """Return about how many bytes a generator takes for each pixel of its input, in all layers alive at once.
 
-    Measured beside it, with OpenVINO in float32: 310 for nano and 600 for micro, where this says 364 and 620.
+    Measured beside it, with OpenVINO in float32: 310 for nano and 600 for micro, where this says 364 and 620; 1,020
+    for nano with attention, where this says 1,020, too.
     """
     ends = 3 + 2 * 3 * options.scale**2  # picture, phases and result
     if isinstance(options, SwiftOptions):
@@ -23,6 +25,8 @@ def bytes_per_pixel(options: AnyOptions) -> int:
         layers += features  # what the group adds at its end
     if options.use_attention:
         layers += round(2 * WINDOWED * (hidden + 2 * max(1, options.hidden // 8)))
+        if options.hidden < 2 * 8 and not options.use_channel_mod:  # a query of one channel
+            layers += POLYNOMIALS
     if options.use_content_aware:
         layers = max(layers, 2 * _padded(options.num_feat))
     return FLOAT * (ends + layers)
