@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,8 @@ def _encode(clip: Any, preset: str) -> None:
             clip.output(ffmpeg.stdin, y4m=True)
             ffmpeg.stdin.close()
         except (OSError, vs.Error) as error:
+            with suppress(OSError):  # it would fail once more, at the end, to write what it still holds
+                ffmpeg.stdin.close()
             raise EncodeFailure(f"ffmpeg did not take the frames ({error}); its message is above") from error
     if ffmpeg.returncode:
         raise EncodeFailure(f"ffmpeg failed with {ffmpeg.returncode}; its message is above")
