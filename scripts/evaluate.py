@@ -131,7 +131,7 @@ def plot(figures: dict[str, dict[str, float]], path: Path) -> None:
     for axes, column in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for name, values in figures.items():
             axes.plot(values[SPEED], values[column], "o")
-            axes.annotate(name, (values[SPEED], values[column]), (4, 4), textcoords="offset points")
+            axes.annotate(name, (values[SPEED], values[column]), (4, 4), textcoords="offset points", fontsize=8)
         axes.set(xscale="log", xlabel=SPEED, ylabel="luma PSNR in dB", title=column.removesuffix(" PSNR"))
         axes.margins(0.2)
         axes.grid(alpha=0.3)

@@ -197,3 +197,13 @@ def test_a_released_clip_releases_its_network():
         del result
     gc.collect()
     assert not alive
+
+
+def test_frames_on_the_way_are_not_kept():
+    clip = core.std.BlankClip(None, 320, 180, vs.YUV420P8, 60)
+    result = vsparagon.upscale(clip)
+    before = core.used_cache_size
+    for _ in result.frames(close=True):
+        pass
+    of_rgb = 3 * 4 * 640 * 360
+    assert core.used_cache_size - before < 4 * of_rgb  # VapourSynth would keep eight of them by itself

@@ -26,7 +26,7 @@ from vsparagon.log import vapoursynth_log
 from vsparagon.pipeline import Pipeline, TileChoice
 from vsparagon.pipelines import AnyPipeline, open_pipeline
 from vsparagon.runtime import choose_runtime
-from vsparagon.stream import map_frames
+from vsparagon.stream import map_frames, passing
 
 if TYPE_CHECKING:
     from vsparagon.frame_pipeline import FramePipeline
@@ -132,7 +132,7 @@ def _by_resizer(
     clip: vs.VideoNode, colour: Colour, pipeline: AnyPipeline, target: Target, wanted: Colour
 ) -> vs.VideoNode:
     """Enlarge a clip with VapourSynth's resizer before and after the network."""
-    rgb = to_rgb(clip, colour)
+    rgb = passing(to_rgb(clip, colour))
     blank = rgb.std.BlankClip(width=rgb.width * pipeline.scale, height=rgb.height * pipeline.scale, keep=True)
     enlarged = map_frames(rgb, blank, rgb_function(pipeline.enlarge, pipeline.scale), pipeline.in_flight)
     return from_rgb(enlarged, clip.format, target, wanted)

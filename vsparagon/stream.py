@@ -32,7 +32,12 @@ def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunctio
             raise vs.Error(f"paragon.Upscale: {error}") from None
 
     if lanes == 1:
-        return blank.std.ModifyFrame([source], call)
-    return vs.core.std.Interleave(
-        [blank[lane::lanes].std.ModifyFrame([source[lane::lanes]], call) for lane in range(lanes)]
-    )
+        return passing(blank.std.ModifyFrame([source], call))
+    dealt = [passing(blank[lane::lanes].std.ModifyFrame([source[lane::lanes]], call)) for lane in range(lanes)]
+    return passing(vs.core.std.Interleave(dealt))
+
+
+def passing(clip: vs.VideoNode) -> vs.VideoNode:
+    """Return a clip none of whose frames VapourSynth is to keep: each is asked for once, and they are large."""
+    clip.std.SetVideoCache(mode=0)
+    return clip
