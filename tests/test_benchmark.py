@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import vapoursynth as vs
 from training_runs import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
@@ -231,6 +232,16 @@ def test_a_turn_makes_new_frames_and_measures_them(x264, monkeypatch):
     assert facts["first"] > 0
     assert figures["wall"] > 0
     assert made == ([(2, None)] if x264 else [])
+
+
+def test_a_frame_that_fails_is_an_error():
+    clip = vs.core.core.std.BlankClip(length=9)
+
+    def fail(n):
+        raise ValueError("bad luck")
+
+    with pytest.raises(Exception, match="bad luck"):
+        clip_load._make_all(clip.std.FrameEval(fail))
 
 
 def test_an_encoder_that_fails_is_an_error(monkeypatch, capfd):

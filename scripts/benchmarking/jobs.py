@@ -49,7 +49,7 @@ class Candidate:
 
     Attributes:
         name: for the table.
-        kind: a name in `benchmarking.worker.LOADS`, where a worker runs it.
+        kind: a name in `benchmarking.worker.LOADS`.
         size: of the source.
         arguments: of that load.
         threads: instead of those of the settings; 0 for those.

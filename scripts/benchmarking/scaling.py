@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -9,9 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarking.jobs import Candidate, Settings, Size
+from benchmarking.jobs import Settings
 from benchmarking.report import Column, Row
-from benchmarking.rounds import Result
 from benchmarking.speed import BESIDE, NAME, SPEED
 from vsparagon.errors import BackendFailure
 
@@ -22,7 +22,6 @@ COLUMNS = (
     Column(key="of_ideal", title="of the waits alone", form=".0%"),
     Column(key="seconds", title="seconds", form=".1f"),
 )
-SIZE = Size(width=64, height=48)
 SEGMENT = 24  # frames
 
 # One frame of a process waits at a time, as it would for a GPU.
@@ -30,7 +29,7 @@ SCRIPT = """
 import time
 import vapoursynth as vs
 
-clip = vs.core.std.BlankClip(None, {width}, {height}, vs.YUV420P8, {frames})
+clip = vs.core.std.BlankClip(None, 64, 48, vs.YUV420P8, {frames})
 
 def wait(n, f):
     time.sleep({seconds})
@@ -55,27 +54,21 @@ def measure_scaling(workers: Sequence[int], milliseconds: int, settings: Setting
         folder = Path(name)
         script = folder / "waits.vpy"
         seconds = milliseconds / 1000
-        script.write_text(SCRIPT.format(width=SIZE.width, height=SIZE.height, frames=settings.frames, seconds=seconds))
+        script.write_text(SCRIPT.format(frames=settings.frames, seconds=seconds))
         rounds = [[_encode(script, count) for count in workers] for _ in range(settings.rounds)]
-    results = [
-        Result(
-            candidate=Candidate(name=f"{count} worker{'s' if count > 1 else ''}", kind="encode", size=SIZE),
-            opening={},
-            turns=[{"wall": wall / settings.frames} for wall in walls],
+    rows: list[Row] = []
+    for count, times in zip(workers, zip(*rounds, strict=True), strict=True):
+        took = statistics.median(times)
+        rows.append(
+            {
+                "name": f"{count} worker{'s' if count > 1 else ''}",
+                "frames_per_second": settings.frames / took,
+                "beside_first": statistics.median(first[0] / own for first, own in zip(rounds, times, strict=True)),
+                "of_ideal": seconds * settings.frames / count / took,
+                "seconds": took,
+            }
         )
-        for count, walls in zip(workers, zip(*rounds, strict=True), strict=True)
-    ]
-    return [
-        {
-            "name": result.candidate.name,
-            "size": SIZE,
-            "frames_per_second": result.frames_per_second,
-            "beside_first": result.speed_beside(results[0]),
-            "of_ideal": seconds / count / result.median("wall"),
-            "seconds": result.median("wall") * settings.frames,
-        }
-        for count, result in zip(workers, results, strict=True)
-    ]
+    return rows
 
 
 def _encode(script: Path, workers: int) -> float:

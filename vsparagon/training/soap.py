@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LARGEST_SIDE = 2048  # of a matrix; along longer ones Adam works as it is, since a basis would cost more than it brings
+LARGEST_SIDE = 2048  # of a matrix; along longer ones, whose bases would take long to turn, Adam works as it is
 EVERY = 10  # steps the bases are turned anew
 SIDES = ("outputs", "inputs")
 
