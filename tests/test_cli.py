@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from vsparagon.cli import main
@@ -88,3 +91,11 @@ def test_unknown_command_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["upscale"])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_reader_that_leaves_is_no_traceback():
+    command = [sys.executable, "-m", "vsparagon", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1

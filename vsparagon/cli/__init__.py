@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,12 +21,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the command line; of this process when left out.
 
     Returns:
-        0, 1 after an error, 130 after Ctrl-C; the latter two are told on standard error.
+        0; 1 after an error and 130 after Ctrl-C, both told on standard error; 1 if nobody reads the output any more.
     """
     args = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
     try:
         sys.stdout.write(args.run(args))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 1
     except ParagonError as error:
         sys.stderr.write(f"vsparagon: {error}\n")
         return 1
