@@ -331,13 +331,15 @@ def loads():
     return device_loads
 
 
+@pytest.mark.parametrize("kind", ["graph", "torch_graph"])
 @pytest.mark.parametrize(("layout", "each"), [("YUV420P8", 1.5), ("float RGB", 12.0)])
-def test_the_graph_alone_is_run_where_its_backend_says(layout, each, loads, monkeypatch):
-    from vsparagon.backends.torch import Torch, TorchCuda
+def test_the_graph_alone_is_run_where_its_backend_says(layout, each, kind, loads, monkeypatch):
+    from vsparagon.backends.torch import Torch
+    from vsparagon.backends.torch_cuda import TorchCuda
 
     monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
     arguments = {"variant": "nano", "backend": "torch", "precision": "fp32", "device_id": 0, "layout": layout}
-    facts, turn = loads.opened(job("graph", arguments))
+    facts, turn = loads.opened(job(kind, arguments))
     pixels = 48 * 32
     assert (facts["up"], facts["down"]) == (pixels * each, 4 * pixels * each)
     assert facts["moved"] > facts["up"] + facts["down"]
@@ -373,8 +375,8 @@ def test_bus_and_memory_are_measured_by_copies(loads, monkeypatch):
 def test_a_gpu_is_compared_with_its_limits(monkeypatch):
     run = networks.Run(network=NANO[0], backend="torch", precision="fp16")
     openings = {"paragon": {"first": 1.0}, "paragon_float_rgb": {"first": 1.0}, "bus": {}, "device_memory": {},
-                "graph": {"up": 1e6, "down": 3e6, "moved": 1e7}}  # fmt: skip
-    walls = {"paragon": 0.004, "paragon_float_rgb": 0.008, "graph": 0.002, "bus": 0.001}
+                "graph": {"up": 1e6, "down": 3e6, "moved": 1e7}, "torch_graph": {}}  # fmt: skip
+    walls = {"paragon": 0.004, "paragon_float_rgb": 0.008, "graph": 0.002, "torch_graph": 0.005, "bus": 0.001}
 
     sent, graphs = {}, []
 
@@ -401,6 +403,7 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
         "bus_frames": 1000,
         "of_bus": 0.25,
         "graph_frames": 500,
+        "torch_graph_frames": 200,
         "memory_frames": 2000,
         "of_memory": 0.25,
     }

@@ -19,7 +19,8 @@ torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 from vsparagon import Upscaler, backends  # noqa: E402
 from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
 from vsparagon.backends.cuda import gpus  # noqa: E402
-from vsparagon.backends.torch import TorchCuda, _Recorded  # noqa: E402
+from vsparagon.backends.recorded import Recorded  # noqa: E402
+from vsparagon.backends.torch_cuda import TorchCuda  # noqa: E402
 
 pytestmark = pytest.mark.needs_cuda
 
@@ -161,12 +162,19 @@ def test_memory_of_the_device_is_flat_and_comes_back(backend):
 
 
 def test_work_is_recorded_once_for_each_lane(monkeypatch):
-    made, replayed = [], []
-    begin, enqueue = _Recorded.__init__, _Recorded.enqueue
-    monkeypatch.setattr(_Recorded, "__init__", lambda self, *given: (made.append(self), begin(self, *given))[1])
-    monkeypatch.setattr(_Recorded, "enqueue", lambda self: (replayed.append(self), enqueue(self))[1])
-    list(core.paragon.Upscale(numbered(30), backend="torch", num_streams=2).frames())
-    assert (len(made), len(replayed)) == (2, 30)
+    result = core.paragon.Upscale(numbered(30), backend="torch", num_streams=2)
+    replayed, enqueue = [], Recorded.enqueue
+    monkeypatch.setattr(Recorded, "enqueue", lambda self: (replayed.append(self), enqueue(self))[1])
+    monkeypatch.setattr(Recorded, "__init__", lambda self, *given: pytest.fail("recorded again"))
+    list(result.frames())
+    assert len(replayed) == 30
+    assert len(set(replayed)) == 2
+
+
+def test_both_ways_are_tried_and_agree(caplog):
+    with caplog.at_level("INFO"):
+        core.paragon.Upscale(clip_in(vs.YUV420P8, size=(540, 960)), backend="torch")
+    assert "kernels: ours take " in caplog.text
 
 
 def test_several_filters_share_the_gpu(backend):

@@ -18,7 +18,8 @@ from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
 from vsparagon.backends.device import Lane, device_errors  # noqa: E402
 from vsparagon.backends.executor import Executor  # noqa: E402
-from vsparagon.backends.torch import Torch, TorchCuda, trouble_with  # noqa: E402
+from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
+from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
 
 core = vs.core
@@ -218,7 +219,7 @@ class ShortOfMemory(TorchCuda):
         self._least = least_tiles
 
     def open_executor(self, graph, inputs, outputs):
-        tiles = graph.tiles
+        tiles = graph.frame.tiles
         if tiles is None or len(tiles[0].parts) * len(tiles[1].parts) < self._least:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nThings to know")
         return super().open_executor(graph, inputs, outputs)
@@ -264,7 +265,7 @@ def test_a_failing_frame_is_shown_and_gives_its_lane_back(device, monkeypatch):
         raise RuntimeError("CUDA error: the device was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch_backend._Eager, "enqueue", fail)
+        patch.setattr(Eager, "enqueue", fail)
         for n in range(3):
             with pytest.raises(vs.Error, match="a stand-in failed: CUDA error: the device was lost; start"):
                 result.get_frame(n)

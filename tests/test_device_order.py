@@ -13,10 +13,9 @@ torch = pytest.importorskip("torch", reason="devices are torch's")
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from vsparagon.backends import torch as torch_backend  # noqa: E402
 from vsparagon.backends.base import RunOptions  # noqa: E402
 from vsparagon.backends.device import FrameSession, Lanes  # noqa: E402
-from vsparagon.backends.torch import TorchCuda  # noqa: E402
+from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
 from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
@@ -45,7 +44,7 @@ class Cuda:
         self.begun = lambda: None
         for name in ("Stream", "Event", "CUDAGraph", "graph_pool_handle", "current_stream", "stream", "graph"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
-        zeros, copy, enqueue = torch.zeros, torch.Tensor.copy_, torch_backend._Eager.enqueue
+        zeros, copy, enqueue = torch.zeros, torch.Tensor.copy_, Eager.enqueue
 
         def make(shape, dtype, device="cpu", pin_memory=False):
             tensor = zeros(shape, dtype=dtype)
@@ -71,8 +70,8 @@ class Cuda:
 
         monkeypatch.setattr(torch, "zeros", make)
         monkeypatch.setattr(torch.Tensor, "copy_", copied)
-        monkeypatch.setattr(torch_backend._Eager, "enqueue", run)
-        monkeypatch.setattr(TorchCuda, "prepare", lambda backend, frame, run: frame)
+        monkeypatch.setattr(Eager, "enqueue", run)
+        monkeypatch.setattr(TorchCuda, "prepare", lambda backend, frame, run: prepared(frame))
 
     def note(self, what):
         self.log.append((what, self.current))
@@ -137,6 +136,10 @@ def frame_network():
     return FrameNetwork(Repeated(), 2, source=GREY, target=RGB, extension=extension_for(20, 24, Sizes())).eval()
 
 
+def prepared(frame):
+    return Prepared(frame=frame, maker=Eager)
+
+
 def opened(lanes=2):
     backend, network = TorchCuda("cuda:0", "a GPU"), frame_network()
     kept = Lanes(backend, lanes, network.inputs(), network.outputs())
@@ -177,7 +180,7 @@ def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):
         frame.join(0.3)
 
     cuda.begun = meet
-    FrameSession(TorchCuda("cuda:0", "a GPU"), frame_network(), kept)
+    FrameSession(TorchCuda("cuda:0", "a GPU"), prepared(frame_network()), kept)
     frame.join()
     order = [what for what, _ in cuda.taken() if what != "wait"]
     assert order[:5] == ["compute", "sync", "begin", "compute", "end"], "or the frame would be recorded, too"
@@ -186,7 +189,7 @@ def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):
 
 def test_colours_share_the_memory_of_their_lane_and_lanes_share_none(cuda):
     backend, kept, _ = opened()
-    FrameSession(backend, frame_network(), kept)
+    FrameSession(backend, prepared(frame_network()), kept)
     assert len(cuda.pools) == 4
     assert len(set(cuda.pools)) == len({pool for _, pool in cuda.pools}) == 2
 

@@ -6,6 +6,7 @@ import runpy
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import vapoursynth as vs
@@ -19,6 +20,7 @@ import numpy as np  # noqa: E402
 from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 
 from vsparagon.backends import onnxruntime_cuda, tensorrt  # noqa: E402
+from vsparagon.backends import recorded as recording  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
 from vsparagon.backends.device import Lane  # noqa: E402
 from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
@@ -117,6 +119,30 @@ def test_tiles_give_the_same_frames(engines, onnx_runtime, tmp_path):
     clip = clip_in(vs.YUV420P8, size=(150, 200))
     for backend in (engines.name, "onnxruntime"):
         assert_same(upscaled(clip, backend, tmp_path, precision="fp32", tilesize=[128, 96]), clip)
+
+
+@pytest.mark.parametrize(("itself", "recorded"), [(False, ["executor"]), (True, [])])
+def test_what_does_not_record_itself_is_recorded(itself, recorded, monkeypatch):
+    taken = []
+    monkeypatch.setattr(recording, "Recorded", lambda executor: taken.append(executor) or "recorded")
+    monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
+    backend = TensorRTCuda(Library(stand_in(rtx=itself)), 0)
+    engine = SimpleNamespace(records_itself=itself, open=lambda inputs, outputs: "executor")
+    assert backend.open_executor(engine, {}, {}) == ("recorded" if recorded else "executor")
+    assert taken == recorded
+
+
+def test_what_cannot_be_recorded_is_queued_and_that_is_said(monkeypatch, caplog):
+    def refuse(executor):
+        raise error
+
+    monkeypatch.setattr(recording, "Recorded", refuse)
+    error = RuntimeError("operation not permitted when stream is capturing")
+    assert recording.recorded_if_possible("executor", "this engine") == "executor"
+    assert "this engine cannot be recorded as a CUDA graph, and is queued anew for each frame: operation" in caplog.text
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), OutOfDeviceMemory("no memory")):
+        with pytest.raises(type(error)):
+            recording.recorded_if_possible("executor", "this engine")
 
 
 def test_engine_is_kept_for_just_this(engines, tmp_path, monkeypatch):

@@ -161,6 +161,10 @@ def test_tensors_that_do_not_fit_are_refused(change, said, library, graph):
         tensorrt_executor.Engine(library, MARK + graph).open(inputs, outputs)
 
 
+def test_tensorrt_leaves_recording_to_others(library, graph):
+    assert not tensorrt_executor.Engine(library, MARK + graph).records_itself
+
+
 def test_what_the_library_says_is_the_message(library):
     with pytest.raises(BackendFailure, match=r"^tensorrt 10.99 refuses this engine: no magic tag$"):
         tensorrt_executor.Engine(library, b"something else")
@@ -186,6 +190,7 @@ def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch,
     kernels = Kernels(tmp_path / "kernels", KEY, "nano")
     engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
     engine.open(*lane(library))
+    assert engine.records_itself
     assert engine._engine.options().cuda_graph_strategy == tensorrt_stand_in.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     assert kernels.read() == b"+kernels"
     again = tensorrt_executor.Engine(library, MARK + graph, kernels)

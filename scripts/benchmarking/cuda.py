@@ -26,12 +26,14 @@ COLUMNS = (
     Column(key="bus_frames", title="bus alone frames/s", form=".0f"),
     Column(key="of_bus", title="of that", form=".0%"),
     Column(key="graph_frames", title="graph alone frames/s", form=".0f"),
+    Column(key="torch_graph_frames", title="by torch's kernels", form=".0f"),
     Column(key="memory_frames", title="memory's limit frames/s", form=".0f"),
     Column(key="of_memory", title="of that", form=".0%"),
 )
 NOTE = (
     "The bus alone: both directions at once, from and to pinned memory. The graph alone: network and conversions on "
-    "planes that stay on the device. The memory's limit: the bytes that the convolutions read and write, each as one "
+    "planes that stay on the device; by the faster of torch's and our own kernels, if the backend is torch, and by "
+    "torch's. The memory's limit: the bytes that the convolutions read and write, each as one "
     "step, and the planes, at the speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written)."
 )
 # What goes over the bus, and the way that sends it.
@@ -85,7 +87,7 @@ def measure_cuda(
 
 
 def _of_run(run: Run, layout: str, kind: str, size: Size, streams: Sequence[int], device_id: int) -> list[Candidate]:
-    """Return a run end to end with each number of streams, and the graph of it."""
+    """Return a run end to end with each number of streams, and its graph, by torch's kernels too if it is torch's."""
     arguments = run.arguments | {"device_id": device_id}
     name = f"vsparagon {run.name}, {layout}"
     facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision, "layout": layout}
@@ -99,16 +101,20 @@ def _of_run(run: Run, layout: str, kind: str, size: Size, streams: Sequence[int]
         )
         for count in streams
     ]
-    graph = Candidate(name=name, kind="graph", size=size, arguments=arguments | {"layout": layout}, facts=facts)
-    return [*whole, graph]
+    kinds = ("graph", "torch_graph") if run.backend == "torch" else ("graph",)
+    graphs = [
+        Candidate(name=name, kind=k, size=size, arguments=arguments | {"layout": layout}, facts=facts) for k in kinds
+    ]
+    return [*whole, *graphs]
 
 
 def _rows(results: Sequence[Result], copying: Result) -> list[Row]:
     buses = {r.candidate.name: r for r in results if r.candidate.kind == "bus"}
-    graphs = {_graph_of(r): r for r in results if r.candidate.kind == "graph"}
+    graphs, torchs = ({_graph_of(r): r for r in results if r.candidate.kind == k} for k in ("graph", "torch_graph"))
     whole = [r for r in results if r.candidate.kind in WAYS.values()]
     return [
         _row(result, whole[0], graphs[_graph_of(result)], buses[result.candidate.facts["layout"]], copying)
+        | {"torch_graph_frames": torchs[_graph_of(result)].frames_per_second if _graph_of(result) in torchs else None}
         for result in whole
     ]
 

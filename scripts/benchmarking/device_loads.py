@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from benchmarking.jobs import Job
 from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.device import Lane
+from vsparagon.backends.torch_cuda import Eager
 from vsparagon.errors import BackendUnavailable
 from vsparagon.extend import Extension, extension_for
 from vsparagon.frame_pipeline import network_of
@@ -38,12 +40,22 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
     layout = LAYOUTS[given.pop("layout")]
     names = {name: given.pop(name) for name in ("backend", "precision", "device_id")}
     usual: dict[str, Any] = {"variant": "", "profile": "clean", "scale": job.settings.scale}
-    model = find_model(**(usual | given))
-    return graph(choose_runtime(model, **names), layout, job.height, job.width, frames=job.settings.frames)
+    runtime = choose_runtime(find_model(**(usual | given)), **names)
+    torchs = job.kind == "torch_graph"
+    return graph(runtime, layout, job.height, job.width, frames=job.settings.frames, by_torchs_kernels=torchs)
 
 
-def graph(runtime: Runtime, layout: Layout, height: int, width: int, *, frames: int) -> tuple[dict[str, float], Any]:
+def graph(
+    runtime: Runtime, layout: Layout, height: int, width: int, *, frames: int, by_torchs_kernels: bool = False
+) -> tuple[dict[str, float], Any]:
     """Run the network and the conversions around it on planes that stay on the device.
+
+    Args:
+        runtime: what to run.
+        layout: of the planes.
+        height, width: of the source.
+        frames: of a turn.
+        by_torchs_kernels: whether the backend torch uses these, whatever is faster.
 
     Returns:
         The bytes of a frame that cross the bus, up and down, and those that the graph must move in the device's
@@ -61,6 +73,8 @@ def graph(runtime: Runtime, layout: Layout, height: int, width: int, *, frames: 
     frame = FrameNetwork(network, model.scale, source=layout, target=layout, extension=extension).eval()
     lane = Lane(backend.device, frame.inputs(), frame.outputs())
     prepared = backend.prepare(frame, runtime.options)
+    if by_torchs_kernels:
+        prepared = replace(prepared, maker=Eager)
     with lane.current():
         for plane in lane.inputs.values():
             plane.random_(256) if plane.dtype == torch.uint8 else plane.uniform_()

@@ -27,7 +27,7 @@ LOADS = {
         "benchmarking.clip_load",
     ),
     "sgemm": "benchmarking.sgemm_load",
-    **dict.fromkeys(("graph", "bus", "device_memory"), "benchmarking.device_loads"),
+    **dict.fromkeys(("graph", "torch_graph", "bus", "device_memory"), "benchmarking.device_loads"),
 }  # fmt: skip
 
 

@@ -104,7 +104,12 @@ class TensorRTCuda(FrameBackend):
     def open_executor(
         self, graph: Engine, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> Executor:
-        return graph.open(inputs, outputs)
+        executor = graph.open(inputs, outputs)
+        if graph.records_itself or not self.device.startswith("cuda"):
+            return executor
+        from vsparagon.backends.recorded import recorded_if_possible
+
+        return recorded_if_possible(executor, f"this engine of {self._library.name}")
 
     def _key(self, onnx: bytes, *, half: bool) -> EngineKey:
         return EngineKey(

@@ -25,6 +25,9 @@ class Engine:
         data: the serialised engine.
         kernels: kept of TensorRT-RTX, which compiles them when an engine is first run; others have none.
 
+    Attributes:
+        records_itself: whether the library keeps a CUDA graph of what an engine does, as TensorRT-RTX can.
+
     Raises:
         BackendFailure: the library refuses the engine.
     """
@@ -42,6 +45,7 @@ class Engine:
             raise library.failure("refuses this engine", *self._diagnosis(data))
         self._kernels = kernels
         self._config, self._cache = self._run_time_options()
+        self.records_itself = self._config is not None
 
     def open(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> TensorRTExecutor:
         """Return the engine bound to these tensors: what `vsparagon.backends.executor.OpenExecutor` says.
@@ -112,11 +116,7 @@ class Engine:
 
 
 class TensorRTExecutor(Executor):
-    """An execution context whose addresses are those of one lane's tensors.
-
-    What it queues can be recorded as a CUDA graph once it has run, as `vsparagon.backends.torch` does with its own
-    work; TensorRT-RTX records by itself.
-    """
+    """An execution context whose addresses are those of one lane's tensors."""
 
     def __init__(
         self, engine: Engine, context: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]

@@ -1,4 +1,4 @@
-"""PyTorch: runs the checkpoint itself, without ONNX, on an NVIDIA GPU or on the CPU."""
+"""PyTorch: runs the checkpoint itself, without ONNX, on the CPU; on a GPU: `vsparagon.backends.torch_cuda`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vsparagon.backends.base import (
     Backend,
     BuildOptions,
-    FrameBackend,
     PictureBackend,
     RunOptions,
     Session,
@@ -22,7 +21,6 @@ from vsparagon.backends.base import (
     stage_session,
 )
 from vsparagon.backends.cuda import gpus
-from vsparagon.backends.executor import Executor
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput
 from vsparagon.library import Model
 from vsparagon.stages import Plan
@@ -30,7 +28,6 @@ from vsparagon.stages import Plan
 if TYPE_CHECKING:
     import torch
 
-    from vsparagon.models.frame import FrameNetwork
     from vsparagon.models.stages import StageModule
 
 
@@ -108,6 +105,8 @@ class Torch(PictureBackend):
             return Torch("CPU, as there is no NVIDIA GPU")
         trouble = trouble_with(device_id)
         if not trouble:
+            from vsparagon.backends.torch_cuda import TorchCuda
+
             return TorchCuda(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
         if device_id:
             raise BackendUnavailable(f"device_id is {device_id}, but torch cannot use it: {trouble}.")
@@ -142,77 +141,6 @@ class Torch(PictureBackend):
             stage_session(plan, run, partial(_TorchStageSlot, part, plan, index, build, threads))
             for index, part in enumerate(cut(form))
         ]
-
-
-class TorchCuda(FrameBackend):
-    """torch on one device; on a GPU each lane replays a CUDA graph.
-
-    Args:
-        device: as torch names it; the CPU, too, for tests.
-        place: the device, for people.
-    """
-
-    name = Torch.name
-    extra = Torch.extra
-    precisions = ("fp16", "fp32")
-
-    def __init__(self, device: str, place: str) -> None:
-        self.device, self.place = device, place
-        self._pools: dict[int, Any] = {}
-
-    def prepare(self, frame: FrameNetwork, run: RunOptions) -> FrameNetwork:
-        import torch
-
-        for weight in frame.parameters():
-            if weight.dtype == torch.float16 and weight.dim() == 4:
-                weight.data = weight.contiguous(memory_format=torch.channels_last)
-        return frame.to(self.device)
-
-    def open_executor(
-        self, graph: FrameNetwork, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
-    ) -> Executor:
-        import torch
-
-        if torch.device(self.device).type == "cpu":
-            return _Eager(graph, inputs, outputs)
-        stream = torch.cuda.current_stream().cuda_stream
-        # Graphs of one lane never run at once, so those of several colour descriptions share memory.
-        pool = self._pools.setdefault(stream, torch.cuda.graph_pool_handle())
-        return _Recorded(_Eager(graph, inputs, outputs), pool)
-
-
-class _Eager(Executor):
-    """Calls the module."""
-
-    def __init__(self, graph: FrameNetwork, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-        self._graph, self._inputs, self._outputs = graph, list(inputs.values()), list(outputs.values())
-
-    def enqueue(self) -> None:
-        import torch
-
-        with torch.inference_mode():
-            for output, result in zip(self._outputs, self._graph(self._inputs), strict=True):
-                output.copy_(result)
-
-
-class _Recorded(Executor):
-    """A CUDA graph of an eager executor's work: one launch for all of its kernels, and no allocation."""
-
-    def __init__(self, eager: _Eager, pool: Any) -> None:
-        import torch
-
-        self._eager = eager  # owns the weights that the graph reads
-        self._graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        # TensorFloat-32 would round the conversions to 10 bits.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
-            eager.enqueue()  # chooses kernels and allocates what they keep
-            stream.synchronize()
-            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-                eager.enqueue()
-
-    def enqueue(self) -> None:
-        self._graph.replay()
 
 
 def trouble_with(device_id: int) -> str:

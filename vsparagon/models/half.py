@@ -38,7 +38,7 @@ class HalfForm(nn.Module):
         return F.pixel_shuffle(self.base(x) + detail, self.scale)
 
 
-class _Detail(nn.Module):
+class Detail(nn.Module):
     """The phases that an `InferenceForm` adds to its base."""
 
     def __init__(self, form: InferenceForm) -> None:
@@ -62,7 +62,7 @@ def half_form(model: Generator) -> HalfForm:
         sharpen = folding.fold_sharpening(model) if model.options.upsampler_alpha else nn.Identity()
         base = nn.Sequential(sharpen, folding.fold_smoothing(model))
         model.magic_upsampler.resample_conv.conv_v.weight.zero_()  # a base of zero, wherever the form carries it
-        detail = _Detail(InferenceForm(model))
+        detail = Detail(InferenceForm(model))
     shift = model.options.inference_shift
     form = HalfForm(base, detail, scale=model.options.scale, shift=shift)
     return form.eval().requires_grad_(False)

@@ -52,7 +52,7 @@ class InferenceForm(nn.Module):
         self.conv_in = copy.deepcopy(model.conv_in)
         points = _points(model)
         groups = (group for group in model.body if isinstance(group, ResidualGroup))
-        self.body = nn.Sequential(*(_FoldedGroup(group, points) for group in groups))
+        self.body = nn.Sequential(*(FoldedGroup(group, points) for group in groups))
         self.fuse = folding.fold_fusion(model)
         self.tail = folding.fold_tail(model)
         content = model.content_processor
@@ -113,7 +113,7 @@ class _Gain(nn.Module):
         return 0.05 + 0.15 * simplicity
 
 
-class _FoldedBlock(nn.Module):
+class FoldedBlock(nn.Module):
     """A `ParagonBlock` with its LayerScales and first residual inside the kernels."""
 
     def __init__(self, block: ParagonBlock) -> None:
@@ -166,7 +166,7 @@ class _AttendingBlock(nn.Module):
         return out
 
 
-class _FoldedGroup(nn.Module):
+class FoldedGroup(nn.Module):
     """A `ResidualGroup` of folded blocks."""
 
     def __init__(self, group: ResidualGroup, points: dict[nn.Module, int]) -> None:
@@ -174,7 +174,7 @@ class _FoldedGroup(nn.Module):
         blocks = [block for block in group.blocks if isinstance(block, ParagonBlock)]
         self.kept = nn.ModuleList(Kept() for _ in blocks)
         self.blocks = nn.ModuleList(
-            _AttendingBlock(block, points[block]) if block in points else _FoldedBlock(block) for block in blocks
+            _AttendingBlock(block, points[block]) if block in points else FoldedBlock(block) for block in blocks
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,426 @@
+"""Our own kernels for GPUs: by Triton's interpreter they give the frames of torch's, and they compile for every GPU."""
+
+import importlib.util
+import logging
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the frame graph is a torch module")
+triton = pytest.importorskip("triton", reason="the kernels are in Triton")
+
+from torch import nn  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from vsparagon.backends import torch_cuda  # noqa: E402
+from vsparagon.backends.device import Lane  # noqa: E402
+from vsparagon.backends.torch_cuda import Eager, TorchCuda, faster  # noqa: E402
+from vsparagon.extend import Sizes, extension_for  # noqa: E402
+from vsparagon.frame_pipeline import network_of  # noqa: E402
+from vsparagon.fused import canvas, colours, features, kernels, trouble  # noqa: E402
+from vsparagon.fused.executor import FusedExecutor  # noqa: E402
+from vsparagon.fused.trouble import trouble_with_graph, trouble_with_triton  # noqa: E402
+from vsparagon.layout import Layout  # noqa: E402
+from vsparagon.library import find_model  # noqa: E402
+from vsparagon.models.frame import FrameNetwork  # noqa: E402
+from vsparagon.models.half import half_form  # noqa: E402
+from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
+from vsparagon.models.swift import Swift  # noqa: E402
+from vsparagon.tiling import exact_tiles  # noqa: E402
+
+YUV420 = Layout(family="yuv", bits=8, across=1, down=1, matrix=1)
+RGBS = Layout(family="rgb", bits=32, is_float=True)
+LAYOUTS = {
+    "YUV420P8": YUV420,
+    "YUV420P10, chroma top left": replace(YUV420, bits=10, location=2),
+    "YUV422P16, full range": Layout(family="yuv", bits=16, across=1, matrix=9, full=True),
+    "YUV440P8": Layout(family="yuv", bits=8, down=1, matrix=6),
+    "YUV410P8": Layout(family="yuv", bits=8, across=2, down=2, matrix=5, location=1),
+    "YUV444P12": Layout(family="yuv", bits=12, matrix=8),
+    "YUV420PH": Layout(family="yuv", bits=16, is_float=True, across=1, down=1, matrix=1),
+    "RGB24": Layout(family="rgb", bits=8, full=True),
+    "RGBS": RGBS,
+    "GRAY16": Layout(family="gray", bits=16, matrix=1),
+}
+GUARD = 4096  # numbers
+# The architectures that are sold, and the H100's.
+GPUS = [80, 86, 89, 90, 120]
+
+
+def randomised(network):
+    """The network with weights of which none is near 0, biases and slopes among them."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            spread = 0.5 / max(1, weight[0].numel() if weight.dim() > 1 else 4) ** 0.5
+            weight += spread * torch.randn(weight.shape, generator=generator) if "scale" not in name else 0.1
+    return network.eval()
+
+
+def paragon(**options):
+    usual = {"scale": 2, "num_feat": 12, "num_groups": 1, "num_blocks": 1, "ffn_expansion": 1.2, "band_kernel_size": 7}
+    plain = {"use_channel_mod": False, "use_content_aware": False, "use_attention": False}
+    return randomised(ParagonSR2(**(usual | plain | options)))
+
+
+NETWORKS = {
+    "swift": lambda: randomised(Swift(num_feat=16, num_layers=2, scale=2)),
+    "swift without layers, narrow": lambda: randomised(Swift(num_feat=5, num_layers=0, scale=2)),
+    "three times": lambda: randomised(Swift(num_feat=16, num_layers=1, scale=3)),
+    "four times": lambda: randomised(Swift(num_feat=20, num_layers=1, scale=4)),
+    "nano": paragon,
+    "nano, four times": lambda: paragon(scale=4),
+    "micro": lambda: paragon(num_feat=16, ffn_expansion=1.5, num_groups=2),
+    "tiny": lambda: paragon(num_feat=24, ffn_expansion=1.5, band_kernel_size=9, use_norm=True, num_blocks=2),
+    "no sharpening": lambda: paragon(upsampler_alpha=0.0, band_kernel_size=3),
+}
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Let the kernels run on the CPU: a copy of their module, made for Triton's interpreter."""
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    spec = importlib.util.spec_from_file_location("interpreted_kernels", kernels.__file__)
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    for module in (canvas, colours, features):
+        monkeypatch.setattr(module, "kernels", copy)
+
+
+def frame_of(network, source=YUV420, target=None, size=(16, 16)):
+    scale = getattr(network, "scale", 2)
+    extension = extension_for(*size, Sizes())
+    frame = FrameNetwork(network, scale, source=source, target=target or source, extension=extension, name="it")
+    return frame.eval().requires_grad_(False)
+
+
+def noise(frame, device="cpu"):
+    generator = torch.Generator().manual_seed(1)
+    planes = {}
+    for name, (shape, dtype) in zip(("plane0", "plane1", "plane2"), frame.inputs(), strict=False):
+        if dtype == torch.uint8:
+            planes[name] = torch.randint(256, shape, dtype=dtype, generator=generator)
+            if len(shape) == 3:
+                planes[name][..., 1] >>= 16 - frame.source.bits
+        else:
+            planes[name] = torch.rand(shape, generator=generator).to(dtype)
+        planes[name] = planes[name].to(device)
+    return planes
+
+
+def room(frame, device="cpu"):
+    shapes = zip(("result0", "result1", "result2"), frame.outputs(), strict=False)
+    return {name: torch.zeros(shape, dtype=dtype, device=device) for name, (shape, dtype) in shapes}
+
+
+def parts(planes, layout):
+    """Samples as parts of full range."""
+    arrays = [plane.cpu().numpy() for plane in planes]
+    peak = 1 if layout.is_float else (1 << layout.bits) - 1
+    return [(a.view("<u2")[..., 0] if a.ndim == 3 else a).astype(np.float64) / peak for a in arrays]
+
+
+def differences(frame, executor, reference, device="cpu"):
+    """Run an executor and the reference's module on noise; the largest and the mean difference, of full range."""
+    planes, results = noise(frame, device), room(frame, device)
+    executor(frame, planes, results).enqueue()
+    with torch.inference_mode():
+        expected = reference(list(noise(reference).values()))
+    pairs = zip(parts(results.values(), frame.target), parts(expected, frame.target), strict=True)
+    every = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
+    return every.max(), every.mean()
+
+
+def assert_near(frame, reference, device="cpu"):
+    """No further from the network in float32 than torch's own way of computing it in float16, but for chance."""
+    largest, mean = differences(frame, FusedExecutor, reference, device)
+    theirs = differences(frame, Eager, reference, device)
+    step = 0 if frame.target.is_float else 1 / ((1 << frame.target.bits) - 1)
+    assert largest <= 2 * theirs[0] + step
+    assert mean <= 1.2 * theirs[1] + step / 50
+
+
+def both(network, source=YUV420, target=None, size=(16, 16)):
+    """A frame graph in float16, and in float32."""
+    half, full = half_form(network), inference_form(network)
+    full.scale = half.scale
+    return frame_of(half, source, target, size), frame_of(full, source, target, size)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_kernels_give_frames_of_any_format(layout, interpreted):
+    assert_near(*both(NETWORKS["swift without layers, narrow"](), layout))
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_the_kernels_compute_any_network_of_the_kind(network, interpreted):
+    assert_near(*both(network(), RGBS))
+
+
+def test_a_frame_of_several_programs_each_way_and_of_odd_size(interpreted):
+    assert_near(*both(NETWORKS["swift without layers, narrow"](), RGBS, size=(45, 61)))
+
+
+@pytest.mark.parametrize(("source", "target"), [(YUV420, RGBS), (RGBS, YUV420), (LAYOUTS["GRAY16"], LAYOUTS["RGB24"])])
+def test_another_format_may_come_out(source, target, interpreted):
+    assert_near(*both(NETWORKS["swift without layers, narrow"](), source, target))
+
+
+def test_borders_stay_zero_and_features_are_used_again(interpreted, monkeypatch):
+    made = []
+    original = canvas.Canvas.features
+
+    def spy(self, channels):
+        made.append((self, original(self, channels)))
+        return made[-1][1]
+
+    monkeypatch.setattr(canvas.Canvas, "features", spy)
+    frame = frame_of(half_form(NETWORKS["micro"]()), RGBS, size=(17, 19))
+    FusedExecutor(frame, noise(frame), room(frame)).enqueue()
+    assert sorted(tensor.shape[-1] for _, tensor in made) == [16, 16, 16, 32]
+    for place, tensor in made:
+        inside = slice(place.border, place.border + place.height), slice(place.border, place.border + place.width)
+        assert tensor[inside].count_nonzero() > 0
+        tensor[inside] = 0
+        assert tensor.count_nonzero() == 0
+
+
+@pytest.mark.parametrize("network", ["swift", "tiny"])
+def test_no_kernel_looks_beyond_its_memory(network, interpreted, monkeypatch):
+    def guarded(make):
+        def made(self, *channels):
+            tensor = make(self, *channels)
+            around = torch.full((tensor.numel() + 2 * GUARD,), torch.nan, dtype=tensor.dtype)
+            return around[GUARD:-GUARD].view(tensor.shape).zero_()
+
+        return made
+
+    for name in ("features", "picture"):
+        monkeypatch.setattr(canvas.Canvas, name, guarded(getattr(canvas.Canvas, name)))
+    frame = frame_of(half_form(NETWORKS[network]()), RGBS, size=(17, 19))
+    results = room(frame)
+    FusedExecutor(frame, noise(frame), results).enqueue()
+    assert all(plane.isfinite().all() for plane in results.values())
+
+
+def test_a_second_frame_is_computed_like_the_first(interpreted):
+    frame = frame_of(half_form(NETWORKS["nano"]()))
+    planes, results = noise(frame), room(frame)
+    executor = FusedExecutor(frame, planes, results)
+    executor.enqueue()
+    first = {name: plane.clone() for name, plane in results.items()}
+    before = planes["plane0"].clone()
+    planes["plane0"].fill_(90)
+    executor.enqueue()
+    assert not torch.equal(results["result0"], first["result0"])
+    planes["plane0"].copy_(before)
+    executor.enqueue()
+    assert all(torch.equal(results[name], first[name]) for name in results)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (lambda: inference_form(paragon()), "ours compute in float16"),
+        (lambda: half_form(paragon(use_attention=True)), "ours know no attention or channel modulation"),
+        (lambda: half_form(paragon(use_channel_mod=True)), "ours know no attention or channel modulation"),
+        (lambda: half_form(paragon(use_content_aware=True)), "ours know no gain of the whole frame"),
+        (lambda: half_form(paragon(band_kernel_size=13)), "ours know no kernels of more than 11 pixels"),
+        (lambda: half_form(paragon(num_feat=40)), "ours know no features of 48 channels"),
+        (lambda: half_form(Swift(num_feat=16, num_layers=0, scale=8)), "ours know no features of 192 channels"),
+    ],
+)
+def test_what_the_kernels_cannot_do_is_said(network, reason):
+    network = network()
+    network.scale = getattr(network, "scale", 2)
+    assert trouble_with_graph(frame_of(network)) == reason
+
+
+def test_tiles_and_frames_too_large_are_left_to_torch(monkeypatch):
+    frame = frame_of(half_form(NETWORKS["nano"]()))
+    assert trouble_with_graph(frame) == ""
+    frame.extension = replace(frame.extension, extended_height=9000, extended_width=9000)
+    assert trouble_with_graph(frame) == "ours cannot count the pixels of frames so large"
+    frame.tiles = (exact_tiles(16, 32, reach=4, count=2), exact_tiles(16, 32, reach=4, count=1))
+    assert trouble_with_graph(frame) == "ours take whole frames alone"
+    monkeypatch.setattr(trouble, "find_spec", lambda name: None)
+    assert trouble_with_graph(frame) == "the package triton is not installed"
+
+
+@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift", "swift_plus"])
+def test_the_bundled_networks_are_of_the_kind(variant):
+    model = find_model(variant=variant, profile="clean", scale=2, model="")
+    assert trouble_with_graph(frame_of(network_of(model, "fp16"))) == ""
+
+
+TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.uint8: "*u8", torch.uint16: "*u16", torch.int32: "*i32"}
+
+
+def compiled(kernel, arguments, constants, gpu):
+    """Compile a kernel for a GPU that need not be there, told what Triton would find out about the arguments."""
+    signature, fixed, attributes = {}, {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        value = constants[name] if name in constants else arguments[index]
+        if name in constants or value is True or (isinstance(value, int) and value == 1):
+            signature[name], fixed[index,] = "constexpr", value
+        elif isinstance(value, float):
+            signature[name] = "fp32"
+        else:
+            signature[name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else "i32"
+            if isinstance(value, torch.Tensor) or value % 16 == 0:
+                attributes[index,] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constexprs=fixed, attrs=attributes)
+    return triton.compile(source, target=GPUTarget("cuda", gpu, 32))
+
+
+def launched(monkeypatch, frame):
+    """Return what would be started for a frame."""
+    seen = []
+
+    def launch(self, kernel, *arguments, size=None, layers=1, **constants):
+        seen.append((kernel, arguments, constants))
+
+    monkeypatch.setattr(canvas.Canvas, "launch", launch)
+    FusedExecutor(frame, noise(frame), room(frame))
+    return seen
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+@pytest.mark.parametrize(("name", "layout"), [("tiny", "YUV420P10, chroma top left"), ("four times", "YUV420PH")])
+def test_the_kernels_compile_and_need_no_more_than_a_gpu_has(name, layout, gpu, monkeypatch):
+    most = {80: 163, 86: 99, 89: 99, 90: 227, 120: 99}[gpu]  # KiB of shared memory that a block may take
+    frame = frame_of(half_form(NETWORKS[name]()), LAYOUTS[layout], size=(48, 64))
+    for kernel, arguments, constants in launched(monkeypatch, frame):
+        result = compiled(kernel, arguments, constants, gpu)
+        assert result.asm["cubin"]
+        assert result.metadata.shared <= most << 10, kernel.__name__
+        waits = result.asm["ptx"].count("bar.sync")
+        assert waits <= 32, f"{kernel.__name__} brings every tap through shared memory"
+
+
+# Which kernels run.
+
+
+class Ours(Eager):
+    """Computes as torch's way does, but for what is added to every sample."""
+
+    wrong = 0
+
+    def enqueue(self):
+        super().enqueue()
+        for plane in self._outputs:
+            plane += self.wrong
+
+
+class Network(nn.Module):
+    shift = 0
+
+    def forward(self, x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def tried(caplog, **how):
+    maker = type("Ours", (Ours,), how)
+    with caplog.at_level(logging.INFO):
+        chosen = faster(frame_of(Network()), "cpu", maker, lambda executor: executor)
+    return chosen is maker
+
+
+@pytest.mark.parametrize(("ours", "torchs", "name"), [(0.005, 0.001, "torch's"), (0.001, 0.005, "our")])
+def test_the_faster_way_is_taken_and_both_times_are_said(ours, torchs, name, caplog, monkeypatch):
+    seconds = iter([ours, torchs] * torch_cuda.ROUNDS)
+    monkeypatch.setattr(torch_cuda, "_seconds", lambda lane, executor: next(seconds))
+    assert tried(caplog) == (ours < torchs)
+    said = f"it: by {name} kernels: ours take {1000 * ours:.2f} ms, torch's {1000 * torchs:.2f} ms"
+    assert said in caplog.text
+
+
+def test_frames_are_computed_to_be_timed():
+    frame, computed = frame_of(Network()), []
+    lane = Lane("cpu", frame.inputs(), frame.outputs())
+    executor = SimpleNamespace(enqueue=lambda: computed.append(time.sleep(0.001)))
+    assert torch_cuda._seconds(lane, executor) >= 0.001
+    assert len(computed) == torch_cuda.TURNS
+
+
+def test_kernels_that_compute_something_else_are_not_used_and_that_is_said(caplog):
+    assert not tried(caplog, wrong=12)
+    assert "our kernels are wrong by 0.0" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+
+
+def test_where_torch_has_too_little_memory_ours_are_used(caplog, monkeypatch):
+    class Short(Eager):
+        def __init__(self, *given):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch_cuda, "Eager", Short)
+    assert tried(caplog)
+    assert "torch's need more memory than there is" in caplog.text
+
+
+class OnGpu(TorchCuda):
+    """Believes that the CPU is a GPU, but records nothing."""
+
+    def __init__(self):
+        super().__init__("cpu", "a stand-in")
+        self._is_gpu = True
+
+    def _recorded(self, executor):
+        return executor
+
+
+def test_the_choice_is_made_once_for_a_filter(monkeypatch, caplog):
+    trials = []
+    monkeypatch.setattr(trouble, "trouble_with_triton", lambda device: "")
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given: trials.append(given) or given[2])
+    monkeypatch.setattr(torch_cuda, "release_memory", lambda: None)
+    backend = OnGpu()
+    half = half_form(NETWORKS["nano"]())
+    makers = [backend.prepare(frame_of(half, layout), None).maker for layout in (YUV420, RGBS)]
+    assert makers == [FusedExecutor, FusedExecutor]
+    assert len(trials) == 1
+    with caplog.at_level(logging.INFO):
+        assert backend.prepare(frame_of(inference_form(NETWORKS["nano"]())), None).maker is Eager
+    assert "it: by torch's kernels, as ours compute in float16" in caplog.text
+    assert len(trials) == 1
+
+
+def test_a_gpu_or_a_machine_where_triton_does_not_work(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    try:
+        trouble_with_triton.cache_clear()
+        assert trouble_with_triton("cpu") == "ours need compute capability 8.0, and this GPU has 7.5"
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+
+        def no_compiler(*given, **named):
+            raise RuntimeError("Failed to find C compiler.\nPlease specify one")
+
+        monkeypatch.setattr(canvas.Canvas, "launch", lambda *given, **named: no_compiler)
+        trouble_with_triton.cache_clear()
+        assert trouble_with_triton("cpu") == "Triton does not work here: Failed to find C compiler."
+    finally:
+        trouble_with_triton.cache_clear()
+
+
+# On a GPU.
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_on_a_gpu_the_kernels_give_frames_of_any_format(layout):
+    frame, reference = both(NETWORKS["nano"](), layout, size=(180, 320))
+    assert trouble_with_triton(torch.device("cuda:0")) == ""
+    assert_near(frame.to("cuda:0"), reference, "cuda:0")
+
+
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_on_a_gpu_the_kernels_compute_any_network_of_the_kind(network):
+    frame, reference = both(network(), RGBS, size=(181, 323))
+    assert_near(frame.to("cuda:0"), reference, "cuda:0")

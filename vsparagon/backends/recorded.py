@@ -1,0 +1,52 @@
+"""CUDA graphs: the work of a frame, recorded once and started as one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from vsparagon.backends.executor import Executor
+from vsparagon.errors import OutOfDeviceMemory
+
+log = logging.getLogger(__name__)
+
+
+class Recorded(Executor):
+    """A CUDA graph of an executor's work: one launch for all of its kernels, and no allocation.
+
+    Args:
+        executor: whose work is recorded, on the stream that is current.
+        pool: whose memory the work takes; None for its own.
+    """
+
+    def __init__(self, executor: Executor, pool: Any = None) -> None:
+        self._executor = executor  # owns the weights that the graph reads
+        self._graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream()
+        # TensorFloat-32 would round the conversions to 10 bits.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            executor.enqueue()  # chooses kernels and allocates what they keep
+            stream.synchronize()
+            with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                executor.enqueue()
+
+    def enqueue(self) -> None:
+        self._graph.replay()
+
+
+def recorded_if_possible(executor: Executor, name: str) -> Executor:
+    """Return an executor of another library recorded; as it is where the library does things that graphs cannot hold.
+
+    Args:
+        executor: has run once.
+        name: what it runs, for the log.
+    """
+    try:
+        return Recorded(executor)
+    except (OutOfDeviceMemory, torch.OutOfMemoryError):
+        raise
+    except RuntimeError as error:
+        log.warning("%s cannot be recorded as a CUDA graph, and is queued anew for each frame: %s", name, error)
+        return executor

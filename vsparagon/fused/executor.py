@@ -1,0 +1,40 @@
+"""A frame graph's kernels, bound to one lane's tensors."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vsparagon.backends.executor import Executor
+from vsparagon.fused.canvas import Canvas
+from vsparagon.fused.colours import Reading, Writing
+from vsparagon.fused.features import Features, reach_of
+from vsparagon.models.frame import FrameNetwork
+from vsparagon.models.half import HalfForm
+
+
+class FusedExecutor(Executor):
+    """Starts the kernels one after the other.
+
+    Args:
+        frame: one that `vsparagon.fused.trouble` has nothing to say about, on its device.
+        inputs, outputs: the lane's.
+    """
+
+    def __init__(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
+        assert isinstance(frame.network, HalfForm)
+        device = next(iter(inputs.values())).device
+        extension = frame.extension
+        canvas = Canvas(
+            height=extension.extended_height,
+            width=extension.extended_width,
+            border=reach_of(frame.network),
+            device=device,
+        )
+        reading = Reading(frame, canvas, list(inputs.values()))
+        features = Features(frame.network, canvas, reading.picture)
+        writing = Writing(frame, canvas, reading.picture, features.phases, list(outputs.values()))
+        self._launches = [*reading.launches, *features.launches, *writing.launches]
+
+    def enqueue(self) -> None:
+        for launch in self._launches:
+            launch()

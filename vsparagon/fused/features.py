@@ -1,0 +1,207 @@
+"""The network's own part, from a picture to the phases of what is added to its base, in steps of one kernel each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vsparagon.fused import kernels
+from vsparagon.fused.canvas import Canvas, Launch, channels_for, padded, taps
+from vsparagon.models.folding import ShiftedConv2d
+from vsparagon.models.half import Detail, HalfForm
+from vsparagon.models.inference import FoldedBlock, FoldedGroup
+from vsparagon.models.paragonsr2 import RMSNorm
+
+# More would not fit a program's registers and shared memory.
+MOST_CHANNELS = 64
+MOST_DENSE_CHANNELS = 32  # that a kernel of several pixels takes
+WIDE = 4  # pixels of a row that a product takes at once: a power of two
+
+
+class Unfit(Exception):
+    """The kernels have no form of a network; says of which part."""
+
+
+def reach_of(network: HalfForm) -> int:
+    """Return how far from a pixel any single kernel of a network looks, in pixels."""
+    convs = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
+    return max(max(conv.kernel_size) for conv in convs) // 2 + 1
+
+
+def check(network: HalfForm) -> int:
+    """Return the most channels that the kernels give to a network's features or phases.
+
+    Raises:
+        Unfit: a part of it has no form here.
+    """
+    for part, _ in _steps(network.detail):
+        if isinstance(part, FoldedGroup):
+            for block in part.blocks:
+                if not isinstance(block, FoldedBlock) or len(block.between):
+                    raise Unfit("attention or channel modulation")
+                if not isinstance(block.context, nn.Conv2d):
+                    raise Unfit("kernels of more than 11 pixels")
+        elif not isinstance(part, nn.Conv2d):
+            raise Unfit(type(part).__name__)
+    convs = [part for part in network.detail.modules() if isinstance(part, nn.Conv2d)]
+    most = max(max(conv.in_channels, conv.out_channels) for conv in convs)
+    dense = max(conv.in_channels for conv in convs if conv.groups == 1 and conv.kernel_size != (1, 1))
+    if most > MOST_CHANNELS or dense > MOST_DENSE_CHANNELS:
+        raise Unfit(f"features of {max(most, dense)} channels")
+    return channels_for(most)
+
+
+class Features:
+    """The steps of one network on one canvas; features are used again as soon as no later step reads them.
+
+    Attributes:
+        launches: in order.
+        phases: float16 of height,width,channels: what they leave.
+    """
+
+    def __init__(self, network: HalfForm, canvas: Canvas, picture: Tensor) -> None:
+        self._canvas, self._picture = canvas, picture
+        self._free: defaultdict[int, list[Tensor]] = defaultdict(list)
+        self.launches: list[Launch] = []
+        (first, slopes), *others, (last, _) = _steps(network.detail)
+        features = self._lift(first, slopes)
+        for part, slopes in others:
+            features = self._next(part, slopes, features)
+        assert isinstance(last, nn.Conv2d)
+        size = canvas.height, canvas.width, channels_for(last.out_channels)
+        self.phases = torch.zeros(size, dtype=torch.float16, device=canvas.device)
+        self._dense(last, None, features, self.phases, canvas.width, 0)
+
+    def _take(self, channels: int) -> Tensor:
+        free = self._free[channels]
+        return free.pop() if free else self._canvas.features(channels)
+
+    def _give(self, features: Tensor) -> None:
+        self._free[features.shape[-1]].append(features)
+
+    def _add(self, kernel: Any, *arguments: Any, **constants: Any) -> None:
+        self.launches.append(self._canvas.launch(kernel, *arguments, **constants))
+
+    def _vector(self, values: Tensor | None, channels: int, otherwise: float = 0.0) -> Tensor:
+        vector = torch.full((channels,), otherwise)
+        if values is not None:
+            vector[: values.numel()] = values.detach().float()
+        return self._canvas.numbers(vector)
+
+    def _lift(self, conv: nn.Module, slopes: Tensor | None) -> Tensor:
+        assert isinstance(conv, nn.Conv2d)
+        canvas, channels = self._canvas, channels_for(conv.out_channels)
+        kernel = conv.weight.float().transpose(0, 1)  # colours, channels, height, width
+        places, weights = zip(*taps(kernel, conv.kernel_size[0] // 2, conv.kernel_size[1] // 2), strict=True)
+        target = self._take(channels)
+        self._add(
+            kernels.lift, self._picture, canvas.offsets(places),
+            canvas.numbers(padded(torch.stack(weights, 1), channels)), self._vector(conv.bias, channels),
+            self._vector(slopes, channels, 1.0), target, canvas.height, canvas.width, canvas.pitch, canvas.plane,
+            canvas.origin(), canvas.pitch, canvas.origin(channels), TAPS=len(places), CHANNELS=channels,
+        )  # fmt: skip
+        return target
+
+    def _next(self, part: nn.Module, slopes: Tensor | None, features: Tensor) -> Tensor:
+        if isinstance(part, FoldedGroup):
+            return self._group(part, features)
+        assert isinstance(part, nn.Conv2d)
+        target = self._take(channels_for(part.out_channels))
+        self._dense(part, slopes, features, target, self._canvas.pitch, self._canvas.origin(target.shape[-1]))
+        self._give(features)
+        return target
+
+    def _dense(
+        self, conv: nn.Conv2d, slopes: Tensor | None, source: Tensor, target: Tensor, pitch: int, origin: int
+    ) -> None:
+        canvas, channels, results = self._canvas, source.shape[-1], target.shape[-1]
+        above, left = conv.pads[:2] if isinstance(conv, ShiftedConv2d) else (k // 2 for k in conv.kernel_size)
+        kernel = padded(conv.weight.permute(2, 3, 1, 0), WIDE, channels, results)  # height, width, in, out
+        self._add(
+            kernels.dense, source, canvas.numbers(kernel, torch.float16), self._vector(conv.bias, results),
+            self._vector(slopes, results, 1.0), target, canvas.height, canvas.width, canvas.pitch,
+            canvas.origin(channels, above=above, left=left), pitch, origin,
+            TALL=conv.kernel_size[0], WIDE=WIDE, CHANNELS=channels, RESULTS=results,
+        )  # fmt: skip
+
+    def _group(self, group: FoldedGroup, first: Tensor) -> Tensor:
+        features = first
+        for block in group.blocks:
+            assert isinstance(block, FoldedBlock)
+            after = first if block is group.blocks[-1] else None
+            given = features
+            kept = self._take(given.shape[-1])
+            assert isinstance(block.context, nn.Conv2d)
+            hidden = self._mix(block.context, None, block.project_in, given, kept=kept)
+            spread, leak = block.mix
+            assert isinstance(spread, nn.Conv2d)
+            assert isinstance(leak, nn.LeakyReLU)
+            slope = torch.full((spread.out_channels,), leak.negative_slope)
+            features = self._mix(spread, slope, block.project_out, hidden, before=kept, norm=block.norm, after=after)
+            for done in (kept, hidden) if given is first else (kept, hidden, given):
+                self._give(done)
+        self._give(first)
+        return features
+
+    def _mix(
+        self,
+        spread: nn.Conv2d,
+        slopes: Tensor | None,
+        project: nn.Conv2d,
+        source: Tensor,
+        *,
+        kept: Tensor | None = None,
+        before: Tensor | None = None,
+        norm: nn.Module | None = None,
+        after: Tensor | None = None,
+    ) -> Tensor:
+        canvas, channels, results = self._canvas, source.shape[-1], channels_for(project.out_channels)
+        target = self._take(results)
+        middle = (size // 2 for size in spread.kernel_size)
+        places, weights = zip(*taps(spread.weight[:, 0].float(), *middle), strict=True)
+        matrix = padded(project.weight.flatten(1).t(), channels, results)
+        normed = norm if isinstance(norm, RMSNorm) else None
+        scale, offset = (normed.scale, normed.offset) if normed else (None, None)
+        self._add(
+            kernels.mix, source, canvas.offsets(places), canvas.numbers(padded(torch.stack(weights), channels)),
+            self._vector(spread.bias, channels), self._vector(slopes, channels, 1.0), source if kept is None else kept,
+            canvas.numbers(matrix, torch.float16), self._vector(project.bias, results),
+            source if before is None else before, self._vector(_flat(scale), results),
+            self._vector(_flat(offset), results), source if after is None else after, target,
+            canvas.height, canvas.width, canvas.pitch, canvas.origin(channels), canvas.origin(results),
+            1 / project.out_channels, normed.eps if normed else 0.0, TAPS=len(places), CHANNELS=channels,
+            RESULTS=results, KEEP=kept is not None, BEFORE=before is not None, NORM=normed is not None,
+            AFTER=after is not None,
+        )  # fmt: skip
+        return target
+
+
+def _steps(detail: nn.Module) -> list[tuple[nn.Module, Tensor | None]]:
+    """Return the parts that follow one another, with the slopes of the PReLU that comes after one."""
+    steps: list[tuple[nn.Module, Tensor | None]] = []
+    for part in _parts(detail):
+        if isinstance(part, nn.PReLU) and steps:
+            steps[-1] = steps[-1][0], part.weight
+        else:
+            steps.append((part, None))
+    return steps
+
+
+def _parts(detail: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(detail, Detail):
+        if detail.gain is not None:
+            raise Unfit("gain of the whole frame")
+        yield from _parts(detail.features)
+    elif isinstance(detail, nn.Sequential):
+        for part in detail:
+            yield from _parts(part)
+    else:
+        yield detail
+
+
+def _flat(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.flatten()

@@ -1,0 +1,243 @@
+"""The kernels of `vsparagon.fused`, in Triton. One program computes `ROWS` by `COLUMNS` pixels.
+
+A picture is float32 of 3,height,pitch, features are float16 of height,pitch,channels; both have a border of zeros
+around them, wide enough for every kernel to look beyond the edges without asking. `origin` is where pixel 0, 0 lies,
+counted in numbers; `pitch` is counted in pixels. Arithmetic is float32; the matrix products take float16 and add in
+float32.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+ROWS, COLUMNS = tl.constexpr(4), tl.constexpr(32)
+PIXELS = tl.constexpr(128)
+
+
+@triton.jit
+def _places():
+    """Return row and column of each pixel of this program."""
+    pixel = tl.arange(0, PIXELS)
+    return tl.program_id(1) * ROWS + pixel // COLUMNS, tl.program_id(0) * COLUMNS + pixel % COLUMNS
+
+
+@triton.jit
+def _sum(a, b):
+    return a + b
+
+
+@triton.jit
+def _store_codes(target, at, values, low, high, inside, INTEGER: tl.constexpr):
+    """Write nominal code values as samples: rounded and held within legal ones, or floats as they are."""
+    if INTEGER:
+        codes = tl.floor(tl.minimum(tl.maximum(values, low), high) + 0.5)
+        tl.store(target + at, codes.to(tl.int32).to(target.dtype.element_ty), mask=inside)
+    else:
+        tl.store(target + at, values.to(target.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def resample(
+    source, indices, weights, limits, target, height, width, pitch,
+    TAPS: tl.constexpr, DOWN: tl.constexpr, INTEGER: tl.constexpr,
+):  # fmt: skip
+    """Make each sample of a plane of weighted samples of its column (`DOWN`) or its row.
+
+    Args:
+        source: samples of any type; `pitch` of them a row.
+        indices, weights: for each row or column of the target, `TAPS` of them.
+        limits: least and greatest code value, where the target is `INTEGER`.
+        target: height,width.
+    """
+    y, x = _places()
+    inside = (y < height) & (x < width)
+    total = tl.full((PIXELS,), 0.0, tl.float32)
+    for tap in range(TAPS):
+        if DOWN:
+            at = tl.load(indices + y * TAPS + tap, mask=inside, other=0) * pitch + x
+            weight = tl.load(weights + y * TAPS + tap, mask=inside, other=0.0)
+        else:
+            at = tl.load(indices + x * TAPS + tap, mask=inside, other=0) + y * pitch
+            weight = tl.load(weights + x * TAPS + tap, mask=inside, other=0.0)
+        total += weight * tl.load(source + at, mask=inside, other=0).to(tl.float32)
+    _store_codes(target, y * width + x, total, tl.load(limits), tl.load(limits + 1), inside, INTEGER)
+
+
+@triton.jit
+def read(
+    first, second, third, rows, columns, matrix, target, height, width, samples, pitch, plane, origin,
+    PLANES: tl.constexpr,
+):  # fmt: skip
+    """Make the extended picture of planes of one size: `rows` and `columns` say which sample stands where.
+
+    Args:
+        samples: of a row of the planes.
+        matrix: three rows of `PLANES` factors and a summand, from samples to red, green and blue.
+    """
+    y, x = _places()
+    inside = (y < height) & (x < width)
+    row = tl.load(rows + y, mask=inside, other=0)
+    column = tl.load(columns + x, mask=inside, other=0)
+    a = tl.load(first + row * samples + column, mask=inside, other=0).to(tl.float32)
+    if PLANES == 3:
+        b = tl.load(second + row * samples + column, mask=inside, other=0).to(tl.float32)
+        c = tl.load(third + row * samples + column, mask=inside, other=0).to(tl.float32)
+    for colour in tl.static_range(3):
+        factors = matrix + colour * (PLANES + 1)
+        value = tl.load(factors + PLANES) + tl.load(factors) * a
+        if PLANES == 3:
+            value += tl.load(factors + 1) * b + tl.load(factors + 2) * c
+        tl.store(target + colour * plane + origin + y * pitch + x, value, mask=inside)
+
+
+@triton.jit
+def sharpen(source, offsets, weights, target, height, width, pitch, plane, origin, TAPS: tl.constexpr):
+    """Convolve each colour of a picture with its own kernel: `TAPS` offsets, and for each colour as many weights."""
+    y, x = _places()
+    colour = tl.program_id(2)
+    at = colour * plane + origin + y * pitch + x
+    total = tl.full((PIXELS,), 0.0, tl.float32)
+    for tap in range(TAPS):
+        total += tl.load(weights + colour * TAPS + tap) * tl.load(source + at + tl.load(offsets + tap))
+    tl.store(target + at, total, mask=(y < height) & (x < width))
+
+
+@triton.jit
+def lift(
+    source, offsets, weights, bias, slopes, target, height, width, pitch, plane, origin, pitch_target, origin_target,
+    TAPS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """Convolve a picture to features, then PReLU. `weights`: colours, taps, channels."""
+    y, x = _places()
+    n = tl.arange(0, CHANNELS)
+    at = (origin + y * pitch + x)[:, None]
+    total = tl.full((PIXELS, CHANNELS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
+    for colour in tl.static_range(3):
+        for tap in range(TAPS):
+            value = tl.load(source + colour * plane + at + tl.load(offsets + tap))
+            total += value * tl.load(weights + (colour * TAPS + tap) * CHANNELS + n)[None, :]
+    total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
+    keep = (y < height) & (x < width)
+    place = (origin_target + (y * pitch_target + x) * CHANNELS)[:, None] + n[None, :]
+    tl.store(target + place, total.to(tl.float16), mask=keep[:, None])
+
+
+@triton.jit
+def dense(
+    source, weights, bias, slopes, target, height, width, pitch, origin, pitch_target, origin_target,
+    TALL: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr,
+):  # fmt: skip
+    """Convolve features with a kernel of `TALL` rows of `WIDE` pixels, then PReLU.
+
+    Args:
+        weights: float16 of TALL,WIDE,CHANNELS,RESULTS.
+        origin: where the kernel of pixel 0, 0 begins.
+    """
+    y, x = _places()
+    k, n = tl.arange(0, WIDE * CHANNELS), tl.arange(0, RESULTS)
+    at = (origin + (y * pitch + x) * CHANNELS)[:, None] + k[None, :]  # pixels of a row lie one behind the other
+    total = tl.full((PIXELS, RESULTS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
+    for row in tl.static_range(TALL):
+        taken = tl.load(source + at + row * pitch * CHANNELS)
+        kernel = tl.load(weights + (row * WIDE * CHANNELS + k)[:, None] * RESULTS + n[None, :])
+        total = tl.dot(taken, kernel, total)
+    total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
+    keep = (y < height) & (x < width)
+    place = (origin_target + (y * pitch_target + x) * RESULTS)[:, None] + n[None, :]
+    tl.store(target + place, total.to(tl.float16), mask=keep[:, None])
+
+
+@triton.jit
+def mix(
+    source, offsets, weights, bias, slopes, kept, matrix, shift, before, scale, offset, after, target,
+    height, width, pitch, origin, origin_wide, share, eps,
+    TAPS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr,
+    KEEP: tl.constexpr, BEFORE: tl.constexpr, NORM: tl.constexpr, AFTER: tl.constexpr,
+):  # fmt: skip
+    """Convolve each channel of features on its own, PReLU, then a 1x1 convolution; add, normalise, add.
+
+    Args:
+        offsets, weights: `TAPS` of them, and for each as many weights as channels.
+        kept: takes what the 1x1 convolution is given, where `KEEP`.
+        matrix: float16 of CHANNELS,RESULTS; `shift` is added to its results.
+        before, after: features that are added before and after the norm, where they are wanted.
+        scale, offset: of the norm, where `NORM`; `share` is 1 over their true number.
+        origin, origin_wide: of features of CHANNELS and of RESULTS.
+    """
+    y, x = _places()
+    c, n = tl.arange(0, CHANNELS), tl.arange(0, RESULTS)
+    pixel = y * pitch + x
+    keep = ((y < height) & (x < width))[:, None]
+    at = (origin + pixel * CHANNELS)[:, None] + c[None, :]
+    total = tl.full((PIXELS, CHANNELS), 0.0, tl.float32) + tl.load(bias + c)[None, :]
+    for tap in range(TAPS):
+        taken = tl.load(source + at + tl.load(offsets + tap) * CHANNELS).to(tl.float32)
+        total += taken * tl.load(weights + tap * CHANNELS + c)[None, :]
+    total = tl.where(total > 0, total, total * tl.load(slopes + c)[None, :])
+    hidden = total.to(tl.float16)
+    if KEEP:
+        tl.store(kept + at, hidden, mask=keep)
+    kernel = tl.load(matrix + c[:, None] * RESULTS + n[None, :])
+    result = tl.dot(hidden, kernel) + tl.load(shift + n)[None, :]
+    place = (origin_wide + pixel * RESULTS)[:, None] + n[None, :]
+    if BEFORE:
+        result += tl.load(before + place).to(tl.float32)
+    if NORM:
+        norm = tl.sqrt(tl.reduce(result * result, 1, _sum) * share)
+        result = result / (norm + eps)[:, None]
+        result = result * tl.load(scale + n)[None, :] + tl.load(offset + n)[None, :]
+    if AFTER:
+        result += tl.load(after + place).to(tl.float32)
+    tl.store(target + place, result.to(tl.float16), mask=keep)
+
+
+@triton.jit
+def write(
+    source, offsets, weights, detail, matrix, limits, first, second, third,
+    height, width, pitch, plane, origin, top, left, tall, wide,
+    TAPS: tl.constexpr, SCALE: tl.constexpr, PHASES: tl.constexpr, RESULTS: tl.constexpr, PLANES: tl.constexpr,
+    FIRST: tl.constexpr, OTHERS: tl.constexpr,
+):  # fmt: skip
+    """Add the detail to the base, shuffle the phases to pixels, cut, and convert the colours to planes.
+
+    Args:
+        source: the picture that the base is made of.
+        offsets, weights: of the base's kernels: TAPS, and 3,TAPS,PHASES.
+        detail: float16 of height,width,RESULTS.
+        matrix: rows of three factors and a summand, from red, green and blue to code values.
+        limits: for each plane, least and greatest code value.
+        first, second, third: planes of tall,wide.
+        top, left: enlarged pixels that are cut away.
+        PHASES: SCALE**2, and more up to a power of two.
+        FIRST, OTHERS: whether these planes are integers.
+    """
+    y, x = _places()
+    q = tl.arange(0, PHASES)
+    inside = (y < height) & (x < width)
+    at = (origin + y * pitch + x)[:, None]
+    phases = (y * width + x)[:, None] * RESULTS + q[None, :]
+    real = inside[:, None] & (q < SCALE * SCALE)[None, :]
+    red = tl.load(detail + phases, mask=real, other=0.0).to(tl.float32)
+    green = tl.load(detail + phases + SCALE * SCALE, mask=real, other=0.0).to(tl.float32)
+    blue = tl.load(detail + phases + 2 * SCALE * SCALE, mask=real, other=0.0).to(tl.float32)
+    for tap in range(TAPS):
+        place = at + tl.load(offsets + tap)
+        kernel = weights + tap * PHASES + q
+        red += tl.load(source + place) * tl.load(kernel)[None, :]
+        green += tl.load(source + plane + place) * tl.load(kernel + TAPS * PHASES)[None, :]
+        blue += tl.load(source + 2 * plane + place) * tl.load(kernel + 2 * TAPS * PHASES)[None, :]
+    row = y[:, None] * SCALE + (q // SCALE)[None, :] - top
+    column = x[:, None] * SCALE + (q % SCALE)[None, :] - left
+    shown = real & (row >= 0) & (row < tall) & (column >= 0) & (column < wide)
+    for index in tl.static_range(PLANES):
+        factors = matrix + index * 4
+        value = tl.load(factors + 3) + tl.load(factors) * red
+        value += tl.load(factors + 1) * green + tl.load(factors + 2) * blue
+        low, high = tl.load(limits + 2 * index), tl.load(limits + 2 * index + 1)
+        if index == 0:
+            _store_codes(first, row * wide + column, value, low, high, shown, FIRST)
+        elif index == 1:
+            _store_codes(second, row * wide + column, value, low, high, shown, OTHERS)
+        else:
+            _store_codes(third, row * wide + column, value, low, high, shown, OTHERS)

@@ -1,0 +1,61 @@
+"""Whether the kernels can be used. Imports Triton only where it is there."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Final
+
+import torch
+
+from vsparagon.models.frame import FrameNetwork
+from vsparagon.models.half import HalfForm
+
+OLDEST: Final = (8, 0)  # compute capability; Triton has no matrix products for earlier ones
+MOST_NUMBERS: Final = 1 << 31  # that kernels can count in one tensor
+
+
+def trouble_with_kernels(frame: FrameNetwork, device: torch.device) -> str:
+    """Return what keeps a frame graph from our kernels on a GPU, "" if nothing does."""
+    return trouble_with_graph(frame) or trouble_with_triton(device)
+
+
+def trouble_with_graph(frame: FrameNetwork) -> str:
+    """Return what keeps a frame graph from our kernels on any GPU, "" if nothing does."""
+    if not find_spec("triton"):
+        return "the package triton is not installed"
+    if not isinstance(frame.network, HalfForm):
+        return "ours compute in float16"
+    if frame.tiles:
+        return "ours take whole frames alone"
+    from vsparagon.fused.features import Unfit, check
+
+    try:
+        most = check(frame.network)
+    except Unfit as part:
+        return f"ours know no {part}"
+    extension = frame.extension
+    # Borders and what fills the last programs are less than the factor of two.
+    if 2 * most * extension.extended_height * extension.extended_width >= MOST_NUMBERS:
+        return "ours cannot count the pixels of frames so large"
+    return ""
+
+
+@cache
+def trouble_with_triton(device: torch.device) -> str:
+    """Return why Triton does not run on a GPU, "" if it does."""
+    capability = torch.cuda.get_device_capability(device)
+    if capability < OLDEST:
+        return f"ours need compute capability {OLDEST[0]}.{OLDEST[1]}, and this GPU has {capability[0]}.{capability[1]}"
+    from vsparagon.fused.canvas import Canvas
+    from vsparagon.fused.kernels import resample
+
+    canvas = Canvas(height=2, width=2, border=0, device=device)
+    plane, zeros = torch.ones(2, 2, device=device), torch.zeros(2, 1, dtype=torch.int32, device=device)
+    weights, limits, target = torch.ones(2, 1, device=device), torch.zeros(2, device=device), torch.zeros_like(plane)
+    try:
+        canvas.launch(resample, plane, zeros, weights, limits, target, 2, 2, 2, TAPS=1, DOWN=True, INTEGER=False)()
+        torch.cuda.synchronize(device)
+    except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
+        return f"Triton does not work here: {str(error).strip().partition(chr(10))[0]}"
+    return "" if bool((target == plane).all()) else "Triton computes wrongly here"
