@@ -16,9 +16,10 @@ from torch import nn  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from vsparagon.backends import torch_cuda  # noqa: E402
+from vsparagon.backends import torch_cuda, trial  # noqa: E402
 from vsparagon.backends.device import Lane  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager, TorchCuda, faster  # noqa: E402
+from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.trial import faster  # noqa: E402
 from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.frame_pipeline import network_of  # noqa: E402
 from vsparagon.fused import canvas, colours, features, kernels, trouble  # noqa: E402
@@ -306,6 +307,12 @@ def test_the_kernels_compile_and_need_no_more_than_a_gpu_has(name, layout, gpu, 
 # Which kernels run.
 
 
+@pytest.fixture(autouse=True)
+def short_trials(monkeypatch):
+    monkeypatch.setattr(trial, "TURNS", 2)
+    monkeypatch.setattr(trial, "ROUNDS", 1)
+
+
 class Ours(Eager):
     """Computes as torch's way does, but for what is added to every sample."""
 
@@ -324,17 +331,19 @@ class Network(nn.Module):
         return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
-def tried(caplog, **how):
+def tried(caplog, *, layout=YUV420, torchs=Eager, **how):
     maker = type("Ours", (Ours,), how)
     with caplog.at_level(logging.INFO):
-        chosen = faster(frame_of(Network()), "cpu", maker, lambda executor: executor)
+        chosen = faster(
+            frame_of(Network(), layout), "cpu", ours=maker, torchs=torchs, recorded=lambda executor: executor
+        )
     return chosen is maker
 
 
 @pytest.mark.parametrize(("ours", "torchs", "name"), [(0.005, 0.001, "torch's"), (0.001, 0.005, "our")])
 def test_the_faster_way_is_taken_and_both_times_are_said(ours, torchs, name, caplog, monkeypatch):
-    seconds = iter([ours, torchs] * torch_cuda.ROUNDS)
-    monkeypatch.setattr(torch_cuda, "_seconds", lambda lane, executor: next(seconds))
+    seconds = iter([ours, torchs] * trial.ROUNDS)
+    monkeypatch.setattr(trial, "_seconds", lambda lane, executor: next(seconds))
     assert tried(caplog) == (ours < torchs)
     said = f"it: by {name} kernels: ours take {1000 * ours:.2f} ms, torch's {1000 * torchs:.2f} ms"
     assert said in caplog.text
@@ -344,23 +353,46 @@ def test_frames_are_computed_to_be_timed():
     frame, computed = frame_of(Network()), []
     lane = Lane("cpu", frame.inputs(), frame.outputs())
     executor = SimpleNamespace(enqueue=lambda: computed.append(time.sleep(0.001)))
-    assert torch_cuda._seconds(lane, executor) >= 0.001
-    assert len(computed) == torch_cuda.TURNS
+    assert trial._seconds(lane, executor) >= 0.001
+    assert len(computed) == trial.TURNS
 
 
 def test_kernels_that_compute_something_else_are_not_used_and_that_is_said(caplog):
     assert not tried(caplog, wrong=12)
-    assert "our kernels are wrong by 0.0" in caplog.text
+    assert "it: by torch's kernels, as ours are wrong by 0.0" in caplog.text
     assert caplog.records[-1].levelname == "WARNING"
 
 
-def test_where_torch_has_too_little_memory_ours_are_used(caplog, monkeypatch):
+def test_kernels_that_fail_are_not_used_and_that_is_said(caplog):
+    def fail(self):
+        raise ValueError("out of resource: shared memory\nmore")
+
+    assert not tried(caplog, enqueue=fail)
+    assert "it: by torch's kernels, as ours do not run on this GPU: out of resource: shared memory. P" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+
+    def short(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        tried(caplog, enqueue=short)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_frames_of_any_format_can_be_tried_and_what_is_the_same_agrees(layout, caplog):
+    tried(caplog, layout=layout)
+    assert "ms, torch's " in caplog.text
+    caplog.clear()
+    assert not tried(caplog, layout=layout, wrong=1 if layout.is_float else 60)
+    assert "ours are wrong" in caplog.text
+
+
+def test_where_torch_has_too_little_memory_ours_are_used(caplog):
     class Short(Eager):
         def __init__(self, *given):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(torch_cuda, "Eager", Short)
-    assert tried(caplog)
+    assert tried(caplog, torchs=Short)
     assert "torch's need more memory than there is" in caplog.text
 
 
@@ -378,7 +410,7 @@ class OnGpu(TorchCuda):
 def test_the_choice_is_made_once_for_a_filter(monkeypatch, caplog):
     trials = []
     monkeypatch.setattr(trouble, "trouble_with_triton", lambda device: "")
-    monkeypatch.setattr(torch_cuda, "faster", lambda *given: trials.append(given) or given[2])
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: trials.append(given) or named["ours"])
     monkeypatch.setattr(torch_cuda, "release_memory", lambda: None)
     backend = OnGpu()
     half = half_form(NETWORKS["nano"]())

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vsparagon.backends.base import FrameBackend, RunOptions
-from vsparagon.backends.device import QUEUING, Lane, release_memory
+from vsparagon.backends.device import release_memory
 from vsparagon.backends.executor import Executor
 from vsparagon.backends.recorded import Recorded
-from vsparagon.layout import Layout
+from vsparagon.backends.trial import Maker, faster
 from vsparagon.models.frame import FrameNetwork
 
 log = logging.getLogger(__name__)
-
-Maker = Callable[[FrameNetwork, dict[str, Tensor], dict[str, Tensor]], Executor]
-
-ROUNDS: Final = 3  # of a trial, of which the best counts
-TURNS: Final = 10  # frames of a round
-# Of full range, between two ways of computing noise in float16; real pictures differ far less, and wrong ones far more.
-AGREEMENT: Final = 1 / 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +72,7 @@ class TorchCuda(FrameBackend):
         if self._maker is None:
             from vsparagon.fused.executor import FusedExecutor
 
-            self._maker = faster(frame, self.device, FusedExecutor, self._recorded)
+            self._maker = faster(frame, self.device, ours=FusedExecutor, torchs=Eager, recorded=self._recorded)
             release_memory()
         return self._maker
 
@@ -96,80 +87,3 @@ class Eager(Executor):
         with torch.inference_mode():
             for output, result in zip(self._outputs, self._frame(self._inputs), strict=True):
                 output.copy_(result)
-
-
-def faster(frame: FrameNetwork, device: str, ours: Maker, recorded: Callable[[Executor], Executor]) -> Maker:
-    """Try both ways out on noise and return the faster one; torch's, with a warning, where they do not agree.
-
-    Args:
-        frame: on the device.
-        device: as torch names it.
-        ours: makes an executor of our kernels.
-        recorded: makes of an executor what is replayed.
-
-    Raises:
-        RuntimeError: what torch raises about a device, for our kernels.
-    """
-    with QUEUING:
-        lane = Lane(device, frame.inputs(), frame.outputs())
-        with lane.current():
-            for plane in lane.inputs.values():
-                _fill(plane, frame.source)
-            own = recorded(ours(frame, lane.inputs, lane.outputs))
-        own_result = _result(lane, own, frame.target)
-        try:
-            with lane.current():
-                other = recorded(Eager(frame, lane.inputs, lane.outputs))
-        except torch.OutOfMemoryError:
-            log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
-            return ours
-        difference = max(
-            float((a - b).abs().max()) for a, b in zip(own_result, _result(lane, other, frame.target), strict=True)
-        )
-        rounds = [(_seconds(lane, own), _seconds(lane, other)) for _ in range(ROUNDS)]
-    if not difference <= AGREEMENT:
-        log.warning(
-            "%s: our kernels are wrong by %.2g of full range on this GPU; torch's are used. Please report this, with "
-            "the versions of torch, triton and the driver.", frame.name, difference,
-        )  # fmt: skip
-        return Eager
-    own_time, other_time = (1000 * min(times) for times in zip(*rounds, strict=True))
-    chosen, name = (ours, "our") if own_time < other_time else (Eager, "torch's")
-    log.info("%s: by %s kernels: ours take %.2f ms, torch's %.2f ms", frame.name, name, own_time, other_time)
-    return chosen
-
-
-def _fill(plane: Tensor, layout: Layout) -> None:
-    """Write noise into a plane."""
-    if layout.is_float:
-        plane.uniform_()
-    else:
-        plane.random_(256)
-        if layout.bits > 8:
-            plane[..., 1] >>= 16 - layout.bits
-
-
-def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
-    """Return the planes that an executor makes, as parts of full range."""
-    with lane.current():
-        for plane in lane.outputs.values():
-            plane.zero_()
-        executor.enqueue()
-        planes = [plane.to(torch.float32) for plane in lane.outputs.values()]
-        if not layout.is_float:
-            peak = (1 << layout.bits) - 1
-            planes = [(p[..., 0] + 256 * p[..., 1] if layout.bits > 8 else p) / peak for p in planes]
-    lane.mark()
-    lane.wait()
-    return planes
-
-
-def _seconds(lane: Lane, executor: Executor) -> float:
-    """Return the time of a frame."""
-    begin = time.perf_counter()
-    with lane.current():
-        for _ in range(TURNS):
-            executor.enqueue()
-    lane.mark()
-    lane.wait()
-    return (time.perf_counter() - begin) / TURNS

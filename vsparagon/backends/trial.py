@@ -1,0 +1,115 @@
+"""Our own kernels beside torch's, on the GPU that is there: which are to be used for a network."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from vsparagon.backends.device import QUEUING, Lane
+from vsparagon.backends.executor import Executor
+from vsparagon.layout import Layout
+from vsparagon.models.frame import FrameNetwork
+
+log = logging.getLogger(__name__)
+
+Maker = Callable[[FrameNetwork, dict[str, Tensor], dict[str, Tensor]], Executor]
+
+ROUNDS: Final = 3  # of which the best counts
+TURNS: Final = 10  # frames of a round
+# Of full range, between two ways of computing noise in float16; real pictures differ far less, and wrong ones far more.
+AGREEMENT: Final = 1 / 32
+REPORT: Final = "Please report this, with the versions of torch, triton and the driver."
+
+
+def faster(
+    frame: FrameNetwork, device: str, *, ours: Maker, torchs: Maker, recorded: Callable[[Executor], Executor]
+) -> Maker:
+    """Try both ways out on noise and return the faster one, or that of torch, where ours fails or is wrong.
+
+    The log says which, and why: a warning where something is wrong with ours.
+
+    Args:
+        frame: on the device.
+        device: as torch names it.
+        ours, torchs: make an executor of our kernels, and of torch's.
+        recorded: makes of an executor what is replayed.
+
+    Raises:
+        RuntimeError: what torch raises about a device.
+    """
+    with QUEUING:
+        lane = Lane(device, frame.inputs(), frame.outputs())
+        with lane.current():
+            for plane in lane.inputs.values():
+                _fill(plane, frame.source)
+        try:
+            with lane.current():
+                own = recorded(ours(frame, lane.inputs, lane.outputs))
+            own_result = _result(lane, own, frame.target)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of a compiler, of the driver: they share no narrower base
+            reason = str(error).strip().partition("\n")[0]
+            log.warning("%s: by torch's kernels, as ours do not run on this GPU: %s. %s", frame.name, reason, REPORT)
+            return torchs
+        try:
+            with lane.current():
+                other = recorded(torchs(frame, lane.inputs, lane.outputs))
+        except torch.OutOfMemoryError:
+            log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
+            return ours
+        difference = _difference(own_result, _result(lane, other, frame.target))
+        rounds = [(_seconds(lane, own), _seconds(lane, other)) for _ in range(ROUNDS)]
+    if not difference <= AGREEMENT:  # nor where it is not a number
+        text = "%s: by torch's kernels, as ours are wrong by %.2g of full range on this GPU. %s"
+        log.warning(text, frame.name, difference, REPORT)
+        return torchs
+    own_time, other_time = (1000 * min(times) for times in zip(*rounds, strict=True))
+    chosen, name = (ours, "our") if own_time < other_time else (torchs, "torch's")
+    log.info("%s: by %s kernels: ours take %.2f ms, torch's %.2f ms", frame.name, name, own_time, other_time)
+    return chosen
+
+
+def _fill(plane: Tensor, layout: Layout) -> None:
+    """Write noise into a plane."""
+    if layout.is_float:
+        plane.uniform_()
+    else:
+        plane.random_(256)
+        if layout.bits > 8:
+            plane[..., 1] >>= 16 - layout.bits
+
+
+def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
+    """Return the planes that an executor makes, as parts of full range."""
+    with lane.current():
+        for plane in lane.outputs.values():
+            plane.zero_()
+        executor.enqueue()
+        planes = [plane.to(torch.float32, copy=True) for plane in lane.outputs.values()]
+        if not layout.is_float:
+            peak = (1 << layout.bits) - 1
+            planes = [(p[..., 0] + 256 * p[..., 1] if layout.bits > 8 else p) / peak for p in planes]
+    lane.mark()
+    lane.wait()
+    return planes
+
+
+def _difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    return max(float((own - other).abs().max()) for own, other in zip(ours, theirs, strict=True))
+
+
+def _seconds(lane: Lane, executor: Executor) -> float:
+    """Return the time of a frame."""
+    begin = time.perf_counter()
+    with lane.current():
+        for _ in range(TURNS):
+            executor.enqueue()
+    lane.mark()
+    lane.wait()
+    return (time.perf_counter() - begin) / TURNS
