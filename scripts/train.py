@@ -163,6 +163,10 @@ def train(config: Config) -> None:
             monitor.advance()
     if monitor:
         monitor.close()
+    if fabric.world_size > 1:
+        # A process that ends while torch's threads still talk to the others is aborted.
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def validate(config: Config, averaged: nn.Module, scale: int, monitor: Monitor, done: int) -> None:
