@@ -12,7 +12,7 @@ from clips import arrays, clip_of, photograph
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
 from vsparagon import Upscaler, backends  # noqa: E402
-from vsparagon.backends import cuda  # noqa: E402
+from vsparagon.backends import cuda, either  # noqa: E402
 from vsparagon.backends import torch as torch_backend  # noqa: E402
 from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
@@ -410,7 +410,8 @@ def test_a_torch_without_cuda_or_a_driver_too_old(attribute, value, reason, torc
 
 
 def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
-    monkeypatch.setattr(torch_backend, "gpus", tuple)
+    for module in (either, torch_backend):
+        monkeypatch.setattr(module, "gpus", tuple)
     with caplog.at_level("INFO"):
         core.paragon.Upscale(numbered(1), backend="torch")
     assert "on torch, fp32, CPU, as there is no NVIDIA GPU, " in caplog.text

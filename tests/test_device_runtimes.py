@@ -19,7 +19,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
 import numpy as np  # noqa: E402
 from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 
-from vsparagon.backends import onnxruntime_cuda, tensorrt  # noqa: E402
+from vsparagon.backends import either, onnxruntime_cuda, tensorrt  # noqa: E402
 from vsparagon.backends import recorded as recording  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
 from vsparagon.backends.device import Lane  # noqa: E402
@@ -279,7 +279,7 @@ def test_memory_that_onnxruntime_lacks_at_its_second_run_is_missed_when_a_lane_i
 def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 
-    monkeypatch.setattr(module, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(either, "gpus", lambda: (CARD,))
     monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torch" else object())
     monkeypatch.setattr(module, "trouble_with", lambda device_id: 1 / 0)
     why = 'torch not installed; pip install "vsparagon[onnxruntime-gpu]"'
@@ -289,7 +289,7 @@ def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
 def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 
-    monkeypatch.setattr(module, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(either, "gpus", lambda: (CARD,))
     monkeypatch.setattr(module, "trouble_with", lambda device_id: "")
     trouble = onnxruntime_cuda.trouble_with_provider.__wrapped__
     monkeypatch.setattr(module, "trouble_with_provider", trouble)

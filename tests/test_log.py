@@ -55,7 +55,7 @@ def test_filter_tells_vapoursynth_what_it_chose(monkeypatch):
     from vsparagon import backends
     from vsparagon.backends.cuda import Gpu
 
-    for module in ("", ".tensorrt", ".torch", ".onnxruntime"):
+    for module in ("", ".tensorrt", ".torch", ".either"):
         monkeypatch.setattr(f"vsparagon.backends{module}.gpus", lambda: (Gpu(name="Old Card", capability=(1, 0)),))
     for name in backends.ON_GPU:
         monkeypatch.setattr(type(backends.BACKENDS[name]), "missing", lambda self: "not installed")

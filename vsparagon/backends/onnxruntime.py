@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import (
-    Backend,
-    BuildOptions,
-    PictureBackend,
-    RunOptions,
-    Session,
-    Slot,
-    StageSlot,
-    stage_session,
-)
-from vsparagon.backends.cuda import gpus
+from vsparagon.backends.base import BuildOptions, FrameBackend, RunOptions, Session, Slot, StageSlot, stage_session
+from vsparagon.backends.either import EitherBackend
 from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_provider
 from vsparagon.backends.torch import trouble_with
-from vsparagon.errors import BackendFailure, BackendUnavailable
+from vsparagon.errors import BackendFailure
 from vsparagon.library import Model
 from vsparagon.stages import Plan
 
@@ -72,36 +63,29 @@ def _run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) 
         raise BackendFailure(f"ONNX Runtime failed while running the network: {error}") from error
 
 
-class OnnxRuntime(PictureBackend):
+class OnnxRuntime(EitherBackend):
     """ONNX Runtime's CPU provider; `on` leads to the GPU, where one works.
 
     Each stream computes on its caller's thread, and they share the other threads.
     """
 
     name = "onnxruntime"
+    title = "ONNX Runtime"
     extra = "onnxruntime"
     precisions = ("fp32",)
-
-    def __init__(self, place: str = "CPU") -> None:
-        self.place = place
 
     def missing(self) -> str:
         if find_spec("onnxruntime"):
             return ""
         return f'onnxruntime is not installed; pip install "vsparagon[{self.extra}]"'
 
-    def default_streams(self, threads: int) -> int:
-        return threads
+    def trouble_with(self, device_id: int) -> str:
+        if missing := [name for name in ("onnx", "torch") if not find_spec(name)]:
+            return f'{" and ".join(missing)} not installed; pip install "vsparagon[onnxruntime-gpu]"'
+        return trouble_with(device_id) or trouble_with_provider(device_id)
 
-    def on(self, device_id: int) -> Backend:
-        if not gpus() and device_id == 0:
-            return OnnxRuntime("CPU, as there is no NVIDIA GPU")
-        trouble = _trouble_with(device_id)
-        if not trouble:
-            return OnnxRuntimeCuda(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
-        if device_id:
-            raise BackendUnavailable(f"device_id is {device_id}, but ONNX Runtime cannot use it: {trouble}.")
-        return OnnxRuntime(f"CPU, as ONNX Runtime cannot use the GPU: {trouble}")
+    def on_gpu(self, device: str, place: str) -> FrameBackend:
+        return OnnxRuntimeCuda(device, place)
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         import onnxruntime
@@ -147,10 +131,3 @@ def _options(run: RunOptions) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return options
-
-
-def _trouble_with(device_id: int) -> str:
-    """Return why ONNX Runtime cannot compute on a GPU, "" if it can."""
-    if missing := [name for name in ("onnx", "torch") if not find_spec(name)]:
-        return f'{" and ".join(missing)} not installed; pip install "vsparagon[onnxruntime-gpu]"'
-    return trouble_with(device_id) or trouble_with_provider(device_id)

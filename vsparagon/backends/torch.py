@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import (
-    Backend,
-    BuildOptions,
-    PictureBackend,
-    RunOptions,
-    Session,
-    Slot,
-    StageSlot,
-    stage_session,
-)
+from vsparagon.backends.base import BuildOptions, FrameBackend, RunOptions, Session, Slot, StageSlot, stage_session
 from vsparagon.backends.cuda import gpus
+from vsparagon.backends.either import EitherBackend
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput
 from vsparagon.library import Model
 from vsparagon.stages import Plan
@@ -83,34 +75,24 @@ def _computing(threads: int) -> Iterator[None]:
         raise BackendFailure(f"torch failed while running the network: {error}") from error
 
 
-class Torch(PictureBackend):
+class Torch(EitherBackend):
     """torch's eager mode on the CPU, channels last; `on` leads to the GPU, where one works."""
 
-    name = "torch"
+    name = title = "torch"
     extra = "torch"
     precisions = ("fp32",)
-
-    def __init__(self, place: str = "CPU") -> None:
-        self.place = place
 
     def missing(self) -> str:
         missing = [name for name in ("torch", "safetensors") if not find_spec(name)]
         return f'{" and ".join(missing)} not installed; pip install "vsparagon[{self.extra}]"' if missing else ""
 
-    def default_streams(self, threads: int) -> int:
-        return threads
+    def trouble_with(self, device_id: int) -> str:
+        return trouble_with(device_id)
 
-    def on(self, device_id: int) -> Backend:
-        if not gpus() and device_id == 0:
-            return Torch("CPU, as there is no NVIDIA GPU")
-        trouble = trouble_with(device_id)
-        if not trouble:
-            from vsparagon.backends.torch_cuda import TorchCuda
+    def on_gpu(self, device: str, place: str) -> FrameBackend:
+        from vsparagon.backends.torch_cuda import TorchCuda
 
-            return TorchCuda(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
-        if device_id:
-            raise BackendUnavailable(f"device_id is {device_id}, but torch cannot use it: {trouble}.")
-        return Torch(f"CPU, as torch cannot use the GPU: {trouble}")
+        return TorchCuda(device, place)
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         if model.checkpoint is None:
