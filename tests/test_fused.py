@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
 from vsparagon.backends import torch_cuda, trial  # noqa: E402
-from vsparagon.backends.device import Lane  # noqa: E402
+from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.backends.trial import faster  # noqa: E402
 from vsparagon.extend import Sizes, extension_for  # noqa: E402
@@ -409,7 +410,12 @@ class OnGpu(TorchCuda):
 
 def test_the_choice_is_made_once_for_a_filter(monkeypatch, caplog):
     trials = []
-    monkeypatch.setattr(trouble, "trouble_with_triton", lambda device: "")
+
+    def free(device):
+        assert QUEUING.locked(), "another filter's recording would be disturbed"
+        return ""
+
+    monkeypatch.setattr(trouble, "trouble_with_triton", free)
     monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: trials.append(given) or named["ours"])
     monkeypatch.setattr(torch_cuda, "release_memory", lambda: None)
     backend = OnGpu()
@@ -433,6 +439,7 @@ def test_a_gpu_or_a_machine_where_triton_does_not_work(monkeypatch):
         def no_compiler(*given, **named):
             raise RuntimeError("Failed to find C compiler.\nPlease specify one")
 
+        monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
         monkeypatch.setattr(canvas.Canvas, "launch", lambda *given, **named: no_compiler)
         trouble_with_triton.cache_clear()
         assert trouble_with_triton("cpu") == "Triton does not work here: Failed to find C compiler."

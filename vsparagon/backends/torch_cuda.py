@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vsparagon.backends.base import FrameBackend, RunOptions
-from vsparagon.backends.device import release_memory
+from vsparagon.backends.device import QUEUING, release_memory
 from vsparagon.backends.executor import Executor
 from vsparagon.backends.recorded import Recorded
 from vsparagon.backends.trial import Maker, faster
@@ -66,15 +66,17 @@ class TorchCuda(FrameBackend):
         """Return what runs frames of this network; tried out once, on the first that our kernels can run."""
         from vsparagon.fused.trouble import trouble_with_kernels
 
-        if why := trouble_with_kernels(frame, torch.device(self.device)):
-            log.info("%s: by torch's kernels, as %s", frame.name, why)
-            return Eager
-        if self._maker is None:
-            from vsparagon.fused.executor import FusedExecutor
+        with QUEUING:
+            if why := trouble_with_kernels(frame, torch.device(self.device)):
+                log.info("%s: by torch's kernels, as %s", frame.name, why)
+                return Eager
+            if self._maker is None:
+                from vsparagon.fused.executor import FusedExecutor
 
-            self._maker = faster(frame, self.device, ours=FusedExecutor, torchs=Eager, recorded=self._recorded)
-            release_memory()
-        return self._maker
+                log.info("%s: trying our kernels beside torch's; the first time takes some seconds more", frame.name)
+                self._maker = faster(frame, self.device, ours=FusedExecutor, torchs=Eager, recorded=self._recorded)
+                release_memory()
+            return self._maker
 
 
 class Eager(Executor):

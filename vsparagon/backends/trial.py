@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from vsparagon.backends.device import QUEUING, Lane
+from vsparagon.backends.device import Lane
 from vsparagon.backends.executor import Executor
 from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
@@ -31,7 +31,8 @@ def faster(
 ) -> Maker:
     """Try both ways out on noise and return the faster one, or that of torch, where ours fails or is wrong.
 
-    The log says which, and why: a warning where something is wrong with ours.
+    The log says which, and why: a warning where something is wrong with ours. The caller holds
+    `vsparagon.backends.device.QUEUING`.
 
     Args:
         frame: on the device.
@@ -42,29 +43,28 @@ def faster(
     Raises:
         RuntimeError: what torch raises about a device.
     """
-    with QUEUING:
-        lane = Lane(device, frame.inputs(), frame.outputs())
+    lane = Lane(device, frame.inputs(), frame.outputs())
+    with lane.current():
+        for plane in lane.inputs.values():
+            _fill(plane, frame.source)
+    try:
         with lane.current():
-            for plane in lane.inputs.values():
-                _fill(plane, frame.source)
-        try:
-            with lane.current():
-                own = recorded(ours(frame, lane.inputs, lane.outputs))
-            own_result = _result(lane, own, frame.target)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # of a compiler, of the driver: they share no narrower base
-            reason = str(error).strip().partition("\n")[0]
-            log.warning("%s: by torch's kernels, as ours do not run on this GPU: %s. %s", frame.name, reason, REPORT)
-            return torchs
-        try:
-            with lane.current():
-                other = recorded(torchs(frame, lane.inputs, lane.outputs))
-        except torch.OutOfMemoryError:
-            log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
-            return ours
-        difference = _difference(own_result, _result(lane, other, frame.target))
-        rounds = [(_seconds(lane, own), _seconds(lane, other)) for _ in range(ROUNDS)]
+            own = recorded(ours(frame, lane.inputs, lane.outputs))
+        own_result = _result(lane, own, frame.target)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of a compiler, of the driver: they share no narrower base
+        reason = str(error).strip().partition("\n")[0]
+        log.warning("%s: by torch's kernels, as ours do not run on this GPU: %s. %s", frame.name, reason, REPORT)
+        return torchs
+    try:
+        with lane.current():
+            other = recorded(torchs(frame, lane.inputs, lane.outputs))
+    except torch.OutOfMemoryError:
+        log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
+        return ours
+    difference = _difference(own_result, _result(lane, other, frame.target))
+    rounds = [(_seconds(lane, own), _seconds(lane, other)) for _ in range(ROUNDS)]
     if not difference <= AGREEMENT:  # nor where it is not a number
         text = "%s: by torch's kernels, as ours are wrong by %.2g of full range on this GPU. %s"
         log.warning(text, frame.name, difference, REPORT)

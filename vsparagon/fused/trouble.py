@@ -43,7 +43,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
 
 @cache
 def trouble_with_triton(device: torch.device) -> str:
-    """Return why Triton does not run on a GPU, "" if it does."""
+    """Return why Triton does not run on a GPU, "" if it does. The caller holds `vsparagon.backends.device.QUEUING`."""
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST:
         return f"ours need compute capability {OLDEST[0]}.{OLDEST[1]}, and this GPU has {capability[0]}.{capability[1]}"
@@ -51,11 +51,12 @@ def trouble_with_triton(device: torch.device) -> str:
     from vsparagon.fused.kernels import resample
 
     canvas = Canvas(height=2, width=2, border=0, device=device)
-    plane, zeros = torch.ones(2, 2, device=device), torch.zeros(2, 1, dtype=torch.int32, device=device)
-    weights, limits, target = torch.ones(2, 1, device=device), torch.zeros(2, device=device), torch.zeros_like(plane)
-    try:
-        canvas.launch(resample, plane, zeros, weights, limits, target, 2, 2, 2, TAPS=1, DOWN=True, INTEGER=False)()
-        torch.cuda.synchronize(device)
-    except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
-        return f"Triton does not work here: {str(error).strip().partition(chr(10))[0]}"
+    with torch.cuda.device(device):
+        plane, target = torch.ones(2, 2, device=device), torch.zeros(2, 2, device=device)
+        first, whole = canvas.numbers([[0], [0]], torch.int32), canvas.numbers([[1.0], [1.0]])
+        try:
+            canvas.launch(resample, plane, first, whole, target, target, 2, 2, 2, TAPS=1, DOWN=True, INTEGER=False)()
+            torch.cuda.synchronize()
+        except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
+            return f"Triton does not work here: {str(error).strip().partition(chr(10))[0]}"
     return "" if bool((target == plane).all()) else "Triton computes wrongly here"
