@@ -1,7 +1,7 @@
 """What is asked of a GPU and in which order, by a stand-in for torch.cuda: copies, recordings, streams, waits."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from vsparagon.backends.base import RunOptions  # noqa: E402
 from vsparagon.backends.device import FrameSession, Lanes  # noqa: E402
+from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
 from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
@@ -42,6 +43,7 @@ class Cuda:
         self.log, self.current, self.recording = [], "none", None
         self.pinned, self.streams, self.pools = set(), [], []
         self.begun = lambda: None
+        monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
         for name in ("Stream", "Event", "CUDAGraph", "graph_pool_handle", "current_stream", "stream", "graph"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         zeros, copy, enqueue = torch.zeros, torch.Tensor.copy_, Eager.enqueue
@@ -62,7 +64,7 @@ class Cuda:
 
         def run(executor):
             assert torch.is_inference_mode_enabled() is False
-            assert torch.backends.cudnn.allow_tf32 is False, "colours would be rounded"
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee", "colours would be rounded"
             self.note("compute")
             if self.recording is not None:
                 self.recording.work = lambda: enqueue(executor)
@@ -192,6 +194,42 @@ def test_colours_share_the_memory_of_their_lane_and_lanes_share_none(cuda):
     FrameSession(backend, prepared(frame_network()), kept)
     assert len(cuda.pools) == 4
     assert len(set(cuda.pools)) == len({pool for _, pool in cuda.pools}) == 2
+
+
+@pytest.mark.parametrize(
+    "somebody",
+    [
+        lambda cudnn: None,
+        lambda cudnn: setattr(cudnn, "allow_tf32", False),
+        lambda cudnn: setattr(cudnn.conv, "fp32_precision", "tf32"),
+        lambda cudnn: setattr(torch.backends, "fp32_precision", "tf32"),
+    ],
+    ids=["nothing", "old way", "new way", "everywhere"],
+)
+def test_convolutions_are_exact_whatever_somebody_set_and_that_comes_back(somebody):
+    cudnn = torch.backends.cudnn
+    usual = torch.backends.fp32_precision, cudnn.conv.fp32_precision
+    try:
+        somebody(cudnn)
+        before = cudnn.conv.fp32_precision, cudnn.benchmark
+        with exact_convolutions():
+            assert (cudnn.conv.fp32_precision, cudnn.benchmark) == ("ieee", True)
+        assert (cudnn.conv.fp32_precision, cudnn.benchmark) == before
+    finally:
+        torch.backends.fp32_precision, cudnn.conv.fp32_precision = usual
+
+
+def test_convolutions_are_exact_in_an_older_torch(monkeypatch):
+    told = []
+
+    @contextmanager
+    def flags(**settings):
+        told.append(settings)
+        yield
+
+    monkeypatch.setattr(torch.backends, "cudnn", SimpleNamespace(flags=flags))
+    with exact_convolutions():
+        assert told == [{"enabled": True, "benchmark": True, "allow_tf32": False}]
 
 
 class OneDevice(TorchDispatchMode):

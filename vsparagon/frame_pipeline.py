@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import nn
 
 from vsparagon.backends.base import FrameBackend, Precision
-from vsparagon.backends.device import FrameSession, Lanes, device_errors, release_memory
+from vsparagon.backends.device import QUEUING, FrameSession, Lanes, device_errors, release_memory
 from vsparagon.checkpoint import load_generator
 from vsparagon.errors import BackendUnavailable, InvalidInput, OutOfDeviceMemory
 from vsparagon.extend import extension_for
@@ -94,7 +94,8 @@ class FramePipeline:
                 raise
             message = str(error)
         # Out of the handler, whose traceback holds what was allocated.
-        release_memory()
+        with QUEUING, device_errors(self._backend.place):
+            release_memory()
         count = len(smaller[0].parts) * len(smaller[1].parts)
         log.warning("%s Trying once more with each frame in %d tiles.", message, count)
         self._tiles = smaller

@@ -11,7 +11,7 @@ import gc
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy.typing as npt
@@ -42,7 +42,8 @@ class Lane:
     """
 
     def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
-        self._cuda = torch.device(device).type == "cuda"
+        self._device = torch.device(device)
+        self._cuda = self._device.type == "cuda"
         self._stream: Any = None
         self._done: Any = None
         if self._cuda:
@@ -57,9 +58,15 @@ class Lane:
         self._down = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in outputs]
         self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
 
-    def current(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def current(self) -> Iterator[None]:
         """Make this lane's device and stream the current ones; nothing on a CPU."""
-        return torch.cuda.stream(self._stream) if self._cuda else nullcontext()
+        if not self._cuda:
+            yield
+            return
+        # The device first: what a stream alone restores would begin to use device 0 as well.
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
+            yield
 
     def mark(self) -> None:
         """Note what was queued so far: it is what `wait` waits for."""
@@ -145,7 +152,7 @@ class FrameSession:
 
 
 def release_memory() -> None:
-    """Give back to the GPU what torch keeps for later."""
+    """Give back to the GPU what torch keeps for later. The caller holds `QUEUING`."""
     gc.collect()
     torch.cuda.empty_cache()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,8 +27,7 @@ class Recorded(Executor):
         self._executor = executor  # owns the weights that the graph reads
         self._graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream()
-        # TensorFloat-32 would round the conversions to 10 bits.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+        with exact_convolutions():
             executor.enqueue()  # chooses kernels and allocates what they keep
             stream.synchronize()
             with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
@@ -34,6 +35,22 @@ class Recorded(Executor):
 
     def enqueue(self) -> None:
         self._graph.replay()
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Let cuDNN try which kernels are fastest, but none of TensorFloat-32, which would round the colours to 10 bits."""
+    cudnn = torch.backends.cudnn
+    if not hasattr(cudnn, "conv"):  # as before torch 2.9, whose way newer ones refuse where somebody uses theirs
+        with cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+            yield
+        return
+    before = cudnn.conv.fp32_precision, cudnn.benchmark
+    cudnn.conv.fp32_precision, cudnn.benchmark = "ieee", True
+    try:
+        yield
+    finally:
+        cudnn.conv.fp32_precision, cudnn.benchmark = before
 
 
 def recorded_if_possible(executor: Executor, name: str) -> Executor:

@@ -74,6 +74,7 @@ class TensorRTCuda(FrameBackend):
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Engine:
         import torch
 
+        from vsparagon.backends.device import QUEUING
         from vsparagon.backends.tensorrt_executor import Engine
         from vsparagon.export import frame_onnx
 
@@ -91,7 +92,8 @@ class TensorRTCuda(FrameBackend):
         with torch.cuda.device(self.device):
             data = engines.get(key, title, build)
             try:
-                return Engine(self._library, data, kernels)
+                with QUEUING:
+                    return Engine(self._library, data, kernels)
             except OutOfDeviceMemory:
                 raise
             except BackendFailure as error:
@@ -99,7 +101,9 @@ class TensorRTCuda(FrameBackend):
                     raise
                 log.warning("the kept engine of %s is not used: %s; building it anew", title, error)
             engines.discard(key)
-            return Engine(self._library, engines.get(key, title, build), kernels)
+            data = engines.get(key, title, build)
+            with QUEUING:
+                return Engine(self._library, data, kernels)
 
     def open_executor(
         self, graph: Engine, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]

@@ -49,8 +49,9 @@ class TorchCuda(FrameBackend):
         for weight in frame.parameters():
             if weight.dtype == torch.float16 and weight.dim() == 4:
                 weight.data = weight.contiguous(memory_format=torch.channels_last)
-        frame.to(self.device)
-        return Prepared(frame=frame, maker=self._maker_for(frame) if self._is_gpu else Eager)
+        with QUEUING:
+            frame.to(self.device)
+            return Prepared(frame=frame, maker=self._maker_for(frame) if self._is_gpu else Eager)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
         return self._recorded(graph.maker(graph.frame, inputs, outputs))
@@ -66,17 +67,16 @@ class TorchCuda(FrameBackend):
         """Return what runs frames of this network; tried out once, on the first that our kernels can run."""
         from vsparagon.fused.trouble import trouble_with_kernels
 
-        with QUEUING:
-            if why := trouble_with_kernels(frame, torch.device(self.device)):
-                log.info("%s: by torch's kernels, as %s", frame.name, why)
-                return Eager
-            if self._maker is None:
-                from vsparagon.fused.executor import FusedExecutor
+        if why := trouble_with_kernels(frame, torch.device(self.device)):
+            log.info("%s: by torch's kernels, as %s", frame.name, why)
+            return Eager
+        if self._maker is None:
+            from vsparagon.fused.executor import FusedExecutor
 
-                log.info("%s: trying our kernels beside torch's; the first time takes some seconds more", frame.name)
-                self._maker = faster(frame, self.device, ours=FusedExecutor, torchs=Eager, recorded=self._recorded)
-                release_memory()
-            return self._maker
+            log.info("%s: trying our kernels beside torch's; the first time takes some seconds more", frame.name)
+            self._maker = faster(frame, self.device, ours=FusedExecutor, torchs=Eager, recorded=self._recorded)
+            release_memory()
+        return self._maker
 
 
 class Eager(Executor):

@@ -21,8 +21,9 @@ Maker = Callable[[FrameNetwork, dict[str, Tensor], dict[str, Tensor]], Executor]
 
 ROUNDS: Final = 3  # of which the best counts
 TURNS: Final = 10  # frames of a round
-# Of full range, between two ways of computing noise in float16; real pictures differ far less, and wrong ones far more.
-AGREEMENT: Final = 1 / 32
+# Mean difference, of full range, between two ways of computing noise in float16: up to 0.0011 by swift_plus, where
+# single samples differ by 0.035. What is wrong differs by far more.
+AGREEMENT: Final = 1 / 128
 REPORT: Final = "Please report this, with the versions of torch, triton and the driver."
 
 
@@ -45,8 +46,9 @@ def faster(
     """
     lane = Lane(device, frame.inputs(), frame.outputs())
     with lane.current():
+        noise = torch.Generator(device).manual_seed(0)
         for plane in lane.inputs.values():
-            _fill(plane, frame.source)
+            _fill(plane, frame.source, noise)
     try:
         with lane.current():
             own = recorded(ours(frame, lane.inputs, lane.outputs))
@@ -60,10 +62,10 @@ def faster(
     try:
         with lane.current():
             other = recorded(torchs(frame, lane.inputs, lane.outputs))
+        difference = _difference(own_result, _result(lane, other, frame.target))
     except torch.OutOfMemoryError:
         log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
         return ours
-    difference = _difference(own_result, _result(lane, other, frame.target))
     rounds = [(_seconds(lane, own), _seconds(lane, other)) for _ in range(ROUNDS)]
     if not difference <= AGREEMENT:  # nor where it is not a number
         text = "%s: by torch's kernels, as ours are wrong by %.2g of full range on this GPU. %s"
@@ -75,12 +77,12 @@ def faster(
     return chosen
 
 
-def _fill(plane: Tensor, layout: Layout) -> None:
+def _fill(plane: Tensor, layout: Layout, noise: torch.Generator) -> None:
     """Write noise into a plane."""
     if layout.is_float:
-        plane.uniform_()
+        plane.uniform_(generator=noise)
     else:
-        plane.random_(256)
+        plane.random_(256, generator=noise)
         if layout.bits > 8:
             plane[..., 1] >>= 16 - layout.bits
 
@@ -101,7 +103,8 @@ def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
 
 
 def _difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    return max(float((own - other).abs().max()) for own, other in zip(ours, theirs, strict=True))
+    """Return the mean difference in the plane where it is largest; not a number if there is one that is none."""
+    return float(torch.stack([(own - other).abs().mean() for own, other in zip(ours, theirs, strict=True)]).max())
 
 
 def _seconds(lane: Lane, executor: Executor) -> float:
