@@ -1,21 +1,17 @@
 """scripts/benchmark.py: what it counts and shows is right, and what cannot be measured is said. No speed is tested."""
 
 import json
-import sys
 
+import benchmark
 import numpy as np
 import pytest
 import vapoursynth as vs
-from training_runs import ROOT
-
-sys.path.append(str(ROOT / "scripts"))
-
-import benchmark
 from benchmarking import clip_load, cuda, networks, peers, sgemm_load, speed
 from benchmarking.jobs import Candidate, Settings, Size, job_from, job_of
 from benchmarking.picture import HELD, moving_picture
 from benchmarking.report import Column, Report
 from benchmarking.rounds import Result, compare
+from training_runs import ROOT
 
 from vsparagon.errors import BackendFailure, BackendUnavailable, EncodeFailure, InvalidInput
 
@@ -241,7 +237,7 @@ def test_a_frame_that_fails_is_an_error():
         raise ValueError("bad luck")
 
     with pytest.raises(Exception, match="bad luck"):
-        clip_load._make_all(clip.std.FrameEval(fail))
+        clip_load.make_all(clip.std.FrameEval(fail))
 
 
 def test_an_encoder_that_fails_is_an_error(monkeypatch, capfd):

@@ -61,12 +61,12 @@ def _measured(clip: Any, x264: str) -> dict[str, float]:
     if x264:
         _encode(clip, x264)
     else:
-        _make_all(clip)
+        make_all(clip)
     wall, processor = time.perf_counter() - begin, _processor_seconds() - busy
     return {"wall": wall / len(clip), "processor": processor / len(clip), "memory": _peak_memory()}
 
 
-def _make_all(clip: Any) -> None:
+def make_all(clip: Any) -> None:
     """Make all frames as vspipe does: where one is done, the next is asked for at once, by the thread that made it.
 
     `clip.frames()` would leave that to the main thread, which waits for its turn on a busy processor.
