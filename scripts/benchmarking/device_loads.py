@@ -15,6 +15,7 @@ from benchmarking.jobs import Job
 from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.device import Lane
 from vsparagon.backends.torch_cuda import Eager
+from vsparagon.backends.trial import fill, seconds
 from vsparagon.errors import BackendUnavailable
 from vsparagon.extend import Extension, extension_for
 from vsparagon.frame_pipeline import network_of
@@ -75,21 +76,14 @@ def graph(
     prepared = backend.prepare(frame, runtime.options)
     if by_torchs_kernels:
         prepared = replace(prepared, maker=Eager)
+    fill(lane, layout)
     with lane.current():
-        for plane in lane.inputs.values():
-            plane.random_(256) if plane.dtype == torch.uint8 else plane.uniform_()
         executor = backend.open_executor(prepared, lane.inputs, lane.outputs)
     lane.mark()
     lane.wait()
 
     def turn() -> dict[str, float]:
-        begin = time.perf_counter()
-        with lane.current():
-            for _ in range(frames):
-                executor.enqueue()
-        lane.mark()
-        lane.wait()
-        return {"wall": (time.perf_counter() - begin) / frames}
+        return {"wall": seconds(lane, executor, frames)}
 
     up, down = (sum(plane.nbytes for plane in planes.values()) for planes in (lane.inputs, lane.outputs))
     return {"up": up, "down": down, "moved": moved + up + down}, turn

@@ -207,11 +207,17 @@ class PictureBackend(Backend):
 class FrameBackend(Backend):
     """A runtime on a device that takes frames as they are: the colours are converted there, around the network.
 
-    Attributes:
-        device: where its tensors lie, as torch names it: "cuda:0".
+    Args:
+        device: where its tensors lie, as torch names it: "cuda:0"; the CPU, too, for tests.
+        place: the device, for people.
     """
 
-    device: str
+    def __init__(self, device: str, place: str) -> None:
+        self.device, self.place = device, place
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.device.startswith("cuda")
 
     def missing(self) -> str:
         return ""  # what `on` returns is there

@@ -27,19 +27,11 @@ NOT_LOADED: Final = (
 
 
 class OnnxRuntimeCuda(FrameBackend):
-    """ONNX Runtime on one GPU.
-
-    Args:
-        device: as torch names it; the CPU, too, for tests.
-        place: the device, for people.
-    """
+    """ONNX Runtime on one GPU."""
 
     name = "onnxruntime"
     extra = "onnxruntime-gpu"
     precisions = ("fp16", "fp32")
-
-    def __init__(self, device: str, place: str) -> None:
-        self.device, self.place = device, place
 
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> bytes:
         from vsparagon.export import frame_onnx

@@ -69,7 +69,7 @@ class TensorRTCuda(FrameBackend):
     def __init__(self, library: Library, device_id: int) -> None:
         self.name, self.extra = library.name, LIBRARIES[library.name]
         self._library, self._gpu = library, gpus()[device_id]
-        self.device, self.place = f"cuda:{device_id}", f"cuda:{device_id} ({self._gpu.name})"
+        super().__init__(f"cuda:{device_id}", f"cuda:{device_id} ({self._gpu.name})")
 
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Engine:
         import torch
@@ -109,7 +109,7 @@ class TensorRTCuda(FrameBackend):
         self, graph: Engine, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
     ) -> Executor:
         executor = graph.open(inputs, outputs)
-        if graph.records_itself or not self.device.startswith("cuda"):
+        if graph.records_itself or not self.is_gpu:
             return executor
         from vsparagon.backends.recorded import recorded_if_possible
 

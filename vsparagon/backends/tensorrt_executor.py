@@ -48,7 +48,7 @@ class Engine:
         self.records_itself = self._config is not None
 
     def open(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> TensorRTExecutor:
-        """Return the engine bound to these tensors: what `vsparagon.backends.executor.OpenExecutor` says.
+        """Return the engine bound to these tensors: what `FrameBackend.open_executor` says.
 
         It is run once, which compiles and allocates what is left to the first run, and shows here what would else
         fail at the first frame.

@@ -28,20 +28,14 @@ class Prepared:
 
 
 class TorchCuda(FrameBackend):
-    """torch on one device.
-
-    Args:
-        device: as torch names it; the CPU, too, for tests.
-        place: the device, for people.
-    """
+    """torch on one device."""
 
     name = "torch"
     extra = "torch"
     precisions = ("fp16", "fp32")
 
     def __init__(self, device: str, place: str) -> None:
-        self.device, self.place = device, place
-        self._is_gpu = torch.device(device).type == "cuda"
+        super().__init__(device, place)
         self._pools: dict[int, Any] = {}
         self._maker: Maker | None = None
 
@@ -51,13 +45,13 @@ class TorchCuda(FrameBackend):
                 weight.data = weight.contiguous(memory_format=torch.channels_last)
         with QUEUING:
             frame.to(self.device)
-            return Prepared(frame=frame, maker=self._maker_for(frame) if self._is_gpu else Eager)
+            return Prepared(frame=frame, maker=self._maker_for(frame) if self.is_gpu else Eager)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
         return self._recorded(graph.maker(graph.frame, inputs, outputs))
 
     def _recorded(self, executor: Executor) -> Executor:
-        if not self._is_gpu:
+        if not self.is_gpu:
             return executor
         stream = torch.cuda.current_stream().cuda_stream
         # Graphs of one lane never run at once, so those of several colour descriptions share memory.

@@ -45,10 +45,7 @@ def faster(
         RuntimeError: what torch raises about a device.
     """
     lane = Lane(device, frame.inputs(), frame.outputs())
-    with lane.current():
-        noise = torch.Generator(device).manual_seed(0)
-        for plane in lane.inputs.values():
-            _fill(plane, frame.source, noise)
+    fill(lane, frame.source)
     try:
         with lane.current():
             own = recorded(ours(frame, lane.inputs, lane.outputs))
@@ -66,7 +63,7 @@ def faster(
     except torch.OutOfMemoryError:
         log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
         return ours
-    rounds = [(_seconds(lane, own), _seconds(lane, other)) for _ in range(ROUNDS)]
+    rounds = [(seconds(lane, own, TURNS), seconds(lane, other, TURNS)) for _ in range(ROUNDS)]
     if not difference <= AGREEMENT:  # nor where it is not a number
         text = "%s: by torch's kernels, as ours are wrong by %.2g of full range on this GPU. %s"
         log.warning(text, frame.name, difference, REPORT)
@@ -77,14 +74,17 @@ def faster(
     return chosen
 
 
-def _fill(plane: Tensor, layout: Layout, noise: torch.Generator) -> None:
-    """Write noise into a plane."""
-    if layout.is_float:
-        plane.uniform_(generator=noise)
-    else:
-        plane.random_(256, generator=noise)
-        if layout.bits > 8:
-            plane[..., 1] >>= 16 - layout.bits
+def fill(lane: Lane, layout: Layout) -> None:
+    """Write noise into a lane's inputs, always the same."""
+    with lane.current():
+        noise = torch.Generator(next(iter(lane.inputs.values())).device).manual_seed(0)
+        for plane in lane.inputs.values():
+            if layout.is_float:
+                plane.uniform_(generator=noise)
+            else:
+                plane.random_(256, generator=noise)
+                if layout.bits > 8:
+                    plane[..., 1] >>= 16 - layout.bits
 
 
 def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
@@ -107,12 +107,12 @@ def _difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
     return float(torch.stack([(own - other).abs().mean() for own, other in zip(ours, theirs, strict=True)]).max())
 
 
-def _seconds(lane: Lane, executor: Executor) -> float:
-    """Return the time of a frame."""
+def seconds(lane: Lane, executor: Executor, frames: int) -> float:
+    """Return the time of a frame, the mean over so many."""
     begin = time.perf_counter()
     with lane.current():
-        for _ in range(TURNS):
+        for _ in range(frames):
             executor.enqueue()
     lane.mark()
     lane.wait()
-    return (time.perf_counter() - begin) / TURNS
+    return (time.perf_counter() - begin) / frames

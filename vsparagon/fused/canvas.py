@@ -66,10 +66,11 @@ class Canvas:
     def numbers(self, values: Any, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.as_tensor(values).to(self.device, dtype).contiguous()
 
-    def launch(self, kernel: Any, *arguments: Any, size: tuple[int, int] | None = None, **constants: Any) -> Launch:
-        """Return the start of a kernel over so many rows and columns, by default those of the canvas."""
+    def launch(
+        self, kernel: Any, *arguments: Any, size: tuple[int, int] | None = None, layers: int = 1, **constants: Any
+    ) -> Launch:
+        """Return the start of a kernel over so many rows and columns, by default those of the canvas, and layers."""
         height, width = size or (self.height, self.width)
-        layers = constants.pop("layers", 1)
         grid = (-(-width // kernels.COLUMNS.value), -(-height // kernels.ROWS.value), layers)
         return partial(kernel[grid], *arguments, **constants)
 

@@ -37,7 +37,7 @@ class Reading:
         matrix, offset = self._layout.to_rgb()
         self.launches.append(
             canvas.launch(
-                kernels.read, given[0], given[-2 if len(given) > 1 else 0], given[-1],
+                kernels.read, given[0], given[len(given) // 2], given[-1],
                 canvas.numbers(frame.rows.positions, torch.int32), canvas.numbers(frame.columns.positions, torch.int32),
                 canvas.numbers(np.column_stack((matrix, offset))), self.picture, canvas.height, canvas.width, width,
                 canvas.pitch, canvas.plane, canvas.origin(), PLANES=len(given),
@@ -103,8 +103,8 @@ class Writing:
                 kernels.write, picture, canvas.offsets(places),
                 canvas.numbers(padded(by_colour.permute(2, 1, 0), phases)), detail,
                 canvas.numbers(np.column_stack((matrix, offset))), canvas.numbers(_limits(self._layout)),
-                full[0], full[-2 if len(full) > 1 else 0], full[-1], canvas.height, canvas.width, canvas.pitch,
-                canvas.plane, canvas.origin(), cut, cut, tall, wide, TAPS=len(places), SCALE=scale, PHASES=phases,
+                full[0], full[len(full) // 2], full[-1], canvas.height, canvas.width, canvas.pitch,
+                canvas.plane, canvas.origin(), cut, tall, wide, TAPS=len(places), SCALE=scale, PHASES=phases,
                 RESULTS=detail.shape[-1], PLANES=len(full), FIRST=integer, OTHERS=integer and not subsampled,
             )
         )  # fmt: skip

@@ -102,7 +102,7 @@ class Features:
             kernels.lift, self._picture, canvas.offsets(places),
             canvas.numbers(padded(torch.stack(weights, 1), channels)), self._vector(conv.bias, channels),
             self._vector(slopes, channels, 1.0), target, canvas.height, canvas.width, canvas.pitch, canvas.plane,
-            canvas.origin(), canvas.pitch, canvas.origin(channels), TAPS=len(places), CHANNELS=channels,
+            canvas.origin(), canvas.origin(channels), TAPS=len(places), CHANNELS=channels,
         )  # fmt: skip
         return target
 

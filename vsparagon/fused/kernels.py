@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 ROWS, COLUMNS = tl.constexpr(4), tl.constexpr(32)
-PIXELS = tl.constexpr(128)
+PIXELS = tl.constexpr(ROWS.value * COLUMNS.value)
 
 
 @triton.jit
@@ -105,7 +105,7 @@ def sharpen(source, offsets, weights, target, height, width, pitch, plane, origi
 
 @triton.jit
 def lift(
-    source, offsets, weights, bias, slopes, target, height, width, pitch, plane, origin, pitch_target, origin_target,
+    source, offsets, weights, bias, slopes, target, height, width, pitch, plane, origin, origin_target,
     TAPS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Convolve a picture to features, then PReLU. `weights`: colours, taps, channels."""
@@ -119,7 +119,7 @@ def lift(
             total += value * tl.load(weights + (colour * TAPS + tap) * CHANNELS + n)[None, :]
     total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
     keep = (y < height) & (x < width)
-    place = (origin_target + (y * pitch_target + x) * CHANNELS)[:, None] + n[None, :]
+    place = (origin_target + (y * pitch + x) * CHANNELS)[:, None] + n[None, :]
     tl.store(target + place, total.to(tl.float16), mask=keep[:, None])
 
 
@@ -195,7 +195,7 @@ def mix(
 @triton.jit
 def write(
     source, offsets, weights, detail, matrix, limits, first, second, third,
-    height, width, pitch, plane, origin, top, left, tall, wide,
+    height, width, pitch, plane, origin, cut, tall, wide,
     TAPS: tl.constexpr, SCALE: tl.constexpr, PHASES: tl.constexpr, RESULTS: tl.constexpr, PLANES: tl.constexpr,
     FIRST: tl.constexpr, OTHERS: tl.constexpr,
 ):  # fmt: skip
@@ -208,7 +208,7 @@ def write(
         matrix: rows of three factors and a summand, from red, green and blue to code values.
         limits: for each plane, least and greatest code value.
         first, second, third: planes of tall,wide.
-        top, left: enlarged pixels that are cut away.
+        cut: enlarged pixels that are left out at the top and at the left.
         PHASES: SCALE**2, and more up to a power of two.
         FIRST, OTHERS: whether these planes are integers.
     """
@@ -227,8 +227,8 @@ def write(
         red += tl.load(source + place) * tl.load(kernel)[None, :]
         green += tl.load(source + plane + place) * tl.load(kernel + TAPS * PHASES)[None, :]
         blue += tl.load(source + 2 * plane + place) * tl.load(kernel + 2 * TAPS * PHASES)[None, :]
-    row = y[:, None] * SCALE + (q // SCALE)[None, :] - top
-    column = x[:, None] * SCALE + (q % SCALE)[None, :] - left
+    row = y[:, None] * SCALE + (q // SCALE)[None, :] - cut
+    column = x[:, None] * SCALE + (q % SCALE)[None, :] - cut
     shown = real & (row >= 0) & (row < tall) & (column >= 0) & (column < wide)
     for index in tl.static_range(PLANES):
         factors = matrix + index * 4

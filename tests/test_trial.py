@@ -1,0 +1,203 @@
+"""Our own kernels or torch's: both are tried on the GPU that is there, and what is wrong or slower is not used."""
+
+import logging
+import time
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the frame graph is a torch module")
+pytest.importorskip("triton", reason="the kernels are in Triton")
+
+from frame_graphs import LAYOUTS, RGBS, YUV420, frame_of  # noqa: E402
+from torch import nn  # noqa: E402
+
+from vsparagon.backends import torch_cuda, trial  # noqa: E402
+from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
+from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.trial import faster  # noqa: E402
+from vsparagon.fused import canvas, trouble  # noqa: E402
+from vsparagon.fused.executor import FusedExecutor  # noqa: E402
+from vsparagon.fused.trouble import trouble_with_triton  # noqa: E402
+from vsparagon.models.half import half_form  # noqa: E402
+from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.models.swift import Swift  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def short_trials(monkeypatch):
+    monkeypatch.setattr(trial, "TURNS", 2)
+    monkeypatch.setattr(trial, "ROUNDS", 1)
+
+
+class Ours(Eager):
+    """Computes as torch's way does, but for what is added to every sample."""
+
+    wrong = 0
+
+    def enqueue(self):
+        super().enqueue()
+        for plane in self._outputs:
+            plane += self.wrong
+
+
+class Network(nn.Module):
+    shift = 0
+
+    def forward(self, x):
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def tried(caplog, *, layout=YUV420, torchs=Eager, **how):
+    maker = type("Ours", (Ours,), how)
+    with caplog.at_level(logging.INFO):
+        chosen = faster(
+            frame_of(Network(), layout), "cpu", ours=maker, torchs=torchs, recorded=lambda executor: executor
+        )
+    return chosen is maker
+
+
+@pytest.mark.parametrize(("ours", "torchs", "name"), [(0.005, 0.001, "torch's"), (0.001, 0.005, "our")])
+def test_the_faster_way_is_taken_and_both_times_are_said(ours, torchs, name, caplog, monkeypatch):
+    seconds = iter([ours, torchs] * trial.ROUNDS)
+    monkeypatch.setattr(trial, "seconds", lambda lane, executor, frames: next(seconds))
+    assert tried(caplog) == (ours < torchs)
+    said = f"it: by {name} kernels: ours take {1000 * ours:.2f} ms, torch's {1000 * torchs:.2f} ms"
+    assert said in caplog.text
+
+
+def test_frames_are_computed_to_be_timed():
+    frame, computed = frame_of(Network()), []
+    lane = Lane("cpu", frame.inputs(), frame.outputs())
+    executor = SimpleNamespace(enqueue=lambda: computed.append(time.sleep(0.001)))
+    assert trial.seconds(lane, executor, 3) >= 0.001
+    assert len(computed) == 3
+
+
+def test_kernels_that_compute_something_else_are_not_used_and_that_is_said(caplog):
+    assert not tried(caplog, wrong=12)
+    assert "it: by torch's kernels, as ours are wrong by 0.0" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+
+
+def test_kernels_that_fail_are_not_used_and_that_is_said(caplog):
+    def fail(self):
+        raise ValueError("out of resource: shared memory\nmore")
+
+    assert not tried(caplog, enqueue=fail)
+    assert "it: by torch's kernels, as ours do not run on this GPU: out of resource: shared memory. P" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+
+    def short(self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        tried(caplog, enqueue=short)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_frames_of_any_format_can_be_tried_and_what_is_the_same_agrees(layout, caplog):
+    tried(caplog, layout=layout)
+    assert "ms, torch's " in caplog.text
+    caplog.clear()
+    assert not tried(caplog, layout=layout, wrong=1 if layout.is_float else 60)
+    assert "ours are wrong" in caplog.text
+
+
+def test_what_is_no_number_does_not_agree():
+    planes = [torch.zeros(2), torch.tensor([0.0, torch.nan])]
+    assert not trial._difference(planes, [torch.zeros(2), torch.zeros(2)]) <= trial.AGREEMENT
+
+
+def test_noise_is_the_same_each_time_and_not_the_callers():
+    frame, seen = frame_of(Network()), []
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+
+    class Watched(Eager):
+        def __init__(self, frame, inputs, outputs):
+            super().__init__(frame, inputs, outputs)
+            seen.append(inputs["plane0"].clone())
+
+    for _ in range(2):
+        faster(frame, "cpu", ours=Ours, torchs=Watched, recorded=lambda executor: executor)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_noise_of_12_bit_keeps_within_the_bits_and_differs_from_plane_to_plane():
+    layout = LAYOUTS["YUV444P12"]
+    frame = frame_of(Network(), layout)
+    lane = Lane("cpu", frame.inputs(), frame.outputs())
+    trial.fill(lane, layout)
+    planes = [plane.numpy().view("<u2") for plane in lane.inputs.values()]
+    assert all(3500 < plane.max() < 4096 for plane in planes)
+    assert (planes[0] != planes[1]).any()
+
+
+def test_where_torch_has_too_little_memory_ours_are_used(caplog):
+    class Short(Eager):
+        def __init__(self, *given):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert tried(caplog, torchs=Short)
+    assert "torch's need more memory than there is" in caplog.text
+
+
+class OnGpu(TorchCuda):
+    """Believes that the CPU is a GPU, but records nothing."""
+
+    is_gpu = True
+
+    def _recorded(self, executor):
+        return executor
+
+
+def test_the_choice_is_made_once_for_a_filter(monkeypatch, caplog):
+    trials = []
+
+    def free(device):
+        assert QUEUING.locked(), "another filter's recording would be disturbed"
+        return ""
+
+    monkeypatch.setattr(trouble, "trouble_with_triton", free)
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: trials.append(given) or named["ours"])
+    monkeypatch.setattr(torch_cuda, "release_memory", lambda: None)
+    backend = OnGpu("cpu", "a stand-in")
+    half = half_form(Swift())
+    makers = [backend.prepare(frame_of(half, layout), None).maker for layout in (YUV420, RGBS)]
+    assert makers == [FusedExecutor, FusedExecutor]
+    assert len(trials) == 1
+    with caplog.at_level(logging.INFO):
+        assert backend.prepare(frame_of(inference_form(Swift())), None).maker is Eager
+    assert "it: by torch's kernels, as ours compute in float16" in caplog.text
+    assert len(trials) == 1
+
+
+def test_a_gpu_or_a_machine_where_triton_does_not_work(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    try:
+        trouble_with_triton.cache_clear()
+        assert trouble_with_triton("cpu") == "ours need compute capability 8.0, and this GPU has 7.5"
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+
+        def no_compiler(*given, **named):
+            raise RuntimeError("Failed to find C compiler.\nPlease specify one")
+
+        monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+        monkeypatch.setattr(canvas.Canvas, "launch", lambda *given, **named: no_compiler)
+        trouble_with_triton.cache_clear()
+        assert trouble_with_triton("cpu") == "Triton does not work here: Failed to find C compiler."
+
+        def no_memory(*given, **named):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(canvas.Canvas, "launch", lambda *given, **named: no_memory)
+        trouble_with_triton.cache_clear()
+        for _ in range(2):
+            with pytest.raises(torch.OutOfMemoryError):
+                trouble_with_triton("cpu")
+    finally:
+        trouble_with_triton.cache_clear()
