@@ -38,6 +38,14 @@ def _store_codes(target, at, values, low, high, inside, INTEGER: tl.constexpr):
 
 
 @triton.jit
+def _store_features(target, at, values, slopes, inside, CHANNELS: tl.constexpr):
+    """Write the PReLU of values: each pixel's `CHANNELS` features from its place in `at`."""
+    n = tl.arange(0, CHANNELS)
+    values = tl.where(values > 0, values, values * tl.load(slopes + n)[None, :])
+    tl.store(target + at[:, None] + n[None, :], values.to(tl.float16), mask=inside[:, None])
+
+
+@triton.jit
 def resample(
     source, indices, weights, limits, target, height, width, pitch,
     TAPS: tl.constexpr, DOWN: tl.constexpr, INTEGER: tl.constexpr,
@@ -117,10 +125,8 @@ def lift(
         for tap in range(TAPS):
             value = tl.load(source + colour * plane + at + tl.load(offsets + tap))
             total += value * tl.load(weights + (colour * TAPS + tap) * CHANNELS + n)[None, :]
-    total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
-    keep = (y < height) & (x < width)
-    place = (origin_target + (y * pitch + x) * CHANNELS)[:, None] + n[None, :]
-    tl.store(target + place, total.to(tl.float16), mask=keep[:, None])
+    at_target = origin_target + (y * pitch + x) * CHANNELS
+    _store_features(target, at_target, total, slopes, (y < height) & (x < width), CHANNELS)
 
 
 @triton.jit
@@ -142,10 +148,8 @@ def dense(
         taken = tl.load(source + at + row * pitch * CHANNELS)
         kernel = tl.load(weights + (row * WIDE * CHANNELS + k)[:, None] * RESULTS + n[None, :])
         total = tl.dot(taken, kernel, total)
-    total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
-    keep = (y < height) & (x < width)
-    place = (origin_target + (y * pitch_target + x) * RESULTS)[:, None] + n[None, :]
-    tl.store(target + place, total.to(tl.float16), mask=keep[:, None])
+    at_target = origin_target + (y * pitch_target + x) * RESULTS
+    _store_features(target, at_target, total, slopes, (y < height) & (x < width), RESULTS)
 
 
 @triton.jit
