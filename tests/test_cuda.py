@@ -17,9 +17,10 @@ from clips import arrays, clip_of, photograph
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 
 from vsparagon import Upscaler, backends  # noqa: E402
-from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
+from vsparagon.backends.base import Backend, FrameBackend  # noqa: E402
 from vsparagon.backends.cuda import gpus  # noqa: E402
 from vsparagon.backends.recorded import Recorded  # noqa: E402
+from vsparagon.backends.torch import Torch  # noqa: E402
 from vsparagon.backends.torch_cuda import TorchCuda  # noqa: E402
 
 pytestmark = pytest.mark.needs_cuda
@@ -45,9 +46,14 @@ def on_gpu() -> list[str]:
 
 @cache
 def on_cpu():
-    """A backend that runs on the processor: what the GPU is compared with."""
-    installed = (backends.BACKENDS[name] for name in backends.ON_CPU if not backends.BACKENDS[name].missing())
-    return next(backend.name for backend in installed if isinstance(backend.on(0), PictureBackend))
+    """A backend that runs on the processor, whatever is installed: what the GPU is compared with."""
+
+    class Here(Torch):
+        name = "torch_on_cpu"
+        on = Backend.on  # looks for no GPU
+
+    backends.BACKENDS[Here.name] = Here()
+    return Here.name
 
 
 @pytest.fixture(params=list(backends.BACKENDS))
