@@ -177,7 +177,7 @@ def test_borders_stay_zero_and_features_are_used_again(interpreted, monkeypatch)
     monkeypatch.setattr(canvas.Canvas, "features", spy)
     frame = frame_of(half_form(NETWORKS["micro"]()), RGBS, size=(17, 19))
     FusedExecutor(frame, noise(frame), room(frame)).enqueue()
-    assert sorted(tensor.shape[-1] for _, tensor in made) == [16, 16, 16, 32]
+    assert sorted(tensor.shape[-1] for _, tensor in made) == [4, 16, 16, 16, 32]
     for place, tensor in made:
         inside = slice(place.border, place.border + place.height), slice(place.border, place.border + place.width)
         assert tensor[inside].count_nonzero() > 0
@@ -256,7 +256,7 @@ def test_the_bundled_networks_are_of_the_kind(variant):
 TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.uint8: "*u8", torch.uint16: "*u16", torch.int32: "*i32"}
 
 
-def compiled(kernel, arguments, constants, gpu):
+def compiled(kernel, arguments, constants, warps, gpu):
     """Compile a kernel for a GPU that need not be there, told what Triton would find out about the arguments."""
     signature, fixed, attributes = {}, {}, {}
     for index, name in enumerate(kernel.arg_names):
@@ -270,15 +270,15 @@ def compiled(kernel, arguments, constants, gpu):
             if isinstance(value, torch.Tensor) or value % 16 == 0:
                 attributes[index,] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constexprs=fixed, attrs=attributes)
-    return triton.compile(source, target=GPUTarget("cuda", gpu, 32))
+    return triton.compile(source, target=GPUTarget("cuda", gpu, 32), options={"num_warps": warps})
 
 
 def launched(monkeypatch, frame):
     """Return what would be started for a frame."""
     seen = []
 
-    def launch(self, kernel, *arguments, size=None, layers=1, **constants):
-        seen.append((kernel, arguments, constants))
+    def launch(self, kernel, *arguments, warps, size=None, layers=1, **constants):
+        seen.append((kernel, arguments, constants, warps))
 
     monkeypatch.setattr(canvas.Canvas, "launch", launch)
     FusedExecutor(frame, noise(frame), room(frame))
@@ -293,8 +293,8 @@ def launched(monkeypatch, frame):
 def test_the_kernels_compile_and_need_no_more_than_a_gpu_has(name, layout, gpu, monkeypatch):
     most = {80: 163, 86: 99, 89: 99, 90: 227, 120: 99}[gpu]  # KiB of shared memory that a block may take
     frame = frame_of(half_form(NETWORKS[name]()), LAYOUTS[layout], size=(48, 64))
-    for kernel, arguments, constants in launched(monkeypatch, frame):
-        result = compiled(kernel, arguments, constants, gpu)
+    for kernel, arguments, constants, warps in launched(monkeypatch, frame):
+        result = compiled(kernel, arguments, constants, warps, gpu)
         assert result.asm["cubin"]
         assert result.metadata.shared <= most << 10, kernel.__name__
         waits = result.asm["ptx"].count("bar.sync")

@@ -49,9 +49,9 @@ class Canvas:
         """Numbers from one colour of a picture to the next."""
         return self.rows * self.pitch
 
-    def origin(self, channels: int = 1, *, above: int = 0, left: int = 0) -> int:
-        """Return where the pixel so far above and left of pixel 0, 0 begins."""
-        return ((self.border - above) * self.pitch + self.border - left) * channels
+    def origin(self, *, above: int = 0, left: int = 0) -> int:
+        """Return where the pixel so far above and left of pixel 0, 0 lies, in pixels."""
+        return (self.border - above) * self.pitch + self.border - left
 
     def picture(self) -> Tensor:
         return torch.zeros(3, self.rows, self.pitch, device=self.device)
@@ -67,12 +67,19 @@ class Canvas:
         return torch.as_tensor(values).to(self.device, dtype).contiguous()
 
     def launch(
-        self, kernel: Any, *arguments: Any, size: tuple[int, int] | None = None, layers: int = 1, **constants: Any
-    ) -> Launch:
-        """Return the start of a kernel over so many rows and columns, by default those of the canvas, and layers."""
+        self, kernel: Any, *arguments: Any, warps: int, size: tuple[int, int] | None = None, layers: int = 1,
+        **constants: Any,
+    ) -> Launch:  # fmt: skip
+        """Return the start of a kernel over so many rows and columns, by default those of the canvas, and layers.
+
+        Args:
+            kernel, arguments, constants: Triton's.
+            warps: of a program.
+            size, layers: rows and columns, and how often.
+        """
         height, width = size or (self.height, self.width)
         grid = (-(-width // kernels.COLUMNS.value), -(-height // kernels.ROWS.value), layers)
-        return partial(kernel[grid], *arguments, **constants)
+        return partial(kernel[grid], *arguments, num_warps=warps, **constants)
 
 
 def channels_for(channels: int) -> int:
@@ -99,7 +106,7 @@ def taps(kernel: Tensor, above: int, left: int) -> Iterator[tuple[tuple[int, int
 
 
 def table(weights: npt.NDArray[np.floating], step: int, mirrored: npt.NDArray[np.integer]) -> tuple[Any, Any]:
-    """Return what each sample of a resampled axis is made of: (samples, taps) of positions, and of weights.
+    """Return what each sample of a resampled axis is made of: (taps, samples) of positions, and of weights.
 
     Args:
         weights: phases, taps.
@@ -108,8 +115,8 @@ def table(weights: npt.NDArray[np.floating], step: int, mirrored: npt.NDArray[np
     """
     phases, count = weights.shape
     starts = np.arange(0, len(mirrored) - count + 1, step)
-    positions = mirrored[starts[:, None] + np.arange(count)]
-    return np.repeat(positions, phases, 0), np.tile(weights, (len(starts), 1))
+    positions = mirrored[starts + np.arange(count)[:, None]]
+    return np.repeat(positions, phases, 1), np.tile(weights.T, len(starts))
 
 
 def _whole(size: int, step: int) -> int:

@@ -17,6 +17,8 @@ from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
 from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
 
+COLOUR_CHANNELS = 4  # that the picture has as features: three, and one of zeros
+
 
 class Reading:
     """From the planes of a frame to its extended picture.
@@ -24,44 +26,46 @@ class Reading:
     Attributes:
         launches: in order.
         picture: what they leave.
+        features: the same, a channel for each colour.
     """
 
     def __init__(self, frame: FrameNetwork, canvas: Canvas, planes: Sequence[Tensor]) -> None:
         self._canvas, self._layout = canvas, frame.source
         self.launches: list[Launch] = []
-        self.picture = canvas.picture()
+        self.picture, self.features = canvas.picture(), canvas.features(COLOUR_CHANNELS)
         height, width = frame.extension.height, frame.extension.width
         given = [_samples(plane) for plane in planes]
         if self._layout.across or self._layout.down:
-            given[1:] = [self._full_size(plane, height, width) for plane in given[1:]]
+            given[1:] = self._full_size(given[1:], height, width)
         matrix, offset = self._layout.to_rgb()
         self.launches.append(
             canvas.launch(
                 kernels.read, given[0], given[len(given) // 2], given[-1],
                 canvas.numbers(frame.rows.positions, torch.int32), canvas.numbers(frame.columns.positions, torch.int32),
-                canvas.numbers(np.column_stack((matrix, offset))), self.picture, canvas.height, canvas.width, width,
-                canvas.pitch, canvas.plane, canvas.origin(), PLANES=len(given),
+                canvas.numbers(np.column_stack((matrix, offset))), self.picture, self.features, canvas.height,
+                canvas.width, width, canvas.pitch, canvas.plane, canvas.origin(), PLANES=len(given),
+                CHANNELS=COLOUR_CHANNELS, warps=4,
             )
         )  # fmt: skip
 
-    def _full_size(self, plane: Tensor, height: int, width: int) -> Tensor:
-        """Return chroma at the size of luma, float32."""
+    def _full_size(self, planes: list[Tensor], height: int, width: int) -> list[Tensor]:
+        """Return both planes of chroma at the size of luma, float32."""
         layout = self._layout
         low, narrow = layout.plane_size(1, height, width)
         if layout.down:
             kernel = enlarging(1 << layout.down, DOWN[layout.location])
-            plane = self._resampled(plane, kernel, (height, narrow), low, narrow, down=True)
+            planes = self._resampled(planes, kernel, (height, narrow), low, narrow, down=True)
         if layout.across:
             kernel = enlarging(1 << layout.across, ACROSS[layout.location])
-            plane = self._resampled(plane, kernel, (height, width), narrow, narrow, down=False)
-        return plane
+            planes = self._resampled(planes, kernel, (height, width), narrow, narrow, down=False)
+        return planes
 
     def _resampled(
-        self, plane: Tensor, kernel: Kernels, size: tuple[int, int], samples: int, pitch: int, *, down: bool
-    ) -> Tensor:
-        target = torch.zeros(size, device=self._canvas.device)
-        self.launches.append(resampling(self._canvas, plane, kernel, samples, pitch, target, down=down))
-        return target
+        self, planes: list[Tensor], kernel: Kernels, size: tuple[int, int], samples: int, pitch: int, *, down: bool
+    ) -> list[Tensor]:
+        targets = _room(self._canvas, size)
+        self.launches.append(resampling(self._canvas, planes, kernel, samples, pitch, targets, down=down))
+        return targets
 
 
 class Writing:
@@ -88,9 +92,7 @@ class Writing:
         tall, wide = extension.height * scale, extension.width * scale
         subsampled = bool(self._layout.across or self._layout.down)
         results = [_samples(plane) for plane in planes]
-        full = results[:1] if subsampled else results
-        while len(full) < len(results):
-            full.append(torch.zeros(tall, wide, device=canvas.device))
+        full = [results[0], *_room(canvas, (tall, wide))] if subsampled else results
         picture, smooth = self._base(frame.network.base, picture)
         places, weights = zip(*taps(*smooth), strict=True)
         phases = 1 << (scale * scale - 1).bit_length()
@@ -106,11 +108,11 @@ class Writing:
                 full[0], full[len(full) // 2], full[-1], canvas.height, canvas.width, canvas.pitch,
                 canvas.plane, canvas.origin(), cut, tall, wide, TAPS=len(places), SCALE=scale, PHASES=phases,
                 RESULTS=detail.shape[-1], PLANES=len(full), FIRST=integer, OTHERS=integer and not subsampled,
+                warps=2 if scale == 2 else 4,
             )
         )  # fmt: skip
         if subsampled:
-            for index in (1, 2):
-                self._reduce(full[index], results[index], index, tall, wide)
+            self._reduce(full[1:], results[1:], tall, wide)
 
     def _base(self, base: nn.Module, picture: Tensor) -> tuple[Tensor, tuple[Tensor, int, int]]:
         """Return the picture that the base enlarges, and its kernel: weights, rows and columns before the pixel."""
@@ -129,51 +131,52 @@ class Writing:
             canvas.launch(
                 kernels.sharpen, picture, canvas.offsets(places), canvas.numbers(torch.stack(weights, 1)), sharp,
                 canvas.height, canvas.width, canvas.pitch, canvas.plane, canvas.origin(), TAPS=len(places), layers=3,
+                warps=1,
             )
         )  # fmt: skip
         return sharp
 
-    def _reduce(self, chroma: Tensor, target: Tensor, plane: int, tall: int, wide: int) -> None:
+    def _reduce(self, chroma: list[Tensor], targets: list[Tensor], tall: int, wide: int) -> None:
         layout, canvas = self._layout, self._canvas
-        limits = canvas.numbers(_limits(layout)[plane])
-        narrow = layout.plane_size(1, tall, wide)[1]
-        integer = not layout.is_float
+        limits = None if layout.is_float else canvas.numbers(_limits(layout)[1])
+        low = layout.plane_size(1, tall, wide)[0]
+        if layout.down:  # first, as rows are read faster than columns
+            kernel = reducing(1 << layout.down, DOWN[layout.location])
+            lower = _room(canvas, (low, wide)) if layout.across else targets
+            last = None if layout.across else limits
+            self.launches.append(resampling(canvas, chroma, kernel, tall, wide, lower, down=True, limits=last))
+            chroma = lower
         if layout.across:
             kernel = reducing(1 << layout.across, ACROSS[layout.location])
-            halved = torch.zeros(tall, narrow, device=canvas.device) if layout.down else target
-            self.launches.append(
-                resampling(canvas, chroma, kernel, wide, wide, halved, down=False,
-                           limits=limits if integer and not layout.down else None)
-            )  # fmt: skip
-            chroma = halved
-        if layout.down:
-            kernel = reducing(1 << layout.down, DOWN[layout.location])
-            self.launches.append(
-                resampling(canvas, chroma, kernel, tall, narrow, target, down=True, limits=limits if integer else None)
-            )
+            self.launches.append(resampling(canvas, chroma, kernel, wide, wide, targets, down=False, limits=limits))
 
 
 def resampling(
-    canvas: Canvas, source: Tensor, kernel: Kernels, samples: int, pitch: int, target: Tensor, *, down: bool,
-    limits: Tensor | None = None,
+    canvas: Canvas, sources: Sequence[Tensor], kernel: Kernels, samples: int, pitch: int, targets: Sequence[Tensor],
+    *, down: bool, limits: Tensor | None = None,
 ) -> Launch:  # fmt: skip
-    """Return what resamples a plane along one axis.
+    """Return what resamples two planes along one axis.
 
     Args:
         canvas: says where.
-        source: a plane; `pitch` of its samples are a row, `samples` lie along the axis.
+        sources: planes; `pitch` of their samples are a row, `samples` lie along the axis.
         kernel: along the axis.
-        target: a plane, height,width.
+        targets: planes, height,width.
         down: whether the axis is that of rows.
-        limits: least and greatest code value, where the target is one of integers.
+        limits: least and greatest code value, where the targets are of integers.
     """
     positions, weights = table(kernel.weights, kernel.step, kernel.mirrored(samples))
-    size = (target.shape[0], target.shape[1])
+    size = (targets[0].shape[0], targets[0].shape[1])
     return canvas.launch(
-        kernels.resample, source, canvas.numbers(positions, torch.int32), canvas.numbers(weights),
-        canvas.numbers([0.0, 0.0]) if limits is None else limits, target, *size, pitch, size=size,
-        TAPS=weights.shape[1], DOWN=down, INTEGER=limits is not None,
+        kernels.resample, *sources, canvas.numbers(positions, torch.int32), canvas.numbers(weights),
+        canvas.numbers([0.0, 0.0]) if limits is None else limits, *targets, *size, pitch, weights.shape[1], size=size,
+        TAPS=weights.shape[0], DOWN=down, INTEGER=limits is not None, warps=4,
     )  # fmt: skip
+
+
+def _room(canvas: Canvas, size: tuple[int, int]) -> list[Tensor]:
+    """Return two planes of float32."""
+    return [torch.zeros(size, device=canvas.device) for _ in range(2)]
 
 
 def _limits(layout: Layout) -> list[tuple[int, int]]:

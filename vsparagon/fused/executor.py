@@ -31,7 +31,7 @@ class FusedExecutor(Executor):
             device=device,
         )
         reading = Reading(frame, canvas, list(inputs.values()))
-        features = Features(frame.network, canvas, reading.picture)
+        features = Features(frame.network, canvas, reading.features)
         writing = Writing(frame, canvas, reading.picture, features.phases, list(outputs.values()))
         self._launches = [*reading.launches, *features.launches, *writing.launches]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vsparagon.fused import kernels
-from vsparagon.fused.canvas import Canvas, Launch, channels_for, padded, taps
+from vsparagon.fused.canvas import LEAST_CHANNELS, Canvas, Launch, channels_for, padded, taps
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.half import Detail, HalfForm
 from vsparagon.models.inference import FoldedBlock, FoldedGroup
@@ -19,7 +19,7 @@ from vsparagon.models.paragonsr2 import RMSNorm
 # More would not fit a program's registers and shared memory.
 MOST_CHANNELS = 64
 MOST_DENSE_CHANNELS = 32  # that a kernel of several pixels takes
-WIDE = 4  # pixels of a row that a product takes at once: a power of two
+MOST_TAPS = 6  # that are added up in float16
 
 
 class Unfit(Exception):
@@ -58,18 +58,21 @@ def check(network: HalfForm) -> int:
 class Features:
     """The steps of one network on one canvas; features are used again as soon as no later step reads them.
 
+    Args:
+        picture: as `Reading` leaves it, with a channel for each colour.
+
     Attributes:
         launches: in order.
         phases: float16 of height,width,channels: what they leave.
     """
 
     def __init__(self, network: HalfForm, canvas: Canvas, picture: Tensor) -> None:
-        self._canvas, self._picture = canvas, picture
+        self._canvas = canvas
         self._free: defaultdict[int, list[Tensor]] = defaultdict(list)
         self.launches: list[Launch] = []
-        (first, slopes), *others, (last, _) = _steps(network.detail)
-        features = self._lift(first, slopes)
-        for part, slopes in others:
+        features = picture
+        *steps, (last, _) = _steps(network.detail)
+        for part, slopes in steps:
             features = self._next(part, slopes, features)
         assert isinstance(last, nn.Conv2d)
         size = canvas.height, canvas.width, channels_for(last.out_channels)
@@ -92,26 +95,12 @@ class Features:
             vector[: values.numel()] = values.detach().float()
         return self._canvas.numbers(vector)
 
-    def _lift(self, conv: nn.Module, slopes: Tensor | None) -> Tensor:
-        assert isinstance(conv, nn.Conv2d)
-        canvas, channels = self._canvas, channels_for(conv.out_channels)
-        kernel = conv.weight.float().transpose(0, 1)  # colours, channels, height, width
-        places, weights = zip(*taps(kernel, conv.kernel_size[0] // 2, conv.kernel_size[1] // 2), strict=True)
-        target = self._take(channels)
-        self._add(
-            kernels.lift, self._picture, canvas.offsets(places),
-            canvas.numbers(padded(torch.stack(weights, 1), channels)), self._vector(conv.bias, channels),
-            self._vector(slopes, channels, 1.0), target, canvas.height, canvas.width, canvas.pitch, canvas.plane,
-            canvas.origin(), canvas.origin(channels), TAPS=len(places), CHANNELS=channels,
-        )  # fmt: skip
-        return target
-
     def _next(self, part: nn.Module, slopes: Tensor | None, features: Tensor) -> Tensor:
         if isinstance(part, FoldedGroup):
             return self._group(part, features)
         assert isinstance(part, nn.Conv2d)
         target = self._take(channels_for(part.out_channels))
-        self._dense(part, slopes, features, target, self._canvas.pitch, self._canvas.origin(target.shape[-1]))
+        self._dense(part, slopes, features, target, self._canvas.pitch, self._canvas.origin())
         self._give(features)
         return target
 
@@ -120,12 +109,15 @@ class Features:
     ) -> None:
         canvas, channels, results = self._canvas, source.shape[-1], target.shape[-1]
         above, left = conv.pads[:2] if isinstance(conv, ShiftedConv2d) else (k // 2 for k in conv.kernel_size)
-        kernel = padded(conv.weight.permute(2, 3, 1, 0), WIDE, channels, results)  # height, width, in, out
+        wide, abreast = _window(conv.kernel_size[1], channels)
+        kernel = padded(conv.weight.permute(2, 3, 1, 0), wide, channels, results)  # height, width, in, out
+        # What each of the pixels abreast takes of the window that they share.
+        kernel = torch.stack([kernel.roll(pixel, 1) for pixel in range(abreast)], 3)
         self._add(
-            kernels.dense, source, canvas.numbers(kernel, torch.float16), self._vector(conv.bias, results),
-            self._vector(slopes, results, 1.0), target, canvas.height, canvas.width, canvas.pitch,
-            canvas.origin(channels, above=above, left=left), pitch, origin,
-            TALL=conv.kernel_size[0], WIDE=WIDE, CHANNELS=channels, RESULTS=results,
+            kernels.dense, source, canvas.numbers(kernel, torch.float16),
+            self._vector(conv.bias, results).tile(abreast), self._vector(slopes, results, 1.0).tile(abreast), target,
+            canvas.height, canvas.width, canvas.pitch, canvas.origin(above=above, left=left), pitch, origin,
+            TALL=conv.kernel_size[0], WIDE=wide, CHANNELS=channels, RESULTS=results, ABREAST=abreast, warps=4,
         )  # fmt: skip
 
     def _group(self, group: FoldedGroup, first: Tensor) -> Tensor:
@@ -163,21 +155,37 @@ class Features:
         target = self._take(results)
         middle = (size // 2 for size in spread.kernel_size)
         places, weights = zip(*taps(spread.weight[:, 0].float(), *middle), strict=True)
+        groups = -(-len(places) // MOST_TAPS)
+        each = -(-len(places) // groups)
+        more = groups * each - len(places)
         matrix = padded(project.weight.flatten(1).t(), channels, results)
         normed = norm if isinstance(norm, RMSNorm) else None
         scale, offset = (normed.scale, normed.offset) if normed else (None, None)
         self._add(
-            kernels.mix, source, canvas.offsets(places), canvas.numbers(padded(torch.stack(weights), channels)),
+            kernels.mix, source, canvas.offsets([*places, *[(0, 0)] * more]),
+            canvas.numbers(padded(torch.stack(weights), len(places) + more, channels), torch.float16),
             self._vector(spread.bias, channels), self._vector(slopes, channels, 1.0), source if kept is None else kept,
             canvas.numbers(matrix, torch.float16), self._vector(project.bias, results),
             source if before is None else before, self._vector(_flat(scale), results),
             self._vector(_flat(offset), results), source if after is None else after, target,
-            canvas.height, canvas.width, canvas.pitch, canvas.origin(channels), canvas.origin(results),
-            1 / project.out_channels, normed.eps if normed else 0.0, TAPS=len(places), CHANNELS=channels,
-            RESULTS=results, KEEP=kept is not None, BEFORE=before is not None, NORM=normed is not None,
-            AFTER=after is not None,
+            canvas.height, canvas.width, canvas.pitch, canvas.origin(), 1 / project.out_channels,
+            normed.eps if normed else 0.0, GROUPS=groups, TAPS=each, CHANNELS=channels, RESULTS=results,
+            KEEP=kept is not None, BEFORE=before is not None, NORM=normed is not None, AFTER=after is not None,
+            warps=2 if channels == results == LEAST_CHANNELS else 4,
         )  # fmt: skip
         return target
+
+
+def _window(kernel: int, channels: int) -> tuple[int, int]:
+    """Return how many pixels of a row a product takes, a power of two, and of how many its results are made of them.
+
+    Args:
+        kernel: width of the convolution.
+        channels: that a pixel has.
+    """
+    least = LEAST_CHANNELS // channels
+    wide = max(least, 1 << (kernel - 1).bit_length())
+    return wide, 1 << (wide - kernel + 1).bit_length() - 1
 
 
 def _steps(detail: nn.Module) -> list[tuple[nn.Module, Tensor | None]]:

@@ -1,9 +1,8 @@
 """The kernels of `vsparagon.fused`, in Triton. One program computes `ROWS` by `COLUMNS` pixels.
 
 A picture is float32 of 3,height,pitch, features are float16 of height,pitch,channels; both have a border of zeros
-around them, wide enough for every kernel to look beyond the edges without asking. `origin` is where pixel 0, 0 lies,
-counted in numbers; `pitch` is counted in pixels. Arithmetic is float32; the matrix products take float16 and add in
-float32.
+around them, wide enough for every kernel to look beyond the edges without asking. `origin` is where pixel 0, 0 lies;
+it and `pitch` are counted in pixels. Arithmetic is float32; the matrix products take float16 and add in float32.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ PIXELS = tl.constexpr(ROWS.value * COLUMNS.value)
 
 
 @triton.jit
-def _places():
-    """Return row and column of each pixel of this program."""
-    pixel = tl.arange(0, PIXELS)
-    return tl.program_id(1) * ROWS + pixel // COLUMNS, tl.program_id(0) * COLUMNS + pixel % COLUMNS
+def _places(ABREAST: tl.constexpr = 1):
+    """Return row and column of each pixel of this program, of several side by side those of the first."""
+    first = tl.arange(0, PIXELS // ABREAST) * ABREAST
+    return tl.program_id(1) * ROWS + first // COLUMNS, tl.program_id(0) * COLUMNS + first % COLUMNS
 
 
 @triton.jit
@@ -38,50 +37,45 @@ def _store_codes(target, at, values, low, high, inside, INTEGER: tl.constexpr):
 
 
 @triton.jit
-def _store_features(target, at, values, slopes, inside, CHANNELS: tl.constexpr):
-    """Write the PReLU of values: each pixel's `CHANNELS` features from its place in `at`."""
-    n = tl.arange(0, CHANNELS)
-    values = tl.where(values > 0, values, values * tl.load(slopes + n)[None, :])
-    tl.store(target + at[:, None] + n[None, :], values.to(tl.float16), mask=inside[:, None])
-
-
-@triton.jit
 def resample(
-    source, indices, weights, limits, target, height, width, pitch,
+    first, second, indices, weights, limits, first_target, second_target, height, width, pitch, count,
     TAPS: tl.constexpr, DOWN: tl.constexpr, INTEGER: tl.constexpr,
 ):  # fmt: skip
-    """Make each sample of a plane of weighted samples of its column (`DOWN`) or its row.
+    """Make each sample of two planes of weighted samples of its column (`DOWN`) or its row.
 
     Args:
-        source: samples of any type; `pitch` of them a row.
-        indices, weights: for each row or column of the target, `TAPS` of them.
-        limits: least and greatest code value, where the target is `INTEGER`.
-        target: height,width.
+        first, second: samples of any type; `pitch` of them a row.
+        indices, weights: TAPS,count: for each row or column of the targets.
+        limits: least and greatest code value, where the targets are `INTEGER`.
+        first_target, second_target: height,width.
     """
     y, x = _places()
     inside = (y < height) & (x < width)
-    total = tl.full((PIXELS,), 0.0, tl.float32)
+    place = y if DOWN else x
+    a = tl.full((PIXELS,), 0.0, tl.float32)
+    b = tl.full((PIXELS,), 0.0, tl.float32)
     for tap in range(TAPS):
-        if DOWN:
-            at = tl.load(indices + y * TAPS + tap, mask=inside, other=0) * pitch + x
-            weight = tl.load(weights + y * TAPS + tap, mask=inside, other=0.0)
-        else:
-            at = tl.load(indices + x * TAPS + tap, mask=inside, other=0) + y * pitch
-            weight = tl.load(weights + x * TAPS + tap, mask=inside, other=0.0)
-        total += weight * tl.load(source + at, mask=inside, other=0).to(tl.float32)
-    _store_codes(target, y * width + x, total, tl.load(limits), tl.load(limits + 1), inside, INTEGER)
+        index = tl.load(indices + tap * count + place, mask=inside, other=0)
+        weight = tl.load(weights + tap * count + place, mask=inside, other=0.0)
+        at = index * pitch + x if DOWN else y * pitch + index
+        a += weight * tl.load(first + at, mask=inside, other=0).to(tl.float32)
+        b += weight * tl.load(second + at, mask=inside, other=0).to(tl.float32)
+    low, high = tl.load(limits), tl.load(limits + 1)
+    _store_codes(first_target, y * width + x, a, low, high, inside, INTEGER)
+    _store_codes(second_target, y * width + x, b, low, high, inside, INTEGER)
 
 
 @triton.jit
 def read(
-    first, second, third, rows, columns, matrix, target, height, width, samples, pitch, plane, origin,
-    PLANES: tl.constexpr,
+    first, second, third, rows, columns, matrix, target, features, height, width, samples, pitch, plane, origin,
+    PLANES: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Make the extended picture of planes of one size: `rows` and `columns` say which sample stands where.
 
     Args:
         samples: of a row of the planes.
         matrix: three rows of `PLANES` factors and a summand, from samples to red, green and blue.
+        features: takes the same picture, a channel for each colour.
     """
     y, x = _places()
     inside = (y < height) & (x < width)
@@ -96,7 +90,9 @@ def read(
         value = tl.load(factors + PLANES) + tl.load(factors) * a
         if PLANES == 3:
             value += tl.load(factors + 1) * b + tl.load(factors + 2) * c
-        tl.store(target + colour * plane + origin + y * pitch + x, value, mask=inside)
+        at = origin + y * pitch + x
+        tl.store(target + colour * plane + at, value, mask=inside)
+        tl.store(features + at * CHANNELS + colour, value.to(tl.float16), mask=inside)
 
 
 @triton.jit
@@ -112,79 +108,68 @@ def sharpen(source, offsets, weights, target, height, width, pitch, plane, origi
 
 
 @triton.jit
-def lift(
-    source, offsets, weights, bias, slopes, target, height, width, pitch, plane, origin, origin_target,
-    TAPS: tl.constexpr, CHANNELS: tl.constexpr,
-):  # fmt: skip
-    """Convolve a picture to features, then PReLU. `weights`: colours, taps, channels."""
-    y, x = _places()
-    n = tl.arange(0, CHANNELS)
-    at = (origin + y * pitch + x)[:, None]
-    total = tl.full((PIXELS, CHANNELS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
-    for colour in tl.static_range(3):
-        for tap in range(TAPS):
-            value = tl.load(source + colour * plane + at + tl.load(offsets + tap))
-            total += value * tl.load(weights + (colour * TAPS + tap) * CHANNELS + n)[None, :]
-    at_target = origin_target + (y * pitch + x) * CHANNELS
-    _store_features(target, at_target, total, slopes, (y < height) & (x < width), CHANNELS)
-
-
-@triton.jit
 def dense(
     source, weights, bias, slopes, target, height, width, pitch, origin, pitch_target, origin_target,
-    TALL: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr,
+    TALL: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr, ABREAST: tl.constexpr,
 ):  # fmt: skip
-    """Convolve features with a kernel of `TALL` rows of `WIDE` pixels, then PReLU.
+    """Convolve features, then PReLU. A row of the products makes `ABREAST` pixels of `TALL` rows of `WIDE` pixels.
 
     Args:
-        weights: float16 of TALL,WIDE,CHANNELS,RESULTS.
+        weights: float16 of TALL,WIDE,CHANNELS,ABREAST,RESULTS.
+        bias, slopes: ABREAST,RESULTS.
         origin: where the kernel of pixel 0, 0 begins.
     """
-    y, x = _places()
-    k, n = tl.arange(0, WIDE * CHANNELS), tl.arange(0, RESULTS)
-    at = (origin + (y * pitch + x) * CHANNELS)[:, None] + k[None, :]  # pixels of a row lie one behind the other
-    total = tl.full((PIXELS, RESULTS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
+    y, x = _places(ABREAST)
+    k, n = tl.arange(0, WIDE * CHANNELS), tl.arange(0, ABREAST * RESULTS)
+    at = ((origin + y * pitch + x) * CHANNELS)[:, None] + k[None, :]  # pixels of a row lie one behind the other
+    total = tl.full((PIXELS // ABREAST, ABREAST * RESULTS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
     for row in tl.static_range(TALL):
         taken = tl.load(source + at + row * pitch * CHANNELS)
-        kernel = tl.load(weights + (row * WIDE * CHANNELS + k)[:, None] * RESULTS + n[None, :])
+        kernel = tl.load(weights + (row * WIDE * CHANNELS + k)[:, None] * (ABREAST * RESULTS) + n[None, :])
         total = tl.dot(taken, kernel, total)
-    at_target = origin_target + (y * pitch_target + x) * RESULTS
-    _store_features(target, at_target, total, slopes, (y < height) & (x < width), RESULTS)
+    total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
+    at_target = ((origin_target + y * pitch_target + x) * RESULTS)[:, None] + n[None, :]
+    inside = (y < height)[:, None] & (x[:, None] + (n // RESULTS)[None, :] < width)
+    tl.store(target + at_target, total.to(tl.float16), mask=inside)
 
 
 @triton.jit
 def mix(
     source, offsets, weights, bias, slopes, kept, matrix, shift, before, scale, offset, after, target,
-    height, width, pitch, origin, origin_wide, share, eps,
-    TAPS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr,
+    height, width, pitch, origin, share, eps,
+    GROUPS: tl.constexpr, TAPS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr,
     KEEP: tl.constexpr, BEFORE: tl.constexpr, NORM: tl.constexpr, AFTER: tl.constexpr,
 ):  # fmt: skip
     """Convolve each channel of features on its own, PReLU, then a 1x1 convolution; add, normalise, add.
 
     Args:
-        offsets, weights: `TAPS` of them, and for each as many weights as channels.
+        offsets, weights: GROUPS,TAPS of them, and for each as many weights, float16, as channels. A group is added up
+            in float16, which is twice as fast, groups in float32.
         kept: takes what the 1x1 convolution is given, where `KEEP`.
         matrix: float16 of CHANNELS,RESULTS; `shift` is added to its results.
         before, after: features that are added before and after the norm, where they are wanted.
         scale, offset: of the norm, where `NORM`; `share` is 1 over their true number.
-        origin, origin_wide: of features of CHANNELS and of RESULTS.
     """
     y, x = _places()
     c, n = tl.arange(0, CHANNELS), tl.arange(0, RESULTS)
-    pixel = y * pitch + x
+    pixel = origin + y * pitch + x
     keep = ((y < height) & (x < width))[:, None]
-    at = (origin + pixel * CHANNELS)[:, None] + c[None, :]
+    at = (pixel * CHANNELS)[:, None] + c[None, :]
     total = tl.full((PIXELS, CHANNELS), 0.0, tl.float32) + tl.load(bias + c)[None, :]
-    for tap in range(TAPS):
-        taken = tl.load(source + at + tl.load(offsets + tap) * CHANNELS).to(tl.float32)
-        total += taken * tl.load(weights + tap * CHANNELS + c)[None, :]
+    for group in range(GROUPS):
+        part = tl.full((PIXELS, CHANNELS), 0.0, tl.float16)
+        for tap in tl.static_range(TAPS):
+            index = group * TAPS + tap
+            taken = tl.load(source + at + tl.load(offsets + index) * CHANNELS)
+            part += taken * tl.load(weights + index * CHANNELS + c)[None, :]
+        total += part.to(tl.float32)
     total = tl.where(total > 0, total, total * tl.load(slopes + c)[None, :])
     hidden = total.to(tl.float16)
     if KEEP:
         tl.store(kept + at, hidden, mask=keep)
     kernel = tl.load(matrix + c[:, None] * RESULTS + n[None, :])
     result = tl.dot(hidden, kernel) + tl.load(shift + n)[None, :]
-    place = (origin_wide + pixel * RESULTS)[:, None] + n[None, :]
+    place = (pixel * RESULTS)[:, None] + n[None, :]
     if BEFORE:
         result += tl.load(before + place).to(tl.float32)
     if NORM:

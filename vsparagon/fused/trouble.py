@@ -6,10 +6,12 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
+import numpy as np
 import torch
 
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
+from vsparagon.resampling import Kernels
 
 OLDEST: Final = (8, 0)  # compute capability; Triton has no matrix products for earlier ones
 MOST_NUMBERS: Final = 1 << 31  # that kernels can count in one tensor
@@ -48,14 +50,14 @@ def trouble_with_triton(device: torch.device) -> str:
     if capability < OLDEST:
         return f"ours need compute capability {OLDEST[0]}.{OLDEST[1]}, and this GPU has {capability[0]}.{capability[1]}"
     from vsparagon.fused.canvas import Canvas
-    from vsparagon.fused.kernels import resample
+    from vsparagon.fused.colours import resampling
 
     canvas = Canvas(height=2, width=2, border=0, device=device)
     with torch.cuda.device(device):
         plane, target = torch.ones(2, 2, device=device), torch.zeros(2, 2, device=device)
-        first, whole = canvas.numbers([[0], [0]], torch.int32), canvas.numbers([[1.0], [1.0]])
+        kernel = Kernels(weights=np.ones((1, 1)), step=1, before=0, after=0)
         try:
-            canvas.launch(resample, plane, first, whole, target, target, 2, 2, 2, TAPS=1, DOWN=True, INTEGER=False)()
+            resampling(canvas, [plane, plane], kernel, 2, 2, [target, target], down=True)()
             torch.cuda.synchronize()
         except torch.OutOfMemoryError:
             raise  # passes, and is not remembered
