@@ -258,7 +258,7 @@ def test_the_peak_is_that_of_a_product_of_matrices(monkeypatch):
 def made_up(monkeypatch, module, figures):
     """Let the candidates have these figures, by their place, instead of being measured."""
 
-    def compare(candidates, settings):
+    def compare(candidates, settings, *, opened_at_once=False):
         assert len(candidates) == len(figures)
         return [result_of(c, {"first": 0.5, "loading": 0.2}, **f) for c, f in zip(candidates, figures, strict=True)]
 
@@ -376,7 +376,7 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
 
     sent, graphs = {}, []
 
-    def compare(candidates, settings):
+    def compare(candidates, settings, *, opened_at_once=False):
         sent.update({c.name: c.arguments for c in candidates if c.kind == "bus"})
         graphs.extend(c.arguments["layout"] for c in candidates if c.kind == "graph")
         same = {"processor": (0.01, 0.01), "bytes_per_second": (2e10, 2e10)}

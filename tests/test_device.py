@@ -1,6 +1,7 @@
 """Frames through a device, whose part the CPU plays here: memory, order, errors, and the filter's use of it."""
 
 import ctypes
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,11 +17,12 @@ from vsparagon.backends import cuda, either  # noqa: E402
 from vsparagon.backends import torch as torch_backend  # noqa: E402
 from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
-from vsparagon.backends.device import Lane, device_errors  # noqa: E402
+from vsparagon.backends.device import FrameSession, Lane, Staging, device_errors  # noqa: E402
 from vsparagon.backends.executor import Executor  # noqa: E402
 from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
+from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
 
 core = vs.core
 
@@ -151,26 +153,33 @@ def numbered(length):
 
 @pytest.mark.parametrize("streams", [1, 3])
 def test_frames_come_in_order_through_a_few_lanes_whose_memory_stays(streams, device, monkeypatch):
-    addresses, running, most, lock = set(), 0, 0, threading.Lock()
-    original = Lane.run
+    addresses, buffers, running, most, lock = set(), set(), 0, 0, threading.Lock()
+    queue, enlarge = Staging.queue, FrameSession.enlarge
 
-    def spy(self, executor, source, target):
+    def queued(self, lane, executor):
+        tensors = [*lane.inputs.values(), *lane.outputs.values()]
+        addresses.add(tuple(tensor.data_ptr() for tensor in tensors))
+        buffers.add(self)
+        queue(self, lane, executor)
+
+    def enlarged(self, source, target):
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-            tensors = [*self.inputs.values(), *self.outputs.values()]
-            addresses.add(tuple(tensor.data_ptr() for tensor in tensors))
-        original(self, executor, source, target)
+        enlarge(self, source, target)
         with lock:
             running -= 1
 
-    monkeypatch.setattr(Lane, "run", spy)
+    monkeypatch.setattr(Staging, "queue", queued)
+    monkeypatch.setattr(FrameSession, "enlarge", enlarged)
     frames = on_device(numbered(60), num_streams=streams).frames(prefetch=8)
     seen = [round(arrays(frame)[0].mean()) for frame in frames]
     assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in enumerate(seen))
-    assert len(addresses) <= streams
-    assert most <= streams
+    assert len(addresses) == streams
+    in_flight = max(streams, min(FRAMES_PER_LANE * streams, getattr(os, "process_cpu_count", os.cpu_count)()))
+    assert len(buffers) <= in_flight
+    assert most <= in_flight
 
 
 def test_two_filters_in_one_script_do_not_wait_for_each_other_for_ever(device):
@@ -436,5 +445,8 @@ def test_an_executor_is_bound_to_the_lanes_tensors():
             lane.outputs["result0"][..., 1] = 1
 
     source, target = np.arange(24, dtype=np.uint8).reshape(4, 6), np.zeros((4, 9), np.uint16)[:, 1:7]
-    lane.run(Widen(), [source], [target])
+    staging = Staging("cpu", shapes, [((4, 6, 2), torch.uint8)])
+    staging.load([source])
+    staging.queue(lane, Widen())
+    staging.unload([target])
     assert (target == source.astype(np.uint16) + 256).all()

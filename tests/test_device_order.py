@@ -1,6 +1,7 @@
 """What is asked of a GPU and in which order, by a stand-in for torch.cuda: copies, recordings, streams, waits."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +43,7 @@ class Cuda:
     def __init__(self, monkeypatch):
         self.log, self.current, self.recording = [], "none", None
         self.pinned, self.streams, self.pools = set(), [], []
-        self.begun = lambda: None
+        self.begun = self.waiting = lambda: None
         monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
         for name in ("Stream", "Event", "CUDAGraph", "graph_pool_handle", "current_stream", "stream", "graph"):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
@@ -91,7 +92,8 @@ class Cuda:
     def Event(self, blocking):  # noqa: N802
         assert blocking, "waiting must not keep a core busy"
         return SimpleNamespace(
-            record=lambda stream: self.log.append(("mark", stream.name)), synchronize=lambda: self.note("wait")
+            record=lambda stream: self.log.append(("mark", stream.name)),
+            synchronize=lambda: (self.note("wait"), self.waiting()),
         )
 
     def CUDAGraph(self):  # noqa: N802
@@ -142,9 +144,9 @@ def prepared(frame):
     return Prepared(frame=frame, maker=Eager)
 
 
-def opened(lanes=2):
+def opened(lanes=2, in_flight=2):
     backend, network = TorchCuda("cuda:0", "a GPU"), frame_network()
-    kept = Lanes(backend, lanes, network.inputs(), network.outputs())
+    kept = Lanes(backend, lanes, in_flight, network.inputs(), network.outputs())
     graph = backend.prepare(network, RunOptions(streams=lanes, threads=1, cache=Path()))
     return backend, kept, FrameSession(backend, graph, kept)
 
@@ -169,6 +171,18 @@ def test_a_frame_goes_up_is_computed_and_comes_down_on_one_stream(cuda):
         assert last == "wait", "planes are copied to the frame when all is done, not before"
         for plane in target:
             assert (plane == np.rint(source.repeat(2, 0).repeat(2, 1) / 255 * 1023)).all()
+
+
+def test_a_lane_has_the_next_frame_queued_while_the_last_is_waited_for(cuda):
+    _, _, session = opened(lanes=1, in_flight=2)
+    cuda.taken()
+    cuda.waiting = threading.Barrier(2, timeout=30).wait  # nobody goes on before both wait
+    sources = [np.full((20, 24), grey, np.uint8) for grey in (0, 255)]
+    targets = [[np.full((40, 48), 7, np.uint16) for _ in range(3)] for _ in sources]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(session.enlarge, ([source] for source in sources), targets))
+    assert [what for what, _ in cuda.taken() if what != "wait"] == 2 * ["up", "replay", "down", "down", "down", "mark"]
+    assert [[plane.mean() for plane in target] for target in targets] == [3 * [0], 3 * [1023]]
 
 
 def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):

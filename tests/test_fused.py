@@ -277,8 +277,8 @@ def launched(monkeypatch, frame):
     """Return what would be started for a frame."""
     seen = []
 
-    def launch(self, kernel, *arguments, warps, size=None, layers=1, **constants):
-        seen.append((kernel, arguments, constants, warps))
+    def launch(self, kernel, *arguments, shape, size=None, layers=1, **constants):
+        seen.append((kernel, arguments, constants | {"ROWS": shape.rows}, shape.warps))
 
     monkeypatch.setattr(canvas.Canvas, "launch", launch)
     FusedExecutor(frame, noise(frame), room(frame))

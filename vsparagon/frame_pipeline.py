@@ -28,6 +28,7 @@ from vsparagon.ways import Exact, Way
 log = logging.getLogger(__name__)
 
 RGB = Layout(family="rgb", bits=32, is_float=True)
+FRAMES_PER_LANE = 3  # one on the device, one queued behind it, one that is copied here
 RETRIED_TILES = 8  # that a frame is cut into, at least, where the whole needs too much memory
 
 Tiles = tuple[ExactTiles, ExactTiles]
@@ -53,7 +54,9 @@ class FramePipeline:
         check_size(height, width)
         assert isinstance(runtime.backend, FrameBackend)
         self._backend, self._model, self._options = runtime.backend, runtime.model, runtime.options
-        self.scale, self.in_flight = runtime.model.scale, runtime.options.streams
+        self.scale = runtime.model.scale
+        lanes, threads = self._options.streams, self._options.threads
+        self.in_flight = max(lanes, min(FRAMES_PER_LANE * lanes, threads))  # a frame keeps a thread of VapourSynth's
         self.extension = extension_for(height, width, runtime.model.sizes)
         self._tiles = self._wanted_tiles(tiles or TileChoice())
         self._network = network_of(runtime.model, runtime.precision)
@@ -114,7 +117,7 @@ class FramePipeline:
         planes = frame.inputs(), frame.outputs()
         key = repr(planes)  # layouts whose planes are of the same kind share lanes
         if key not in self._lanes:
-            self._lanes[key] = Lanes(self._backend, self.in_flight, *planes)
+            self._lanes[key] = Lanes(self._backend, self._options.streams, self.in_flight, *planes)
         with device_errors(self._backend.place):
             graph = self._backend.prepare(frame, self._options)
         return FrameSession(self._backend, graph, self._lanes[key])

@@ -9,7 +9,7 @@ from benchmarking.jobs import Candidate, Settings, Size
 from benchmarking.networks import Run
 from benchmarking.report import Column, Row
 from benchmarking.rounds import Result, compare
-from benchmarking.speed import BESIDE, FIRST, NAME, PROCESSOR, SIZE, SPEED
+from benchmarking.speed import BESIDE, NAME, PROCESSOR, SIZE, SPEED
 from vsparagon.backends.cuda import gpus
 from vsparagon.errors import BackendUnavailable
 
@@ -20,7 +20,6 @@ COLUMNS = (
     SIZE,
     SPEED,
     BESIDE,
-    FIRST,
     PROCESSOR,
     Column(key="bus_megabytes", title="MB/frame over the bus", form=".1f"),
     Column(key="bus_frames", title="bus alone frames/s", form=".0f"),
@@ -67,9 +66,9 @@ def measure_cuda(
     device = f"cuda:{device_id}"
     rows: list[Row] = []
     memory: list[Result] = []
-    for size in sizes:
+    for size, run in product(sizes, runs):  # one network at a time, as each of its candidates takes memory there
         candidates: list[Candidate] = []
-        for run, (layout, kind) in product(runs, WAYS.items()):
+        for layout, kind in WAYS.items():
             candidates += _of_run(run, layout, kind, size, streams, device_id)
         pixels = [size.pixels, size.pixels * settings.scale**2]
         for layout, each in (("YUV420P8", 1.5), ("float RGB", 12.0)):
@@ -79,7 +78,7 @@ def measure_cuda(
             )
         arguments = {"device": device, "size": COPIED}
         candidates.append(Candidate(name="memory", kind="device_memory", size=size, arguments=arguments))
-        *results, copying = compare(candidates, settings)
+        *results, copying = compare(candidates, settings, opened_at_once=True)
         memory.append(copying)
         rows += _rows(results, copying)
     speed = max(result.median("bytes_per_second") for result in memory)
@@ -132,7 +131,6 @@ def _row(result: Result, first: Result, graph: Result, bus: Result, copying: Res
         **result.candidate.facts,
         "frames_per_second": result.frames_per_second,
         "beside_first": result.speed_beside(first),
-        "first_ms": 1000 * result.opening["first"],
         "processor_ms": 1000 * result.median("processor"),
         "bus_megabytes": (graph.opening["up"] + graph.opening["down"]) / 1e6,
         "bus_frames": bus.frames_per_second,

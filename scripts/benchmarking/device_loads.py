@@ -79,8 +79,7 @@ def graph(
     fill(lane, layout)
     with lane.current():
         executor = backend.open_executor(prepared, lane.inputs, lane.outputs)
-    lane.mark()
-    lane.wait()
+    lane.finish()
 
     def turn() -> dict[str, float]:
         return {"wall": seconds(lane, executor, frames)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarking.jobs import Candidate, Settings, job_of
-from vsparagon.errors import BackendFailure, ParagonError
+from vsparagon.errors import BackendFailure
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 
@@ -63,11 +63,11 @@ class Worker:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        try:
-            self.opening = self._read()
-        except ParagonError:
-            self.close()
-            raise
+        self.opening: dict[str, float] = {}
+
+    def open(self) -> None:
+        """Wait until it is ready."""
+        self.opening = self._read()
 
     def turn(self) -> dict[str, float]:
         """Measure once."""
@@ -90,13 +90,24 @@ class Worker:
         return facts
 
 
-def compare(candidates: Sequence[Candidate], settings: Settings) -> list[Result]:
-    """Let the candidates take turns; return what was measured, in their order."""
+def compare(candidates: Sequence[Candidate], settings: Settings, *, opened_at_once: bool = False) -> list[Result]:
+    """Let the candidates take turns; return what was measured, in their order.
+
+    Args:
+        candidates: to measure.
+        settings: for all.
+        opened_at_once: which saves time where their openings need not be measured.
+    """
     with ExitStack() as stack:
         workers = []
         for candidate in candidates:
             workers.append(Worker(candidate, settings))
             stack.callback(workers[-1].close)
+            if not opened_at_once:
+                workers[-1].open()
+        if opened_at_once:
+            for worker in workers:
+                worker.open()
         rounds = [[worker.turn() for worker in workers] for _ in range(settings.rounds)]
     return [
         Result(candidate=worker.candidate, opening=worker.opening, turns=list(turns))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from vsparagon.models.frame import FrameNetwork
 
-FRAMES_IN_FLIGHT: Final = 3  # one on its way to the device, one computed, one on its way back
+LANES: Final = 3  # one on its way to the device, one computed, one on its way back
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Array = npt.NDArray[np.floating]
@@ -223,7 +223,7 @@ class FrameBackend(Backend):
         return ""  # what `on` returns is there
 
     def default_streams(self, threads: int) -> int:
-        return FRAMES_IN_FLIGHT
+        return LANES
 
     @abstractmethod
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Any:

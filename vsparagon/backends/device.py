@@ -1,7 +1,8 @@
 """Frames through a device: their memory, their streams and their order.
 
-A lane is room for one frame: pinned memory to copy planes through, tensors on the device, and a stream of its own, on
-which the way up, the work and the way down are queued; while one lane's frame is copied, another's is computed. All is
+A lane is room on the device for one frame, and a stream, on which the way up, the work and the way down are queued;
+while one lane's frame is copied, another's is computed. Frames are copied through staging buffers, of pinned memory:
+there are more of them than lanes, so that a lane has the next frame queued while the processor copies the last. All is
 allocated once. `vsparagon.backends.executor` says what does the work.
 """
 
@@ -12,6 +13,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import numpy.typing as npt
@@ -31,32 +33,28 @@ QUEUING = threading.Lock()
 
 
 class Lane:
-    """Room for one frame. One thread at a time.
+    """Room on a device for one frame. Work is queued by one thread at a time.
 
     Args:
         device: as torch names it.
         inputs, outputs: shape and type of each plane.
 
     Attributes:
-        inputs, outputs: tensors on the device, by the names that executors know.
+        inputs, outputs: tensors, by the names that executors know.
     """
 
     def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
         self._device = torch.device(device)
         self._cuda = self._device.type == "cuda"
         self._stream: Any = None
-        self._done: Any = None
         if self._cuda:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call, unused-ignore]
-            self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call, unused-ignore]
+        self._done = Mark(device)
         with self.current():
             self.inputs = dict(zip(INPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in inputs), strict=False))
             self.outputs = dict(
                 zip(OUTPUTS, (torch.zeros(s, dtype=t, device=device) for s, t in outputs), strict=False)
             )
-        self._up = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in inputs]
-        self._down = [torch.zeros(shape, dtype=dtype, pin_memory=self._cuda) for shape, dtype in outputs]
-        self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -68,50 +66,100 @@ class Lane:
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             yield
 
-    def mark(self) -> None:
-        """Note what was queued so far: it is what `wait` waits for."""
-        if self._cuda:
-            self._done.record(self._stream)
+    def finish(self) -> None:
+        """Return when all that was queued on this lane is done."""
+        with self.current():
+            self._done.set()
+        self._done.wait()
+
+
+class Mark:
+    """A place in what was queued on a device's current stream; nothing on a CPU."""
+
+    def __init__(self, device: str) -> None:
+        self._event: Any = None
+        if torch.device(device).type == "cuda":
+            self._event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call, unused-ignore]
+
+    def set(self) -> None:
+        """Put it behind all that was queued so far."""
+        if self._event:
+            self._event.record(torch.cuda.current_stream())
 
     def wait(self) -> None:
-        """Return when all that was queued before the last `mark` is done; other threads run meanwhile."""
-        if self._cuda:
-            self._done.synchronize()
+        """Return when all before it is done; other threads run meanwhile."""
+        if self._event:
+            self._event.synchronize()
 
-    def run(self, executor: Executor, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        """Write what the executor makes of the planes of `source` into those of `target`."""
-        for samples, plane in zip(self._sources, source, strict=True):
+
+class Staging:
+    """Pinned memory for one frame on its way to a device and back. One thread at a time.
+
+    Args:
+        device, inputs, outputs: as those of the lanes.
+    """
+
+    def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
+        pinned = torch.device(device).type == "cuda"
+        self._up, self._down = (
+            [torch.zeros(shape, dtype=dtype, pin_memory=pinned) for shape, dtype in shapes]
+            for shapes in (inputs, outputs)
+        )
+        self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
+        self._back = Mark(device)
+
+    def load(self, planes: Sequence[Plane]) -> None:
+        for samples, plane in zip(self._sources, planes, strict=True):
             samples[:] = plane
-        with QUEUING, self.current():
-            for tensor, pinned in zip(self.inputs.values(), self._up, strict=True):
+
+    def queue(self, lane: Lane, executor: Executor) -> None:
+        """Queue the frame's way through a lane."""
+        with lane.current():
+            for tensor, pinned in zip(lane.inputs.values(), self._up, strict=True):
                 tensor.copy_(pinned, non_blocking=True)
             executor.enqueue()
-            for pinned, tensor in zip(self._down, self.outputs.values(), strict=True):
+            for pinned, tensor in zip(self._down, lane.outputs.values(), strict=True):
                 pinned.copy_(tensor, non_blocking=True)
-            self.mark()
-        self.wait()
-        for plane, samples in zip(target, self._results, strict=True):
+            self._back.set()
+
+    def unload(self, planes: Sequence[Plane]) -> None:
+        """Write the result into planes, as soon as it is there."""
+        self._back.wait()
+        for plane, samples in zip(planes, self._results, strict=True):
             plane[:] = samples
 
 
 class Lanes:
-    """The lanes of one filter: sessions for several colour descriptions take turns on them."""
+    """The lanes of one filter, and the ways to them: sessions for several colour descriptions share all.
 
-    def __init__(self, backend: FrameBackend, count: int, inputs: Shapes, outputs: Shapes) -> None:
+    Args:
+        backend: says where.
+        count: of lanes.
+        in_flight: frames that are on their way at once, each through a staging buffer of its own.
+        inputs, outputs: shape and type of each plane.
+    """
+
+    def __init__(self, backend: FrameBackend, count: int, in_flight: int, inputs: Shapes, outputs: Shapes) -> None:
         with QUEUING, device_errors(backend.place):
             self.every = [Lane(backend.device, inputs, outputs) for _ in range(count)]
-        self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-        for lane in self.every:
-            self._free.put(lane)
+            buffers = [Staging(backend.device, inputs, outputs) for _ in range(in_flight)]
+        self._turns = cycle(self.every)
+        self._free: queue.SimpleQueue[Staging] = queue.SimpleQueue()
+        for staging in buffers:
+            self._free.put(staging)
 
     @contextmanager
-    def one(self) -> Iterator[Lane]:
-        """Lend a lane; waits while all are taken."""
-        lane = self._free.get()
+    def staging(self) -> Iterator[Staging]:
+        """Lend a staging buffer; waits while all are taken."""
+        staging = self._free.get()
         try:
-            yield lane
+            yield staging
         finally:
-            self._free.put(lane)
+            self._free.put(staging)
+
+    def next(self) -> Lane:
+        """Return the lane whose turn it is. The caller holds `QUEUING`."""
+        return next(self._turns)
 
 
 class FrameSession:
@@ -134,8 +182,7 @@ class FrameSession:
             for lane in lanes.every:
                 with lane.current():
                     self._executors[lane] = backend.open_executor(graph, lane.inputs, lane.outputs)
-                lane.mark()
-                lane.wait()
+                lane.finish()
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Write the enlarged frame.
@@ -147,8 +194,12 @@ class FrameSession:
         Raises:
             BackendFailure: the runtime or the device failed.
         """
-        with self._lanes.one() as lane, device_errors(self._place):
-            lane.run(self._executors[lane], source, target)
+        with self._lanes.staging() as staging, device_errors(self._place):
+            staging.load(source)
+            with QUEUING:
+                lane = self._lanes.next()
+                staging.queue(lane, self._executors[lane])
+            staging.unload(target)
 
 
 def release_memory() -> None:

@@ -97,8 +97,7 @@ def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
         if not layout.is_float:
             peak = (1 << layout.bits) - 1
             planes = [(p[..., 0] + 256 * p[..., 1] if layout.bits > 8 else p) / peak for p in planes]
-    lane.mark()
-    lane.wait()
+    lane.finish()
     return planes
 
 
@@ -113,6 +112,5 @@ def seconds(lane: Lane, executor: Executor, frames: int) -> float:
     with lane.current():
         for _ in range(frames):
             executor.enqueue()
-    lane.mark()
-    lane.wait()
+    lane.finish()
     return (time.perf_counter() - begin) / frames

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.fused import kernels
+from vsparagon.fused.shapes import Shape
 
 Launch = Callable[[], object]
 
@@ -38,7 +39,7 @@ class Canvas:
 
     @property
     def rows(self) -> int:
-        return 2 * self.border + _whole(self.height, kernels.ROWS.value)
+        return 2 * self.border + _whole(self.height, kernels.MOST_ROWS)
 
     @property
     def pitch(self) -> int:
@@ -67,19 +68,19 @@ class Canvas:
         return torch.as_tensor(values).to(self.device, dtype).contiguous()
 
     def launch(
-        self, kernel: Any, *arguments: Any, warps: int, size: tuple[int, int] | None = None, layers: int = 1,
+        self, kernel: Any, *arguments: Any, shape: Shape, size: tuple[int, int] | None = None, layers: int = 1,
         **constants: Any,
     ) -> Launch:  # fmt: skip
         """Return the start of a kernel over so many rows and columns, by default those of the canvas, and layers.
 
         Args:
             kernel, arguments, constants: Triton's.
-            warps: of a program.
+            shape: of a program.
             size, layers: rows and columns, and how often.
         """
         height, width = size or (self.height, self.width)
-        grid = (-(-width // kernels.COLUMNS.value), -(-height // kernels.ROWS.value), layers)
-        return partial(kernel[grid], *arguments, num_warps=warps, **constants)
+        grid = (-(-width // kernels.COLUMNS.value), -(-height // shape.rows), layers)
+        return partial(kernel[grid], *arguments, num_warps=shape.warps, ROWS=shape.rows, **constants)
 
 
 def channels_for(channels: int) -> int:

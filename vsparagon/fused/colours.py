@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vsparagon.extend import MARGIN
-from vsparagon.fused import kernels
+from vsparagon.fused import kernels, shapes
 from vsparagon.fused.canvas import Canvas, Launch, padded, table, taps
 from vsparagon.layout import Layout
 from vsparagon.models.folding import ShiftedConv2d
@@ -44,7 +44,7 @@ class Reading:
                 canvas.numbers(frame.rows.positions, torch.int32), canvas.numbers(frame.columns.positions, torch.int32),
                 canvas.numbers(np.column_stack((matrix, offset))), self.picture, self.features, canvas.height,
                 canvas.width, width, canvas.pitch, canvas.plane, canvas.origin(), PLANES=len(given),
-                CHANNELS=COLOUR_CHANNELS, warps=4,
+                CHANNELS=COLOUR_CHANNELS, shape=shapes.READ,
             )
         )  # fmt: skip
 
@@ -108,7 +108,7 @@ class Writing:
                 full[0], full[len(full) // 2], full[-1], canvas.height, canvas.width, canvas.pitch,
                 canvas.plane, canvas.origin(), cut, tall, wide, TAPS=len(places), SCALE=scale, PHASES=phases,
                 RESULTS=detail.shape[-1], PLANES=len(full), FIRST=integer, OTHERS=integer and not subsampled,
-                warps=2 if scale == 2 else 4,
+                shape=shapes.WRITE if phases == 4 else shapes.WRITE_MORE,
             )
         )  # fmt: skip
         if subsampled:
@@ -131,7 +131,7 @@ class Writing:
             canvas.launch(
                 kernels.sharpen, picture, canvas.offsets(places), canvas.numbers(torch.stack(weights, 1)), sharp,
                 canvas.height, canvas.width, canvas.pitch, canvas.plane, canvas.origin(), TAPS=len(places), layers=3,
-                warps=1,
+                shape=shapes.SHARPEN,
             )
         )  # fmt: skip
         return sharp
@@ -166,11 +166,13 @@ def resampling(
         limits: least and greatest code value, where the targets are of integers.
     """
     positions, weights = table(kernel.weights, kernel.step, kernel.mirrored(samples))
+    more = ((0, 0), (0, -weights.shape[1] % kernels.COLUMNS.value))
+    positions, weights = (np.pad(values, more) for values in (positions, weights))
     size = (targets[0].shape[0], targets[0].shape[1])
     return canvas.launch(
         kernels.resample, *sources, canvas.numbers(positions, torch.int32), canvas.numbers(weights),
         canvas.numbers([0.0, 0.0]) if limits is None else limits, *targets, *size, pitch, weights.shape[1], size=size,
-        TAPS=weights.shape[0], DOWN=down, INTEGER=limits is not None, warps=4,
+        TAPS=weights.shape[0], DOWN=down, INTEGER=limits is not None, shape=shapes.RESAMPLE,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsparagon.fused import kernels
+from vsparagon.fused import kernels, shapes
 from vsparagon.fused.canvas import LEAST_CHANNELS, Canvas, Launch, channels_for, padded, taps
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.half import Detail, HalfForm
@@ -117,7 +117,9 @@ class Features:
             kernels.dense, source, canvas.numbers(kernel, torch.float16),
             self._vector(conv.bias, results).tile(abreast), self._vector(slopes, results, 1.0).tile(abreast), target,
             canvas.height, canvas.width, canvas.pitch, canvas.origin(above=above, left=left), pitch, origin,
-            TALL=conv.kernel_size[0], WIDE=wide, CHANNELS=channels, RESULTS=results, ABREAST=abreast, warps=4,
+            TALL=conv.kernel_size[0], WIDE=wide, CHANNELS=channels, RESULTS=results, ABREAST=abreast,
+            ACTIVE=slopes is not None,
+            shape=shapes.DENSE if channels <= LEAST_CHANNELS else shapes.DENSE_WIDE,
         )  # fmt: skip
 
     def _group(self, group: FoldedGroup, first: Tensor) -> Tensor:
@@ -170,21 +172,22 @@ class Features:
             self._vector(_flat(offset), results), source if after is None else after, target,
             canvas.height, canvas.width, canvas.pitch, canvas.origin(), 1 / project.out_channels,
             normed.eps if normed else 0.0, GROUPS=groups, TAPS=each, CHANNELS=channels, RESULTS=results,
-            KEEP=kept is not None, BEFORE=before is not None, NORM=normed is not None, AFTER=after is not None,
-            warps=2 if channels == results == LEAST_CHANNELS else 4,
+            ACTIVE=slopes is not None, KEEP=kept is not None, BEFORE=before is not None, NORM=normed is not None,
+            AFTER=after is not None,
+            shape=shapes.MIX if channels == results == LEAST_CHANNELS else shapes.MIX_WIDE,
         )  # fmt: skip
         return target
 
 
 def _window(kernel: int, channels: int) -> tuple[int, int]:
-    """Return how many pixels of a row a product takes, a power of two, and of how many its results are made of them.
+    """Return how many pixels of a row a product takes, and how many, a power of two, it makes of them.
 
     Args:
         kernel: width of the convolution.
         channels: that a pixel has.
     """
-    least = LEAST_CHANNELS // channels
-    wide = max(least, 1 << (kernel - 1).bit_length())
+    least = max(1, LEAST_CHANNELS // channels)
+    wide = -(-(kernel + 1) // least) * least
     return wide, 1 << (wide - kernel + 1).bit_length() - 1
 
 

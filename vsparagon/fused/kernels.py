@@ -1,4 +1,4 @@
-"""The kernels of `vsparagon.fused`, in Triton. One program computes `ROWS` by `COLUMNS` pixels.
+"""The kernels of `vsparagon.fused`, in Triton. One program computes as many rows as it is told, of `COLUMNS` pixels.
 
 A picture is float32 of 3,height,pitch, features are float16 of height,pitch,channels; both have a border of zeros
 around them, wide enough for every kernel to look beyond the edges without asking. `origin` is where pixel 0, 0 lies;
@@ -10,14 +10,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-ROWS, COLUMNS = tl.constexpr(4), tl.constexpr(32)
-PIXELS = tl.constexpr(ROWS.value * COLUMNS.value)
+COLUMNS = tl.constexpr(32)
+MOST_ROWS = 16
 
 
 @triton.jit
-def _places(ABREAST: tl.constexpr = 1):
+def _places(ROWS: tl.constexpr, ABREAST: tl.constexpr = 1):
     """Return row and column of each pixel of this program, of several side by side those of the first."""
-    first = tl.arange(0, PIXELS // ABREAST) * ABREAST
+    first = tl.arange(0, ROWS * COLUMNS // ABREAST) * ABREAST
     return tl.program_id(1) * ROWS + first // COLUMNS, tl.program_id(0) * COLUMNS + first % COLUMNS
 
 
@@ -39,36 +39,47 @@ def _store_codes(target, at, values, low, high, inside, INTEGER: tl.constexpr):
 @triton.jit
 def resample(
     first, second, indices, weights, limits, first_target, second_target, height, width, pitch, count,
-    TAPS: tl.constexpr, DOWN: tl.constexpr, INTEGER: tl.constexpr,
+    TAPS: tl.constexpr, DOWN: tl.constexpr, INTEGER: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Make each sample of two planes of weighted samples of its column (`DOWN`) or its row.
 
     Args:
         first, second: samples of any type; `pitch` of them a row.
-        indices, weights: TAPS,count: for each row or column of the targets.
+        indices, weights: TAPS,count: for each row or column of the targets, and more for those that programs have
+            beyond them.
         limits: least and greatest code value, where the targets are `INTEGER`.
         first_target, second_target: height,width.
     """
-    y, x = _places()
+    y = (tl.program_id(1) * ROWS + tl.arange(0, ROWS))[:, None]
+    x = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     inside = (y < height) & (x < width)
     place = y if DOWN else x
-    a = tl.full((PIXELS,), 0.0, tl.float32)
-    b = tl.full((PIXELS,), 0.0, tl.float32)
+    a = tl.full((ROWS, COLUMNS), 0.0, tl.float32)
+    b = tl.full((ROWS, COLUMNS), 0.0, tl.float32)
     for tap in range(TAPS):
-        index = tl.load(indices + tap * count + place, mask=inside, other=0)
-        weight = tl.load(weights + tap * count + place, mask=inside, other=0.0)
+        index = tl.load(indices + tap * count + place)
+        weight = tl.load(weights + tap * count + place)
         at = index * pitch + x if DOWN else y * pitch + index
-        a += weight * tl.load(first + at, mask=inside, other=0).to(tl.float32)
-        b += weight * tl.load(second + at, mask=inside, other=0).to(tl.float32)
+        a += weight * tl.load(first + at, mask=inside).to(tl.float32)
+        b += weight * tl.load(second + at, mask=inside).to(tl.float32)
     low, high = tl.load(limits), tl.load(limits + 1)
     _store_codes(first_target, y * width + x, a, low, high, inside, INTEGER)
     _store_codes(second_target, y * width + x, b, low, high, inside, INTEGER)
 
 
 @triton.jit
+def _combined(factors, a, b, c, COUNT: tl.constexpr):
+    """Return the sum of one or three values times their factors, and a summand that comes after those."""
+    value = tl.load(factors + COUNT) + tl.load(factors) * a
+    if COUNT == 3:
+        value += tl.load(factors + 1) * b + tl.load(factors + 2) * c
+    return value
+
+
+@triton.jit
 def read(
     first, second, third, rows, columns, matrix, target, features, height, width, samples, pitch, plane, origin,
-    PLANES: tl.constexpr, CHANNELS: tl.constexpr,
+    PLANES: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Make the extended picture of planes of one size: `rows` and `columns` say which sample stands where.
 
@@ -77,31 +88,35 @@ def read(
         matrix: three rows of `PLANES` factors and a summand, from samples to red, green and blue.
         features: takes the same picture, a channel for each colour.
     """
-    y, x = _places()
+    y, x = _places(ROWS)
     inside = (y < height) & (x < width)
-    row = tl.load(rows + y, mask=inside, other=0)
-    column = tl.load(columns + x, mask=inside, other=0)
-    a = tl.load(first + row * samples + column, mask=inside, other=0).to(tl.float32)
+    at = tl.load(rows + tl.minimum(y, height - 1)) * samples + tl.load(columns + tl.minimum(x, width - 1))
+    a = tl.load(first + at).to(tl.float32)
+    b, c = a, a
     if PLANES == 3:
-        b = tl.load(second + row * samples + column, mask=inside, other=0).to(tl.float32)
-        c = tl.load(third + row * samples + column, mask=inside, other=0).to(tl.float32)
-    for colour in tl.static_range(3):
-        factors = matrix + colour * (PLANES + 1)
-        value = tl.load(factors + PLANES) + tl.load(factors) * a
-        if PLANES == 3:
-            value += tl.load(factors + 1) * b + tl.load(factors + 2) * c
-        at = origin + y * pitch + x
-        tl.store(target + colour * plane + at, value, mask=inside)
-        tl.store(features + at * CHANNELS + colour, value.to(tl.float16), mask=inside)
+        b = tl.load(second + at).to(tl.float32)
+        c = tl.load(third + at).to(tl.float32)
+    red = _combined(matrix, a, b, c, PLANES)
+    green = _combined(matrix + (PLANES + 1), a, b, c, PLANES)
+    blue = _combined(matrix + 2 * (PLANES + 1), a, b, c, PLANES)
+    pixel = origin + y * pitch + x
+    tl.store(target + pixel, red, mask=inside)
+    tl.store(target + plane + pixel, green, mask=inside)
+    tl.store(target + 2 * plane + pixel, blue, mask=inside)
+    n = tl.arange(0, CHANNELS)[None, :]
+    colours = tl.where(n == 0, red[:, None], tl.where(n == 1, green[:, None], tl.where(n == 2, blue[:, None], 0.0)))
+    tl.store(features + (pixel * CHANNELS)[:, None] + n, colours.to(tl.float16), mask=inside[:, None])
 
 
 @triton.jit
-def sharpen(source, offsets, weights, target, height, width, pitch, plane, origin, TAPS: tl.constexpr):
+def sharpen(
+    source, offsets, weights, target, height, width, pitch, plane, origin, TAPS: tl.constexpr, ROWS: tl.constexpr
+):
     """Convolve each colour of a picture with its own kernel: `TAPS` offsets, and for each colour as many weights."""
-    y, x = _places()
+    y, x = _places(ROWS)
     colour = tl.program_id(2)
     at = colour * plane + origin + y * pitch + x
-    total = tl.full((PIXELS,), 0.0, tl.float32)
+    total = tl.full((ROWS * COLUMNS,), 0.0, tl.float32)
     for tap in range(TAPS):
         total += tl.load(weights + colour * TAPS + tap) * tl.load(source + at + tl.load(offsets + tap))
     tl.store(target + at, total, mask=(y < height) & (x < width))
@@ -111,23 +126,32 @@ def sharpen(source, offsets, weights, target, height, width, pitch, plane, origi
 def dense(
     source, weights, bias, slopes, target, height, width, pitch, origin, pitch_target, origin_target,
     TALL: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr, ABREAST: tl.constexpr,
+    ACTIVE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Convolve features, then PReLU. A row of the products makes `ABREAST` pixels of `TALL` rows of `WIDE` pixels.
+    """Convolve features, then PReLU if `ACTIVE`.
+
+    A row of the products makes `ABREAST` pixels of `TALL` rows of `WIDE` pixels.
 
     Args:
         weights: float16 of TALL,WIDE,CHANNELS,ABREAST,RESULTS.
         bias, slopes: ABREAST,RESULTS.
         origin: where the kernel of pixel 0, 0 begins.
     """
-    y, x = _places(ABREAST)
-    k, n = tl.arange(0, WIDE * CHANNELS), tl.arange(0, ABREAST * RESULTS)
-    at = ((origin + y * pitch + x) * CHANNELS)[:, None] + k[None, :]  # pixels of a row lie one behind the other
-    total = tl.full((PIXELS // ABREAST, ABREAST * RESULTS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
+    y, x = _places(ROWS, ABREAST)
+    n = tl.arange(0, ABREAST * RESULTS)
+    at = ((origin + y * pitch + x) * CHANNELS)[:, None]
+    total = tl.full((ROWS * COLUMNS // ABREAST, ABREAST * RESULTS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
     for row in tl.static_range(TALL):
-        taken = tl.load(source + at + row * pitch * CHANNELS)
-        kernel = tl.load(weights + (row * WIDE * CHANNELS + k)[:, None] * (ABREAST * RESULTS) + n[None, :])
-        total = tl.dot(taken, kernel, total)
-    total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
+        for halving in tl.static_range(4):  # pixels of a row lie one behind the other: products of 8, 4, 2 and 1
+            if WIDE & (8 >> halving):
+                before = WIDE // (16 >> halving) * (16 >> halving)
+                k = tl.arange(0, (8 >> halving) * CHANNELS)
+                taken = tl.load(source + at + ((row * pitch + before) * CHANNELS + k)[None, :])
+                lines = (row * WIDE + before) * CHANNELS + k
+                kernel = tl.load(weights + (lines * (ABREAST * RESULTS))[:, None] + n[None, :])
+                total = tl.dot(taken, kernel, total)
+    if ACTIVE:
+        total = tl.where(total > 0, total, total * tl.load(slopes + n)[None, :])
     at_target = ((origin_target + y * pitch_target + x) * RESULTS)[:, None] + n[None, :]
     inside = (y < height)[:, None] & (x[:, None] + (n // RESULTS)[None, :] < width)
     tl.store(target + at_target, total.to(tl.float16), mask=inside)
@@ -138,9 +162,10 @@ def mix(
     source, offsets, weights, bias, slopes, kept, matrix, shift, before, scale, offset, after, target,
     height, width, pitch, origin, share, eps,
     GROUPS: tl.constexpr, TAPS: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr,
-    KEEP: tl.constexpr, BEFORE: tl.constexpr, NORM: tl.constexpr, AFTER: tl.constexpr,
+    ACTIVE: tl.constexpr, KEEP: tl.constexpr, BEFORE: tl.constexpr, NORM: tl.constexpr, AFTER: tl.constexpr,
+    ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Convolve each channel of features on its own, PReLU, then a 1x1 convolution; add, normalise, add.
+    """Convolve each channel of features on its own, PReLU if `ACTIVE`, then a 1x1 convolution; add, normalise, add.
 
     Args:
         offsets, weights: GROUPS,TAPS of them, and for each as many weights, float16, as channels. A group is added up
@@ -150,20 +175,21 @@ def mix(
         before, after: features that are added before and after the norm, where they are wanted.
         scale, offset: of the norm, where `NORM`; `share` is 1 over their true number.
     """
-    y, x = _places()
+    y, x = _places(ROWS)
     c, n = tl.arange(0, CHANNELS), tl.arange(0, RESULTS)
     pixel = origin + y * pitch + x
     keep = ((y < height) & (x < width))[:, None]
     at = (pixel * CHANNELS)[:, None] + c[None, :]
-    total = tl.full((PIXELS, CHANNELS), 0.0, tl.float32) + tl.load(bias + c)[None, :]
+    total = tl.full((ROWS * COLUMNS, CHANNELS), 0.0, tl.float32) + tl.load(bias + c)[None, :]
     for group in range(GROUPS):
-        part = tl.full((PIXELS, CHANNELS), 0.0, tl.float16)
+        part = tl.full((ROWS * COLUMNS, CHANNELS), 0.0, tl.float16)
         for tap in tl.static_range(TAPS):
             index = group * TAPS + tap
             taken = tl.load(source + at + tl.load(offsets + index) * CHANNELS)
             part += taken * tl.load(weights + index * CHANNELS + c)[None, :]
         total += part.to(tl.float32)
-    total = tl.where(total > 0, total, total * tl.load(slopes + c)[None, :])
+    if ACTIVE:
+        total = tl.where(total > 0, total, total * tl.load(slopes + c)[None, :])
     hidden = total.to(tl.float16)
     if KEEP:
         tl.store(kept + at, hidden, mask=keep)
@@ -186,7 +212,7 @@ def write(
     source, offsets, weights, detail, matrix, limits, first, second, third,
     height, width, pitch, plane, origin, cut, tall, wide,
     TAPS: tl.constexpr, SCALE: tl.constexpr, PHASES: tl.constexpr, RESULTS: tl.constexpr, PLANES: tl.constexpr,
-    FIRST: tl.constexpr, OTHERS: tl.constexpr,
+    FIRST: tl.constexpr, OTHERS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Add the detail to the base, shuffle the phases to pixels, cut, and convert the colours to planes.
 
@@ -201,7 +227,7 @@ def write(
         PHASES: SCALE**2, and more up to a power of two.
         FIRST, OTHERS: whether these planes are integers.
     """
-    y, x = _places()
+    y, x = _places(ROWS)
     q = tl.arange(0, PHASES)
     inside = (y < height) & (x < width)
     at = (origin + y * pitch + x)[:, None]
@@ -220,9 +246,7 @@ def write(
     column = x[:, None] * SCALE + (q % SCALE)[None, :] - cut
     shown = real & (row >= 0) & (row < tall) & (column >= 0) & (column < wide)
     for index in tl.static_range(PLANES):
-        factors = matrix + index * 4
-        value = tl.load(factors + 3) + tl.load(factors) * red
-        value += tl.load(factors + 1) * green + tl.load(factors + 2) * blue
+        value = _combined(matrix + index * 4, red, green, blue, 3)
         low, high = tl.load(limits + 2 * index), tl.load(limits + 2 * index + 1)
         if index == 0:
             _store_codes(first, row * wide + column, value, low, high, shown, FIRST)
