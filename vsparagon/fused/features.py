@@ -187,7 +187,7 @@ def _window(kernel: int, channels: int) -> tuple[int, int]:
         channels: that a pixel has.
     """
     least = max(1, LEAST_CHANNELS // channels)
-    wide = -(-(kernel + 1) // least) * least
+    wide = -(-(kernel + shapes.ABREAST - 1) // least) * least
     return wide, 1 << (wide - kernel + 1).bit_length() - 1
 
 

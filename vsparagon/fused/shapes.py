@@ -23,3 +23,4 @@ DENSE: Final = Shape(8, 4)
 DENSE_WIDE: Final = Shape(8, 4)  # of more than 16 channels
 MIX: Final = Shape(8, 4)
 MIX_WIDE: Final = Shape(4, 4)
+ABREAST: Final = 2  # pixels that a row of a product makes at least, of those of a row
