@@ -21,6 +21,7 @@ def folder(tmp_path):
     for name in (
         "engines/0123.engine",
         "engines/0123.kernels",
+        "crashes/77.crash",
         "graphs/4567.onnx",
         "graphs/4567.stages/0.onnx",
         "graphs/4567.stages/plan.json",
@@ -54,7 +55,7 @@ def test_list_tells_what_is_kept(folder, capsys):
 
 def test_clear_removes_what_is_ours_and_says_so(folder, capsys):
     assert main(["cache", "clear", "--folder", str(folder)]) == 0
-    assert capsys.readouterr().out == f"removed 9 files, 3.0 MiB, from {folder}\n"
+    assert capsys.readouterr().out == f"removed 10 files, 3.0 MiB, from {folder}\n"
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left - {"engines/building.lock"} == {"holiday.jpg", "graphs/notes.txt"}
     assert main(["cache", "list", "--folder", str(folder)]) == 0

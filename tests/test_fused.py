@@ -1,8 +1,10 @@
 """Our own kernels for GPUs: by Triton's interpreter they give the frames of torch's, and they compile for every GPU."""
 
+import copy
 import importlib.util
 import inspect
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +15,16 @@ triton = pytest.importorskip("triton", reason="the kernels are in Triton")
 from frame_graphs import LAYOUTS, RGBS, YUV420, frame_of  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
+from triton.language import standard  # noqa: E402
 
 from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager  # noqa: E402
+from vsparagon.backends.torch_cuda import Attending, Eager  # noqa: E402
 from vsparagon.frame_pipeline import network_of  # noqa: E402
-from vsparagon.fused import canvas, colours, features, kernels, trouble  # noqa: E402
+from vsparagon.fused import attention, attention_kernel, canvas, colours, features, kernels, trouble  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
 from vsparagon.fused.trouble import trouble_with_graph, trouble_with_triton  # noqa: E402
 from vsparagon.library import find_model  # noqa: E402
+from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
@@ -30,6 +34,7 @@ from vsparagon.tiling import exact_tiles  # noqa: E402
 GUARD = 4096  # numbers
 # The architectures that are sold, and the H100's.
 GPUS = [80, 86, 89, 90, 120]
+SHARED = {80: 163, 86: 99, 89: 99, 90: 227, 120: 99}  # KiB of shared memory that a block may take
 
 
 def randomised(network):
@@ -63,13 +68,17 @@ NETWORKS = {
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Let the kernels run on the CPU: a copy of their module, made for Triton's interpreter."""
+    """Let the kernels run on the CPU: copies of their modules, made for Triton's interpreter."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    spec = importlib.util.spec_from_file_location("interpreted_kernels", kernels.__file__)
-    copy = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(copy)
-    for module in (canvas, colours, features):
-        monkeypatch.setattr(module, "kernels", copy)
+    users = {kernels: (canvas, colours, features), attention_kernel: (attention,)}
+    for original, modules in users.items():
+        name = original.__name__.rpartition(".")[2]
+        spec = importlib.util.spec_from_file_location(f"interpreted_{name}", original.__file__)
+        made = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(made)
+        made._sum, made._larger = standard._sum_combine, standard._elementwise_max  # the same, but the interpreter's
+        for module in modules:
+            monkeypatch.setattr(module, name, made)
 
 
 def noise(frame, device="cpu"):
@@ -126,6 +135,27 @@ def both(network, source=YUV420, target=None, size=(16, 16)):
     return frame_of(half, source, target, size), frame_of(full, source, target, size)
 
 
+# Channels, and height and width: windows that are whole and that are cut, one or several each way.
+ATTENTIONS = [(14, (32, 32)), (14, (40, 73)), (48, (56, 33))]
+
+
+def attended(channels, size, device="cpu"):
+    """Attention to noise by our kernel, by torch, and by torch in float32."""
+    generator = torch.Generator().manual_seed(5)
+    module = LocalWindowAttention(channels).eval().requires_grad_(False)
+    for weight in module.parameters():
+        weight.copy_(torch.randn(weight.shape, generator=generator) / weight[0].numel() ** 0.5)
+    for conv in (module.query, module.key):
+        conv.weight.mul_(4)  # so that the softmax is far from a plain mean
+    x = torch.randn(1, channels, *size, generator=generator)
+    with torch.inference_mode():
+        exact = module(x)
+        half = copy.deepcopy(module).half().to(device)
+        given = x.half().to(device, memory_format=torch.channels_last)
+        ours, torchs = (way(given).cpu().float() for way in (attention.FusedWindowAttention(half), half))
+    return ours, torchs, exact
+
+
 # On a GPU; first, as the interpreter of Triton 3.2 leaves it unfit for that.
 
 
@@ -144,6 +174,23 @@ def test_on_a_gpu_the_kernels_compute_any_network_of_the_kind(network):
     assert_near(frame.to("cuda:0"), reference, "cuda:0")
 
 
+@pytest.mark.needs_cuda
+@pytest.mark.parametrize(("channels", "size"), ATTENTIONS)
+def test_on_a_gpu_attention_is_as_torch_computes_it(channels, size):
+    ours, torchs, exact = attended(channels, size, "cuda:0")
+    assert (ours - exact).abs().mean() <= 1.2 * (torchs - exact).abs().mean() + 1e-5
+    assert (ours - exact).abs().max() <= 2 * (torchs - exact).abs().max() + 1e-3
+
+
+@pytest.mark.needs_cuda
+def test_on_a_gpu_a_network_with_attention_gives_the_frames_of_torch():
+    frame, reference = both(paragon(use_attention=True), size=(60, 80))
+    frame = frame.to("cuda:0")
+    ours, torchs = (differences(frame, executor, reference, "cuda:0") for executor in (Attending, Eager))
+    assert ours[0] <= 2 * torchs[0] + 1 / 255
+    assert ours[1] <= 1.2 * torchs[1] + 1 / 12750
+
+
 # In Triton's interpreter.
 
 
@@ -159,6 +206,26 @@ def test_the_kernels_compute_any_network_of_the_kind(network, interpreted):
 
 def test_a_frame_of_several_programs_each_way_and_of_odd_size(interpreted):
     assert_near(*both(NETWORKS["swift without layers, narrow"](), RGBS, size=(45, 61)))
+
+
+@pytest.mark.parametrize(("channels", "size"), ATTENTIONS)
+def test_attention_is_as_torch_computes_it(channels, size, interpreted, monkeypatch):
+    for name in ("QUERIES", "KEYS"):  # as the interpreter takes its time for each step
+        monkeypatch.setattr(attention, name, 512)
+    ours, torchs, exact = attended(channels, size)
+    assert exact.std() > 0.5
+    assert (ours - exact).abs().mean() <= 1.2 * (torchs - exact).abs().mean() + 1e-5
+    assert (ours - exact).abs().max() <= 2 * (torchs - exact).abs().max() + 1e-3
+
+
+def test_all_attention_of_a_network_is_taken(monkeypatch):
+    frame = frame_of(half_form(paragon(use_attention=True, num_blocks=2)))
+    taken = attention.with_fused_attention(frame)
+    assert sum(isinstance(part, attention.FusedWindowAttention) for part in taken.network.modules()) == 2
+    assert not any(isinstance(part, attention.FusedWindowAttention) for part in frame.network.modules())
+    assert attention.has_fitting_attention(frame)
+    assert not attention.has_fitting_attention(frame_of(half_form(paragon())))
+    assert not attention.has_fitting_attention(frame_of(inference_form(paragon(use_attention=True))))
 
 
 @pytest.mark.parametrize(("source", "target"), [(YUV420, RGBS), (RGBS, YUV420), (LAYOUTS["GRAY16"], LAYOUTS["RGB24"])])
@@ -256,6 +323,27 @@ def test_the_bundled_networks_are_of_the_kind(variant):
 TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.uint8: "*u8", torch.uint16: "*u16", torch.int32: "*i32"}
 
 
+@pytest.mark.skipif(
+    "constexprs" not in inspect.signature(ASTSource).parameters, reason="this Triton compiles otherwise"
+)
+@pytest.mark.parametrize("gpu", GPUS)
+@pytest.mark.parametrize("channels", [14, 96])
+def test_attention_compiles_and_needs_no_more_than_a_gpu_has(channels, gpu, monkeypatch):
+    seen = []
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *arguments, num_warps, **constants: seen.append((arguments, constants, num_warps))
+
+    monkeypatch.setattr(attention, "attention_kernel", SimpleNamespace(attend=Kernel()))
+    with torch.inference_mode():
+        attention.FusedWindowAttention(LocalWindowAttention(channels).half())(torch.zeros(1, channels, 48, 64).half())
+    ((arguments, constants, warps),) = seen
+    result = compiled(attention_kernel.attend, arguments, constants, warps, gpu)
+    assert result.asm["cubin"]
+    assert result.metadata.shared <= SHARED[gpu] << 10
+
+
 def compiled(kernel, arguments, constants, warps, gpu):
     """Compile a kernel for a GPU that need not be there, told what Triton would find out about the arguments."""
     signature, fixed, attributes = {}, {}, {}
@@ -291,11 +379,10 @@ def launched(monkeypatch, frame):
 @pytest.mark.parametrize("gpu", GPUS)
 @pytest.mark.parametrize(("name", "layout"), [("tiny", "YUV420P10, chroma top left"), ("four times", "YUV420PH")])
 def test_the_kernels_compile_and_need_no_more_than_a_gpu_has(name, layout, gpu, monkeypatch):
-    most = {80: 163, 86: 99, 89: 99, 90: 227, 120: 99}[gpu]  # KiB of shared memory that a block may take
     frame = frame_of(half_form(NETWORKS[name]()), LAYOUTS[layout], size=(48, 64))
     for kernel, arguments, constants, warps in launched(monkeypatch, frame):
         result = compiled(kernel, arguments, constants, warps, gpu)
         assert result.asm["cubin"]
-        assert result.metadata.shared <= most << 10, kernel.__name__
+        assert result.metadata.shared <= SHARED[gpu] << 10, kernel.__name__
         waits = result.asm["ptx"].count("bar.sync")
         assert waits <= 32, f"{kernel.__name__} brings every tap through shared memory"

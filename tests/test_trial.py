@@ -13,15 +13,19 @@ pytest.importorskip("triton", reason="the kernels are in Triton")
 from frame_graphs import LAYOUTS, RGBS, YUV420, frame_of  # noqa: E402
 from torch import nn  # noqa: E402
 
-from vsparagon.backends import torch_cuda, trial  # noqa: E402
+from vsparagon.backends import crashes, torch_cuda, trial  # noqa: E402
+from vsparagon.backends.base import RunOptions  # noqa: E402
 from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
 from vsparagon.backends.trial import faster  # noqa: E402
+from vsparagon.cache import kept_files  # noqa: E402
+from vsparagon.errors import BackendFailure  # noqa: E402
 from vsparagon.fused import canvas, trouble  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
 from vsparagon.fused.trouble import trouble_with_triton  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
 
 
@@ -155,25 +159,100 @@ class OnGpu(TorchCuda):
         return executor
 
 
-def test_the_choice_is_made_once_for_a_filter(monkeypatch, caplog):
-    trials = []
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """What `OnGpu` asks of the GPU is answered."""
 
     def free(device):
         assert QUEUING.locked(), "another filter's recording would be disturbed"
         return ""
 
     monkeypatch.setattr(trouble, "trouble_with_triton", free)
-    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: trials.append(given) or named["ours"])
     monkeypatch.setattr(torch_cuda, "release_memory", lambda: None)
-    backend = OnGpu("cpu", "a stand-in")
-    half = half_form(Swift())
-    makers = [backend.prepare(frame_of(half, layout), None).maker for layout in (YUV420, RGBS)]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A Card")
+    monkeypatch.setattr(crashes, "driver_version", lambda: "580.1")
+
+
+def test_the_choice_is_made_once_for_a_filter(on_gpu, monkeypatch, caplog, tmp_path):
+    trials = []
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: trials.append(given) or named["ours"])
+    backend, half = OnGpu("cpu", "a stand-in"), half_form(Swift())
+    options = RunOptions(streams=1, threads=1, cache=tmp_path)
+    makers = [backend.prepare(frame_of(half, layout), options).maker for layout in (YUV420, RGBS)]
     assert makers == [FusedExecutor, FusedExecutor]
     assert len(trials) == 1
     with caplog.at_level(logging.INFO):
-        assert backend.prepare(frame_of(inference_form(Swift())), None).maker is Eager
+        assert backend.prepare(frame_of(inference_form(Swift())), options).maker is Eager
     assert "it: by torch's kernels, as ours compute in float16" in caplog.text
     assert len(trials) == 1
+
+
+def with_attention():
+    return half_form(ParagonSR2(num_feat=12, num_groups=1, num_blocks=1, use_attention=True))
+
+
+def test_where_only_attention_fits_our_kernels_that_alone_is_tried(on_gpu, monkeypatch, caplog, tmp_path):
+    tried = []
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: tried.append(named["ours"]) or Eager)
+    options = RunOptions(streams=1, threads=1, cache=tmp_path)
+    OnGpu("cpu", "a stand-in").prepare(frame_of(with_attention()), options)
+    assert tried == [Attending]
+    with caplog.at_level(logging.INFO):
+        assert OnGpu("cpu", "a stand-in").prepare(frame_of(half_form(wide_attention())), options).maker is Eager
+    assert "it: by torch's kernels, as ours know no gain of the whole frame" in caplog.text
+    assert len(tried) == 1
+
+
+def wide_attention():
+    return ParagonSR2(num_feat=96, num_groups=1, num_blocks=1, ffn_expansion=2.0, use_attention=True)
+
+
+def crash(*given, **named):
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch for it")
+
+
+@pytest.mark.parametrize("when", ["tried", "opened"])
+def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, monkeypatch, caplog, tmp_path):
+    options, frame = RunOptions(streams=1, threads=1, cache=tmp_path), frame_of(half_form(Swift()))
+    lane = Lane("cpu", frame.inputs(), frame.outputs())
+    with monkeypatch.context() as patch:
+        patch.setattr(FusedExecutor, "__init__", crash)
+        patch.setattr(crashes, "answers", lambda device: False)
+        patch.setattr(trial, "answers", lambda device: False)
+        if when == "opened":
+            patch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
+        backend = OnGpu("cpu", "a stand-in")
+        with pytest.raises(BackendFailure) as caught:
+            backend.open_executor(backend.prepare(frame, options), lane.inputs, lane.outputs)
+    assert str(caught.value) == (
+        "our kernels for it crashed on this GPU (CUDA error: an illegal memory access was encountered); please report "
+        "this, with the versions of torch, triton and the driver. Start the application again: it will use torch's "
+        "kernels, which are slower (until vsparagon cache clear crashes)."
+    )
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
+    assert OnGpu("cpu", "a stand-in").prepare(frame, options).maker is Eager
+    assert "it: by torch's kernels, as ours crashed on this GPU (vsparagon cache clear crashes" in caplog.text
+    (note,) = kept_files(tmp_path, "crashes")
+    assert note.about().endswith("it: CUDA error: an illegal memory access was encountered")
+    monkeypatch.setattr(crashes, "driver_version", lambda: "590.1")
+    assert OnGpu("cpu", "a stand-in").prepare(frame, options).maker is FusedExecutor
+
+
+def test_a_gpu_that_answers_did_not_crash(on_gpu, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(FusedExecutor, "__init__", crash)
+    backend, frame = OnGpu("cpu", "a stand-in"), frame_of(half_form(Swift()))
+    assert backend.prepare(frame, RunOptions(streams=1, threads=1, cache=tmp_path)).maker is Eager
+    assert "as ours do not run on this GPU: CUDA error: an illegal memory access" in caplog.text
+    assert kept_files(tmp_path) == []
+
+
+def test_a_crash_that_cannot_be_noted_is_told_with_a_way_round(tmp_path, monkeypatch):
+    (tmp_path / "crashes").write_text("in the way")
+    monkeypatch.setattr(crashes, "answers", lambda device: False)
+    note = tmp_path / "crashes" / "it.crash"
+    expected = pytest.raises(BackendFailure, match='again: set precision="fp32", which does without them, as ')
+    with expected, crashes.noting_a_crash(note, "cuda:0", "it"):
+        crash()
 
 
 def test_a_gpu_or_a_machine_where_triton_does_not_work(monkeypatch):

@@ -14,10 +14,12 @@ from vsparagon.errors import InvalidInput, ModelError
 
 ENGINE: Final = ".engine"
 KERNELS: Final = ".kernels"
+CRASH: Final = ".crash"
 # Where each kind lies within the folder, and what such a file is.
 KINDS: Final = {
     "engines": (f"engines/*{ENGINE}", "engine of"),
     "kernels": (f"engines/*{KERNELS}", "kernels for"),
+    "crashes": (f"crashes/*{CRASH}", "note that our kernels crashed a GPU:"),
     "graphs": ("graphs/*.onnx", "ONNX graph of a checkpoint"),
     "stages": ("graphs/*.stages/*", "of the stages of a checkpoint, for tiles"),
     "openvino": ("openvino-*/*.blob", "network compiled for this processor by OpenVINO"),
@@ -66,6 +68,8 @@ class Kept:
     def about(self) -> str:
         """Return what the file is, for people."""
         text = KINDS[self.kind][1]
+        if self.path.suffix == CRASH:
+            return f"{text} {self.path.read_text(encoding='utf-8').strip()}"
         if self.path.suffix not in (ENGINE, KERNELS):
             return text
         from vsparagon.engine_cache import Unusable, title_of

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vsparagon.backends.base import FrameBackend, RunOptions
+from vsparagon.backends.crashes import crash_note, noting_a_crash
 from vsparagon.backends.device import QUEUING, release_memory
 from vsparagon.backends.executor import Executor
 from vsparagon.backends.recorded import Recorded
@@ -38,6 +40,7 @@ class TorchCuda(FrameBackend):
         super().__init__(device, place)
         self._pools: dict[int, Any] = {}
         self._maker: Maker | None = None
+        self._note: Path | None = None  # of a crash
 
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Prepared:
         for weight in frame.parameters():
@@ -45,10 +48,13 @@ class TorchCuda(FrameBackend):
                 weight.data = weight.contiguous(memory_format=torch.channels_last)
         with QUEUING:
             frame.to(self.device)
-            return Prepared(frame=frame, maker=self._maker_for(frame) if self.is_gpu else Eager)
+            return Prepared(frame=frame, maker=self._maker_for(frame, run.cache) if self.is_gpu else Eager)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
-        return self._recorded(graph.maker(graph.frame, inputs, outputs))
+        if graph.maker is Eager or self._note is None:
+            return self._recorded(graph.maker(graph.frame, inputs, outputs))
+        with noting_a_crash(self._note, self.device, graph.frame.name):  # each format has kernels of its own
+            return self._recorded(graph.maker(graph.frame, inputs, outputs))
 
     def _recorded(self, executor: Executor) -> Executor:
         if not self.is_gpu:
@@ -57,20 +63,31 @@ class TorchCuda(FrameBackend):
         # Graphs of one lane never run at once, so those of several colour descriptions share memory.
         return Recorded(executor, self._pools.setdefault(stream, torch.cuda.graph_pool_handle()))
 
-    def _maker_for(self, frame: FrameNetwork) -> Maker:
+    def _maker_for(self, frame: FrameNetwork, cache: Path) -> Maker:
         """Return what runs frames of this network; tried out once, on the first that our kernels can run."""
-        from vsparagon.fused.trouble import trouble_with_kernels
+        from vsparagon.fused.trouble import trouble_with_attention, trouble_with_kernels
 
-        if why := trouble_with_kernels(frame, torch.device(self.device)):
+        device = torch.device(self.device)
+        why = trouble_with_kernels(frame, device)
+        if why and trouble_with_attention(frame, device):
             log.info("%s: by torch's kernels, as %s", frame.name, why)
             return Eager
         if self._maker is None:
             from vsparagon.fused.executor import FusedExecutor
 
-            log.info("%s: trying our kernels beside torch's; the first time takes some seconds more", frame.name)
-            self._maker = faster(frame, self.device, ours=FusedExecutor, torchs=Eager, recorded=self._recorded)
+            self._maker = self._tried(frame, Attending if why else FusedExecutor, cache)
             release_memory()
         return self._maker
+
+    def _tried(self, frame: FrameNetwork, ours: Maker, cache: Path) -> Maker:
+        self._note = crash_note(cache, self.device, frame.name)
+        if self._note.exists():
+            text = "%s: by torch's kernels, as ours crashed on this GPU (vsparagon cache clear crashes, to try again)"
+            log.warning(text, frame.name)
+            return Eager
+        log.info("%s: trying our kernels beside torch's; the first time takes some seconds more", frame.name)
+        with noting_a_crash(self._note, self.device, frame.name):
+            return faster(frame, self.device, ours=ours, torchs=Eager, recorded=self._recorded)
 
 
 class Eager(Executor):
@@ -83,3 +100,12 @@ class Eager(Executor):
         with torch.inference_mode():
             for output, result in zip(self._outputs, self._frame(self._inputs), strict=True):
                 output.copy_(result)
+
+
+class Attending(Eager):
+    """Torch's kernels but for attention, which is our own."""
+
+    def __init__(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
+        from vsparagon.fused.attention import with_fused_attention
+
+        super().__init__(with_fused_attention(frame), inputs, outputs)

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from vsparagon.backends.crashes import answers
 from vsparagon.backends.device import Lane
 from vsparagon.backends.executor import Executor
 from vsparagon.layout import Layout
@@ -43,6 +44,7 @@ def faster(
 
     Raises:
         RuntimeError: what torch raises about a device.
+        Exception: what our kernels raised, where the device does not answer since.
     """
     lane = Lane(device, frame.inputs(), frame.outputs())
     fill(lane, frame.source)
@@ -53,6 +55,8 @@ def faster(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # of a compiler, of the driver: they share no narrower base
+        if not answers(device):
+            raise
         reason = str(error).strip().partition("\n")[0]
         log.warning("%s: by torch's kernels, as ours do not run on this GPU: %s. %s", frame.name, reason, REPORT)
         return torchs

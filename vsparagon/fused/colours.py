@@ -172,7 +172,8 @@ def resampling(
     return canvas.launch(
         kernels.resample, *sources, canvas.numbers(positions, torch.int32), canvas.numbers(weights),
         canvas.numbers([0.0, 0.0]) if limits is None else limits, *targets, *size, pitch, weights.shape[1], size=size,
-        TAPS=weights.shape[0], DOWN=down, INTEGER=limits is not None, shape=shapes.RESAMPLE,
+        TAPS=weights.shape[0], DOWN=down, INTEGER=limits is not None,
+        shape=shapes.RESAMPLE_DOWN if down else shapes.RESAMPLE_ACROSS,
     )  # fmt: skip
 
 

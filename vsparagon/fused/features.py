@@ -119,7 +119,7 @@ class Features:
             canvas.height, canvas.width, canvas.pitch, canvas.origin(above=above, left=left), pitch, origin,
             TALL=conv.kernel_size[0], WIDE=wide, CHANNELS=channels, RESULTS=results, ABREAST=abreast,
             ACTIVE=slopes is not None,
-            shape=shapes.DENSE if channels <= LEAST_CHANNELS else shapes.DENSE_WIDE,
+            shape=shapes.dense(abreast, results),
         )  # fmt: skip
 
     def _group(self, group: FoldedGroup, first: Tensor) -> Tensor:
@@ -182,12 +182,18 @@ class Features:
 def _window(kernel: int, channels: int) -> tuple[int, int]:
     """Return how many pixels of a row a product takes, and how many, a power of two, it makes of them.
 
+    Of more than 16 channels the pixels that it takes are a power of two, too: as the sum of two products the compiler
+    of CUDA 12.8 (ptxas 12.8.93, of Triton 3.6) gets them wrong for an H100 or H200, and the second reads anywhere.
+
     Args:
         kernel: width of the convolution.
         channels: that a pixel has.
     """
-    least = max(1, LEAST_CHANNELS // channels)
-    wide = -(-(kernel + shapes.ABREAST - 1) // least) * least
+    if channels > LEAST_CHANNELS:
+        wide = 1 << (kernel - 1).bit_length()
+    else:
+        least = LEAST_CHANNELS // channels
+        wide = -(-(kernel + 1) // least) * least
     return wide, 1 << (wide - kernel + 1).bit_length() - 1
 
 

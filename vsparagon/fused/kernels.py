@@ -50,18 +50,17 @@ def resample(
         limits: least and greatest code value, where the targets are `INTEGER`.
         first_target, second_target: height,width.
     """
-    y = (tl.program_id(1) * ROWS + tl.arange(0, ROWS))[:, None]
-    x = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    y, x = _places(ROWS)
     inside = (y < height) & (x < width)
     place = y if DOWN else x
-    a = tl.full((ROWS, COLUMNS), 0.0, tl.float32)
-    b = tl.full((ROWS, COLUMNS), 0.0, tl.float32)
+    a = tl.full((ROWS * COLUMNS,), 0.0, tl.float32)
+    b = tl.full((ROWS * COLUMNS,), 0.0, tl.float32)
     for tap in range(TAPS):
         index = tl.load(indices + tap * count + place)
         weight = tl.load(weights + tap * count + place)
         at = index * pitch + x if DOWN else y * pitch + index
-        a += weight * tl.load(first + at, mask=inside).to(tl.float32)
-        b += weight * tl.load(second + at, mask=inside).to(tl.float32)
+        a += weight * tl.load(first + at, mask=inside, other=0).to(tl.float32)
+        b += weight * tl.load(second + at, mask=inside, other=0).to(tl.float32)
     low, high = tl.load(limits), tl.load(limits + 1)
     _store_codes(first_target, y * width + x, a, low, high, inside, INTEGER)
     _store_codes(second_target, y * width + x, b, low, high, inside, INTEGER)

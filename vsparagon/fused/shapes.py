@@ -14,13 +14,19 @@ class Shape:
     warps: int
 
 
-RESAMPLE: Final = Shape(8, 2)
+RESAMPLE_DOWN: Final = Shape(8, 2)
+RESAMPLE_ACROSS: Final = Shape(4, 4)
 READ: Final = Shape(4, 4)
 SHARPEN: Final = Shape(8, 1)
 WRITE: Final = Shape(8, 4)
 WRITE_MORE: Final = Shape(4, 4)  # than four phases
-DENSE: Final = Shape(8, 4)
-DENSE_WIDE: Final = Shape(8, 4)  # of more than 16 channels
 MIX: Final = Shape(8, 4)
-MIX_WIDE: Final = Shape(4, 4)
-ABREAST: Final = 2  # pixels that a row of a product makes at least, of those of a row
+MIX_WIDE: Final = Shape(4, 4)  # of more than 16 channels
+
+
+def dense(abreast: int, results: int) -> Shape:
+    """Return the shape for products whose rows make `results` of each of so many pixels.
+
+    It has 128 rows of products; fewer, where these would not fit the registers of GPUs other than Hopper's.
+    """
+    return Shape(4 * abreast if abreast * results <= 32 else 4, 4)

@@ -22,6 +22,15 @@ def trouble_with_kernels(frame: FrameNetwork, device: torch.device) -> str:
     return trouble_with_graph(frame) or trouble_with_triton(device)
 
 
+def trouble_with_attention(frame: FrameNetwork, device: torch.device) -> str:
+    """Return what keeps the attention of a frame graph from our kernel on a GPU, "" if nothing does."""
+    if not find_spec("triton"):
+        return "the package triton is not installed"
+    from vsparagon.fused.attention import has_fitting_attention
+
+    return trouble_with_triton(device) if has_fitting_attention(frame) else "ours does not fit it"
+
+
 def trouble_with_graph(frame: FrameNetwork) -> str:
     """Return what keeps a frame graph from our kernels on any GPU, "" if nothing does."""
     if not find_spec("triton"):

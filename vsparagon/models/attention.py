@@ -103,7 +103,7 @@ class WindowAttention(nn.Module):
         columns = axis_windows(x.shape[3], x.device)
         maps = self.query(x), self.key(x), self.value(x)
         if torch.is_grad_enabled() or torch.compiler.is_exporting():
-            return _blend(_attend(maps, rows, columns), rows, 2)
+            return blend(_attend(maps, rows, columns), rows, 2)
         # Where no gradient needs all windows at once, one row of them after the other takes far less memory.
         out = torch.zeros_like(maps[2])
         for index, weight in enumerate(rows.weights()):
@@ -157,7 +157,7 @@ def _attend(maps: tuple[Tensor, Tensor, Tensor], rows: AxisWindows, columns: Axi
     attended = F.scaled_dot_product_attention(query, key, value, attn_mask=inside[None], scale=1.0)
     shape = (rows.source.shape[0], columns.source.shape[0], rows.source.shape[1], columns.source.shape[1])
     windows = attended.reshape(value.shape[0], *shape, value.shape[-1]).permute(0, 5, 1, 3, 2, 4)
-    return _blend(windows.flatten(4, 5).flatten(2, 3), columns, 3)
+    return blend(windows.flatten(4, 5).flatten(2, 3), columns, 3)
 
 
 def _cut(x: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
@@ -166,7 +166,7 @@ def _cut(x: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
     return windows.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
 
 
-def _blend(flat: Tensor, windows: AxisWindows, dim: int) -> Tensor:
+def blend(flat: Tensor, windows: AxisWindows, dim: int) -> Tensor:
     """Blend windows that stand one after the other along `dim` into the axis that they were cut from."""
     shape = [-1] + [1] * (3 - dim)
     first, second = (w.to(flat.dtype).view(shape) for w in (windows.first_weight, windows.second_weight))

@@ -1,0 +1,81 @@
+"""Notes of GPUs that our kernels crashed on: CUDA then refuses a process all further work, and the next one goes round.
+
+A note is for one network, GPU, driver, torch and Triton, and for the kernels as they are in this version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from vsparagon.backends.cuda import driver_version
+from vsparagon.cache import CRASH
+from vsparagon.errors import BackendFailure
+from vsparagon.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+PACKAGE: Final = Path(__file__).parents[1] / "fused"
+
+
+def crash_note(folder: Path, device: str, network: str) -> Path:
+    """Return where a crash is noted.
+
+    Args:
+        folder: the cache.
+        device: as torch names it.
+        network: its name.
+    """
+    kernels = hashlib.sha256(b"".join(module.read_bytes() for module in sorted(PACKAGE.glob("*.py"))))
+    facts = [network, torch.cuda.get_device_name(device), driver_version(), torch.__version__, version("triton")]
+    text = json.dumps([*facts, kernels.hexdigest()])
+    return folder / "crashes" / f"{hashlib.sha256(text.encode()).hexdigest()}{CRASH}"
+
+
+@contextmanager
+def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
+    """Note where what is done with our kernels leaves a GPU that does not answer.
+
+    Args:
+        note: as `crash_note` says.
+        device: as torch names it.
+        network: its name, for people.
+
+    Raises:
+        BackendFailure: in the place of what was raised then.
+    """
+    try:
+        yield
+    except Exception as error:
+        if answers(device):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(note, f"{network}: {reason}\n".encode())
+            advice = "it will use torch's kernels, which are slower (until vsparagon cache clear crashes)"
+        except OSError as problem:
+            advice = f'set precision="fp32", which does without them, as {note} cannot be written: {problem.strerror}'
+        raise BackendFailure(
+            f"our kernels for {network} crashed on this GPU ({reason}); please report this, with the versions of "
+            f"torch, triton and the driver. Start the application again: {advice}."
+        ) from error
+
+
+def answers(device: str) -> bool:
+    """Return whether a device still works for this process."""
+    if torch.device(device).type != "cuda":
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True

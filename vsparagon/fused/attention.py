@@ -1,0 +1,75 @@
+"""Window attention in one kernel: no window is copied out, and no logits are held."""
+
+from __future__ import annotations
+
+import copy
+from typing import Final
+
+from torch import Tensor, nn
+
+from vsparagon.fused import attention_kernel
+from vsparagon.fused.canvas import channels_for
+from vsparagon.models.attention import (
+    OVERLAP,
+    WINDOW,
+    LocalWindowAttention,
+    WindowAttention,
+    axis_windows,
+    blend,
+)
+from vsparagon.models.frame import FrameNetwork
+from vsparagon.models.half import HalfForm
+
+MOST_VALUES: Final = 128  # channels of values that a program has room for
+QUERIES: Final = 64  # pixels that a program attends from
+KEYS: Final = 64  # and to, at a time
+
+
+class FusedWindowAttention(nn.Module):
+    """What it is given, in float16 on a GPU: N,D,H,W, with H and W at least 32, to N,D',H,W."""
+
+    def __init__(self, attention: WindowAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention, (height, width) = self.attention, x.shape[2:]
+        rows, columns = axis_windows(height, x.device), axis_windows(width, x.device)
+        query, key, value = (_pixelwise(conv(x)) for conv in (attention.query, attention.key, attention.value))
+        down, across = rows.source.shape[0], columns.source.shape[0]
+        reduced, channels = query.shape[3], value.shape[3]
+        attended = value.new_empty(x.shape[0], down * WINDOW, across * WINDOW, channels)
+        attention_kernel.attend[down * across, WINDOW * WINDOW // QUERIES, x.shape[0]](
+            query, key, value, attended, height, width, down, across, REDUCED=reduced,
+            KEY_CHANNELS=channels_for(reduced), CHANNELS=channels, VALUE_CHANNELS=channels_for(channels),
+            WINDOW=WINDOW, STEP=WINDOW - OVERLAP, QUERIES=QUERIES, KEYS=KEYS, num_warps=4,
+        )  # fmt: skip
+        blended = blend(blend(attended.permute(0, 3, 1, 2), columns, 3), rows, 2)
+        return blended.mul_(attention.gamma).add_(x) if isinstance(attention, LocalWindowAttention) else blended
+
+
+def with_fused_attention(frame: FrameNetwork) -> FrameNetwork:
+    """Return a copy of a frame graph that `vsparagon.fused.trouble` has nothing to say about."""
+    frame = copy.deepcopy(frame)
+    for parent in list(frame.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, WindowAttention):
+                setattr(parent, name, FusedWindowAttention(child))
+    return frame
+
+
+def has_fitting_attention(frame: FrameNetwork) -> bool:
+    """Return whether a frame graph has attention, in float16, all of which the kernel can compute."""
+    attentions = [part for part in frame.network.modules() if isinstance(part, WindowAttention)]
+    smallest = min(frame.extension.extended_height, frame.extension.extended_width)
+    return (
+        isinstance(frame.network, HalfForm)
+        and bool(attentions)
+        and smallest >= WINDOW
+        and all(part.value.out_channels <= MOST_VALUES for part in attentions)
+    )
+
+
+def _pixelwise(x: Tensor) -> Tensor:
+    """Return N,C,H,W as contiguous N,H,W,C; a view where it lies so."""
+    return x.permute(0, 2, 3, 1).contiguous()
