@@ -408,6 +408,25 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
     assert "(20 GB/s, read and written)" in note
 
 
+def test_a_network_that_fails_on_a_gpu_leaves_the_others(monkeypatch):
+    runs = [networks.Run(network=NANO[0], backend="torch", precision=precision) for precision in ("fp16", "fp32")]
+    fine = {"first": 1.0, "up": 1e6, "down": 3e6, "moved": 1e7}
+
+    def compare(candidates, settings, *, opened_at_once):
+        if candidates[0].facts["precision"] in failing:
+            raise BackendFailure("it failed; its message is above.")
+        return [result_of(c, fine, wall=(1.0, 1.0), processor=(1, 1), bytes_per_second=(1, 1)) for c in candidates]
+
+    monkeypatch.setattr(cuda, "compare", compare)
+    failing = {"fp32"}
+    rows, notes = cuda.measure_cuda(runs, [SMALL], Settings(), device_id=0, streams=[0])
+    assert {row["precision"] for row in rows} == {"fp16"}
+    assert notes[1] == f"{runs[1].name} at 48x32 is left out: it failed; its message is above."
+    failing = {"fp16", "fp32"}
+    with pytest.raises(BackendFailure, match=r"fp16 at 48x32 is left out: .* fp32 at 48x32 is left out"):
+        cuda.measure_cuda(runs, [SMALL], Settings(), device_id=0, streams=[0])
+
+
 @pytest.mark.needs_cuda
 def test_a_gpu_is_measured(monkeypatch, capsys):
     table = run(monkeypatch, capsys, "--device", "cuda", "--sizes", "96x64", "--frames", 20, "--rounds", 2)[2]

@@ -11,7 +11,7 @@ from benchmarking.report import Column, Row
 from benchmarking.rounds import Result, compare
 from benchmarking.speed import BESIDE, NAME, PROCESSOR, SIZE, SPEED
 from vsparagon.backends.cuda import gpus
-from vsparagon.errors import BackendUnavailable
+from vsparagon.errors import BackendFailure, BackendUnavailable
 
 COPIED = 1 << 30  # bytes, to measure the device's memory: far more than its cache holds
 
@@ -62,9 +62,14 @@ def check_gpu(device_id: int) -> None:
 def measure_cuda(
     runs: Sequence[Run], sizes: Sequence[Size], settings: Settings, *, device_id: int, streams: Sequence[int]
 ) -> tuple[list[Row], list[str]]:
-    """Return each run on each size, with frames as they are over the bus and with float RGB, and a note."""
+    """Return each run on each size, with frames as they are over the bus and with float RGB, and notes.
+
+    Raises:
+        BackendFailure: none of it could be measured.
+    """
     device = f"cuda:{device_id}"
     rows: list[Row] = []
+    notes: list[str] = []
     memory: list[Result] = []
     for size, run in product(sizes, runs):  # one network at a time, as each of its candidates takes memory there
         candidates: list[Candidate] = []
@@ -78,11 +83,17 @@ def measure_cuda(
             )
         arguments = {"device": device, "size": COPIED}
         candidates.append(Candidate(name="memory", kind="device_memory", size=size, arguments=arguments))
-        *results, copying = compare(candidates, settings, opened_at_once=True)
+        try:
+            *results, copying = compare(candidates, settings, opened_at_once=True)
+        except BackendFailure as error:  # what was measured of others is not lost
+            notes.append(f"{run.name} at {size} is left out: {error}")
+            continue
         memory.append(copying)
         rows += _rows(results, copying)
+    if not rows:
+        raise BackendFailure(" ".join(notes))
     speed = max(result.median("bytes_per_second") for result in memory)
-    return rows, [NOTE.format(size=COPIED >> 30, speed=speed / 1e9)]
+    return rows, [NOTE.format(size=COPIED >> 30, speed=speed / 1e9), *notes]
 
 
 def _of_run(run: Run, layout: str, kind: str, size: Size, streams: Sequence[int], device_id: int) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Final
 
 from torch import Tensor, nn
@@ -31,10 +32,11 @@ class FusedWindowAttention(nn.Module):
     def __init__(self, attention: WindowAttention) -> None:
         super().__init__()
         self.attention = attention
+        self._along = cache(axis_windows)  # laid once, not for each frame
 
     def forward(self, x: Tensor) -> Tensor:
         attention, (height, width) = self.attention, x.shape[2:]
-        rows, columns = axis_windows(height, x.device), axis_windows(width, x.device)
+        rows, columns = self._along(height, x.device), self._along(width, x.device)
         query, key, value = (_pixelwise(conv(x)) for conv in (attention.query, attention.key, attention.value))
         down, across = rows.source.shape[0], columns.source.shape[0]
         reduced, channels = query.shape[3], value.shape[3]
