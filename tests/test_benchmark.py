@@ -258,7 +258,7 @@ def test_the_peak_is_that_of_a_product_of_matrices(monkeypatch):
 def made_up(monkeypatch, module, figures):
     """Let the candidates have these figures, by their place, instead of being measured."""
 
-    def compare(candidates, settings, *, opened_at_once=False):
+    def compare(candidates, settings, *, preloaded=()):
         assert len(candidates) == len(figures)
         return [result_of(c, {"first": 0.5, "loading": 0.2}, **f) for c, f in zip(candidates, figures, strict=True)]
 
@@ -376,7 +376,7 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
 
     sent, graphs = {}, []
 
-    def compare(candidates, settings, *, opened_at_once=False):
+    def compare(candidates, settings, *, preloaded=()):
         sent.update({c.name: c.arguments for c in candidates if c.kind == "bus"})
         graphs.extend(c.arguments["layout"] for c in candidates if c.kind == "graph")
         same = {"processor": (0.01, 0.01), "bytes_per_second": (2e10, 2e10)}
@@ -412,7 +412,7 @@ def test_a_network_that_fails_on_a_gpu_leaves_the_others(monkeypatch):
     runs = [networks.Run(network=NANO[0], backend="torch", precision=precision) for precision in ("fp16", "fp32")]
     fine = {"first": 1.0, "up": 1e6, "down": 3e6, "moved": 1e7}
 
-    def compare(candidates, settings, *, opened_at_once):
+    def compare(candidates, settings, *, preloaded):
         if candidates[0].facts["precision"] in failing:
             raise BackendFailure("it failed; its message is above.")
         return [result_of(c, fine, wall=(1.0, 1.0), processor=(1, 1), bytes_per_second=(1, 1)) for c in candidates]

@@ -55,9 +55,11 @@ def test_list_tells_what_is_kept(folder, capsys):
 
 def test_clear_removes_what_is_ours_and_says_so(folder, capsys):
     assert main(["cache", "clear", "--folder", str(folder)]) == 0
-    assert capsys.readouterr().out == f"removed 10 files, 3.0 MiB, from {folder}\n"
+    assert capsys.readouterr().out == f"removed 9 files, 3.0 MiB, from {folder}\n"
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert left - {"engines/building.lock"} == {"holiday.jpg", "graphs/notes.txt"}
+    assert left - {"engines/building.lock"} == {"holiday.jpg", "graphs/notes.txt", "crashes/77.crash"}
+    assert main(["cache", "clear", "crashes", "--folder", str(folder)]) == 0
+    assert capsys.readouterr().out == f"removed 1 file, 1.0 KiB, from {folder}\n"
     assert main(["cache", "list", "--folder", str(folder)]) == 0
     assert capsys.readouterr().out == f"0.0 KiB in {folder}\n"
 

@@ -7,7 +7,6 @@ import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 import pytest
@@ -44,16 +43,16 @@ def on_gpu() -> list[str]:
     return found
 
 
-@cache
-def on_cpu():
+class OnCpu(Torch):
     """A backend that runs on the processor, whatever is installed: what the GPU is compared with."""
 
-    class Here(Torch):
-        name = "torch_on_cpu"
-        on = Backend.on  # looks for no GPU
+    name = "torch_on_cpu"
+    on = Backend.on  # looks for no GPU
 
-    backends.BACKENDS[Here.name] = Here()
-    return Here.name
+
+@pytest.fixture(autouse=True)
+def _processor(monkeypatch):
+    monkeypatch.setitem(backends.BACKENDS, OnCpu.name, OnCpu())
 
 
 @pytest.fixture(params=list(backends.BACKENDS))
@@ -88,7 +87,7 @@ def test_torch_is_among_the_backends_that_run_here():
 @pytest.mark.parametrize("format_id", FORMATS)
 def test_the_gpu_gives_the_frames_of_the_cpu(format_id, precision, backend):
     clip = clip_in(format_id)
-    expected = core.paragon.Upscale(clip, backend=on_cpu(), precision="fp32")
+    expected = core.paragon.Upscale(clip, backend=OnCpu.name, precision="fp32")
     result = core.paragon.Upscale(clip, backend=backend, precision=precision)
     assert result.format.id == format_id
     assert difference(result, expected) <= one_step(clip.format, precision)
@@ -98,17 +97,17 @@ def test_the_gpu_gives_the_frames_of_the_cpu(format_id, precision, backend):
 def test_any_size(size, backend):
     picture = np.tile(photograph(400, 320), (3, 6, 1))[: size[0], : size[1]]
     clip = clip_of([picture], vs.YUV420P8, matrix=1)
-    expected = core.paragon.Upscale(clip, backend=on_cpu())
+    expected = core.paragon.Upscale(clip, backend=OnCpu.name)
     assert difference(core.paragon.Upscale(clip, backend=backend), expected) <= 1
 
 
 def test_tiles_and_pictures_and_a_size_of_ones_own(backend):
     clip = clip_in(vs.YUV420P8)
     for arguments in ({"tilesize": [160, 128]}, {"width": 500, "height": 300}):
-        expected = core.paragon.Upscale(clip, backend=on_cpu(), **arguments)
+        expected = core.paragon.Upscale(clip, backend=OnCpu.name, **arguments)
         assert difference(core.paragon.Upscale(clip, backend=backend, **arguments), expected) <= 1
     picture = photograph(120, 160)
-    ours, theirs = (Upscaler(backend=name)(picture).astype(int) for name in (backend, on_cpu()))
+    ours, theirs = (Upscaler(backend=name)(picture).astype(int) for name in (backend, OnCpu.name))
     assert np.abs(ours - theirs).max() <= 1
 
 
@@ -209,7 +208,7 @@ def test_a_filter_can_be_made_while_another_runs(backend):
 def test_colours_may_change_within_a_clip(backend):
     limited = clip_in(vs.YUV420P8, 2)
     clip = limited + limited.std.SetFrameProps(_Range=1) + limited.std.SetFrameProps(_Matrix=6)
-    result, expected = (core.paragon.Upscale(clip, backend=name) for name in (backend, on_cpu()))
+    result, expected = (core.paragon.Upscale(clip, backend=name) for name in (backend, OnCpu.name))
     assert max(difference(result, expected, n) for n in range(len(clip))) <= 1
 
 
@@ -229,7 +228,7 @@ def test_a_device_that_is_not_there(backend):
 def test_the_last_device_works_too(backend):
     clip = clip_in(vs.YUV420P8)
     last = core.paragon.Upscale(clip, backend=backend, device_id=len(gpus()) - 1)
-    assert difference(last, core.paragon.Upscale(clip, backend=on_cpu())) <= 1
+    assert difference(last, core.paragon.Upscale(clip, backend=OnCpu.name)) <= 1
 
 
 def test_too_little_memory_for_the_whole_leads_to_tiles(caplog):
@@ -263,5 +262,5 @@ def test_float32_is_not_rounded_to_tensorfloat():
     backend = backends.BACKENDS["torch"].on(0)
     assert isinstance(backend, TorchCuda)
     clip = clip_in(vs.RGBS)
-    exact = core.paragon.Upscale(clip, backend=on_cpu(), precision="fp32")
+    exact = core.paragon.Upscale(clip, backend=OnCpu.name, precision="fp32")
     assert difference(core.paragon.Upscale(clip, backend="torch", precision="fp32"), exact) < 1e-4

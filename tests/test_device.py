@@ -182,6 +182,15 @@ def test_frames_come_in_order_through_a_few_lanes_whose_memory_stays(streams, de
     assert most <= in_flight
 
 
+def test_pinned_memory_is_taken_when_it_is_needed(device, monkeypatch):
+    made, original = [], Staging.__init__
+    monkeypatch.setattr(Staging, "__init__", lambda self, *given: (made.append(self), original(self, *given))[1])
+    result = on_device(numbered(6), num_streams=1)
+    for n in range(6):
+        result.get_frame(n).close()
+    assert len(made) == 1
+
+
 def test_two_filters_in_one_script_do_not_wait_for_each_other_for_ever(device):
     threads = core.num_threads
     core.num_threads = 1

@@ -227,6 +227,8 @@ def test_all_attention_of_a_network_is_taken(monkeypatch):
     assert attention.has_fitting_attention(frame)
     assert not attention.has_fitting_attention(frame_of(half_form(paragon())))
     assert not attention.has_fitting_attention(frame_of(inference_form(paragon(use_attention=True))))
+    frame.extension = replace(frame.extension, extended_height=9000, extended_width=9000)
+    assert not attention.has_fitting_attention(frame), "the numbers of all windows cannot be counted"
 
 
 @pytest.mark.parametrize(("source", "target"), [(YUV420, RGBS), (RGBS, YUV420), (LAYOUTS["GRAY16"], LAYOUTS["RGB24"])])

@@ -21,6 +21,7 @@ from vsparagon.backends.trial import faster  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
 from vsparagon.errors import BackendFailure  # noqa: E402
 from vsparagon.fused import canvas, trouble  # noqa: E402
+from vsparagon.fused.attention import FusedWindowAttention  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
 from vsparagon.fused.trouble import trouble_with_triton  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
@@ -195,8 +196,14 @@ def test_where_only_attention_fits_our_kernels_that_alone_is_tried(on_gpu, monke
     tried = []
     monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: tried.append(named["ours"]) or Eager)
     options = RunOptions(streams=1, threads=1, cache=tmp_path)
-    OnGpu("cpu", "a stand-in").prepare(frame_of(with_attention()), options)
+    backend, frame = OnGpu("cpu", "a stand-in"), frame_of(with_attention())
+    assert backend.prepare(frame, options).frame is frame
     assert tried == [Attending]
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
+    taken = OnGpu("cpu", "a stand-in").prepare(frame, options)
+    assert taken.maker is Eager
+    assert taken.note
+    assert any(isinstance(part, FusedWindowAttention) for part in taken.frame.modules())
     with caplog.at_level(logging.INFO):
         assert OnGpu("cpu", "a stand-in").prepare(frame_of(half_form(wide_attention())), options).maker is Eager
     assert "it: by torch's kernels, as ours know no gain of the whole frame" in caplog.text
@@ -208,7 +215,7 @@ def wide_attention():
 
 
 def crash(*given, **named):
-    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch for it")
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nSearch for it")
 
 
 @pytest.mark.parametrize("when", ["tried", "opened"])

@@ -69,7 +69,10 @@ class Kept:
         """Return what the file is, for people."""
         text = KINDS[self.kind][1]
         if self.path.suffix == CRASH:
-            return f"{text} {self.path.read_text(encoding='utf-8').strip()}"
+            try:
+                return f"{text} {self.path.read_text(encoding='utf-8', errors='replace').strip()}"
+            except OSError as error:
+                return f"damaged: {error}"
         if self.path.suffix not in (ENGINE, KERNELS):
             return text
         from vsparagon.engine_cache import Unusable, title_of

@@ -32,8 +32,9 @@ COLUMNS = (
 NOTE = (
     "The bus alone: both directions at once, from and to pinned memory. The graph alone: network and conversions on "
     "planes that stay on the device; by the faster of torch's and our own kernels, if the backend is torch, and by "
-    "torch's. The memory's limit: the bytes that the convolutions read and write, each as one "
-    "step, and the planes, at the speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written)."
+    "torch's. The memory's limit: the bytes that the convolutions read and write, each as one step, and the planes, at "
+    "the speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written). Interleaved was what is "
+    "of one network and size, and beside the first of these it stands."
 )
 # What goes over the bus, and the way that sends it.
 WAYS = {"YUV420P8": "paragon", "float RGB": "paragon_float_rgb"}
@@ -84,7 +85,7 @@ def measure_cuda(
         arguments = {"device": device, "size": COPIED}
         candidates.append(Candidate(name="memory", kind="device_memory", size=size, arguments=arguments))
         try:
-            *results, copying = compare(candidates, settings, opened_at_once=True)
+            *results, copying = compare(candidates, settings, preloaded=["torch"])
         except BackendFailure as error:  # what was measured of others is not lost
             notes.append(f"{run.name} at {size} is left out: {error}")
             continue

@@ -71,7 +71,9 @@ def graph(
     extension = extension_for(height, width, model.sizes)
     network = network_of(model, runtime.precision)
     moved = moved_bytes(network, extension)
-    frame = FrameNetwork(network, model.scale, source=layout, target=layout, extension=extension).eval()
+    frame = FrameNetwork(
+        network, model.scale, source=layout, target=layout, extension=extension, name=model.name
+    ).eval()
     lane = Lane(backend.device, frame.inputs(), frame.outputs())
     prepared = backend.prepare(frame, runtime.options)
     if by_torchs_kernels:

@@ -52,25 +52,25 @@ class Result:
 class Worker:
     """A candidate in its own process."""
 
-    def __init__(self, candidate: Candidate, settings: Settings) -> None:
+    def __init__(self, candidate: Candidate, settings: Settings, preloaded: Sequence[str] = ()) -> None:
         self.candidate = candidate
         job = job_of(candidate, settings)
         paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         if threads := job["settings"]["threads"]:
             environment["OPENBLAS_NUM_THREADS"] = str(threads)  # for the sgemm
-        command = [sys.executable, "-m", "benchmarking.worker", json.dumps(job)]
+        command = [sys.executable, "-m", "benchmarking.worker", json.dumps(job), *preloaded]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self.opening: dict[str, float] = {}
 
     def open(self) -> None:
-        """Wait until it is ready."""
-        self.opening = self._read()
+        """Let it get ready."""
+        self.opening = self.turn()
 
     def turn(self) -> dict[str, float]:
-        """Measure once."""
+        """Let it answer once: first when it is ready, then with what it measured."""
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -90,22 +90,23 @@ class Worker:
         return facts
 
 
-def compare(candidates: Sequence[Candidate], settings: Settings, *, opened_at_once: bool = False) -> list[Result]:
+def compare(candidates: Sequence[Candidate], settings: Settings, *, preloaded: Sequence[str] = ()) -> list[Result]:
     """Let the candidates take turns; return what was measured, in their order.
 
     Args:
         candidates: to measure.
         settings: for all.
-        opened_at_once: which saves time where their openings need not be measured.
+        preloaded: modules that all workers import at once before they open one after the other, which saves time
+            where the first frame is not what is measured.
     """
     with ExitStack() as stack:
         workers = []
         for candidate in candidates:
-            workers.append(Worker(candidate, settings))
+            workers.append(Worker(candidate, settings, preloaded))
             stack.callback(workers[-1].close)
-            if not opened_at_once:
+            if not preloaded:
                 workers[-1].open()
-        if opened_at_once:
+        if preloaded:
             for worker in workers:
                 worker.open()
         rounds = [[worker.turn() for worker in workers] for _ in range(settings.rounds)]

@@ -1,6 +1,7 @@
-"""The process that measures one candidate: `python -m benchmarking.worker JOB`.
+"""The process that measures one candidate: `python -m benchmarking.worker JOB MODULE...`.
 
-It answers on standard output, in lines of JSON: once when it is ready, and once for each line that comes in.
+It imports the modules, then answers each line that comes in by one of JSON on standard output: the first when it is
+ready, the others when it has measured once.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def opened(job: Job) -> tuple[Facts, Turn]:
 
 
 def serve(job: Job, answer: Callable[[Any], None]) -> None:
-    """Open the load, and measure it once for each line of standard input."""
+    """Open the load for the first line of standard input, and measure it once for each that follows."""
+    if not sys.stdin.readline():
+        return
     facts, turn = opened(job)
     answer(facts)
     for _ in sys.stdin:
@@ -47,6 +50,8 @@ def serve(job: Job, answer: Callable[[Any], None]) -> None:
 
 def main() -> None:
     job = job_from(json.loads(sys.argv[1]))
+    for module in sys.argv[2:]:
+        import_module(module)
     # Plugins and runtimes that print would disturb the answers: what they say goes to standard error.
     with os.fdopen(os.dup(1), "w", buffering=1) as answers:
         os.dup2(2, 1)

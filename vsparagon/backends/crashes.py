@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +33,10 @@ def crash_note(folder: Path, device: str, network: str) -> Path:
         device: as torch names it.
         network: its name.
     """
+    import triton
+
     kernels = hashlib.sha256(b"".join(module.read_bytes() for module in sorted(PACKAGE.glob("*.py"))))
-    facts = [network, torch.cuda.get_device_name(device), driver_version(), torch.__version__, version("triton")]
+    facts = [network, torch.cuda.get_device_name(device), driver_version(), torch.__version__, triton.__version__]
     text = json.dumps([*facts, kernels.hexdigest()])
     return folder / "crashes" / f"{hashlib.sha256(text.encode()).hexdigest()}{CRASH}"
 

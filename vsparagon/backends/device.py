@@ -142,20 +142,35 @@ class Lanes:
     def __init__(self, backend: FrameBackend, count: int, in_flight: int, inputs: Shapes, outputs: Shapes) -> None:
         with QUEUING, device_errors(backend.place):
             self.every = [Lane(backend.device, inputs, outputs) for _ in range(count)]
-            buffers = [Staging(backend.device, inputs, outputs) for _ in range(in_flight)]
+            buffers = [Staging(backend.device, inputs, outputs) for _ in range(count)]
         self._turns = cycle(self.every)
+        self._more = in_flight - count  # buffers that are made when they are needed: pinned memory is dear
+        self._counting = threading.Lock()
+        self._device, self._shapes = backend.device, (inputs, outputs)
         self._free: queue.SimpleQueue[Staging] = queue.SimpleQueue()
         for staging in buffers:
             self._free.put(staging)
 
     @contextmanager
     def staging(self) -> Iterator[Staging]:
-        """Lend a staging buffer; waits while all are taken."""
-        staging = self._free.get()
+        """Lend a staging buffer; waits while all that there may be are taken."""
+        try:
+            staging = self._free.get_nowait()
+        except queue.Empty:
+            staging = self._made() or self._free.get()
         try:
             yield staging
         finally:
             self._free.put(staging)
+
+    def _made(self) -> Staging | None:
+        """Return another buffer, None if there may be no more."""
+        with self._counting:
+            if not self._more:
+                return None
+            self._more -= 1
+        with QUEUING:
+            return Staging(self._device, *self._shapes)
 
     def next(self) -> Lane:
         """Return the lane whose turn it is. The caller holds `QUEUING`."""
@@ -194,7 +209,7 @@ class FrameSession:
         Raises:
             BackendFailure: the runtime or the device failed.
         """
-        with self._lanes.staging() as staging, device_errors(self._place):
+        with device_errors(self._place), self._lanes.staging() as staging:
             staging.load(source)
             with QUEUING:
                 lane = self._lanes.next()

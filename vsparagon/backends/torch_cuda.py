@@ -23,10 +23,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A frame graph on the device, and what runs it."""
+    """A frame graph on the device, and what runs it.
+
+    Attributes:
+        note: where a crash of our kernels is noted; None where torch's are used.
+    """
 
     frame: FrameNetwork
     maker: Maker
+    note: Path | None = None
 
 
 class TorchCuda(FrameBackend):
@@ -48,12 +53,16 @@ class TorchCuda(FrameBackend):
                 weight.data = weight.contiguous(memory_format=torch.channels_last)
         with QUEUING:
             frame.to(self.device)
-            return Prepared(frame=frame, maker=self._maker_for(frame, run.cache) if self.is_gpu else Eager)
+            maker = self._maker_for(frame, run.cache) if self.is_gpu else Eager
+            note = None if maker is Eager else self._note
+            if maker is Attending:  # a copy for all lanes
+                return Prepared(frame=with_our_attention(frame), maker=Eager, note=note)
+            return Prepared(frame=frame, maker=maker, note=note)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
-        if graph.maker is Eager or self._note is None:
+        if graph.note is None:
             return self._recorded(graph.maker(graph.frame, inputs, outputs))
-        with noting_a_crash(self._note, self.device, graph.frame.name):  # each format has kernels of its own
+        with noting_a_crash(graph.note, self.device, graph.frame.name):  # each format has kernels of its own
             return self._recorded(graph.maker(graph.frame, inputs, outputs))
 
     def _recorded(self, executor: Executor) -> Executor:
@@ -106,6 +115,11 @@ class Attending(Eager):
     """Torch's kernels but for attention, which is our own."""
 
     def __init__(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
-        from vsparagon.fused.attention import with_fused_attention
+        super().__init__(with_our_attention(frame), inputs, outputs)
 
-        super().__init__(with_fused_attention(frame), inputs, outputs)
+
+def with_our_attention(frame: FrameNetwork) -> FrameNetwork:
+    """Return a copy whose attention is our own. Imports Triton."""
+    from vsparagon.fused.attention import with_fused_attention
+
+    return with_fused_attention(frame)

@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
+from vsparagon.cache import CRASH, KINDS, Kept, cache_folder, kept_files
 from vsparagon.errors import InvalidInput, ParagonError
 
 MEBIBYTE = 2**20
@@ -23,7 +23,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "cache",
         help="list or clear compiled networks",
         description="Networks compiled for this machine are kept, so that each is compiled once, and so are indexes of "
-        "videos for preview. They may be removed at any time, and are made anew when they are needed.",
+        "videos for preview. They may be removed at any time, and are made anew when they are needed. Notes of GPUs "
+        "that our kernels crashed are forgotten only where they are named.",
     )
     actions = cache.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="show what is kept: kind, size, age of the newest, what it is")
@@ -53,6 +54,8 @@ def _clear(args: argparse.Namespace) -> str:
     folder = _folder(args.folder)
     removed, left = [], []
     for file in kept_files(folder, args.kind):
+        if file.path.suffix == CRASH and not args.kind:
+            continue
         try:
             file.path.unlink(missing_ok=True)
             removed.append(file)

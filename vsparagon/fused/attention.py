@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import cache
 from typing import Final
 
 from torch import Tensor, nn
 
 from vsparagon.fused import attention_kernel
-from vsparagon.fused.canvas import channels_for
+from vsparagon.fused.canvas import MOST_NUMBERS, channels_for
 from vsparagon.models.attention import (
     OVERLAP,
     WINDOW,
@@ -62,13 +63,15 @@ def with_fused_attention(frame: FrameNetwork) -> FrameNetwork:
 
 def has_fitting_attention(frame: FrameNetwork) -> bool:
     """Return whether a frame graph has attention, in float16, all of which the kernel can compute."""
-    attentions = [part for part in frame.network.modules() if isinstance(part, WindowAttention)]
-    smallest = min(frame.extension.extended_height, frame.extension.extended_width)
+    values = [part.value.out_channels for part in frame.network.modules() if isinstance(part, WindowAttention)]
+    most = max(values, default=0)
+    sides = frame.extension.extended_height, frame.extension.extended_width
+    numbers = most * math.prod(side // (WINDOW - OVERLAP) * WINDOW + WINDOW for side in sides)  # of all windows
     return (
         isinstance(frame.network, HalfForm)
-        and bool(attentions)
-        and smallest >= WINDOW
-        and all(part.value.out_channels <= MOST_VALUES for part in attentions)
+        and 0 < most <= MOST_VALUES
+        and min(sides) >= WINDOW
+        and numbers < MOST_NUMBERS
     )
 
 

@@ -18,8 +18,8 @@ from vsparagon.fused.shapes import Shape
 
 Launch = Callable[[], object]
 
-# The least that a matrix product takes.
-LEAST_CHANNELS = 16
+LEAST_CHANNELS = 16  # that a matrix product takes
+MOST_NUMBERS = 1 << 31  # that kernels can count in one tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,7 @@ class Canvas:
             shape: of a program.
             size, layers: rows and columns, and how often.
         """
+        assert shape.rows <= kernels.MOST_ROWS
         height, width = size or (self.height, self.width)
         grid = (-(-width // kernels.COLUMNS.value), -(-height // shape.rows), layers)
         return partial(kernel[grid], *arguments, num_warps=shape.warps, ROWS=shape.rows, **constants)

@@ -19,6 +19,7 @@ from vsparagon.models.paragonsr2 import RMSNorm
 # More would not fit a program's registers and shared memory.
 MOST_CHANNELS = 64
 MOST_DENSE_CHANNELS = 32  # that a kernel of several pixels takes
+MOST_DENSE_PIXELS = 8  # of a row, that such a kernel takes
 MOST_TAPS = 6  # that are added up in float16
 
 
@@ -52,6 +53,8 @@ def check(network: HalfForm) -> int:
     dense = max(conv.in_channels for conv in convs if conv.groups == 1 and conv.kernel_size != (1, 1))
     if most > MOST_CHANNELS or dense > MOST_DENSE_CHANNELS:
         raise Unfit(f"features of {max(most, dense)} channels")
+    if any(conv.kernel_size[1] > MOST_DENSE_PIXELS for conv in convs if conv.groups == 1):
+        raise Unfit("dense kernels so wide")
     return channels_for(most)
 
 
@@ -118,8 +121,7 @@ class Features:
             self._vector(conv.bias, results).tile(abreast), self._vector(slopes, results, 1.0).tile(abreast), target,
             canvas.height, canvas.width, canvas.pitch, canvas.origin(above=above, left=left), pitch, origin,
             TALL=conv.kernel_size[0], WIDE=wide, CHANNELS=channels, RESULTS=results, ABREAST=abreast,
-            ACTIVE=slopes is not None,
-            shape=shapes.dense(abreast, results),
+            ACTIVE=slopes is not None, shape=shapes.dense(abreast, results),
         )  # fmt: skip
 
     def _group(self, group: FoldedGroup, first: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from vsparagon.models.half import HalfForm
 from vsparagon.resampling import Kernels
 
 OLDEST: Final = (8, 0)  # compute capability; Triton has no matrix products for earlier ones
-MOST_NUMBERS: Final = 1 << 31  # that kernels can count in one tensor
 
 
 def trouble_with_kernels(frame: FrameNetwork, device: torch.device) -> str:
@@ -39,6 +38,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
         return "ours compute in float16"
     if frame.tiles:
         return "ours take whole frames alone"
+    from vsparagon.fused.canvas import MOST_NUMBERS
     from vsparagon.fused.features import Unfit, check
 
     try:
