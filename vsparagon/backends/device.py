@@ -3,7 +3,7 @@
 A lane is room on the device for one frame, and a stream, on which the way up, the work and the way down are queued;
 while one lane's frame is copied, another's is computed. Frames are copied through staging buffers, of pinned memory:
 there are more of them than lanes, so that a lane has the next frame queued while the processor copies the last. All is
-allocated once. `vsparagon.backends.executor` says what does the work.
+allocated once, and buffers when so many are needed. `vsparagon.backends.executor` says what does the work.
 """
 
 from __future__ import annotations
