@@ -96,19 +96,16 @@ def compare(candidates: Sequence[Candidate], settings: Settings, *, preloaded: S
     Args:
         candidates: to measure.
         settings: for all.
-        preloaded: modules that all workers import at once before they open one after the other, which saves time
-            where the first frame is not what is measured.
+        preloaded: modules that workers import before they open, one after the other, which saves time where the
+            first frame is not what is measured.
     """
     with ExitStack() as stack:
         workers = []
         for candidate in candidates:
             workers.append(Worker(candidate, settings, preloaded))
             stack.callback(workers[-1].close)
-            if not preloaded:
-                workers[-1].open()
-        if preloaded:
-            for worker in workers:
-                worker.open()
+        for worker in workers:
+            worker.open()
         rounds = [[worker.turn() for worker in workers] for _ in range(settings.rounds)]
     return [
         Result(candidate=worker.candidate, opening=worker.opening, turns=list(turns))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,9 @@ class TorchCuda(FrameBackend):
             return Prepared(frame=frame, maker=maker, note=note)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
-        if graph.note is None:
-            return self._recorded(graph.maker(graph.frame, inputs, outputs))
-        with noting_a_crash(graph.note, self.device, graph.frame.name):  # each format has kernels of its own
+        # Each format has kernels of its own, which were not tried.
+        noting = noting_a_crash(graph.note, self.device, graph.frame.name) if graph.note else nullcontext()
+        with noting:
             return self._recorded(graph.maker(graph.frame, inputs, outputs))
 
     def _recorded(self, executor: Executor) -> Executor:

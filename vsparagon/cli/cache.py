@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from vsparagon.cache import CRASH, KINDS, Kept, cache_folder, kept_files
+from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
 from vsparagon.errors import InvalidInput, ParagonError
 
 MEBIBYTE = 2**20
@@ -53,9 +53,7 @@ def _list(args: argparse.Namespace) -> str:
 def _clear(args: argparse.Namespace) -> str:
     folder = _folder(args.folder)
     removed, left = [], []
-    for file in kept_files(folder, args.kind):
-        if file.path.suffix == CRASH and not args.kind:
-            continue
+    for file in (file for file in kept_files(folder, args.kind) if args.kind or file.kind != "crashes"):
         try:
             file.path.unlink(missing_ok=True)
             removed.append(file)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from vsparagon.fused.kernels import add
+
 
 @triton.jit
 def _larger(a, b):
     return tl.maximum(a, b)
-
-
-@triton.jit
-def _sum(a, b):
-    return a + b
 
 
 @triton.jit
@@ -53,7 +50,7 @@ def attend(
         larger = tl.maximum(most, tl.reduce(logits, 1, _larger))
         share = tl.exp2(logits - larger[:, None])
         shrunk = tl.exp2(most - larger)
-        total = total * shrunk + tl.reduce(share, 1, _sum)
+        total = total * shrunk + tl.reduce(share, 1, add)
         result = tl.dot(share.to(tl.float16), v, result * shrunk[:, None])
         most = larger
     line = image * down * WINDOW + tl.program_id(0) // across * WINDOW + own // WINDOW

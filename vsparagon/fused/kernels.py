@@ -22,7 +22,7 @@ def _places(ROWS: tl.constexpr, ABREAST: tl.constexpr = 1):
 
 
 @triton.jit
-def _sum(a, b):
+def add(a, b):
     return a + b
 
 
@@ -198,7 +198,7 @@ def mix(
     if BEFORE:
         result += tl.load(before + place).to(tl.float32)
     if NORM:
-        norm = tl.sqrt(tl.reduce(result * result, 1, _sum) * share)
+        norm = tl.sqrt(tl.reduce(result * result, 1, add) * share)
         result = result / (norm + eps)[:, None]
         result = result * tl.load(scale + n)[None, :] + tl.load(offset + n)[None, :]
     if AFTER:
