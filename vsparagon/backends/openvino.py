@@ -23,6 +23,7 @@ from vsparagon.backends.base import (
     StageSlot,
 )
 from vsparagon.backends.openvino_base import MIDDLE, anchor_apart, base_apart, take_about_middle
+from vsparagon.backends.openvino_graph import Rim, narrow, ports, unseen_rim, without_shuffle
 from vsparagon.backends.phases import write_phases
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.library import Model
@@ -33,37 +34,46 @@ if TYPE_CHECKING:
 
 
 class _OpenVINOSlot(Slot):
-    """Room for one frame; where the network ends with a pixel shuffle, its output is kept as before that.
+    """Room for one frame, with the network's output as it is."""
 
-    The output is then 1,H,W,channels*scale*scale, in the order in which the convolution writes it, and the shuffle
-    happens in `write`, in the copy that is made anyway.
-    """
-
-    def __init__(self, request: openvino.InferRequest, shuffle: int) -> None:
+    def __init__(self, request: openvino.InferRequest) -> None:
         self._request = request
-        self._shuffle = shuffle
         self.input = request.get_input_tensor().data
         self.output = request.get_output_tensor().data
-
-    def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
-        if self._shuffle:
-            write_phases(self.output[0], self._shuffle, target, rows, columns)
-        else:
-            super().write(target, rows, columns)
 
     def run(self) -> None:
         _run(self._request)
 
 
-class _OpenVINOAnchorSlot(_OpenVINOSlot):
+class _PhasesSlot(_OpenVINOSlot):
+    """For a network that ends with a pixel shuffle, whose output is kept as before that.
+
+    The output is then 1,H,W,channels*scale*scale, in the order in which the convolution writes it, and the shuffle
+    happens in `write`, in the copy that is made anyway. `rim` is what it leaves out.
+    """
+
+    def __init__(self, request: openvino.InferRequest, scale: int, rim: Rim) -> None:
+        super().__init__(request)
+        self._scale, self._rim = scale, rim
+
+    def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
+        write_phases(self.output[0], self._scale, target, *self._seen(rows, columns))
+
+    def _seen(self, *sides: slice) -> list[slice]:
+        """Where parts of the whole result lie in the output."""
+        missing = self._rim.before * self._scale
+        return [slice(side.start - missing, side.stop - missing) for side in sides]
+
+
+class _AnchorSlot(_PhasesSlot):
     """What is added to repeated pixels; those are added in the copy.
 
     Args:
         about_middle: whether the network takes the picture less `MIDDLE`.
     """
 
-    def __init__(self, request: openvino.InferRequest, shuffle: int, *, about_middle: bool) -> None:
-        super().__init__(request, shuffle)
+    def __init__(self, request: openvino.InferRequest, scale: int, rim: Rim, *, about_middle: bool) -> None:
+        super().__init__(request, scale, rim)
         self._taken = self.input
         self._about_middle = about_middle
         if about_middle:
@@ -75,14 +85,16 @@ class _OpenVINOAnchorSlot(_OpenVINOSlot):
         super().run()
 
     def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
-        write_phases(self.output[0], self._shuffle, target, rows, columns, repeated=self.input[0])
+        first, (height, width) = self._rim.before, self.output.shape[1:3]
+        repeated = self.input[0, :, first : first + height, first : first + width]
+        write_phases(self.output[0], self._scale, target, *self._seen(rows, columns), repeated=repeated)
 
 
-class _OpenVINOSplitSlot(_OpenVINOSlot):
+class _SplitSlot(_PhasesSlot):
     """The base and what is added to it, from two networks."""
 
-    def __init__(self, base: openvino.InferRequest, detail: openvino.InferRequest, shuffle: int) -> None:
-        super().__init__(base, shuffle)
+    def __init__(self, base: openvino.InferRequest, detail: openvino.InferRequest, scale: int, rim: Rim) -> None:
+        super().__init__(base, scale, rim)
         self._detail = detail
         self._added = detail.get_output_tensor().data
         detail.set_input_tensor(base.get_input_tensor())
@@ -133,25 +145,31 @@ class OpenVINO(PictureBackend):
         try:
             network = core.read_model(model.onnx())
             network.reshape([1, model.channels, build.height, build.width])
-            network, shuffle = _without_shuffle(openvino, network, model.scale)
+            network, shuffle = without_shuffle(openvino, network, model.scale)
             rounds = build.precision == "bf16" and model.bytes_per_pixel is not None and shuffle > 0
-            base = None
+            base, rim = None, Rim()
             if anchored := shuffle > 0 and anchor_apart(network, shuffle):
                 if rounds:
                     take_about_middle(openvino, network)
             elif rounds:
-                base = _ports(openvino, base_apart(openvino, network), channels_last=True)
+                base = base_apart(openvino, network)
+            if shuffle:
+                rim = narrow(openvino, network, unseen_rim(model))
+            if base:
+                narrowed = narrow(openvino, base, rim)
+                assert narrowed == rim  # it looks at least as far in its last steps
+                base = ports(openvino, base, channels_last=True)
                 base = core.compile_model(base, "CPU", _config(replace(build, precision="fp32"), run))
-            network = _ports(openvino, network, channels_last=shuffle > 0)
+            network = ports(openvino, network, channels_last=shuffle > 0)
             compiled = core.compile_model(network, "CPU", config)
 
             def slot() -> Slot:
                 request = compiled.create_infer_request()
                 if anchored:
-                    return _OpenVINOAnchorSlot(request, shuffle, about_middle=rounds)
+                    return _AnchorSlot(request, shuffle, rim, about_middle=rounds)
                 if base:
-                    return _OpenVINOSplitSlot(base.create_infer_request(), request, shuffle)
-                return _OpenVINOSlot(request, shuffle)
+                    return _SplitSlot(base.create_infer_request(), request, shuffle, rim)
+                return _PhasesSlot(request, shuffle, rim) if shuffle else _OpenVINOSlot(request)
 
             # One slot more than streams: a frame is copied in or out while the others compute.
             slots = [slot() for _ in range(run.streams + 1)]
@@ -209,27 +227,3 @@ def import_openvino() -> Any:
         return import_module("openvino")
     finally:
         del sys.modules[name]
-
-
-def _ports(openvino: Any, network: Any, *, channels_last: bool) -> Any:
-    """Give the network float32 ports, whatever its own are, and the output its channels last if so asked."""
-    steps = openvino.preprocess.PrePostProcessor(network)
-    steps.input().tensor().set_element_type(openvino.Type.f32)
-    steps.output().tensor().set_element_type(openvino.Type.f32)
-    if channels_last:
-        steps.output().model().set_layout(openvino.Layout("NCHW"))
-        steps.output().tensor().set_layout(openvino.Layout("NHWC"))
-    return steps.build()
-
-
-def _without_shuffle(openvino: Any, network: Any, scale: int) -> tuple[Any, int]:
-    """Return the network without the pixel shuffle at its end, and that shuffle's factor; as it is, and 0, if none."""
-    last = network.get_results()[0].input_value(0).get_node()
-    while last.get_type_name() == "Identity":
-        last = last.input_value(0).get_node()
-    if last.get_type_name() != "DepthToSpace":
-        return network, 0
-    attributes = last.get_attributes()
-    if (attributes["mode"], attributes["block_size"]) != ("depth_first", scale):
-        return network, 0
-    return openvino.Model([last.input_value(0)], network.get_parameters(), network.get_friendly_name()), scale

@@ -1,0 +1,100 @@
+"""The last convolutions of a network compute no more than is kept, and what they compute is what it was."""
+
+import numpy as np
+import openvino
+import pytest
+from openvino import opset13 as ops
+
+from vsparagon.backends.openvino_base import anchor_apart
+from vsparagon.backends.openvino_graph import Rim, narrow, unseen_rim, without_shuffle
+from vsparagon.library import find_model
+
+HEIGHT, WIDTH = 20, 23
+RANDOM = np.random.default_rng(0)
+
+
+def _picture():
+    return ops.parameter([1, 2, HEIGHT, WIDTH], np.float32)
+
+
+def _convolution(value, side, *, before=None, after=None, grouped=False):
+    before = side // 2 if before is None else before
+    after = side - 1 - before if after is None else after
+    shape = (2, 1, 1, side, side) if grouped else (2, 2, side, side)
+    make = ops.group_convolution if grouped else ops.convolution
+    kernel = ops.constant(RANDOM.standard_normal(shape).astype(np.float32))
+    made = make(value, kernel, [1, 1], [before] * 2, [after] * 2, [1, 1])
+    bias = ops.constant(RANDOM.standard_normal((1, 2, 1, 1)).astype(np.float32))
+    return ops.prelu(ops.add(made, bias), ops.constant(np.float32([0.3])))
+
+
+def _result(network, picture):
+    compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled(picture)[0].copy()
+
+
+def _check(last, picture, most, expected):
+    """Narrow the network to `last` and compare."""
+    network = openvino.Model([last], [picture])
+    values = RANDOM.standard_normal((1, 2, HEIGHT, WIDTH)).astype(np.float32)
+    whole = _result(network, values)
+    rim = narrow(openvino, network, most)
+    assert rim == expected
+    kept = whole[..., rim.before : HEIGHT - rim.after, rim.before : WIDTH - rim.after]
+    np.testing.assert_allclose(_result(network, values), kept, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [
+        (Rim(), Rim()),
+        (Rim(before=1, after=1), Rim(before=1, after=1)),
+        (Rim(before=3, after=3), Rim(before=3, after=3)),
+        (Rim(before=2, after=5), Rim(before=2, after=5)),
+        (Rim(before=9, after=9), Rim(before=5, after=6)),
+    ],
+)
+def test_convolutions_in_a_row_lose_what_is_not_kept(most, expected):
+    picture = _picture()
+    value = _convolution(_convolution(_convolution(picture, 3), 7, grouped=True), 4, before=1)
+    _check(value, picture, most, expected)
+
+
+def test_values_that_something_else_needs_stay_whole():
+    picture = _picture()
+    trunk = _convolution(picture, 5)
+    value = _convolution(ops.add(_convolution(trunk, 3), trunk), 3)
+    _check(value, picture, Rim(before=8, after=8), Rim(before=1, after=1))
+
+
+def test_branches_that_are_added_lose_as_much_as_all_of_them_can():
+    picture = _picture()
+    long = _convolution(_convolution(picture, 3), 3)
+    short = _convolution(picture, 4, before=1)
+    _check(ops.add(long, short), picture, Rim(before=8, after=8), Rim(before=1, after=2))
+
+
+def test_nothing_is_left_out_behind_a_step_that_is_not_known():
+    picture = _picture()
+    value = ops.softmax(_convolution(picture, 3), 3)
+    _check(value, picture, Rim(before=8, after=8), Rim())
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("nano", Rim(before=2, after=3)),
+        ("micro", Rim(before=2, after=3)),
+        ("tiny", Rim(before=2, after=3)),
+        ("swift", Rim(before=5, after=5)),
+        ("swift_plus", Rim(before=8, after=8)),
+    ],
+)
+def test_bundled_networks_compute_less_at_their_end(variant, expected):
+    model = find_model(variant=variant, scale=2, profile="clean", model="", cache="")
+    network = openvino.Core().read_model(model.onnx())
+    network.reshape([1, 3, HEIGHT, WIDTH])
+    network, scale = without_shuffle(openvino, network, model.scale)
+    assert scale == 2
+    anchor_apart(network, scale)
+    assert narrow(openvino, network, unseen_rim(model)) == expected
