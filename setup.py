@@ -55,7 +55,8 @@ def chosen_platform() -> str:
 def system_compiler() -> list[str]:
     """Return the command of a C compiler that works, or [] when this machine has none."""
     if os.environ.get("CC"):
-        return shlex.split(os.environ["CC"])
+        posix = sys.platform != "win32"  # there a backslash is no escape
+        return [part if posix else part.strip('"') for part in shlex.split(os.environ["CC"], posix=posix)]
     if sys.platform == "win32":
         return []
     for name in ("cc", "gcc", "clang"):
@@ -155,6 +156,8 @@ class NativeWheel(bdist_wheel):
     def get_tag(self) -> tuple[str, str, str]:
         # A library of the system's compiler need not run on other machines: linux_*, not manylinux_*.
         here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        if here.endswith("universal2"):  # macOS: a Python for both kinds of processor
+            here = here.replace("universal2", os.uname().machine)
         return "py3", "none", chosen_platform() or here
 
     def run(self) -> None:

@@ -297,7 +297,7 @@ def evaluate(script: Path, clip: Path) -> tuple[vs.VideoNode, vs.VideoNode]:
         runpy.run_path(str(script), init_globals={"clip": str(clip)})
         output = vs.get_output(0)
     except AttributeError as error:  # a namespace that core does not have
-        advice = f"; run `{sys.executable} -m pip install '.[encode]'` in {HERE.parent}"
+        advice = f'; run `{sys.executable} -m pip install ".[encode]"` in {HERE.parent}'
         raise DemoError(f"{task}: {error}{advice}") from error
     except Exception as error:  # whatever a script may raise
         raise DemoError(f"{task}: {error}{advice}") from error

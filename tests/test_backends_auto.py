@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 
 import pytest
 import vapoursynth as vs
@@ -100,9 +101,11 @@ def test_gpu_that_is_asked_for_is_not_silently_the_cpu(machine):
         choose_backend("auto", 1)
 
 
-def test_graphs_of_others_stay_on_the_cpu(machine):
+def test_graphs_of_others_stay_on_the_cpu_and_the_log_says_so(machine, caplog):
     machine(torch="gpu", onnxruntime="gpu")
-    assert isinstance(choose_backend("auto", frames=False), PictureBackend)
+    with caplog.at_level(logging.INFO):
+        assert isinstance(choose_backend("auto", frames=False), PictureBackend)
+    assert "leaves the GPU aside" in caplog.text
     assert isinstance(choose_backend("onnxruntime", frames=False), PictureBackend)
     with pytest.raises(InvalidInput, match="device_id is 1"):
         choose_backend("onnxruntime", 1, frames=False)

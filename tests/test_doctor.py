@@ -10,6 +10,7 @@ import pytest
 
 from vsparagon import doctor
 from vsparagon.cli import main
+from vsparagon.extras import Needs
 
 
 def lines_of(out):
@@ -51,7 +52,9 @@ def test_healthy_installation_passes_and_measures_its_speed(capsys):
 
 
 def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "COMMANDS", {"encode": (("no-such-package", "pip"), "encode")})
+    monkeypatch.setattr(
+        doctor, "NEEDS", {"encode": Needs(extra="encode", modules={"none": "no-such-package", "pip": "pip"})}
+    )
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     monkeypatch.setattr("vsparagon.preview.VIEWERS", ())
@@ -59,9 +62,9 @@ def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
     found = lines_of(capsys.readouterr().out)
     assert found["players"] == (
         "--",
-        "none | to do: install mpv, or pip install 'vsparagon[preview]'; only `vsparagon preview` needs it",
+        'none | to do: install mpv, or pip install "vsparagon[preview]"; only `vsparagon preview` needs it',
     )
-    assert found["command encode"] == ("--", "without no-such-package | to do: pip install 'vsparagon[encode]'")
+    assert found["command encode"] == ("--", 'without no-such-package | to do: pip install "vsparagon[encode]"')
     assert found["ffmpeg"][0] == "--"
     assert "pip install imageio-ffmpeg" in found["ffmpeg"][1]
 

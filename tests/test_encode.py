@@ -18,6 +18,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import UNEVEN, command, encode, ffmpeg, make_film, read, streams, times
 
 import vsparagon
+from vsparagon.encode.source import choices
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -266,3 +267,15 @@ def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
     assert b"100%" in shown
     assert b"49/49" in shown
     assert b"MiB" in shown
+
+
+def test_choices_are_what_runs_and_not_how_long_it_took():
+    def told(milliseconds, threads):
+        return [
+            "VideoSource: no return value",
+            f"paragon.Upscale: ours take {milliseconds} ms, torch's 5.1 ms",
+            f"paragon.Upscale: running a, b.pth on torch, fp16, cuda:0 (H200), {threads} threads, 3 frames at once",
+        ]
+
+    assert choices(told(0.8, 2)) == choices(told(0.9, 4)) == "a, b.pth on torch, fp16"
+    assert choices([]) == ""

@@ -91,6 +91,23 @@ def test_goes_on_after_kill_and_equals_an_undisturbed_run(film, whole, slow, tmp
     equals(out, whole)
 
 
+def test_what_is_logged_the_first_time_only_is_no_reason_to_start_anew(film, slow, tmp_path):
+    torch = pytest.importorskip("torch", reason="makes a checkpoint")
+    safetensors_torch = pytest.importorskip("safetensors.torch", reason="reads the weights of the checkpoint")
+    weights = Path(__file__).parent / "golden" / "nano_x2_no_attention.weights.safetensors"
+    model, out = tmp_path / "mine.pth", tmp_path / "out.mkv"
+    torch.save({"params_ema": safetensors_torch.load_file(weights)}, model)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    arguments = (film, out, "--model", model, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    process = start_until(out, 2, *arguments, env=environment)
+    process.terminate()
+    assert "mine.pth" in process.communicate(timeout=30)[1]  # the log told how it was read
+    kept = finished_segments(out) * SEGMENT
+    done = encode(*arguments, "--json", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["resumed"] == kept >= 2 * SEGMENT
+
+
 def test_many_kills_at_any_moment_do_no_harm(film, whole, slow, tmp_path):
     out, chance = tmp_path / "out.mkv", random.Random(7)
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])

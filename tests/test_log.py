@@ -44,6 +44,26 @@ def test_loggers_are_as_before():
     assert (logger.level, logger.propagate, logger.handlers) == before
 
 
+def test_calls_on_several_threads_may_end_in_any_order():
+    logger = logging.getLogger("vsparagon")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    messages = []
+    handle = vs.core.add_log_handler(lambda level, text: messages.append(text))
+    try:
+        first, second = vapoursynth_log(), vapoursynth_log()
+        first.__enter__()
+        second.__enter__()
+        log.info("from both")
+        first.__exit__(None, None, None)
+        log.info("from one")
+        second.__exit__(None, None, None)
+        log.warning("from none")
+    finally:
+        vs.core.remove_log_handler(handle)
+    assert messages[1:] == ["paragon.Upscale: from both", "paragon.Upscale: from one"]
+    assert (logger.level, logger.propagate, logger.handlers) == before
+
+
 def test_message_is_told_once(caplog):
     with caplog.at_level(logging.INFO), vapoursynth_log():
         log.info("only once")
@@ -67,4 +87,4 @@ def test_filter_tells_vapoursynth_what_it_chose(monkeypatch):
         vs.core.remove_log_handler(handle)
     told = " ".join(messages)
     assert "paragon.Upscale: no backend can use the GPU: tensorrt (not installed); tensorrt_rtx (not installed)" in told
-    assert "paragon.Upscale: nano x2 clean on openvino, fp32, CPU" in told
+    assert "paragon.Upscale: running nano x2 clean on openvino, fp32, CPU" in told

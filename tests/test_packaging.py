@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from importlib.metadata import distribution
@@ -226,3 +227,18 @@ class PortableExecutable:
             found.append(self.text(name))
             entry += 20
         return found
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the checkout, which knows what belongs to it")
+def test_source_distribution_is_the_checkout(tmp_path):
+    tracked = set(run(["git", "ls-files"], cwd=ROOT).stdout.splitlines())
+    source = tmp_path / "source"
+    for name in tracked:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    done = run([sys.executable, "setup.py", "-q", "sdist", "-d", str(tmp_path)], cwd=source)
+    assert done.returncode == 0, done.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        packed = {name.partition("/")[2] for name in files.getnames() if files.getmember(name).isfile()}
+    assert tracked - packed == {".ci/run", ".gitignore"}

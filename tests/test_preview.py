@@ -210,11 +210,26 @@ def source_of(clip, upscaled=False):
     return Source(clip=clip, upscaled=upscaled)
 
 
+@pytest.mark.parametrize(
+    ("network", "names"),
+    [
+        (Network(variant="nano"), ["nano"]),
+        (Network(variant="micro"), ["micro", "swift"]),
+        (Network(variant="tiny", scale=4), ["tiny", "swift"]),
+        (Network(variant="swift"), ["swift"]),
+        (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift"]),
+    ],
+)
+def test_a_network_gives_way_only_to_one_that_is_faster_and_no_worse(tmp_path, network, names):
+    ways = ways_for(source_of(counted()), Job(input=tmp_path / "x.mkv", network=network), ab=False)
+    assert [way.name for way in ways] == [*names, f"{names[-1]} from 48x36", f"{names[-1]} from 32x24"]
+
+
 def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
     source = source_of(counted())
     job = Job(input=tmp_path / "x.mkv", network=Network(variant="micro"))
     ways = ways_for(source, job, ab=False)
-    assert [way.name for way in ways] == ["micro", "nano", "nano from 48x36", "nano from 32x24"]
+    assert [way.name for way in ways] == ["micro", "swift", "swift from 48x36", "swift from 32x24"]
     clips = [way.open() for way in ways]
     assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
         (128, 96, 20, vs.YUV420P8)

@@ -17,21 +17,13 @@ from typing import Final, Literal
 
 from vsparagon import __version__
 from vsparagon.errors import ParagonError, reason_of
+from vsparagon.extras import NEEDS, installation
 
 State = Literal["ok", "optional", "problem"]
 
 MEBIBYTE: Final = 2**20
 TEST_SECONDS: Final = 1.0
 SMALLEST_LIKENESS: Final = 30.0  # dB between the network's result and a bicubic one of a smooth picture
-
-# What a command needs beyond the filter: the packages by the names of PyPI, and the extra that brings them.
-COMMANDS: Final = {
-    "encode": (("av", "ffmpeg-python", "filelock", "tqdm", "vapoursynth-bestsource"), "encode"),
-    "preview": (("av", "vapoursynth-bestsource"), "encode"),
-    "compare": (("av", "pillow", "vapoursynth-bestsource"), "compare"),
-    "image": (("pyvips", "tqdm"), "image"),
-    "info, export": (("onnx", "safetensors", "torch"), "train"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,16 +198,16 @@ def _players() -> Iterator[Finding]:
     if found := [*filter(find_spec, VIEWERS), *filter(shutil.which, PLAYERS)]:
         yield Finding(topic="players", state="ok", text=", ".join(found))
     else:
-        advice = "install mpv, or pip install 'vsparagon[preview]'; only `vsparagon preview` needs it"
+        advice = f"install mpv, or {installation('preview')}; only `vsparagon preview` needs it"
         yield Finding(topic="players", state="optional", text="none", advice=advice)
 
 
 def _packages() -> Iterator[Finding]:
-    for command, (packages, extra) in COMMANDS.items():
-        versions = {package: _version(package) for package in packages}
+    for command, needs in NEEDS.items():
+        versions = {package: _version(package) for package in needs.packages}
         missing = [package for package, found in versions.items() if not found]
         if missing:
-            text, advice = f"without {', '.join(missing)}", f"pip install 'vsparagon[{extra}]'"
+            text, advice = f"without {', '.join(missing)}", installation(needs.extra)
             yield Finding(topic=f"command {command}", state="optional", text=text, advice=advice)
         else:
             text = ", ".join(f"{package} {found}" for package, found in versions.items())

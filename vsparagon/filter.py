@@ -25,7 +25,7 @@ from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
 from vsparagon.pipeline import Pipeline, TileChoice
 from vsparagon.pipelines import AnyPipeline, open_pipeline
-from vsparagon.runtime import choose_runtime
+from vsparagon.runtime import CHOICE, choose_runtime
 from vsparagon.stream import map_frames, passing
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def upscale(
         threads=vs.core.num_threads,
         cache=cache,
     )
-    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: {runtime}")
+    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: {CHOICE}{runtime}")
     pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,14 +14,21 @@ LEVELS: Final = {logging.INFO: vs.MESSAGE_TYPE_INFORMATION}
 
 
 class _Handler(logging.Handler):
-    def __init__(self, core: Any) -> None:
+    """Passes messages on to the cores of all calls that are under way."""
+
+    def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._core = core
+        self.calls: list[Any] = []  # the core of each
 
     def emit(self, record: logging.LogRecord) -> None:
         # Nothing here is critical: VapourSynth ends the process after such a message.
         level = LEVELS.get(record.levelno, vs.MESSAGE_TYPE_WARNING)
-        self._core.log_message(level, f"paragon.Upscale: {record.getMessage()}")
+        for core in {id(core): core for core in tuple(self.calls)}.values():
+            core.log_message(level, f"paragon.Upscale: {record.getMessage()}")
+
+
+_handler, _entering = _Handler(), threading.Lock()
+_before: tuple[int, bool] = (logging.NOTSET, True)  # level and propagation of the logger outside of all calls
 
 
 @contextmanager
@@ -28,16 +36,24 @@ def vapoursynth_log() -> Iterator[None]:
     """Pass on what is logged meanwhile, on whichever thread, from information upwards.
 
     The core is that of the calling thread's environment: another thread, such as one that builds an engine, has none.
+    Calls on several threads may overlap.
     """
-    logger = logging.getLogger("vsparagon")
-    handler, level, propagate = _Handler(vs.core.core), logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False  # outside of vspipe, VapourSynth's log itself goes on to Python's
-    if logger.getEffectiveLevel() > logging.INFO:
-        logger.setLevel(logging.INFO)
+    global _before
+    logger, core = logging.getLogger("vsparagon"), vs.core.core
+    with _entering:
+        if not _handler.calls:
+            _before = logger.level, logger.propagate
+            logger.addHandler(_handler)
+            logger.propagate = False  # outside of vspipe, VapourSynth's log itself goes on to Python's
+            if logger.getEffectiveLevel() > logging.INFO:
+                logger.setLevel(logging.INFO)
+        _handler.calls.append(core)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
+        with _entering:
+            _handler.calls.remove(core)
+            if not _handler.calls:
+                logger.removeHandler(_handler)
+                logger.setLevel(_before[0])
+                logger.propagate = _before[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Final
 
 from vsparagon.backends import choose_backend, choose_precision
 from vsparagon.backends.base import Backend, Precision, RunOptions
@@ -12,6 +13,7 @@ from vsparagon.errors import InvalidInput
 from vsparagon.library import Model
 
 MOST_STREAMS = 64
+CHOICE: Final = "running "  # what the line in the log that tells a choice begins with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +73,12 @@ def choose_runtime(
         cache=cache_folder(cache),
     )
     return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
+
+
+def choice_in(message: str) -> str:
+    """Return what a line of the log says of a choice, but for how it is run; "" where it tells none.
+
+    Lines of other kinds may hold times, and so differ from run to run.
+    """
+    _, found, runtime = message.partition(f": {CHOICE}")
+    return runtime.rsplit(", ", 3)[0] if found else ""

@@ -58,7 +58,7 @@ def choose_backend(name: str, device_id: int = 0, *, frames: bool = True) -> Bac
         BackendUnavailable: it, or for "auto" every one, lacks something; the message says what to install.
     """
     if name == "auto":
-        return (_first_on_gpu(device_id) if frames and gpus() else None) or _first_on_cpu(device_id)
+        return (_first_on_gpu(device_id, frames=frames) if gpus() else None) or _first_on_cpu(device_id)
     if name not in BACKENDS:
         raise InvalidInput(f"unknown backend {name!r}; the backends are auto, {', '.join(BACKENDS)}.")
     backend = BACKENDS[name]
@@ -72,8 +72,11 @@ def choose_backend(name: str, device_id: int = 0, *, frames: bool = True) -> Bac
         raise BackendUnavailable(f"backend {name!r} cannot be used: {error}") from error
 
 
-def _first_on_gpu(device_id: int) -> Backend | None:
+def _first_on_gpu(device_id: int, *, frames: bool) -> Backend | None:
     """Return the first of `ON_GPU` that works there, and tell in the log what the others lack; None if none does."""
+    if not frames:
+        log.info("backend auto leaves the GPU aside: an ONNX file of another network runs on the CPU alone")
+        return None
     passed: list[str] = []
     for name in ON_GPU:
         why = BACKENDS[name].missing()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
-from vsparagon.errors import BackendUnavailable, InvalidInput
-
-PACKAGES = {"av": "av", "PIL": "pillow"}
+from vsparagon.errors import InvalidInput
+from vsparagon.extras import check_needs
 
 DESCRIPTION = """\
 Enlarge some frames of a video, or a picture, in several ways, and write
@@ -49,11 +47,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> str:
-    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        raise BackendUnavailable(
-            f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[compare]'."
-        )
+    check_needs("compare")
     from vsparagon.compare.run import compare
 
     if args.variant:

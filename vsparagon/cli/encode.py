@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
 from vsparagon.cli.options import add_network, read_job
-from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.errors import InvalidInput
+from vsparagon.extras import check_needs, installation
 
 if TYPE_CHECKING:
     from vsparagon.encode.job import Job
     from vsparagon.encode.run import Helpers, Result
 
-PACKAGES = {"av": "av", "ffmpeg": "ffmpeg-python", "filelock": "filelock", "tqdm": "tqdm"}
 CODECS = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
 
 DESCRIPTION = """\
@@ -65,7 +64,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="frames encoded in one go, at most so many are lost when the work is interrupted (default 240)",
     )
 
-    elsewhere = parser.add_argument_group("more processes and machines", "with Dask: pip install 'vsparagon[cluster]'")
+    elsewhere = parser.add_argument_group("more processes and machines", f"with Dask: {installation('cluster')}")
     choice = elsewhere.add_mutually_exclusive_group()
     choice.add_argument("--workers", type=int, default=0, metavar="N", help="make the segments in N processes")
     choice.add_argument(
@@ -79,9 +78,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> str:
-    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[encode]'.")
+    check_needs("encode")
     from vsparagon.encode.progress import choose_progress
     from vsparagon.encode.run import encode
 
@@ -100,8 +97,7 @@ def _helpers(args: argparse.Namespace) -> Helpers | None:
         raise InvalidInput(f"--workers is {args.workers}; it must be at least 1.")
     if not (args.workers or args.cluster):
         return None
-    if find_spec("distributed") is None:
-        raise BackendUnavailable("this needs Dask; install it with pip install 'vsparagon[cluster]'.")
+    check_needs("encode --workers")
     return Helpers(workers=args.workers, address=args.cluster)
 
 

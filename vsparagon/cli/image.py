@@ -7,13 +7,12 @@ import glob
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
+from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.extras import check_needs
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-PACKAGES = {"pyvips": "pyvips[binary]", "tqdm": "tqdm"}
 
 DESCRIPTION = """\
 Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and
@@ -48,9 +47,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> str:
-    missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
-    if missing:
-        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[image]'.")
+    check_needs("image")
     if not 1 <= args.quality <= 100:
         raise InvalidInput(f"--quality is {args.quality}; it must be 1 to 100.")
     from vsparagon.picture_file import enlarge, read_picture, write_picture

@@ -13,7 +13,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
+from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.extras import check_needs
 from vsparagon.library import PROFILES, describe
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 
@@ -67,7 +68,7 @@ def _body(options: AnyOptions) -> str:
 
 
 def _info(args: argparse.Namespace) -> str:
-    _need("torch", "safetensors")
+    check_needs("info")
     from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
     from vsparagon.models.complexity import macs_per_pixel, peak_bytes
     from vsparagon.models.inference import inference_form
@@ -107,7 +108,7 @@ def _far(options: object) -> list[str]:
 
 
 def _export(args: argparse.Namespace) -> str:
-    _need("torch", "safetensors", "onnx")
+    check_needs("export")
     from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
     from vsparagon.export import export_onnx
     from vsparagon.models.inference import inference_form
@@ -129,11 +130,3 @@ def _export(args: argparse.Namespace) -> str:
     except OSError as error:
         raise ModelError(f"cannot write {args.out}: {error.strerror}.") from error
     return f"{args.out}: {args.model} in {args.precision}, {args.out.stat().st_size / 1024:,.0f} KiB\n"
-
-
-def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with pip install 'vsparagon[train]'.")

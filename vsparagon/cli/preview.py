@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
-from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.errors import InvalidInput
+from vsparagon.extras import check_needs
 
 DESCRIPTION = """\
 Show a video upscaled, while it is computed. INPUT may be a VapourSynth script (.vpy).
@@ -42,8 +42,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _run(args: argparse.Namespace) -> str:
-    if find_spec("av") is None:
-        raise BackendUnavailable("this needs av; install it with pip install 'vsparagon[encode]'.")
+    check_needs("preview")
     from vsparagon.preview import VIEWERS
     from vsparagon.preview.player import find_player
     from vsparagon.preview.run import preview

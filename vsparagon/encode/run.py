@@ -23,7 +23,7 @@ from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.join import Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
-from vsparagon.encode.source import Source, collected_log, open_source, runtimes, upscaled_clip, worth_telling
+from vsparagon.encode.source import Source, choices, collected_log, open_source, upscaled_clip, worth_telling
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
@@ -91,7 +91,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
             progress.note(text)
         circumstances = {
             "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
-            "computed by": runtimes(log),
+            "computed by": choices(log),
             "vsparagon": __version__,
             "ffmpeg": ffmpeg_version(program),
         }

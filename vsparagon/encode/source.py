@@ -19,8 +19,9 @@ from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
 from vsparagon.encode.codec import PIXEL_FORMATS
 from vsparagon.encode.job import Job, Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.extras import installation
+from vsparagon.runtime import CHOICE, choice_in
 
-MARK: Final = "paragon.Upscale: "  # what the filter's log messages begin with
 NO_TIMESTAMP: Final = -(1 << 63)
 
 
@@ -58,9 +59,7 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str]) -> Source
         clip, upscaled = run_script(job.input, {}, log)
         return Source(clip=clip, upscaled=upscaled)
     if not hasattr(vs.core, "bs"):
-        raise BackendUnavailable(
-            "reading video files needs BestSource; install it with pip install 'vsparagon[encode]'."
-        )
+        raise BackendUnavailable(f"reading video files needs BestSource; install it with {installation('encode')}.")
     try:
         found = _read_file(job.input, index, track)
     except vs.Error as error:
@@ -186,7 +185,7 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         raise InvalidInput(f"{path} outputs no video; call set_output() on a video clip in it.")
     if clip.format is None or not (clip.width and clip.height):
         raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
-    return clip, any(message.startswith(MARK) for message in log[before:])
+    return clip, any(CHOICE in message for message in log[before:])
 
 
 @contextlib.contextmanager
@@ -214,6 +213,6 @@ def worth_telling(messages: Iterable[str]) -> list[str]:
     return [message for message in messages if not message.startswith("VideoSource: no return value")]
 
 
-def runtimes(messages: Iterable[str]) -> str:
-    """Return which networks were opened, on which backend and in which precision; threads do not matter."""
-    return "; ".join(", ".join(m.removeprefix(MARK).split(", ")[:2]) for m in messages if m.startswith(MARK))
+def choices(messages: Iterable[str]) -> str:
+    """Return which networks were opened, on which backend and in which precision."""
+    return "; ".join(filter(None, map(choice_in, messages)))

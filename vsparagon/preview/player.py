@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vsparagon.errors import BackendUnavailable
+from vsparagon.extras import installation
 from vsparagon.ffmpeg import colour_arguments
 from vsparagon.preview import PLAYERS
 
@@ -64,7 +65,7 @@ def find_player(name: str) -> str:
     if name:
         raise BackendUnavailable(f"there is no program {name}; name another with --player.")
     raise BackendUnavailable(
-        "there is no player: install mpv (or ffmpeg's ffplay), or a viewer with pip install 'vsparagon[preview]'."
+        f"there is no player: install mpv (or ffmpeg's ffplay), or a viewer with {installation('preview')}."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,8 @@ from vsparagon.encode.job import Job, Network
 from vsparagon.encode.source import Source, converted, upscaled_clip
 from vsparagon.library import bundled_models
 
+# The variant to go on with where another is too slow: faster, and no worse, on CPUs and GPUs by docs/speed.md.
+FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift"}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # of width and height, for the network
 LINE: Final = 2  # pixels between the halves
@@ -70,8 +72,8 @@ def ways_for(source: Source, job: Job, *, ab: bool) -> list[Way]:
     name = Path(network.model).stem if network.model else network.variant
     found = [way(name, first, network, Fraction(1))]
     fixed = replace(network, **size)
-    for variant in _smaller_variants(network):
-        name, fixed = variant, replace(fixed, variant=variant)
+    if faster := _faster_variant(network):
+        name, fixed = faster, replace(fixed, variant=faster)
         found.append(way(name, None, fixed, Fraction(1)))
     for share in SMALLER:
         small = reduced(source.clip, share)
@@ -85,13 +87,12 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
     return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
 
 
-def _smaller_variants(network: Network) -> Sequence[str]:
-    if network.model:
-        return []
-    kind = f"x{network.scale} {network.profile}"
-    sizes = {m.name.split()[0]: m.graph.stat().st_size for m in bundled_models() if m.name.endswith(kind)}
-    smaller = [variant for variant, size in sizes.items() if size < sizes[network.variant]]
-    return sorted(smaller, key=lambda variant: -sizes[variant])
+def _faster_variant(network: Network) -> str:
+    if network.model or network.variant not in FASTER:
+        return ""
+    variant = FASTER[network.variant]
+    name = f"{variant} x{network.scale} {network.profile}"
+    return variant if any(model.name == name for model in bundled_models()) else ""
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
