@@ -10,7 +10,7 @@ from benchmarking import clip_load, cuda, networks, peers, sgemm_load, speed
 from benchmarking.jobs import Candidate, Settings, Size, job_from, job_of
 from benchmarking.picture import HELD, moving_picture
 from benchmarking.report import Column, Report
-from benchmarking.rounds import Result, compare
+from benchmarking.rounds import Result, Worker, compare
 from training_runs import ROOT
 
 from vsparagon.errors import BackendFailure, BackendUnavailable, EncodeFailure, InvalidInput
@@ -97,6 +97,16 @@ def test_what_fails_in_a_worker_is_named(capfd):
     with pytest.raises(BackendFailure, match="the bad one at 48x32 failed; its message is above"):
         compare([candidate], Settings(frames=1, rounds=1))
     assert "benchmark: paragon.Upscale: unknown variant 'none'" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_gone_is_named():
+    worker = Worker(Candidate(name="the gone one", kind="zimg", size=SMALL), Settings())
+    worker._process.kill()
+    worker._process.wait()
+    with pytest.raises(BackendFailure, match="the gone one at 48x32 failed"):
+        worker.turn()
+    worker.close()
 
 
 @pytest.mark.parametrize(
@@ -340,6 +350,24 @@ def test_the_graph_alone_is_run_where_its_backend_says(layout, each, kind, loads
     assert (facts["up"], facts["down"]) == (pixels * each, 4 * pixels * each)
     assert facts["moved"] > facts["up"] + facts["down"]
     assert turn()["wall"] > 0
+
+
+def test_torchs_kernels_are_those_alone_also_where_our_attention_is_faster(loads, monkeypatch):
+    from vsparagon.backends import torch_cuda
+    from vsparagon.backends.torch import Torch
+
+    def ours(*given):
+        raise AssertionError("one of our kernels")
+
+    def prepare(self, frame, run):
+        return torch_cuda.Prepared(frame=frame, maker=ours)
+
+    monkeypatch.setattr(torch_cuda.TorchCuda, "prepare", prepare)
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: torch_cuda.TorchCuda("cpu", "a stand-in"))
+    arguments = {"variant": "nano", "backend": "torch", "precision": "fp32", "device_id": 0, "layout": "YUV420P8"}
+    assert loads.opened(job("torch_graph", arguments))[1]()["wall"] > 0
+    with pytest.raises(AssertionError, match="one of our kernels"):
+        loads.opened(job("graph", arguments))
 
 
 def test_the_graph_of_a_backend_on_the_processor_is_refused(loads):

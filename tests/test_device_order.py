@@ -1,6 +1,7 @@
 """What is asked of a GPU and in which order, by a stand-in for torch.cuda: copies, recordings, streams, waits."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from vsparagon.backends.base import RunOptions  # noqa: E402
-from vsparagon.backends.device import FrameSession, Lanes  # noqa: E402
+from vsparagon.backends.device import FrameSession, Lanes, Staging  # noqa: E402
 from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
 from vsparagon.extend import Sizes, extension_for  # noqa: E402
@@ -183,6 +184,27 @@ def test_a_lane_has_the_next_frame_queued_while_the_last_is_waited_for(cuda):
         list(pool.map(session.enlarge, ([source] for source in sources), targets))
     assert [what for what, _ in cuda.taken() if what != "wait"] == 2 * ["up", "replay", "down", "down", "down", "mark"]
     assert [[plane.mean() for plane in target] for target in targets] == [3 * [0], 3 * [1023]]
+
+
+def test_frames_wait_for_each_other_where_no_more_pinned_memory_can_be_had(cuda, monkeypatch, caplog):
+    _, kept, session = opened(lanes=1, in_flight=3)
+
+    def short(self, *given):
+        raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(Staging, "__init__", short)
+    sources = [np.full((20, 24), grey, np.uint8) for grey in range(0, 256, 51)]
+    targets = [[np.full((40, 48), 7, np.uint16) for _ in range(3)] for _ in sources]
+    with ThreadPoolExecutor(len(sources)) as pool:
+        with kept.staging():
+            frames = pool.map(session.enlarge, ([source] for source in sources), targets)
+            time.sleep(0.2)  # for all to see that there is no buffer
+            assert all((plane == 7).all() for target in targets for plane in target)
+        list(frames)
+    assert [[round(plane.mean()) for plane in target] for target in targets] == [
+        3 * [round(g * 1023 / 255)] for g in range(0, 256, 51)
+    ]
+    assert caplog.messages == ["no more frames at once, as memory for them cannot be had: CUDA error: out of memory"]
 
 
 def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):

@@ -273,6 +273,26 @@ def test_no_kernel_looks_beyond_its_memory(network, interpreted, monkeypatch):
     assert all(plane.isfinite().all() for plane in results.values())
 
 
+def test_executors_of_one_lane_share_memory_and_do_not_disturb_each_other(interpreted):
+    network = half_form(NETWORKS["micro"]())
+    layouts = [YUV420, replace(YUV420, matrix=9, full=True, location=2), YUV420]
+    frames = [frame_of(network, layout) for layout in layouts]
+    planes, memory = noise(frames[0]), canvas.Room()
+    alone, together = [room(frame) for frame in frames], [room(frame) for frame in frames]
+    for frame, results in zip(frames, alone, strict=True):
+        FusedExecutor(frame, planes, results).enqueue()
+    executors = []
+    for frame, results in zip(frames, together, strict=True):
+        taken = len(memory._tensors)
+        executors.append(FusedExecutor(frame, planes, results, memory))
+    assert len(memory._tensors) == taken > 5, "the later ones need no more"
+    for executor in executors * 2:
+        executor.enqueue()
+    for expected, results in zip(alone, together, strict=True):
+        assert all(torch.equal(results[name], expected[name]) for name in expected)
+    assert not all(torch.equal(alone[0][name], alone[1][name]) for name in alone[0])
+
+
 def test_a_second_frame_is_computed_like_the_first(interpreted):
     frame = frame_of(half_form(NETWORKS["nano"]()))
     planes, results = noise(frame), room(frame)

@@ -180,7 +180,7 @@ def test_the_choice_is_made_once_for_a_filter(on_gpu, monkeypatch, caplog, tmp_p
     backend, half = OnGpu("cpu", "a stand-in"), half_form(Swift())
     options = RunOptions(streams=1, threads=1, cache=tmp_path)
     makers = [backend.prepare(frame_of(half, layout), options).maker for layout in (YUV420, RGBS)]
-    assert makers == [FusedExecutor, FusedExecutor]
+    assert makers == [backend._fused, backend._fused]
     assert len(trials) == 1
     with caplog.at_level(logging.INFO):
         assert backend.prepare(frame_of(inference_form(Swift())), options).maker is Eager
@@ -200,10 +200,13 @@ def test_where_only_attention_fits_our_kernels_that_alone_is_tried(on_gpu, monke
     assert backend.prepare(frame, options).frame is frame
     assert tried == [Attending]
     monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
-    taken = OnGpu("cpu", "a stand-in").prepare(frame, options)
-    assert taken.maker is Eager
+    backend = OnGpu("cpu", "a stand-in")
+    taken = backend.prepare(frame, options)
     assert taken.note
-    assert any(isinstance(part, FusedWindowAttention) for part in taken.frame.modules())
+    lane = Lane("cpu", frame.inputs(), frame.outputs())
+    opened = [backend.open_executor(taken, lane.inputs, lane.outputs) for _ in range(2)]
+    assert opened[0]._frame is opened[1]._frame is not frame
+    assert any(isinstance(part, FusedWindowAttention) for part in opened[0]._frame.modules())
     with caplog.at_level(logging.INFO):
         assert OnGpu("cpu", "a stand-in").prepare(frame_of(half_form(wide_attention())), options).maker is Eager
     assert "it: by torch's kernels, as ours know no gain of the whole frame" in caplog.text
@@ -242,7 +245,50 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
     (note,) = kept_files(tmp_path, "crashes")
     assert note.about().endswith("it: CUDA error: an illegal memory access was encountered")
     monkeypatch.setattr(crashes, "driver_version", lambda: "590.1")
-    assert OnGpu("cpu", "a stand-in").prepare(frame, options).maker is FusedExecutor
+    backend = OnGpu("cpu", "a stand-in")
+    assert backend.prepare(frame, options).maker == backend._fused
+
+
+class OutOfResources(Exception):
+    """As Triton's, which is no RuntimeError."""
+
+
+@pytest.mark.parametrize("network", [Swift, lambda: ParagonSR2(num_feat=12, use_attention=True)])
+def test_a_format_that_our_kernels_cannot_do_is_computed_by_torch(network, on_gpu, monkeypatch, caplog, tmp_path):
+    def fail(*given, **named):
+        raise OutOfResources("out of resource: shared memory\nReduce block sizes")
+
+    monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
+    backend, frame = OnGpu("cpu", "a stand-in"), frame_of(half_form(network()))
+    prepared = backend.prepare(frame, RunOptions(streams=2, threads=1, cache=tmp_path))
+    monkeypatch.setattr(prepared, "maker", fail)
+    lanes = [Lane("cpu", frame.inputs(), frame.outputs()) for _ in range(2)]
+    for lane in lanes:
+        backend.open_executor(prepared, lane.inputs, lane.outputs).enqueue()
+        assert any(plane.any() for plane in lane.outputs.values())
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text.partition(". Please")[0] for text in warned] == [
+        "it: by torch's kernels, as ours do not run on this GPU: out of resource: shared memory"
+    ]
+    assert kept_files(tmp_path) == []
+
+
+def test_lack_of_memory_while_work_is_recorded_is_no_fault_of_our_kernels(caplog):
+    def recorded(executor):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    frame = frame_of(half_form(Swift()))
+    with pytest.raises(RuntimeError, match="previous error"):
+        faster(frame, "cpu", ours=Eager, torchs=Eager, recorded=recorded)
+    assert caplog.text == ""
+    turns = iter([lambda executor: executor, recorded])
+    with caplog.at_level(logging.INFO):
+        maker = faster(frame, "cpu", ours=Ours, torchs=Eager, recorded=lambda executor: next(turns)(executor))
+    assert maker is Ours
+    assert "as torch's need more memory than there is" in caplog.text
 
 
 def test_a_gpu_that_answers_did_not_crash(on_gpu, monkeypatch, caplog, tmp_path):

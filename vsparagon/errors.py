@@ -49,3 +49,8 @@ def reason_of(error: BaseException) -> str:
     """Return the last filled line of a foreign error: libraries put the place first and the reason last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def first_line_of(error: BaseException) -> str:
+    """Return the first line of an error of torch or Triton: the reason; advice for those who write kernels follows."""
+    return str(error).strip().partition("\n")[0]

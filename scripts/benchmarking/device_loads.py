@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from benchmarking.jobs import Job
 from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.device import Lane
-from vsparagon.backends.torch_cuda import Eager
+from vsparagon.backends.torch_cuda import Eager, Prepared
 from vsparagon.backends.trial import fill, seconds
 from vsparagon.errors import BackendUnavailable
 from vsparagon.extend import Extension, extension_for
@@ -77,7 +76,7 @@ def graph(
     lane = Lane(backend.device, frame.inputs(), frame.outputs())
     prepared = backend.prepare(frame, runtime.options)
     if by_torchs_kernels:
-        prepared = replace(prepared, maker=Eager)
+        prepared = Prepared(frame=frame, maker=Eager)
     fill(lane, layout)
     with lane.current():
         executor = backend.open_executor(prepared, lane.inputs, lane.outputs)

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +72,9 @@ class Worker:
     def turn(self) -> dict[str, float]:
         """Let it answer once: first when it is ready, then with what it measured."""
         assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with suppress(OSError):  # where it has ended, which reading tells
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
         return self._read()
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from vsparagon.backends.cuda import driver_version
 from vsparagon.cache import CRASH
-from vsparagon.errors import BackendFailure
+from vsparagon.errors import BackendFailure, first_line_of
 from vsparagon.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
     except Exception as error:
         if answers(device):
             raise
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line_of(error)
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(note, f"{network}: {reason}\n".encode())

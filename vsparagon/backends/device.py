@@ -9,6 +9,7 @@ allocated once, and buffers when so many are needed. `vsparagon.backends.executo
 from __future__ import annotations
 
 import gc
+import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,9 @@ import torch
 
 from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor
-from vsparagon.errors import BackendFailure, OutOfDeviceMemory, ParagonError, runtime_failure
+from vsparagon.errors import BackendFailure, OutOfDeviceMemory, ParagonError, first_line_of, runtime_failure
+
+log = logging.getLogger(__name__)
 
 Plane = npt.NDArray[Any]
 Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]
@@ -169,8 +172,14 @@ class Lanes:
             if not self._more:
                 return None
             self._more -= 1
-        with QUEUING:
-            return Staging(self._device, *self._shapes)
+        try:
+            with QUEUING:
+                return Staging(self._device, *self._shapes)
+        except RuntimeError as error:  # what the device lacks otherwise, the frames that are on their way will tell
+            with self._counting:
+                self._more = 0
+            log.warning("no more frames at once, as memory for them cannot be had: %s", first_line_of(error))
+            return None
 
     def next(self) -> Lane:
         """Return the lane whose turn it is. The caller holds `QUEUING`."""
@@ -217,6 +226,17 @@ class FrameSession:
             staging.unload(target)
 
 
+def lack_of_memory(error: BaseException) -> BaseException | None:
+    """Return the lack of memory behind an error of torch, if that is what is behind it.
+
+    Lack of memory while work is recorded makes the end of the recording fail, too.
+    """
+    for behind in (error, error.__context__):
+        if isinstance(behind, torch.OutOfMemoryError):
+            return behind
+    return None
+
+
 def release_memory() -> None:
     """Give back to the GPU what torch keeps for later. The caller holds `QUEUING`."""
     gc.collect()
@@ -235,10 +255,7 @@ def device_errors(place: str) -> Iterator[None]:
     except ParagonError:
         raise
     except RuntimeError as error:
-        first = error.__context__  # lack of memory while work is recorded makes the end of the recording fail, too
-        said = first if isinstance(first, torch.OutOfMemoryError) else error
-        reason = str(said).strip().partition("\n")[0]  # what follows is advice for those who write kernels
-        failure = runtime_failure(f"{place} failed: {reason}")
+        failure = runtime_failure(f"{place} failed: {first_line_of(lack_of_memory(error) or error)}")
         if isinstance(failure, OutOfDeviceMemory):
             raise failure from error
         # CUDA answers every later call of this process with the same error.

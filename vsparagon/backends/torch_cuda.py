@@ -6,7 +6,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,17 +16,22 @@ from vsparagon.backends.crashes import crash_note, noting_a_crash
 from vsparagon.backends.device import QUEUING, release_memory
 from vsparagon.backends.executor import Executor
 from vsparagon.backends.recorded import Recorded
-from vsparagon.backends.trial import Maker, faster
+from vsparagon.backends.trial import Maker, faster, tell_unfit
+from vsparagon.errors import ParagonError
 from vsparagon.models.frame import FrameNetwork
+
+if TYPE_CHECKING:
+    from vsparagon.fused.canvas import Room
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Prepared:
     """A frame graph on the device, and what runs it.
 
     Attributes:
+        maker: of executors; torch's where ours turn out not to do.
         note: where a crash of our kernels is noted; None where torch's are used.
     """
 
@@ -45,6 +50,7 @@ class TorchCuda(FrameBackend):
     def __init__(self, device: str, place: str) -> None:
         super().__init__(device, place)
         self._pools: dict[int, Any] = {}
+        self._rooms: dict[int, Room] = {}
         self._maker: Maker | None = None
         self._note: Path | None = None  # of a crash
 
@@ -56,15 +62,33 @@ class TorchCuda(FrameBackend):
             frame.to(self.device)
             maker = self._maker_for(frame, run.cache) if self.is_gpu else Eager
             note = None if maker is Eager else self._note
-            if maker is Attending:  # a copy for all lanes
-                return Prepared(frame=with_our_attention(frame), maker=Eager, note=note)
+            if maker is Attending:  # one copy for all lanes
+                attending = with_our_attention(frame)
+                return Prepared(frame=frame, maker=lambda _, *planes: Eager(attending, *planes), note=note)
             return Prepared(frame=frame, maker=maker, note=note)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
         # Each format has kernels of its own, which were not tried.
         noting = noting_a_crash(graph.note, self.device, graph.frame.name) if graph.note else nullcontext()
-        with noting:
-            return self._recorded(graph.maker(graph.frame, inputs, outputs))
+        try:
+            with noting:
+                return self._recorded(graph.maker(graph.frame, inputs, outputs))
+        except (ParagonError, RuntimeError):
+            raise
+        except Exception as error:  # of Triton, whose errors share no narrower base
+            if graph.note is None:
+                raise
+            tell_unfit(graph.frame, error)
+            graph.maker, graph.note = Eager, None
+            return self._recorded(Eager(graph.frame, inputs, outputs))
+
+    def _fused(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
+        """Make an executor of our kernels, which shares memory with the others of its lane."""
+        from vsparagon.fused.canvas import Room
+        from vsparagon.fused.executor import FusedExecutor
+
+        lane = next(iter(inputs.values())).data_ptr()
+        return FusedExecutor(frame, inputs, outputs, self._rooms.setdefault(lane, Room()))
 
     def _recorded(self, executor: Executor) -> Executor:
         if not self.is_gpu:
@@ -83,9 +107,8 @@ class TorchCuda(FrameBackend):
             log.info("%s: by torch's kernels, as %s", frame.name, why)
             return Eager
         if self._maker is None:
-            from vsparagon.fused.executor import FusedExecutor
-
-            self._maker = self._tried(frame, Attending if why else FusedExecutor, cache)
+            self._maker = self._tried(frame, Attending if why else self._fused, cache)
+            self._rooms.clear()  # what was tried is gone
             release_memory()
         return self._maker
 

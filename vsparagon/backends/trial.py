@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from vsparagon.backends.crashes import answers
-from vsparagon.backends.device import Lane
+from vsparagon.backends.device import Lane, lack_of_memory
 from vsparagon.backends.executor import Executor
+from vsparagon.errors import first_line_of
 from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
 
@@ -52,19 +53,18 @@ def faster(
         with lane.current():
             own = recorded(ours(frame, lane.inputs, lane.outputs))
         own_result = _result(lane, own, frame.target)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # of a compiler, of the driver: they share no narrower base
-        if not answers(device):
+        if lack_of_memory(error) or not answers(device):
             raise
-        reason = str(error).strip().partition("\n")[0]
-        log.warning("%s: by torch's kernels, as ours do not run on this GPU: %s. %s", frame.name, reason, REPORT)
+        tell_unfit(frame, error)
         return torchs
     try:
         with lane.current():
             other = recorded(torchs(frame, lane.inputs, lane.outputs))
         difference = _difference(own_result, _result(lane, other, frame.target))
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not lack_of_memory(error):
+            raise
         log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
         return ours
     rounds = [(seconds(lane, own, TURNS), seconds(lane, other, TURNS)) for _ in range(ROUNDS)]
@@ -76,6 +76,12 @@ def faster(
     chosen, name = (ours, "our") if own_time < other_time else (torchs, "torch's")
     log.info("%s: by %s kernels: ours take %.2f ms, torch's %.2f ms", frame.name, name, own_time, other_time)
     return chosen
+
+
+def tell_unfit(frame: FrameNetwork, error: Exception) -> None:
+    """Warn that torch's kernels are used for a frame graph, as ours raised this error."""
+    text = "%s: by torch's kernels, as ours do not run on this GPU: %s. %s"
+    log.warning(text, frame.name, first_line_of(error), REPORT)
 
 
 def fill(lane: Lane, layout: Layout) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,30 @@ LEAST_CHANNELS = 16  # that a matrix product takes
 MOST_NUMBERS = 1 << 31  # that kernels can count in one tensor
 
 
+class Room:
+    """Memory that executors of one network and one size of frame share, of which no two run at once.
+
+    What one of them takes, the next one takes again, in the same order: each writes what it reads, but for borders.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: dict[tuple[tuple[int, ...], torch.dtype, int], Tensor] = {}
+        self._taken: Counter[tuple[tuple[int, ...], torch.dtype]] = Counter()
+
+    def begin(self) -> None:
+        """Let the next executor take from the beginning."""
+        self._taken.clear()
+
+    def zeros(self, size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return a tensor of this size that this executor has not taken yet; zeros where none has."""
+        kind = size, dtype
+        self._taken[kind] += 1
+        key = *kind, self._taken[kind]
+        if key not in self._tensors:
+            self._tensors[key] = torch.zeros(size, dtype=dtype, device=device)
+        return self._tensors[key]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
     """Room for a picture and its features, with a border of zeros that no kernel writes to.
@@ -30,12 +55,14 @@ class Canvas:
         height, width: in pixels.
         border: pixels on each side that kernels may look at.
         device: as torch names it.
+        room: where memory is taken from.
     """
 
     height: int
     width: int
     border: int
     device: torch.device
+    room: Room = field(default_factory=Room)
 
     @property
     def rows(self) -> int:
@@ -55,10 +82,13 @@ class Canvas:
         return (self.border - above) * self.pitch + self.border - left
 
     def picture(self) -> Tensor:
-        return torch.zeros(3, self.rows, self.pitch, device=self.device)
+        return self.zeros(3, self.rows, self.pitch)
 
     def features(self, channels: int) -> Tensor:
-        return torch.zeros(self.rows, self.pitch, channels, dtype=torch.float16, device=self.device)
+        return self.zeros(self.rows, self.pitch, channels, dtype=torch.float16)
+
+    def zeros(self, *size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return self.room.zeros(size, dtype, self.device)
 
     def offsets(self, places: Sequence[tuple[int, int]]) -> Tensor:
         """Return the numbers of pixels from a pixel to those at these rows and columns from it."""

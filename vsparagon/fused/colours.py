@@ -63,7 +63,7 @@ class Reading:
     def _resampled(
         self, planes: list[Tensor], kernel: Kernels, size: tuple[int, int], samples: int, pitch: int, *, down: bool
     ) -> list[Tensor]:
-        targets = _room(self._canvas, size)
+        targets = _chroma(self._canvas, size)
         self.launches.append(resampling(self._canvas, planes, kernel, samples, pitch, targets, down=down))
         return targets
 
@@ -92,7 +92,7 @@ class Writing:
         tall, wide = extension.height * scale, extension.width * scale
         subsampled = bool(self._layout.across or self._layout.down)
         results = [_samples(plane) for plane in planes]
-        full = [results[0], *_room(canvas, (tall, wide))] if subsampled else results
+        full = [results[0], *_chroma(canvas, (tall, wide))] if subsampled else results
         picture, smooth = self._base(frame.network.base, picture)
         places, weights = zip(*taps(*smooth), strict=True)
         phases = 1 << (scale * scale - 1).bit_length()
@@ -142,7 +142,7 @@ class Writing:
         low = layout.plane_size(1, tall, wide)[0]
         if layout.down:  # first, as rows are read faster than columns
             kernel = reducing(1 << layout.down, DOWN[layout.location])
-            lower = _room(canvas, (low, wide)) if layout.across else targets
+            lower = _chroma(canvas, (low, wide)) if layout.across else targets
             last = None if layout.across else limits
             self.launches.append(resampling(canvas, chroma, kernel, tall, wide, lower, down=True, limits=last))
             chroma = lower
@@ -177,9 +177,9 @@ def resampling(
     )  # fmt: skip
 
 
-def _room(canvas: Canvas, size: tuple[int, int]) -> list[Tensor]:
+def _chroma(canvas: Canvas, size: tuple[int, int]) -> list[Tensor]:
     """Return two planes of float32."""
-    return [torch.zeros(size, device=canvas.device) for _ in range(2)]
+    return [canvas.zeros(*size) for _ in range(2)]
 
 
 def _limits(layout: Layout) -> list[tuple[int, int]]:

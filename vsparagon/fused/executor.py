@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from vsparagon.backends.executor import Executor
-from vsparagon.fused.canvas import Canvas
+from vsparagon.fused.canvas import Canvas, Room
 from vsparagon.fused.colours import Reading, Writing
 from vsparagon.fused.features import Features, reach_of
 from vsparagon.models.frame import FrameNetwork
@@ -18,9 +18,16 @@ class FusedExecutor(Executor):
     Args:
         frame: one that `vsparagon.fused.trouble` has nothing to say about, on its device.
         inputs, outputs: the lane's.
+        room: memory that other executors of the lane take as well.
     """
 
-    def __init__(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
+    def __init__(
+        self,
+        frame: FrameNetwork,
+        inputs: dict[str, Tensor],
+        outputs: dict[str, Tensor],
+        room: Room | None = None,
+    ) -> None:
         assert isinstance(frame.network, HalfForm)
         device = next(iter(inputs.values())).device
         extension = frame.extension
@@ -29,7 +36,9 @@ class FusedExecutor(Executor):
             width=extension.extended_width,
             border=reach_of(frame.network),
             device=device,
+            room=room or Room(),
         )
+        canvas.room.begin()
         reading = Reading(frame, canvas, list(inputs.values()))
         features = Features(frame.network, canvas, reading.features)
         writing = Writing(frame, canvas, reading.picture, features.phases, list(outputs.values()))

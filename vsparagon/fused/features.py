@@ -78,8 +78,7 @@ class Features:
         for part, slopes in steps:
             features = self._next(part, slopes, features)
         assert isinstance(last, nn.Conv2d)
-        size = canvas.height, canvas.width, channels_for(last.out_channels)
-        self.phases = torch.zeros(size, dtype=torch.float16, device=canvas.device)
+        self.phases = canvas.zeros(canvas.height, canvas.width, channels_for(last.out_channels), dtype=torch.float16)
         self._dense(last, None, features, self.phases, canvas.width, 0)
 
     def _take(self, channels: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from vsparagon.errors import first_line_of
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
 from vsparagon.resampling import Kernels
@@ -71,5 +72,5 @@ def trouble_with_triton(device: torch.device) -> str:
         except torch.OutOfMemoryError:
             raise  # passes, and is not remembered
         except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
-            return f"Triton does not work here: {str(error).strip().partition(chr(10))[0]}"
+            return f"Triton does not work here: {first_line_of(error)}"
     return "" if bool((target == plane).all()) else "Triton computes wrongly here"
