@@ -27,7 +27,13 @@ def test_models_lists_variants_and_bundled_weights(capsys):
     assert main(["models"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n{name} " in out for name in ("nano", "micro", "xl", "swift_plus"))
-    assert "  nano x2 clean\n" in out
+    assert [line.split() for line in out.splitlines() if line.startswith("nano ")] == [
+        ["nano", "paragonsr2", "12", "1", "x", "1", "blocks", "10,523"],
+        ["nano", "x2", "clean", "7,965"],
+        ["nano", "x2", "compressed", "7,965"],
+        ["nano", "x3", "clean", "14,505"],
+        ["nano", "x4", "clean", "23,661"],
+    ]
 
 
 def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):

@@ -1,5 +1,13 @@
-"""ParagonSR2 and MUNet video upscaling for VapourSynth.
+"""Neural video upscaling for VapourSynth, by ParagonSR2 and Swift networks.
 
+The way of a frame, and of a model to what runs it:
+
+    clip -> plugin -> filter -> frames (to RGB) -> stream -> pipeline (ways, tiling, backends) -> frames -> clip
+    clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, backends.device, fused) -> clip     on a GPU
+    name or file -> library, model_file -> checkpoint (recognise) -> models -> export -> ONNX graph
+    ONNX graph -> engine, engine_cache -> backends.tensorrt
+
+`encode`, `preview`, `compare` and `picture_file` are what the command line builds on that; `training` makes weights.
 The names below are loaded on first use, so that `import vsparagon` costs nothing and pulls in no runtime.
 """
 
@@ -8,7 +16,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, ModelError, ParagonError
+    from vsparagon.errors import (
+        BackendFailure,
+        BackendUnavailable,
+        InvalidInput,
+        ModelError,
+        OutOfDeviceMemory,
+        ParagonError,
+    )
     from vsparagon.filter import upscale
     from vsparagon.upscaler import Upscaler
 
@@ -17,6 +32,7 @@ __all__ = [
     "BackendUnavailable",
     "InvalidInput",
     "ModelError",
+    "OutOfDeviceMemory",
     "ParagonError",
     "Upscaler",
     "__version__",
@@ -28,6 +44,7 @@ _HOMES = {
     "BackendUnavailable": "vsparagon.errors",
     "InvalidInput": "vsparagon.errors",
     "ModelError": "vsparagon.errors",
+    "OutOfDeviceMemory": "vsparagon.errors",
     "ParagonError": "vsparagon.errors",
     "Upscaler": "vsparagon.upscaler",
     "upscale": "vsparagon.filter",

@@ -18,10 +18,10 @@ from typing import Final, Literal
 from vsparagon import __version__
 from vsparagon.errors import ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation
+from vsparagon.machine import MEBIBYTE
 
 State = Literal["ok", "optional", "problem"]
 
-MEBIBYTE: Final = 2**20
 TEST_SECONDS: Final = 1.0
 SMALLEST_LIKENESS: Final = 30.0  # dB between the network's result and a bicubic one of a smooth picture
 

@@ -63,12 +63,8 @@ class Progress:
         """Make the next step the last."""
         self._stopped = True
 
-    def fraction(self) -> float:
-        """Return how much is done, 0 to 1, as if all steps of a phase took equally long."""
-        with self._lock:
-            return self._fraction(None)
-
     def _fraction(self, parent: str | None) -> float:
+        """Return how much of all, or of a phase, is done, 0 to 1, as if all steps of a phase took equally long."""
         parts = (
             min(1.0, (phase.done + self._fraction(name)) / phase.steps)
             for name, phase in self._phases.items()

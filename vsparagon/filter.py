@@ -23,8 +23,7 @@ from vsparagon.frames import (
 )
 from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
-from vsparagon.pipeline import Pipeline, TileChoice
-from vsparagon.pipelines import AnyPipeline, open_pipeline
+from vsparagon.pipeline import AnyPipeline, Pipeline, TileChoice, open_pipeline
 from vsparagon.runtime import CHOICE, choose_runtime
 from vsparagon.stream import map_frames, passing
 

@@ -34,6 +34,7 @@ class Model:
         shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
         reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
             that is not known.
+        parameters: trained numbers; None where that is not known.
         bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
 
@@ -45,6 +46,7 @@ class Model:
     sizes: Sizes
     shift: int
     reach: int | None = None
+    parameters: int | None = None
     bytes_per_pixel: int | None = None
 
     def onnx(self) -> bytes:
@@ -145,6 +147,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         sizes=WHOLE_WINDOWS if isinstance(options, Options) else Sizes(),
         shift=options.inference_shift,
         reach=options.reach if options.is_local else None,
+        parameters=options.parameters,
         bytes_per_pixel=bytes_per_pixel(options),
     )
 

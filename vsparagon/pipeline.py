@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vsparagon.backends.base import PictureBackend
+from vsparagon.backends.base import FrameBackend, PictureBackend
 from vsparagon.errors import InvalidInput
 from vsparagon.extend import WHOLE_WINDOWS, Extension, extension_for
 from vsparagon.library import Model
 from vsparagon.machine import MEBIBYTE, available_memory
 from vsparagon.runtime import Runtime
-from vsparagon.stages import BLOCK, FURTHEST, Plan, plan_stages
-from vsparagon.tiling import Grid, blended_tiles, exact_tiles, tile_counts
+from vsparagon.stages import FURTHEST, Plan, plan_stages
+from vsparagon.tiling import BLOCK, Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.ways import Blended, Exact, Plane, Staged, Way, Whole
+
+if TYPE_CHECKING:
+    from vsparagon.frame_pipeline import FramePipeline
 
 SMALLEST = 16
 SMALLEST_TILE = 64
@@ -208,3 +212,24 @@ class Pipeline:
         """
         for planes in self._planes:
             self.way.enlarge(source[planes], target[planes])
+
+
+type AnyPipeline = Pipeline | FramePipeline
+
+
+def open_pipeline(runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> AnyPipeline:
+    """Return a pipeline of pictures or of frames, whatever the runtime's backend takes; both enlarge RGB.
+
+    Args:
+        runtime: what to run.
+        height, width: of the pictures or frames, at least 16 each.
+        tiles: what the caller wants of tiles.
+
+    Raises:
+        InvalidInput, BackendUnavailable, BackendFailure: as the pipelines say.
+    """
+    if isinstance(runtime.backend, FrameBackend):
+        from vsparagon.frame_pipeline import FramePipeline  # needs torch
+
+        return FramePipeline(runtime, height=height, width=width, tiles=tiles)
+    return Pipeline(runtime, height=height, width=width, tiles=tiles)

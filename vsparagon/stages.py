@@ -12,12 +12,12 @@ from pathlib import Path
 from vsparagon.cache import graph_key
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.files import write_atomically
+from vsparagon.tiling import BLOCK
 
 PICTURE, RESULT = "picture", "result"
 MAP, MEAN = "map", "mean"  # each followed by a number
 FURTHEST = 48  # reach of a network that is not cut between its blocks
 FEW = 3  # stages that are held ready at once
-BLOCK = 8  # side of the blocks that means are taken of first; divides both sides of an extended picture
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from vsparagon.extend import MARGIN
 
 SMALLEST_PART = 32
-GRANULE = 8  # side of the blocks that whole-picture means are taken of first
+BLOCK = 8  # side of the blocks that means are taken of first; divides both sides of an extended picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +95,11 @@ class Grid:
     @property
     def smallest(self) -> int:
         """The smallest side that keeps something, wherever the tile lies."""
-        return self.side_within(2 * self.reach + 2 * self.step + 2 * GRANULE)
+        return self.side_within(2 * self.reach + 2 * self.step + 2 * BLOCK)
 
     def side_within(self, pixels: int) -> int:
         """Return the largest side of at most so many pixels."""
-        return (pixels - GRANULE) // self.step * self.step + GRANULE
+        return (pixels - BLOCK) // self.step * self.step + BLOCK
 
     def tiles(self, extended: int, *, size: int, first: int = 0, last: int | None = None) -> ExactTiles:
         """Lay tiles over an axis.
@@ -120,7 +120,7 @@ class Grid:
             start = min(max(at - self.reach, 0) // self.step * self.step, extended - size)
             stop = end
             if start + size < extended:
-                stop = min(end, (start + size - self.reach) // GRANULE * GRANULE)
+                stop = min(end, (start + size - self.reach) // BLOCK * BLOCK)
             parts.append((start, at, stop))
             at = stop
         return ExactTiles(size=size, parts=tuple(parts))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vsparagon.errors import InvalidInput
 from vsparagon.library import find_model
-from vsparagon.pipelines import AnyPipeline, open_pipeline
+from vsparagon.pipeline import AnyPipeline, open_pipeline
 from vsparagon.runtime import choose_runtime
 
 log = logging.getLogger(__name__)

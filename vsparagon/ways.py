@@ -28,8 +28,8 @@ from vsparagon.backends.base import (
 )
 from vsparagon.extend import MARGIN, Extension
 from vsparagon.library import Model
-from vsparagon.stages import BLOCK, MEAN, PICTURE, RESULT, Plan
-from vsparagon.tiling import BlendedTiles, ExactTiles, Grid
+from vsparagon.stages import MEAN, PICTURE, RESULT, Plan
+from vsparagon.tiling import BLOCK, BlendedTiles, ExactTiles, Grid
 
 Plane = npt.NDArray[np.float32]
 

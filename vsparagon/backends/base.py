@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from vsparagon.models.frame import FrameNetwork
 
-LANES: Final = 3  # one on its way to the device, one computed, one on its way back
+LANES: Final = 3  # measured, docs/speed.md; `vsparagon.frame_pipeline` says how many frames they hold
 
 Precision = Literal["fp32", "fp16", "bf16"]
 Array = npt.NDArray[np.floating]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.machine import MEBIBYTE
 
-MEBIBYTE = 2**20
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
-from vsparagon.library import PROFILES, describe
+from vsparagon.library import PROFILES, bundled_models
+from vsparagon.machine import MEBIBYTE
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 
-MEBIBYTE = 2**20
 NOTES = ("licence", "training")  # what a checkpoint says for people
 
 
@@ -54,11 +54,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _models(_args: argparse.Namespace) -> str:
-    lines = ["variant     network     features  body          parameters (at scale 2)"]
+    lines = ["variant     network     features  body          parameters (as published, at scale 2)"]
     lines += [
         f"{name:10}  {o.network:10}  {o.num_feat:8}  {_body(o):12}  {o.parameters:10,}" for name, o in VARIANTS.items()
     ]
-    return "\n".join([*lines, "", "bundled weights:", *(f"  {line}" for line in describe()), ""])
+    lines += ["", "bundled weights                               parameters"]
+    return "\n".join([*lines, *(f"{m.name:44}  {m.parameters:10,}" for m in bundled_models()), ""])
 
 
 def _body(options: AnyOptions) -> str:

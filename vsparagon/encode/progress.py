@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol, TextIO
 
 from tqdm import tqdm
 
-MEBIBYTE: Final = 2**20
+from vsparagon.machine import MEBIBYTE
+
 LINE_SECONDS: Final = 5.0
 JSON_SECONDS: Final = 0.5
 

@@ -261,7 +261,7 @@ static void VS_CC internal_fail(const VSMap *in, VSMap *out, void *userData, VSC
 
 VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
     /* Autoload runs before a script can name a core: nothing of Python is touched here. */
-    vspapi->configPlugin("io.github.vsparagon", "paragon", "ParagonSR2 and MUNet upscaling",
+    vspapi->configPlugin("io.github.vsparagon", "paragon", "Neural upscaling",
                          VS_MAKE_VERSION(PARAGON_VERSION_MAJOR, PARAGON_VERSION_MINOR), VAPOURSYNTH_API_VERSION, 0,
                          plugin);
     vspapi->registerFunction("Upscale",
