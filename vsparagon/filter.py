@@ -62,20 +62,21 @@ def upscale(
         clip: progressive, of constant format and size, at least 16x16; 8 to 16-bit integer, half or float; GRAY, RGB
             or YUV of any subsampling.
         variant: of the network: "nano", "micro", …
-        scale: of both sides.
+        scale: of both sides, 2, 3 or 4 for bundled weights; a model file brings its own.
         profile: what the network was trained on: "clean" or "compressed" video.
         model: a model file instead of a bundled one.
         backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16" or "bf16".
-        width, height: final size in pixels instead of `scale` times the clip's; one alone keeps the shape.
+        width, height: final size in pixels instead of `scale` times the clip's, up to 65,536 each and 2^28 in all; one
+            alone keeps the shape.
         format: of the result instead of the clip's, a preset or registered format id such as `vs.YUV444P16`.
         matrix: of the clip instead of what its frames say; for RGB clips, that of a YUV or GRAY result. The names are
             those of VapourSynth's resizer: "709", "170m", "2020ncl", …
         tilesize, overlap: width and height in source pixels, or one number for both, of the tiles that a frame is
-            computed in, and what neighbours share.
-        memory_mb: most memory for the tiles in flight.
-        num_streams: frames computed at once.
+            computed in, at least 64 each, and what neighbours share at least, up to half of that.
+        memory_mb: most memory for the tiles in flight, in MiB.
+        num_streams: frames computed at once, up to 64.
         cache: folder for compiled networks.
 
     Returns:

@@ -20,7 +20,7 @@ Sample = TypeVar("Sample", np.uint8, np.uint16, np.float32)
 
 
 class Upscaler:
-    """Enlarges pictures with the same network and the same result as `core.paragon.Upscale`.
+    """Enlarges pictures with the same network and the same result as `core.paragon.Upscale`. One thread at a time.
 
     Args:
         variant: "nano", "micro", …
