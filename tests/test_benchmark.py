@@ -120,7 +120,7 @@ def test_a_worker_that_is_gone_is_named():
         (["--models", GOLDEN, "--scale", "3"], "nano_x2.weights.safetensors enlarges 2 times, not 3"),
         (["streams", "--variants", "huge"], "unknown variant 'huge'"),
         (["--sizes", "640"], "is no size; write width and height as 640x360"),
-        (["--sizes", "33x20"], "give even numbers of at least 16"),
+        (["--sizes", "33x20"], "give even numbers"),
         (["--rounds", "0"], "is no number of at least 1"),
         (["growth", "--peers"], "unrecognized arguments: --peers"),
     ],

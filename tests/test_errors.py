@@ -34,7 +34,6 @@ CLIPS = {
         lambda: good().std.SetFieldBased(1),
         "interlaced (_FieldBased is not 0); deinterlace the clip first",
     ),
-    "too small": (lambda: good().resize.Point(14, 40), "the picture is 14x40; at least 16x16 is needed"),
     "32-bit integer": (
         lambda: vs.core.core.std.BlankClip(format=vs.GRAY32),
         "the clip is Gray32, 32-bit integer; convert it to 16-bit integer or to float first",

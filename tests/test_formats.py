@@ -59,6 +59,27 @@ def test_every_format_gives_the_network_of_its_rgb(family, kind, bits, sub, upsc
         assert np.abs(ours - theirs).max() <= steps(wanted)
 
 
+@pytest.mark.parametrize("variant", ["nano", "tiny", "swift_plus"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (7, 2), (15, 14)])
+def test_the_smallest_pictures_are_enlarged_as_if_mirrored_all_around(variant, height, width):
+    picture, around = photograph(height, width), 24
+    upscaler = Upscaler(variant)
+    mirrored = upscaler(np.pad(picture, ((around, around), (around, around), (0, 0)), "symmetric"))
+    inside = slice(2 * around, 2 * (around + height)), slice(2 * around, 2 * (around + width))
+    assert np.abs(upscaler(picture).astype(int) - mirrored[inside]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height"), [("GRAY16", 1, 1), ("YUV420P8", 2, 2), ("YUV422P10", 6, 1), ("YUV410P8", 4, 8)]
+)
+def test_the_smallest_clips_are_enlarged(name, width, height):
+    clip = clip_of([np.full((height, width, 3), (180, 90, 60), np.uint8)], getattr(vs, name), matrix=1)
+    result = vsparagon.upscale(clip)
+    assert (result.width, result.height, result.format.name) == (2 * width, 2 * height, clip.format.name)
+    for ours, before in zip(arrays(result.get_frame(0)), arrays(clip.get_frame(0)), strict=True):
+        assert np.abs(ours - before[0, 0]).max() <= 1.5 * 2 ** (clip.format.bits_per_sample - 8)
+
+
 def rgb_clip(picture: np.ndarray) -> vs.VideoNode:
     blank = vs.core.core.std.BlankClip(None, picture.shape[1], picture.shape[0], vs.RGBS, 1)
 

@@ -135,6 +135,17 @@ def test_chroma_lies_where_the_resizer_puts_it(sub, location):
     compare(source, described(source, location=location), picture=picture)
 
 
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (12, 16), (16, 8)])
+@pytest.mark.parametrize("location", [0, 1, 4], ids=["left", "center", "bottom_left"])
+@pytest.mark.parametrize("sub", SUBSAMPLINGS.values(), ids=SUBSAMPLINGS)
+def test_planes_smaller_than_the_kernels_are_converted_as_by_the_resizer(sub, location, height, width, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.HEIGHT", height)
+    monkeypatch.setattr(f"{__name__}.WIDTH", width)
+    source = query(vs.YUV, vs.INTEGER, 16, sub)
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    compare(source, described(source, location=location), picture=picture)
+
+
 @pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", CONSTANT)
 def test_every_constant_matrix(matrix, value_range):

@@ -231,6 +231,14 @@ def test_all_attention_of_a_network_is_taken(monkeypatch):
     assert not attention.has_fitting_attention(frame), "the numbers of all windows cannot be counted"
 
 
+@pytest.mark.parametrize("size", [(2, 2), (2, 8), (14, 4)])
+def test_the_smallest_frames(size, interpreted):
+    assert_near(*both(NETWORKS["nano"](), RGBS, size=size))
+    frame, reference = both(NETWORKS["nano"](), size=size)
+    largest, _ = differences(frame, FusedExecutor, reference)
+    assert largest <= 1.01 / 255  # too few samples for a mean
+
+
 @pytest.mark.parametrize(("source", "target"), [(YUV420, RGBS), (RGBS, YUV420), (LAYOUTS["GRAY16"], LAYOUTS["RGB24"])])
 def test_another_format_may_come_out(source, target, interpreted):
     assert_near(*both(NETWORKS["swift without layers, narrow"](), source, target))

@@ -186,7 +186,6 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
         (["float.tif", "out.tif"], "float"),
         (["two.tif", "out.tif"], "2 pictures"),
-        (["tiny.png", "out.png"], "at least 16x16"),
         (["clear.png", "."], "its own original"),
         (["clear.png", "cmyk.jpg", "tiny.png"], "is a file"),
         (["clear.png", "clear.webp", "out", "--suffix", ".png"], "would both become"),

@@ -43,7 +43,7 @@ class WholeFrame(TileChoice):
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    height=st.integers(16, 300), width=st.integers(16, 300), tile=st.tuples(st.integers(64, 200), st.integers(64, 200))
+    height=st.integers(1, 300), width=st.integers(1, 300), tile=st.tuples(st.integers(64, 200), st.integers(64, 200))
 )
 def test_any_tile_of_any_frame_gives_the_whole_picture(model, height, width, tile):
     picture = photograph(height, width).astype(np.float32) / 255
@@ -114,7 +114,7 @@ def test_tiles_that_cannot_be(tiles, message):
         TileChoice(**tiles).way(MODELS["nano x2 clean"], extension_for(100, 100), streams=1, cache=Path())
 
 
-@given(pixels=st.integers(16, 3000), reach=st.integers(8, 60), count=st.integers(1, 40))
+@given(pixels=st.integers(1, 3000), reach=st.integers(8, 60), count=st.integers(1, 40))
 def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, count):
     extended = extension_for(pixels, pixels).extended_height
     tiles = exact_tiles(pixels, extended, reach=reach, count=min(count, pixels))

@@ -59,8 +59,8 @@ def upscale(
     The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose.
 
     Args:
-        clip: progressive, of constant format and size, at least 16x16; 8 to 16-bit integer, half or float; GRAY, RGB
-            or YUV of any subsampling.
+        clip: progressive, of constant format and size; 8 to 16-bit integer, half or float; GRAY, RGB or YUV of any
+            subsampling.
         variant: of the network: "nano", "micro", …
         scale: of both sides, 2, 3 or 4 for bundled weights; a model file brings its own.
         profile: what the network was trained on: "clean" or "compressed" video.

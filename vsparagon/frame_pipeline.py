@@ -20,7 +20,7 @@ from vsparagon.library import Model
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import half_form
 from vsparagon.models.inference import inference_form
-from vsparagon.pipeline import TileChoice, check_size
+from vsparagon.pipeline import TileChoice
 from vsparagon.runtime import Runtime
 from vsparagon.tiling import ExactTiles, exact_tiles, tile_counts
 from vsparagon.ways import Exact, Way
@@ -39,7 +39,7 @@ class FramePipeline:
 
     Args:
         runtime: what to run; its backend is one for frames.
-        height, width: of the frames, at least 16 each.
+        height, width: of the frames.
         tiles: what the caller wants of tiles.
 
     Attributes:
@@ -51,7 +51,6 @@ class FramePipeline:
     """
 
     def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
-        check_size(height, width)
         assert isinstance(runtime.backend, FrameBackend)
         self._backend, self._model, self._options = runtime.backend, runtime.model, runtime.options
         self.scale = runtime.model.scale

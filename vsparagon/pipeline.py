@@ -20,7 +20,6 @@ from vsparagon.ways import Blended, Exact, Plane, Staged, Way, Whole
 if TYPE_CHECKING:
     from vsparagon.frame_pipeline import FramePipeline
 
-SMALLEST = 16
 SMALLEST_TILE = 64
 # Pixels of a tile, with what it looks at around what it is kept for. On a Xeon with AVX-512 a pixel in a tile of 80,000
 # took nano 20 % less time than one in a large picture; on an EPYC sizes from 45,000 to 250,000 differ by 4 %.
@@ -161,15 +160,6 @@ class TileChoice:
         return Blended(model, extension, rows, columns)
 
 
-def check_size(height: int, width: int) -> None:
-    """Raise InvalidInput unless pictures of this size can be enlarged."""
-    if min(height, width) < SMALLEST:
-        raise InvalidInput(
-            f"the picture is {width}x{height}; at least {SMALLEST}x{SMALLEST} is needed. "
-            "Add borders or enlarge it otherwise."
-        )
-
-
 class Pipeline:
     """A model opened for pictures of one size. `enlarge` may be called from several threads.
 
@@ -177,19 +167,18 @@ class Pipeline:
 
     Args:
         runtime: what to run.
-        height, width: of the pictures, at least 16 each.
+        height, width: of the pictures.
         tiles: what the caller wants of tiles.
 
     Attributes:
         in_flight: calls of `enlarge` that make progress at once; more of them wait.
 
     Raises:
-        InvalidInput: the pictures are too small, or the model cannot be run on the tiles that are wanted.
+        InvalidInput: the model cannot be run on the tiles that are wanted.
         BackendFailure: the runtime refused the model.
     """
 
     def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
-        check_size(height, width)
         model = runtime.model
         self.scale = model.scale
         self.extension = extension_for(height, width, model.sizes)
@@ -222,7 +211,7 @@ def open_pipeline(runtime: Runtime, *, height: int, width: int, tiles: TileChoic
 
     Args:
         runtime: what to run.
-        height, width: of the pictures or frames, at least 16 each.
+        height, width: of the pictures or frames.
         tiles: what the caller wants of tiles.
 
     Raises:

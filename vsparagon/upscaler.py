@@ -63,7 +63,7 @@ class Upscaler:
         The network is compiled for the size of the first picture, and again whenever the size changes.
 
         Args:
-            rgb: H,W,3, at least 16x16; uint8 or uint16 over their whole range, or float32 of nominal range 0..1.
+            rgb: H,W,3; uint8 or uint16 over their whole range, or float32 of nominal range 0..1.
 
         Returns:
             scale*H,scale*W,3; integers are rounded and clamped, floats are neither.
@@ -74,10 +74,10 @@ class Upscaler:
         """
         if not isinstance(rgb, np.ndarray):
             raise InvalidInput(f"the picture is {type(rgb).__name__}; give a numpy array of height,width,3.")
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in PEAKS:
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in PEAKS:
             raise InvalidInput(
                 f"the picture is an array of shape {rgb.shape} and dtype {rgb.dtype}; "
-                "give height,width,3 of uint8, uint16 or float32."
+                "give height,width,3 of uint8, uint16 or float32, not empty."
             )
         height, width = rgb.shape[:2]
         pipeline = self._pipeline

@@ -75,8 +75,8 @@ def _size(text: str) -> Size:
     if not (width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write width and height as 640x360")
     size = Size(width=int(width), height=int(height))
-    if min(size.width, size.height) < 16 or size.width % 2 or size.height % 2:
-        raise argparse.ArgumentTypeError(f"{text} is no size for YUV420P8; give even numbers of at least 16")
+    if not size.pixels or size.width % 2 or size.height % 2:
+        raise argparse.ArgumentTypeError(f"{text} is no size for YUV420P8; give even numbers")
     return size
 
 

@@ -18,7 +18,7 @@ from vsparagon.library import bundled_models
 # The variant to go on with where another is too slow: faster, and no worse, on CPUs and GPUs by docs/speed.md.
 FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift"}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
-LEAST: Final = 16  # of width and height, for the network
+LEAST: Final = 16  # of width and height: less is no picture any more
 LINE: Final = 2  # pixels between the halves
 
 
