@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import vapoursynth as vs
 
 from vsparagon import backends
-from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, cuda, describe
+from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, choose_precision, cuda, describe
 from vsparagon.backends.base import FrameBackend, PictureBackend
 from vsparagon.backends.cuda import Gpu
 from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.extend import Sizes
+from vsparagon.library import Model
 
 CARD = Gpu(name="Some Card", capability=(8, 9))
 
@@ -22,6 +26,7 @@ class OnGpu(FrameBackend):
 
     def __init__(self, name):
         self.name, self.place, self.device = name, "cuda:0 (Some Card)", "cuda:0"
+        self.runs_graphs = name != "torch"
 
 
 class Pretended(PictureBackend):
@@ -101,14 +106,35 @@ def test_gpu_that_is_asked_for_is_not_silently_the_cpu(machine):
         choose_backend("auto", 1)
 
 
-def test_graphs_of_others_stay_on_the_cpu_and_the_log_says_so(machine, caplog):
-    machine(torch="gpu", onnxruntime="gpu")
+GRAPH = Model(name="net.onnx", scale=2, graph=Path("net.onnx"), checkpoint=None, sizes=Sizes(), shift=0)
+GREY = replace(GRAPH, channels=1)
+
+
+def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine, caplog):
+    machine(torch="gpu", onnxruntime="gpu", openvino="cpu")
     with caplog.at_level(logging.INFO):
-        assert isinstance(choose_backend("auto", frames=False), PictureBackend)
-    assert "leaves the GPU aside" in caplog.text
-    assert isinstance(choose_backend("onnxruntime", frames=False), PictureBackend)
+        found = choose_backend("auto", model=GRAPH)
+    assert (found.name, isinstance(found, FrameBackend)) == ("onnxruntime", True)
+    assert "torch (it runs checkpoints, and net.onnx is an ONNX file)" in caplog.text
+    assert choose_backend("auto", model=replace(GRAPH, checkpoint=Path("net.pth"))).name == "torch"
+    found = choose_backend("auto", model=GREY)
+    assert (found.name, isinstance(found, PictureBackend)) == ("openvino", True)
+    assert "no backend can use the GPU: " in caplog.text
+    assert "onnxruntime (net.onnx takes one plane at a time)" in caplog.text
+    caplog.set_level(logging.INFO)
+    for name, model in (("torch", GRAPH), ("onnxruntime", replace(GRAPH, sizes=Sizes(fixed=(64, 64))))):
+        assert isinstance(choose_backend(name, model=model), PictureBackend)
+        assert f"backend {name} leaves the GPU aside: " in caplog.text
     with pytest.raises(InvalidInput, match="device_id is 1"):
-        choose_backend("onnxruntime", 1, frames=False)
+        choose_backend("onnxruntime", 1, model=GREY)
+
+
+def test_graphs_are_computed_on_a_gpu_in_the_type_they_are_written_in():
+    backend = OnGpu("onnxruntime")
+    assert choose_precision(backend, "auto", GRAPH) == "fp32"
+    assert choose_precision(backend, "auto", replace(GRAPH, is_half=True)) == "fp16"
+    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is written in fp32"):
+        choose_precision(backend, "fp16", GRAPH)
 
 
 def test_backends_explains(machine):

@@ -4,6 +4,7 @@ import ctypes
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from vsparagon.backends.executor import Executor  # noqa: E402
 from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
+from vsparagon.extend import Sizes  # noqa: E402
 from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
+from vsparagon.library import Model  # noqa: E402
 
 core = vs.core
 
@@ -441,7 +444,8 @@ def test_auto_takes_a_gpu_that_works(torch_with_cuda, monkeypatch):
     monkeypatch.setattr(backends, "gpus", cuda.gpus)
     monkeypatch.setattr(backends, "ON_GPU", ("torch",))
     assert backends.choose_backend("auto").place == "cuda:0 (Fast)"
-    assert isinstance(backends.choose_backend("auto", frames=False), PictureBackend)
+    graph = Model(name="net.onnx", scale=2, graph=Path("net.onnx"), checkpoint=None, sizes=Sizes(), shift=0)
+    assert isinstance(backends.choose_backend("auto", model=graph), PictureBackend)
 
 
 def test_an_executor_is_bound_to_the_lanes_tensors():

@@ -17,6 +17,7 @@ pytest.importorskip("onnx", reason="frame graphs are ONNX")
 onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
 
 import numpy as np  # noqa: E402
+from onnx_files import shuffle_network  # noqa: E402
 from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 
 from vsparagon.backends import either, onnxruntime_cuda, tensorrt  # noqa: E402
@@ -101,6 +102,16 @@ def assert_same(result, clip):
 def test_onnxruntime_gives_the_frames_of_the_resizers_way(format_id, onnx_runtime, tmp_path):
     clip = clip_in(format_id)
     assert_same(upscaled(clip, "onnxruntime", tmp_path, precision="fp32"), clip)
+
+
+def test_tensorrt_takes_graphs_of_others_too(engines, tmp_path):
+    clip, path = clip_in(vs.YUV420P8), shuffle_network(tmp_path / "net.onnx")
+    result, expected = (upscaled(clip, name, tmp_path, model=str(path)) for name in (engines.name, "openvino"))
+    for ours, theirs in zip(arrays(result.get_frame(0)), arrays(expected.get_frame(0)), strict=True):
+        assert np.abs(ours - theirs).max() <= 1
+    grey = shuffle_network(tmp_path / "grey.onnx", channels=1)
+    with pytest.raises(vs.Error, match=rf"'{engines.name}' cannot be used: grey\.onnx takes one plane .*openvino"):
+        upscaled(clip, engines.name, tmp_path, model=str(grey))
 
 
 @pytest.mark.parametrize("format_id", FORMATS)

@@ -29,6 +29,7 @@ from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_atte
 from vsparagon.models.block_attention import BlockAttention, is_whole
 from vsparagon.models.block_attention_onnx import emit_blocks
 from vsparagon.models.folding import ShiftedConv2d
+from vsparagon.models.foreign import LEAST_OPSET, ForeignNetwork
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
@@ -38,7 +39,7 @@ from vsparagon.onnx_graph import Graph
 from vsparagon.recognise import FORMAT_VERSION
 from vsparagon.stages import MEAN
 
-OPSET = 18
+OPSET = LEAST_OPSET
 MINIMUM_SIDE = 4
 
 Precision = Literal["fp32", "fp16"]
@@ -167,7 +168,7 @@ def stage_onnx(part: StageModule, channels: Mapping[str, int]) -> onnx.ModelProt
 
 _TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 
-_WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, BlockAttention, ShiftedConv2d)
+_WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, BlockAttention, ShiftedConv2d, ForeignNetwork)
 
 
 class _Tracer(fx.Tracer):
@@ -269,6 +270,8 @@ class _Emitter:
                 return graph.node("Add", x, graph.node("Mul", attended, graph.weight(f"{name}.gamma", module.gamma)))
             case BlockAttention():
                 return self._block_attention(module, name, x)
+            case ForeignNetwork():
+                return self._foreign(module, name, x)
         raise ModelError(f"the layer {name} ({type(module).__name__}) has no ONNX form.")
 
     def _convolution(self, conv: nn.Conv2d, name: str, x: str) -> str:
@@ -310,6 +313,12 @@ class _Emitter:
         return emit_blocks(
             self.graph, module, x, name, self.size, lambda inner: self._attention(module.exact, f"{name}.exact", inner)
         )
+
+    def _foreign(self, network: ForeignNetwork, name: str, x: str) -> str:
+        graph = self.graph
+        given = graph.node("Cast", x, prefix=name, to=graph.FLOAT16) if network.is_half else x
+        result = graph.embed(network.graph, network.given, network.result, given, name)
+        return graph.node("Cast", result, prefix=f"{name}.result", to=graph.FLOAT) if network.is_half else result
 
     def _axis(self, axis: int, x: str) -> AxisTensors:
         graph, prefix = self.graph, ("rows", "columns")[axis]

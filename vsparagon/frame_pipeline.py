@@ -13,7 +13,7 @@ from torch import nn
 from vsparagon.backends.base import FrameBackend, Precision
 from vsparagon.backends.device import QUEUING, FrameSession, Lanes, device_errors, release_memory
 from vsparagon.checkpoint import load_generator
-from vsparagon.errors import BackendUnavailable, InvalidInput, OutOfDeviceMemory
+from vsparagon.errors import InvalidInput, OutOfDeviceMemory
 from vsparagon.extend import extension_for
 from vsparagon.layout import Layout
 from vsparagon.library import Model
@@ -47,7 +47,7 @@ class FramePipeline:
 
     Raises:
         InvalidInput: the frames are too small, or the model cannot be run on the tiles that are wanted.
-        BackendUnavailable: the model is an ONNX file.
+        ModelError: the model is an ONNX graph that cannot be made part of a larger one.
     """
 
     def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
@@ -164,19 +164,18 @@ class FramePipeline:
 
 
 def network_of(model: Model, precision: Precision) -> nn.Module:
-    """Return the fast form of a model, on the CPU, for frames: N,3,H,W to N,3,scale*H,scale*W, float32 both.
+    """Return what computes frames of a model, on the CPU: N,3,H,W to N,3,scale*H,scale*W, float32 both.
 
     Args:
-        model: made of a checkpoint.
-        precision: "fp16", with what needs float32 in that, or "fp32".
+        model: whose fast form it is if it was made of a checkpoint; else its graph, which can only be exported.
+        precision: "fp16", with what needs float32 in that, or "fp32"; a graph is what it is.
 
     Raises:
-        BackendUnavailable: the model is an ONNX file.
+        ModelError: the graph cannot be made part of a larger one.
     """
     if model.checkpoint is None:
-        raise BackendUnavailable(
-            f"GPUs run checkpoints, and {model.name} is an ONNX file; "
-            'use backend="openvino" or "onnxruntime", or give the .safetensors or .pth file that it was made from.'
-        )
+        from vsparagon.models.foreign import ForeignNetwork
+
+        return ForeignNetwork(model.graph, shift=model.shift)
     generator = load_generator(model.checkpoint)
     return half_form(generator) if precision == "fp16" else inference_form(generator)

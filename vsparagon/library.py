@@ -35,6 +35,7 @@ class Model:
         reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
             that is not known.
         parameters: trained numbers; None where that is not known.
+        is_half: whether its graph takes and returns float16.
         bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
 
@@ -48,6 +49,7 @@ class Model:
     reach: int | None = None
     parameters: int | None = None
     bytes_per_pixel: int | None = None
+    is_half: bool = False
 
     def onnx(self) -> bytes:
         """Return the ONNX graph.

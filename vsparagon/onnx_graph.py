@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 
 class Graph:
@@ -36,6 +36,7 @@ class Graph:
         self._constants: dict[str, onnx.TensorProto] = {}
         self._scope = ""  # of the branch that is being written
         self._taken: dict[str, int] = {}
+        self._opset = 0  # of what was embedded
 
     def node(self, kind: str, *inputs: str | int | float, prefix: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the name of the output."""
@@ -71,6 +72,24 @@ class Graph:
         branch = helper.make_graph(self._nodes, name, [], [result], list(self._constants.values()))
         self._nodes, self._constants, self._scope = outside
         return branch
+
+    def embed(self, model: onnx.ModelProto, given: str, result: str, x: str, prefix: str) -> str:
+        """Add the nodes of another graph and return the name of what it makes.
+
+        Args:
+            model: of operators of ONNX alone, whose version becomes that of the whole if it is later.
+            given, result: its input and its output.
+            x: what it is given.
+            prefix: of its names.
+        """
+        (entry,) = model.opset_import
+        self._opset = max(self._opset, entry.version)
+        inner = compose.add_prefix(model, f"{prefix}/").graph
+        self._constants |= {tensor.name: tensor for tensor in inner.initializer}
+        for node in _with_branches(inner.node):
+            node.input[:] = [x if name == f"{prefix}/{given}" else name for name in node.input]
+        self._nodes.extend(inner.node)
+        return f"{prefix}/{result}"
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add a constant as it is, once, and return its name."""
@@ -111,7 +130,7 @@ class Graph:
         Args:
             inputs: type and shape of each, by name.
             outputs: the tensor that becomes it, type and shape of each, by name.
-            opset: version of ONNX's operators.
+            opset: version of ONNX's operators, at least.
         """
         # TensorRT knows bytes as inputs and outputs only, so nothing may stand between a result and its name.
         names = {result: name for name, (result, _, _) in outputs.items()}
@@ -125,10 +144,10 @@ class Graph:
             [helper.make_tensor_value_info(name, kind, shape) for name, (_, kind, shape) in outputs.items()],
             list(self._constants.values()),
         )
-        # The IR version of opset 18's time: readers refuse newer ones than they know.
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name="vsparagon"
-        )
+        operators = [helper.make_opsetid("", max(opset, self._opset))]
+        # No later than needed: readers refuse newer ones than they know.
+        oldest = helper.find_min_ir_version_for(operators)
+        return helper.make_model(graph, opset_imports=operators, ir_version=oldest, producer_name="vsparagon")
 
     def _scalar(self, value: float) -> str:
         if isinstance(value, int):

@@ -62,7 +62,7 @@ def choose_runtime(
         InvalidInput: an argument is unknown or out of range.
         BackendUnavailable: the backend is not installed, or the device cannot be used.
     """
-    chosen = choose_backend(backend, device_id, frames=model.checkpoint is not None)
+    chosen = choose_backend(backend, device_id, model=model)
     if not 0 <= num_streams <= MOST_STREAMS:
         raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
@@ -72,7 +72,7 @@ def choose_runtime(
         threads=threads,
         cache=cache_folder(cache),
     )
-    return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision), options=options)
+    return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision, model), options=options)
 
 
 def choice_in(message: str) -> str:

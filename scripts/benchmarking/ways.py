@@ -45,7 +45,7 @@ def paragon_without_network(source: Any, scale: int, **arguments: Any) -> Any:
     """This filter, the network leaving its output as it is: everything but the network."""
     from vsparagon.backends import openvino
 
-    openvino._run = lambda request: None  # noqa: SLF001
+    openvino._run = lambda *requests: None  # noqa: SLF001
     return paragon(source, scale, backend="openvino", **arguments)
 
 

@@ -12,6 +12,7 @@ from vsparagon.backends.tensorrt import TensorRT
 from vsparagon.backends.torch import Torch
 from vsparagon.engine import LIBRARIES
 from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.library import Model
 
 log = logging.getLogger(__name__)
 
@@ -45,38 +46,43 @@ def available_on(backend: Backend) -> tuple[str, str]:
         return "", str(error)
 
 
-def choose_backend(name: str, device_id: int = 0, *, frames: bool = True) -> Backend:
+def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None) -> Backend:
     """Return the backend of that name on a device, or for "auto" the first that can be used here.
 
     Args:
         name: a name in `BACKENDS`, or "auto": GPUs come first.
         device_id: of a GPU.
-        frames: whether what is to be run can be run by a `FrameBackend`.
+        model: what is to be run; None for any of this project's networks.
 
     Raises:
         InvalidInput: unknown name, or no such device.
         BackendUnavailable: it, or for "auto" every one, lacks something; the message says what to install.
     """
     if name == "auto":
-        return (_first_on_gpu(device_id, frames=frames) if gpus() else None) or _first_on_cpu(device_id)
+        return (_first_on_gpu(device_id, model) if gpus() else None) or _first_on_cpu(device_id)
     if name not in BACKENDS:
         raise InvalidInput(f"unknown backend {name!r}; the backends are auto, {', '.join(BACKENDS)}.")
     backend = BACKENDS[name]
     if missing := backend.missing():
         raise BackendUnavailable(f"backend {name!r} cannot be used: {missing}.")
-    if isinstance(backend, PictureBackend) and not frames:
-        return _on_cpu(backend, device_id)
     try:
-        return backend.on(device_id)
+        found = backend.on(device_id)
     except BackendUnavailable as error:
         raise BackendUnavailable(f"backend {name!r} cannot be used: {error}") from error
+    if not (why := _refusal(found, model)):
+        return found
+    if isinstance(backend, PictureBackend):
+        log.info("backend %s leaves the GPU aside: %s", name, why)
+        return _on_cpu(backend, device_id)
+    raise BackendUnavailable(f'backend {name!r} cannot be used: {why}; backend="openvino" runs it on the CPU.')
 
 
-def _first_on_gpu(device_id: int, *, frames: bool) -> Backend | None:
+def _refusal(backend: Backend, model: Model | None) -> str:
+    return backend.refusal(model) if model and isinstance(backend, FrameBackend) else ""
+
+
+def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
     """Return the first of `ON_GPU` that works there, and tell in the log what the others lack; None if none does."""
-    if not frames:
-        log.info("backend auto leaves the GPU aside: an ONNX file of another network runs on the CPU alone")
-        return None
     passed: list[str] = []
     for name in ON_GPU:
         why = BACKENDS[name].missing()
@@ -86,10 +92,11 @@ def _first_on_gpu(device_id: int, *, frames: bool) -> Backend | None:
             except BackendUnavailable as error:
                 why = str(error)
             else:
-                if isinstance(backend, FrameBackend):
+                why = _refusal(backend, model)
+                if isinstance(backend, FrameBackend) and not why:
                     log.info("backend auto is %s on %s; before it: %s", name, backend.place, _told(passed))
                     return backend
-                why = f"only on {backend.place}"
+                why = why or f"only on {backend.place}"
         passed.append(f"{name} ({why})")
     if device_id:
         raise BackendUnavailable(f"device_id is {device_id}, but no backend can use that GPU: {_told(passed)}.")
@@ -113,12 +120,25 @@ def _told(passed: list[str]) -> str:
     return "; ".join(passed) or "none"
 
 
-def choose_precision(backend: Backend, name: str) -> Precision:
+def choose_precision(backend: Backend, name: str, model: Model | None = None) -> Precision:
     """Return the precision of that name, or for "auto" the backend's own choice.
+
+    Args:
+        backend: that computes.
+        name: a precision, or "auto".
+        model: an ONNX graph on a GPU is computed in the type it is written in.
 
     Raises:
         InvalidInput: unknown name, or one that the backend cannot compute in.
     """
+    if model and model.checkpoint is None and isinstance(backend, FrameBackend):
+        written: Precision = "fp16" if model.is_half else "fp32"
+        if name in ("auto", written):
+            return written
+        raise InvalidInput(
+            f"precision is {name!r}, but {model.name} is written in {written}, and a GPU computes it so: "
+            "leave precision= out, or give the file in that precision."
+        )
     for precision in backend.precisions:
         if name in ("auto", precision):
             return precision

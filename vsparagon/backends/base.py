@@ -210,14 +210,30 @@ class FrameBackend(Backend):
     Args:
         device: where its tensors lie, as torch names it: "cuda:0"; the CPU, too, for tests.
         place: the device, for people.
+
+    Attributes:
+        runs_graphs: whether it takes frame graphs as ONNX, and so networks that are known as such alone.
     """
+
+    runs_graphs = True
 
     def __init__(self, device: str, place: str) -> None:
         self.device, self.place = device, place
 
     @property
     def is_gpu(self) -> bool:
+        """Whether the device is a GPU, and not the CPU in its place."""
         return self.device.startswith("cuda")
+
+    def refusal(self, model: Model) -> str:
+        """Return why frames of a model cannot be computed here, "" if they can."""
+        if model.checkpoint is not None:
+            return ""
+        if not self.runs_graphs:
+            return f"it runs checkpoints, and {model.name} is an ONNX file"
+        if model.channels != 3:
+            return f"{model.name} takes one plane at a time"
+        return f"{model.name} takes pictures of one size only" if model.sizes.fixed else ""
 
     def missing(self) -> str:
         return ""  # what `on` returns is there

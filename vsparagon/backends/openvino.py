@@ -101,8 +101,7 @@ class _SplitSlot(_PhasesSlot):
 
     def run(self) -> None:
         self.input -= MIDDLE
-        _run(self._detail)
-        super().run()
+        _run(self._detail, self._request)
         self.output += self._added
 
 
@@ -209,11 +208,16 @@ def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
     }
 
 
-def _run(request: openvino.InferRequest) -> None:
+def _run(*requests: openvino.InferRequest) -> None:
+    """Run networks side by side."""
     try:
-        # On this thread: to hand the work to one of the runtime's and to wake up again left a twentieth of a processor
-        # idle. The outputs are not wanted, which have arrays of their own, and so are shared instead of copied.
-        request.infer(share_outputs=True)
+        for request in requests[1:]:
+            request.start_async()
+        # To start it and to wait for it one after the other takes turns at Python's lock, and leaves processors idle.
+        # The outputs are read from arrays of their own; what this returns is shared with them instead of copied.
+        requests[0].infer(share_outputs=True)
+        for request in requests[1:]:
+            request.wait()
     except RuntimeError as error:
         raise BackendFailure(f"OpenVINO failed while running the network: {error}") from error
 

@@ -77,9 +77,10 @@ class TensorRTCuda(FrameBackend):
         from vsparagon.backends.device import QUEUING
         from vsparagon.backends.tensorrt_executor import Engine
         from vsparagon.export import frame_onnx
+        from vsparagon.models.foreign import computes_half
 
         onnx: bytes = frame_onnx(frame).SerializeToString(deterministic=True)
-        half = any(weight.dtype == torch.float16 for weight in frame.parameters())
+        half = computes_half(frame.network)
         engines, key, title = EngineCache(run.cache / "engines"), self._key(onnx, half=half), _title(frame)
         kernels = engines.kernels(key, title)
         built = False

@@ -46,6 +46,7 @@ class TorchCuda(FrameBackend):
     name = "torch"
     extra = "torch"
     precisions = ("fp16", "fp32")
+    runs_graphs = False
 
     def __init__(self, device: str, place: str) -> None:
         super().__init__(device, place)

@@ -1,0 +1,49 @@
+"""ONNX files of other networks, for tests."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+KINDS = {"f32": (TensorProto.FLOAT, np.float32), "f16": (TensorProto.FLOAT16, np.float16)}
+
+
+def graph(
+    path, nodes, weights, *, channels=3, scale=2, size=(None, None), kind="f32", inputs=("x",), outputs=("y",), opset=18
+):
+    """Write an ONNX file of these nodes from the first input to the first output."""
+    element = KINDS[kind][0]
+    height, width = (side or name for side, name in zip(size, ("height", "width"), strict=True))
+    out = [side * scale if isinstance(side, int) else f"{side}_out" for side in (height, width)]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info(name, element, [1, channels, height, width]) for name in inputs],
+            [helper.make_tensor_value_info(name, element, [1, channels, *out]) for name in outputs],
+            [numpy_helper.from_array(array, name) for name, array in weights.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=9 if opset < 20 else 10,
+    )
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def shuffle_network(path, *, channels=3, scale=2, kind="f32", **arguments):
+    """A 3x3 convolution and a pixel shuffle that together repeat each pixel, sharpened a little."""
+    kernel = np.zeros((channels * scale * scale, channels, 3, 3), KINDS[kind][1])
+    for out in range(len(kernel)):
+        kernel[out, out // scale**2] = [[0, -0.125, 0], [-0.125, 1.5, -0.125], [0, -0.125, 0]]
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["phases"], pads=[1, 1, 1, 1]),
+        helper.make_node("DepthToSpace", ["phases"], ["y"], blocksize=scale, mode="CRD"),
+    ]
+    return graph(path, nodes, {"kernel": kernel}, channels=channels, scale=scale, kind=kind, **arguments)
+
+
+def shuffled(picture, scale):
+    """What `shuffle_network` makes of a picture that is mirrored beyond its border."""
+    wide = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+    cross = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+    return (1.5 * picture - 0.125 * cross).repeat(scale, 0).repeat(scale, 1)

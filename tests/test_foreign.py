@@ -1,0 +1,172 @@
+"""ONNX graphs of others in the middle of a frame's conversions, for backends that take frames as ONNX."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+torch = pytest.importorskip("torch", reason="the frame's conversions are a torch module")
+onnx = pytest.importorskip("onnx", reason="frame graphs are ONNX")
+onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx_files import graph, shuffle_network  # noqa: E402
+
+from vsparagon import ModelError  # noqa: E402
+from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
+from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda  # noqa: E402
+from vsparagon.checkpoint import save_generator  # noqa: E402
+from vsparagon.export import export_onnx, frame_onnx  # noqa: E402
+from vsparagon.extend import Sizes, extension_for  # noqa: E402
+from vsparagon.layout import Layout  # noqa: E402
+from vsparagon.models import create_generator  # noqa: E402
+from vsparagon.models.foreign import ForeignNetwork  # noqa: E402
+from vsparagon.models.frame import FrameNetwork  # noqa: E402
+from vsparagon.models.inference import inference_form  # noqa: E402
+
+core = vs.core
+YUV420 = Layout(family="yuv", bits=8, across=1, down=1, matrix=1)
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """ONNX Runtime on a device, whose part the CPU plays."""
+    monkeypatch.setattr(OnnxRuntime, "on", lambda self, device_id: OnnxRuntimeCuda("cpu", "a stand-in"))
+
+
+def upscaled(path, backend, **arguments):
+    clip = clip_of([photograph(48, 64)], vs.YUV420P10, matrix=1)
+    return arrays(core.paragon.Upscale(clip, model=str(path), backend=backend, **arguments).get_frame(0))
+
+
+def assert_same_as_on_the_cpu(path, *, steps=1, **arguments):
+    """The resizer, the network by OpenVINO and the resizer again make the same frame."""
+    ours, expected = upscaled(path, "onnxruntime", **arguments), upscaled(path, "openvino")
+    for plane, reference in zip(ours, expected, strict=True):
+        assert plane.shape == reference.shape
+        assert np.abs(plane - reference).max() <= steps
+
+
+def old_enlargement(path, opset):
+    """A network that asks for its input's size, and has an `If`, as exporters write them."""
+    branches = []
+    for name, factor in (("then", 2.0), ("else", 1.0)):
+        made = helper.make_node("Mul", ["kept", f"{name}_factor"], [f"{name}_result"])
+        result = helper.make_tensor_value_info(f"{name}_result", TensorProto.FLOAT, None)
+        weight = numpy_helper.from_array(np.array(factor, np.float32), f"{name}_factor")
+        branches.append(helper.make_graph([made], name, [], [result], [weight]))
+    nodes = [
+        helper.make_node("Relu", ["x"], ["kept"]),
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "axes"], ["size"]),
+        helper.make_node("Mul", ["size", "factor"], ["larger"]),
+        helper.make_node("Slice", ["shape", "zero", "two"], ["first"]),
+        helper.make_node("Concat", ["first", "larger"], ["sizes"], axis=0),
+        helper.make_node("If", ["flag"], ["chosen"], then_branch=branches[0], else_branch=branches[1]),
+        helper.make_node("Resize", ["chosen", "roi", "none", "sizes"], ["y"], mode="nearest"),
+    ]
+    weights = {
+        "axes": np.array([2, 3]), "factor": np.array([2, 2]), "zero": np.array([0]), "two": np.array([2]),
+        "roi": np.zeros(0, np.float32), "none": np.zeros(0, np.float32), "flag": np.array(False),
+    }  # fmt: skip
+    return graph(path, nodes, weights, opset=opset)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 20])
+def test_graphs_of_any_version_and_with_branches(opset, device, tmp_path):
+    assert_same_as_on_the_cpu(old_enlargement(tmp_path / "old.onnx", opset))
+
+
+def test_what_a_graph_asks_of_its_size_is_known_beforehand(tmp_path):
+    """So that ONNX Runtime's CUDA provider gets no node that it leaves to the CPU."""
+    options, kept = onnxruntime.SessionOptions(), tmp_path / "kept.onnx"
+    options.optimized_model_filepath = str(kept)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    data = frame_onnx(frame_with(old_enlargement(tmp_path / "old.onnx", 18))).SerializeToString()
+    onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    kinds = {node.op_type for node in onnx.load(kept).graph.node}
+    assert "Resize" in kinds
+    assert not kinds & {"Shape", "If", "Mul"}
+
+
+def test_float16_stays_float16(device, tmp_path):
+    path = shuffle_network(tmp_path / "half.onnx", kind="f16", scale=3)
+    assert_same_as_on_the_cpu(path, steps=4)
+    with pytest.raises(vs.Error, match=r"precision is 'fp32', but half\.onnx is written in fp16"):
+        upscaled(path, "onnxruntime", precision="fp32")
+
+
+def test_network_of_the_design_as_its_users_export_it(device, tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "micro.onnx"
+    export_onnx(create_generator("micro").eval(), path)
+    assert_same_as_on_the_cpu(path)
+
+
+def test_extended_form_keeps_its_shift(device, tmp_path):
+    torch.manual_seed(0)
+    checkpoint = tmp_path / "nano.safetensors"
+    generator = create_generator("nano", use_attention=False, use_content_aware=False).eval()
+    save_generator(generator, checkpoint, variant="nano", note="untrained")
+    path = tmp_path / "nano.onnx"
+    export_onnx(inference_form(generator), path, metadata={"form": "extended"})
+    assert_same_as_on_the_cpu(path)
+
+
+def test_what_gpus_cannot_take_runs_on_the_cpu_and_the_log_says_so(device, tmp_path):
+    messages = []
+    handle = core.core.add_log_handler(lambda level, text: messages.append(text))
+    try:
+        upscaled(shuffle_network(tmp_path / "grey.onnx", channels=1), "onnxruntime")
+        upscaled(shuffle_network(tmp_path / "fixed.onnx", size=(64, 80)), "onnxruntime")
+    finally:
+        core.core.remove_log_handler(handle)
+    told = "\n".join(messages)
+    assert "backend onnxruntime leaves the GPU aside: grey.onnx takes one plane at a time" in told
+    assert "backend onnxruntime leaves the GPU aside: fixed.onnx takes pictures of one size only" in told
+    assert "running fixed.onnx on onnxruntime, fp32, CPU" in told
+
+
+def test_tiles_are_not_for_graphs_on_a_device(device, tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx")
+    with pytest.raises(vs.Error, match=r"net\.onnx cannot be run in tiles on a stand-in; leave tilesize= .* out"):
+        upscaled(path, "onnxruntime", tilesize=64)
+
+
+def test_operators_of_others_are_refused_by_name(tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"net\.onnx has operators of com\.example"):
+        ForeignNetwork(path, shift=0)
+
+
+def frame_with(path):
+    extension = extension_for(48, 64, Sizes())
+    network = ForeignNetwork(path, shift=0)
+    return FrameNetwork(network, 2, source=YUV420, target=YUV420, extension=extension).eval()
+
+
+def test_names_of_the_graph_do_not_meet_those_around_it(tmp_path):
+    path = tmp_path / "net.onnx"
+    nodes = [helper.make_node("Resize", ["plane0", "", "ints:0"], ["result0"], mode="nearest")]
+    graph(path, nodes, {"ints:0": np.array([1, 1, 2, 2], np.float32)}, inputs=("plane0",), outputs=("result0",))
+    session = onnxruntime.InferenceSession(
+        frame_onnx(frame_with(path)).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    planes = {"plane0": np.full((48, 64), 90, np.uint8)}
+    planes |= {f"plane{i}": np.full((24, 32), 100, np.uint8) for i in (1, 2)}
+    results = session.run(None, planes)
+    assert [set(result.ravel()) for result in results] == [{90}, {100}, {100}]
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx builds engines without a GPU")
+@pytest.mark.parametrize("kind", ["f32", "f16"])
+def test_tensorrt_builds_the_graph_of_a_frame(kind, tmp_path):
+    from vsparagon.engine import build_engine, load_library
+
+    data = frame_onnx(frame_with(shuffle_network(tmp_path / "net.onnx", kind=kind))).SerializeToString()
+    assert len(build_engine(load_library("tensorrt_rtx"), data, name="a frame")) > 10_000

@@ -1,0 +1,68 @@
+"""Networks of others, as ONNX graphs, in the place of a module: they can become part of a larger graph, no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import onnx
+import torch
+from onnx import version_converter
+from onnx.inliner import inline_local_functions
+from torch import Tensor, nn
+
+from vsparagon.errors import ModelError, reason_of
+
+LEAST_OPSET = 18  # of the graphs that `vsparagon.export` writes
+
+
+class ForeignNetwork(nn.Module):
+    """N,3,H,W to N,3,scale*H,scale*W, float32 both, whatever the graph computes in.
+
+    Args:
+        path: of the ONNX file, whose weights may lie beside it.
+        shift: enlarged pixels that are missing at the top and left of its result.
+
+    Attributes:
+        graph: of `LEAST_OPSET` or later.
+        is_half: whether it takes and returns float16.
+
+    Raises:
+        ModelError: the file cannot be read, or its operators are of no version that can be used.
+    """
+
+    def __init__(self, path: Path, *, shift: int) -> None:
+        super().__init__()
+        self.shift = shift
+        try:
+            graph = inline_local_functions(onnx.load(path))
+            strange = {entry.domain for entry in graph.opset_import} - {"", "ai.onnx"}
+            if strange or graph.graph.sparse_initializer:
+                what = f"operators of {', '.join(sorted(strange))}" if strange else "sparse weights"
+                raise ModelError(f"{path.name} has {what}, which are not known here; run it on the CPU.")
+            if opset_of(graph) < LEAST_OPSET:
+                graph = version_converter.convert_version(graph, LEAST_OPSET)
+        except ModelError:
+            raise
+        except Exception as error:  # of the library, of the file: they share no narrower base
+            raise ModelError(f"{path} cannot be made part of a larger graph: {reason_of(error)}") from error
+        self.graph = graph
+        weights = {tensor.name for tensor in graph.graph.initializer}
+        (given,) = (port for port in graph.graph.input if port.name not in weights)
+        self.given, self.result = given.name, graph.graph.output[0].name
+        self.is_half: bool = given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+
+    def forward(self, x: Tensor) -> NoReturn:
+        raise NotImplementedError("torch does not run ONNX graphs")
+
+
+def opset_of(graph: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that a graph uses."""
+    return next(int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def computes_half(network: nn.Module) -> bool:
+    """Return whether a network, of others or of our own, computes in float16."""
+    if isinstance(network, ForeignNetwork):
+        return network.is_half
+    return any(weight.dtype == torch.float16 for weight in network.parameters())
