@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +203,7 @@ def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
         "NUM_STREAMS": str(run.streams),
         "INFERENCE_NUM_THREADS": str(run.threads),
         "ENABLE_CPU_PINNING": "NO",
-        "CACHE_DIR": str(run.cache / f"openvino-{version('openvino')}"),
+        "CACHE_DIR": str(run.cache / f"openvino-{import_openvino().__version__}"),
     }
 
 
