@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-
 # A shell's background jobs ignore Ctrl-C, and what tests start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
