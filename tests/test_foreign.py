@@ -140,6 +140,9 @@ def test_operators_of_others_are_refused_by_name(tmp_path):
     model = onnx.load(path)
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     onnx.save(model, path)
+    assert [entry.domain for entry in ForeignNetwork(path, shift=0).graph.opset_import] == [""], "nothing is of it"
+    model.graph.node[0].domain = "com.example"
+    onnx.save(model, path)
     with pytest.raises(ModelError, match=r"net\.onnx has operators of com\.example"):
         ForeignNetwork(path, shift=0)
 

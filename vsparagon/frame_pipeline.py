@@ -46,7 +46,7 @@ class FramePipeline:
         in_flight: calls of `enlarge` that make progress at once; more of them wait.
 
     Raises:
-        InvalidInput: the frames are too small, or the model cannot be run on the tiles that are wanted.
+        InvalidInput: the model cannot be run on the tiles that are wanted.
         ModelError: the model is an ONNX graph that cannot be made part of a larger one.
     """
 

@@ -86,7 +86,7 @@ class Graph:
         self._opset = max(self._opset, entry.version)
         inner = compose.add_prefix(model, f"{prefix}/").graph
         self._constants |= {tensor.name: tensor for tensor in inner.initializer}
-        for node in _with_branches(inner.node):
+        for node in with_branches(inner.node):
             node.input[:] = [x if name == f"{prefix}/{given}" else name for name in node.input]
         self._nodes.extend(inner.node)
         return f"{prefix}/{result}"
@@ -134,7 +134,7 @@ class Graph:
         """
         # TensorRT knows bytes as inputs and outputs only, so nothing may stand between a result and its name.
         names = {result: name for name, (result, _, _) in outputs.items()}
-        for node in _with_branches(self._nodes):
+        for node in with_branches(self._nodes):
             for side in (node.input, node.output):
                 side[:] = [names.get(tensor, tensor) for tensor in side]
         graph = helper.make_graph(
@@ -160,9 +160,10 @@ class Graph:
         return f"{name}.{count}" if count else name
 
 
-def _with_branches(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def with_branches(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield nodes and those of the graphs within them."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _with_branches(attribute.g.node)
+                yield from with_branches(attribute.g.node)

@@ -12,8 +12,10 @@ from onnx.inliner import inline_local_functions
 from torch import Tensor, nn
 
 from vsparagon.errors import ModelError, reason_of
+from vsparagon.onnx_graph import with_branches
 
 LEAST_OPSET = 18  # of the graphs that `vsparagon.export` writes
+OWN = ("", "ai.onnx")  # domains of ONNX's own operators
 
 
 class ForeignNetwork(nn.Module):
@@ -36,11 +38,14 @@ class ForeignNetwork(nn.Module):
         self.shift = shift
         try:
             graph = inline_local_functions(onnx.load(path))
-            strange = {entry.domain for entry in graph.opset_import} - {"", "ai.onnx"}
+            strange = {node.domain for node in with_branches(graph.graph.node)} - set(OWN)
             if strange or graph.graph.sparse_initializer:
                 what = f"operators of {', '.join(sorted(strange))}" if strange else "sparse weights"
                 raise ModelError(f"{path.name} has {what}, which are not known here; run it on the CPU.")
-            if opset_of(graph) < LEAST_OPSET:
+            version = next(entry.version for entry in graph.opset_import if entry.domain in OWN)
+            del graph.opset_import[:]  # exporters name domains that nothing is of
+            graph.opset_import.append(onnx.helper.make_opsetid("", version))
+            if version < LEAST_OPSET:
                 graph = version_converter.convert_version(graph, LEAST_OPSET)
         except ModelError:
             raise
@@ -54,11 +59,6 @@ class ForeignNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> NoReturn:
         raise NotImplementedError("torch does not run ONNX graphs")
-
-
-def opset_of(graph: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operators that a graph uses."""
-    return next(int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
 
 
 def computes_half(network: nn.Module) -> bool:
