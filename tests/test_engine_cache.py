@@ -220,8 +220,8 @@ def test_real_build_killed_in_the_middle_harms_nothing(cache):
     Progress.step = step
     from vsparagon.engine import Profile
     size = Profile(smallest=(1, 3, 128, 128), usual=(1, 3, 128, 128), largest=(1, 3, 128, 128))
-    data = build_engine(load_library("tensorrt_rtx"), find_model(variant="nano", scale=2, profile="clean").onnx(),
-                        {{"input": size}}, name="nano")
+    graph = find_model(variant="nano", scale=2, profile="clean").graph.read_bytes()
+    data = build_engine(load_library("tensorrt_rtx"), graph, {{"input": size}}, name="nano")
     assert len(data) > 10_000 and len(steps) > 20
     """
     first = start(cache, build=real.format(stop=True))

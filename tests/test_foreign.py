@@ -98,6 +98,12 @@ def test_float16_stays_float16(device, tmp_path):
         upscaled(path, "onnxruntime", precision="fp32")
 
 
+def test_weights_may_lie_in_a_file_of_their_own(device, tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0)
+    assert_same_as_on_the_cpu(path)
+
+
 def test_network_of_the_design_as_its_users_export_it(device, tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "micro.onnx"

@@ -39,6 +39,14 @@ def test_network_of_fixed_size_is_tiled_without_a_seam(tmp_path, backend, size):
     assert np.abs(result - shuffled(PICTURE, 2)).max() < 1e-5
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_weights_may_lie_in_a_file_of_their_own(tmp_path, backend):
+    path = shuffle_network(tmp_path / "net.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0)
+    assert (tmp_path / "net.data").is_file()
+    assert np.abs(Upscaler(model=str(path), backend=backend)(PICTURE) - shuffled(PICTURE, 2)).max() < 1e-5
+
+
 def test_network_that_needs_a_multiple_gets_it(tmp_path):
     # Down by 4, up by 4, and added to the input: shapes that only agree for multiples of 4.
     nodes = [

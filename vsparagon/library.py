@@ -27,7 +27,8 @@ class Model:
         name: for people, for example "nano x2 clean".
         scale: enlargement of both sides.
         graph: ONNX file with one input N,channels,H,W and one output N,channels,scale*H,scale*W, float32 or float16,
-            of nominal range 0..1; a generator's is its inference form, for extended pictures only.
+            of nominal range 0..1, whose weights may lie beside it; a generator's is its inference form, for extended
+            pictures only.
         checkpoint: the weights that the graph was exported from, None for an ONNX file of somebody else.
         channels: 3 for RGB, 1 for a network that takes one plane at a time.
         sizes: which heights and widths the graph takes.
@@ -50,17 +51,6 @@ class Model:
     parameters: int | None = None
     bytes_per_pixel: int | None = None
     is_half: bool = False
-
-    def onnx(self) -> bytes:
-        """Return the ONNX graph.
-
-        Raises:
-            ModelError: the file cannot be read.
-        """
-        try:
-            return self.graph.read_bytes()
-        except OSError as error:
-            raise ModelError(f"cannot read the model {self.graph}: {error.strerror}.") from error
 
 
 def bundled_models() -> list[Model]:

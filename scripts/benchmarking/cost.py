@@ -24,7 +24,7 @@ def macs_per_pixel(model: Model, height: int, width: int) -> float:
     """
     from vsparagon.backends.openvino import import_openvino
 
-    network = import_openvino().Core().read_model(model.onnx())
+    network = import_openvino().Core().read_model(model.graph)
     extension = extension_for(height, width, model.sizes)
     network.reshape([1, model.channels, extension.extended_height, extension.extended_width])
     total = sum(_macs(node) for node in network.get_ops())

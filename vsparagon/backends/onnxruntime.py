@@ -96,7 +96,7 @@ class OnnxRuntime(EitherBackend):
                 options.add_free_dimension_override_by_name("height", build.height)
                 options.add_free_dimension_override_by_name("width", build.width)
             session = onnxruntime.InferenceSession(
-                model.onnx(), sess_options=options, providers=["CPUExecutionProvider"]
+                str(model.graph), sess_options=options, providers=["CPUExecutionProvider"]
             )
             slots = [_OnnxRuntimeSlot(session, model, build) for _ in range(run.streams)]
         except Exception as error:  # the library's own exceptions share no narrower base

@@ -141,7 +141,7 @@ class OpenVINO(PictureBackend):
         openvino = import_openvino()
         core, config = openvino.Core(), _config(build, run)
         try:
-            network = core.read_model(model.onnx())
+            network = core.read_model(model.graph)
             network.reshape([1, model.channels, build.height, build.width])
             network, shuffle = without_shuffle(openvino, network, model.scale)
             rounds = build.precision == "bf16" and model.bytes_per_pixel is not None and shuffle > 0
