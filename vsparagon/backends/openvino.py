@@ -172,7 +172,7 @@ class OpenVINO(PictureBackend):
             # One slot more than streams: a frame is copied in or out while the others compute.
             slots = [slot() for _ in range(run.streams + 1)]
         except RuntimeError as error:
-            raise BackendFailure(f"OpenVINO refused {model.name}: {error}") from error
+            raise BackendFailure(f"OpenVINO refused {model.name}: {reason_of(error)}") from error
         return Session(slots)
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
@@ -186,7 +186,9 @@ class OpenVINO(PictureBackend):
                 network.reshape({name: list(shape) for name, shape in shapes.items()})
                 return core.compile_model(network, "CPU", config)
             except RuntimeError as error:
-                raise BackendFailure(f"OpenVINO refused a stage of {plan.checkpoint.name}: {error}") from error
+                raise BackendFailure(
+                    f"OpenVINO refused a stage of {plan.checkpoint.name}: {reason_of(error)}"
+                ) from error
 
         def session(index: int) -> Session[StageSlot]:
             if plan.is_long:  # a compiled stage keeps the memory that it runs in
@@ -219,7 +221,7 @@ def _run(*requests: openvino.InferRequest) -> None:
         for request in requests[1:]:
             request.wait()
     except RuntimeError as error:
-        raise BackendFailure(f"OpenVINO failed while running the network: {error}") from error
+        raise BackendFailure(f"OpenVINO failed while running the network: {reason_of(error)}") from error
 
 
 def import_openvino() -> Any:
