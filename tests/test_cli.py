@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import vsparagon
 from vsparagon.cli import main
 
 pytest.importorskip("torch", reason="the networks are torch modules")
@@ -34,6 +35,19 @@ def test_models_lists_variants_and_bundled_weights(capsys):
         ["nano", "x3", "clean", "14,505"],
         ["nano", "x4", "clean", "23,661"],
     ]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"vsparagon {vsparagon.__version__}\n"
+
+
+def test_export_makes_onnx_files_alone(checkpoint, tmp_path, capsys):
+    assert main(["export", str(checkpoint), str(tmp_path / "out.safetensors")]) == 1
+    assert "it must end in .onnx" in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):

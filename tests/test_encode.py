@@ -269,6 +269,20 @@ def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
     assert b"MiB" in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "codec"), [("out.webm", [], "av1"), ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc")]
+)
+def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, tmp_path):
+    script = tmp_path / "plain.vpy"
+    script.write_text(
+        "import vapoursynth as vs\n"
+        "vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=3).set_output()\n"
+    )
+    done = encode(script, tmp_path / name, *options)
+    assert done.returncode == 0, done.stderr
+    assert streams(tmp_path / name) == [("video", codec)]
+
+
 def test_choices_are_what_runs_and_not_how_long_it_took():
     def told(milliseconds, threads):
         return [

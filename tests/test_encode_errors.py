@@ -79,6 +79,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["double.vpy", "out.mkv", "--variant", "micro"], ["calls core.paragon.Upscale itself"]),
         (["interlaced.vpy", "out.mkv"], ["interlaced", "deinterlace"]),
         (["FILM", "out.webm"], ["the sound is aac", ".mkv"]),
+        (["plain.vpy", "out.webm", "--codec", "libx264"], ["webm cannot hold what libx264 makes", "--codec libsvtav1"]),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
@@ -89,6 +90,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mka")
     (tmp_path / "silent.vpy").write_text("")
     (tmp_path / "broken.vpy").write_text("clip = (\n")
+    (tmp_path / "plain.vpy").write_text(f"{blank}clip.set_output()\n")
     (tmp_path / "double.vpy").write_text(f"{blank}vs.core.paragon.Upscale(clip).set_output()\n")
     (tmp_path / "interlaced.vpy").write_text(f"{blank}clip.std.SetFieldBased(2).set_output()\n")
     before = sorted(tmp_path.iterdir())

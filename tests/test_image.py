@@ -187,6 +187,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["float.tif", "out.tif"], "float"),
         (["two.tif", "out.tif"], "2 pictures"),
         (["clear.png", "."], "its own original"),
+        (["clear.png", "out.gif"], "out.gif is of no known kind; it may end in .png, "),
         (["clear.png", "cmyk.jpg", "tiny.png"], "is a file"),
         (["clear.png", "clear.webp", "out", "--suffix", ".png"], "would both become"),
         (["clear.png", "out.png", "--quality", "0"], "--quality is 0"),

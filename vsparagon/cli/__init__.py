@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.errors import ParagonError
 
@@ -41,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vsparagon", description="Upscale video and pictures with ParagonSR2.")
+    parser = argparse.ArgumentParser(
+        prog="vsparagon", description="Upscale video and pictures with small neural networks."
+    )
+    parser.add_argument("--version", action="version", version=f"vsparagon {__version__}")
     parser.add_argument("--verbose", action="store_true", help="tell what is chosen on the way")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (encode, preview, compare, image, models, cache, doctor):

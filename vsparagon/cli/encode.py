@@ -51,7 +51,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
     encoding = parser.add_argument_group("encoding")
-    encoding.add_argument("--codec", choices=CODECS, default="", help="default: libx264, above 8 bit libx265")
+    encoding.add_argument(
+        "--codec", choices=CODECS, default="", help="default: libx264, above 8 bit libx265; libsvtav1 for .webm"
+    )
     encoding.add_argument("--crf", type=float, help="constant quality in the codec's numbers, lower is better")
     encoding.add_argument("--preset", default="", help="the codec's own name or number for its speed")
     encoding.add_argument(

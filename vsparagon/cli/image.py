@@ -95,6 +95,10 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
     else:
         if output.is_file():
             raise InvalidInput(f"{output} is a file; several pictures need a folder.")
+        if one_file and output.suffix and not output.is_dir():
+            raise InvalidInput(
+                f"{output.name} is of no known kind; it may end in {', '.join(SUFFIXES)}, or be a folder."
+            )
         pairs = [(source, output / (source.stem + (suffix or source.suffix))) for source in sources]
     seen: dict[Path, Path] = {}
     for source, target in pairs:

@@ -114,6 +114,8 @@ def _export(args: argparse.Namespace) -> str:
     from vsparagon.export import export_onnx
     from vsparagon.models.inference import inference_form
 
+    if args.out.suffix.lower() != ".onnx":
+        raise InvalidInput(f"the output is called {args.out.name}; it must end in .onnx.")
     if args.form == "extended" and (args.height or args.width):
         raise InvalidInput("the extended form has no fixed size: each frame is extended to its own; leave it out.")
     path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)

@@ -49,6 +49,8 @@ CODECS: Final[dict[str, Codec]] = {
     "av1_nvenc": Codec(quality="cq", crf=26, preset="p6", extra=_NVENC),
 }
 HEVC: Final = ("libx265", "hevc_nvenc")
+AV1: Final = ("libsvtav1", "av1_nvenc")
+WEBM: Final = "webm"  # ffmpeg's name for the kind of file, which holds AV1 alone of these
 
 
 def pixel_format_candidates(source: vs.VideoFormat) -> list[str]:
@@ -78,18 +80,23 @@ def encoder_formats(ffmpeg: str, codec: str) -> set[str]:
     return names | {ours for ours, theirs in SEMIPLANAR.items() if theirs.removesuffix("le") in names}
 
 
-def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat) -> Encoding:
+def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat, muxer: str) -> Encoding:
     """Return the encoding with every choice made.
 
     Args:
         ffmpeg: the program.
         wanted: what the user says.
         source: format of the clip that is upscaled.
+        muxer: ffmpeg's name for the kind of file.
 
     Raises:
-        InvalidInput: this ffmpeg cannot encode as wanted.
+        InvalidInput: this ffmpeg cannot encode as wanted, or the file cannot hold it.
     """
-    codec = wanted.codec or ("libx265" if source.bits_per_sample > 8 or "10" in wanted.pix_fmt else "libx264")
+    codec = wanted.codec or _usual_codec(wanted.pix_fmt, source, muxer)
+    if muxer == WEBM and codec not in AV1:
+        raise InvalidInput(
+            f"{muxer} cannot hold what {codec} makes; use --codec {AV1[0]}, or an output that ends in .mkv."
+        )
     able = encoder_formats(ffmpeg, codec)
     candidates = [wanted.pix_fmt] if wanted.pix_fmt else pixel_format_candidates(source)
     pix_fmt = next((name for name in candidates if name in able), None)
@@ -103,6 +110,12 @@ def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat) -> En
         preset=wanted.preset or settings.preset,
         pix_fmt=pix_fmt,
     )
+
+
+def _usual_codec(pix_fmt: str, source: vs.VideoFormat, muxer: str) -> str:
+    if muxer == WEBM:
+        return AV1[0]
+    return "libx265" if source.bits_per_sample > 8 or pix_fmt.endswith(("10", "12")) else "libx264"
 
 
 def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, str]:

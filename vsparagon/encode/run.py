@@ -84,7 +84,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     contents = None if job.is_script else read_contents(job.input, muxer)
     with Workshop(output) as workshop, collected_log() as log:
         source = open_source(job, workshop.index, contents.track if contents else 0, log)
-        encoding = choose_encoding(program, job.encoding, source.clip.format)
+        encoding = choose_encoding(program, job.encoding, source.clip.format, muxer)
         clip = upscaled_clip(source, job, encoding.pix_fmt)
         picture = Picture.of(clip)
         for text in [*_notes(contents, encoding, picture), *worth_telling(log)]:
