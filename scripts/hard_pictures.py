@@ -1,0 +1,107 @@
+"""Draw what photographs lack, and what a network trained on them alone gets wrong: saturated edges, patterns, noise.
+
+    python scripts/hard_pictures.py PHOTOS OUT --drawings 64 --noisy 40
+
+OUT gets drawings of 512x512 pixels, and some of the pictures in PHOTOS with noise: always the same ones for the same
+numbers. Put them beside the photographs that `scripts/train.py` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from vsparagon.training.pictures import load_picture, picture_files
+
+SEED: Final = 6
+SIDE: Final = 512
+FINER: Final = 2  # drawn at so many times the size, and then reduced
+HARD_EDGES: Final = 0.35  # of the drawings: reduced without antialiasing
+LETTERS: Final = "abcdefgHIJKLM0123456789 .,:"
+PATTERN: Final = 200  # greatest side of a chequered field
+NOISE: Final = (0.01, 0.1)  # standard deviation, of full range
+GREY_NOISE: Final = 0.4  # of the noisy pictures: the same noise in all colours
+
+Picture = npt.NDArray[np.uint8]
+Colour = tuple[int, ...]
+
+
+def drawing(chance: random.Random) -> Picture:
+    """Return shapes, lines, text and patterns over each other, mostly in saturated colours; H,W,3."""
+
+    def colour() -> Colour:
+        if chance.random() < 0.7:
+            return tuple(chance.choice((0, 255, chance.randrange(256))) for _ in range(3))
+        return tuple(chance.randrange(256) for _ in range(3))
+
+    side = SIDE * FINER
+    picture = Image.new("RGB", (side, side), colour())
+    draw = ImageDraw.Draw(picture)
+    for _ in range(chance.randrange(20, 90)):
+        x, y = chance.randrange(side), chance.randrange(side)
+        width, height = (int(side * 2 ** -chance.uniform(1, 7)) for _ in range(2))
+        match chance.randrange(7):
+            case 0:
+                draw.rectangle((x, y, x + width, y + height), fill=colour())
+            case 1:
+                corners = (x, y, x + width, y + height)
+                draw.ellipse(corners, fill=colour(), outline=colour(), width=chance.randrange(1, 9))
+            case 2:
+                ends = (x, y, chance.randrange(side), chance.randrange(side))
+                draw.line(ends, fill=colour(), width=chance.randrange(1, 14))
+            case 3:
+                points = [
+                    (x + chance.randrange(-width - 1, width + 1), y + chance.randrange(-height - 1, height + 1))
+                    for _ in range(chance.randrange(3, 7))
+                ]
+                draw.polygon(points, fill=colour())
+            case 4:
+                text = "".join(chance.choice(LETTERS) for _ in range(chance.randrange(3, 24)))
+                draw.text((x, y), text, fill=colour(), font=ImageFont.load_default(chance.randrange(14, 90)))
+            case 5:
+                colours, step = (colour(), colour()), chance.randrange(2, 24)
+                for i in range(0, width, step):
+                    draw.rectangle((x + i, y, x + i + step - 1, y + height), fill=colours[i // step % 2])
+            case _:
+                step, colours = chance.randrange(2, 20), (colour(), colour())
+                for i in range(0, min(width, PATTERN), step):
+                    for j in range(0, min(height, PATTERN), step):
+                        field = (x + i, y + j, x + i + step - 1, y + j + step - 1)
+                        draw.rectangle(field, fill=colours[(i + j) // step % 2])
+    way = Image.Resampling.NEAREST if chance.random() < HARD_EDGES else Image.Resampling.BOX
+    return np.asarray(picture.resize((SIDE, SIDE), way))
+
+
+def noisy(picture: Picture, chance: random.Random, noise: np.random.Generator) -> Picture:
+    """Return a picture, H,W,3, with Gaussian noise of some strength, in each colour or the same in all."""
+    strength = 255 * chance.uniform(*NOISE)
+    grain = noise.standard_normal(picture.shape).astype(np.float32) * strength
+    if chance.random() < GREY_NOISE:
+        grain = grain[..., :1] * np.ones(3, np.float32)
+    return np.clip(picture + grain, 0, 255).round().astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of pictures")
+    parser.add_argument("out", type=Path, help="folder to write to")
+    parser.add_argument("--drawings", type=int, default=64)
+    parser.add_argument("--noisy", type=int, default=40)
+    args = parser.parse_args()
+    chance, noise = random.Random(SEED), np.random.default_rng(SEED)  # noqa: S311  (pictures, no secrets)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for number in range(args.drawings):
+        Image.fromarray(drawing(chance)).save(args.out / f"drawing{number:03}.png")
+    photos = list(picture_files(args.photos))
+    for number, photo in enumerate(chance.sample(photos, min(args.noisy, len(photos)))):
+        Image.fromarray(noisy(load_picture(photo), chance, noise)).save(args.out / f"noisy{number:03}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""scripts/hard_pictures.py: what training gets beside photographs."""
+
+import runpy
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage", reason="the photographs are scikit-image's")
+pytest.importorskip("torch", reason="what training needs")
+
+from clips import photograph
+from PIL import Image
+from training_runs import ROOT
+
+
+def made(folder, photos, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x", str(photos), str(folder), "--drawings", "3", "--noisy", "2"])
+    runpy.run_path(str(ROOT / "scripts" / "hard_pictures.py"), run_name="__main__")
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+
+
+def test_pictures_are_saturated_or_noisy_and_always_the_same(tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        Image.fromarray(photograph(64, 80 + number)).save(photos / f"{number}.png")
+    first, second = (made(tmp_path / name, photos, monkeypatch) for name in ("first", "second"))
+    assert list(first) == ["drawing000.png", "drawing001.png", "drawing002.png", "noisy000.png", "noisy001.png"]
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    drawings = np.stack([picture for name, picture in first.items() if name.startswith("drawing")])
+    assert drawings.shape == (3, 512, 512, 3)
+    assert np.isin(drawings, (0, 255)).mean() > 0.2
+    for name, picture in first.items():
+        if name.startswith("noisy"):
+            assert 1 < (picture - photograph(*picture.shape[:2]).astype(float)).std() < 30
