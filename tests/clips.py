@@ -37,3 +37,20 @@ def clip_of(pictures: Sequence[Picture], format_id: int = vs.RGB24, **arguments:
 def arrays(frame: vs.VideoFrame) -> list[npt.NDArray[np.float64]]:
     """Copies of a frame's planes as float64."""
     return [np.array(frame[i], dtype=np.float64) for i in range(frame.format.num_planes)]
+
+
+def counted(
+    format_id: int = vs.YUV420P8, width: int = 64, height: int = 48, length: int = 20, **props: object
+) -> vs.VideoNode:
+    """A clip of noise, different in each frame."""
+    blank = vs.core.core.std.BlankClip(None, width, height, format_id, length, fpsnum=30, fpsden=1)
+
+    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        frame, random = f.copy(), np.random.default_rng(n)
+        for plane in range(frame.format.num_planes):
+            samples = np.asarray(frame[plane])
+            peak = 1 << frame.format.bits_per_sample
+            samples[:] = random.integers(peak // 16, peak * 3 // 4, samples.shape, np.uint16)
+        return frame
+
+    return blank.std.ModifyFrame(blank, fill).std.SetFrameProps(_Matrix=1, **props)

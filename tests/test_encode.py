@@ -287,6 +287,7 @@ def test_choices_are_what_runs_and_not_how_long_it_took():
     def told(milliseconds, threads):
         return [
             "VideoSource: no return value",
+            "other.Filter: running fast, on two, three, four",
             f"paragon.Upscale: ours take {milliseconds} ms, torch's 5.1 ms",
             f"paragon.Upscale: running a, b.pth on torch, fp16, cuda:0 (H200), {threads} threads, 3 frames at once",
         ]

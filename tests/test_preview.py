@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import shutil
@@ -24,18 +23,16 @@ import vapoursynth as vs
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
 import av
-from clips import arrays
+from clips import counted
 from films import UNEVEN, make_film
 
 from vsparagon.cli.options import parse_time
 from vsparagon.encode.codec import PIXEL_FORMATS
-from vsparagon.encode.job import Job, Network
-from vsparagon.encode.source import Source
 from vsparagon.errors import InvalidInput
 from vsparagon.preview import screen as screens
 from vsparagon.preview.screen import Screen
 from vsparagon.preview.server import served
-from vsparagon.preview.ways import Way, ways_for
+from vsparagon.preview.ways import Way
 from vsparagon.preview.y4m import RawFile
 
 core: Any = vs.core
@@ -53,21 +50,6 @@ sys.exit({code})
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     return make_film(tmp_path_factory.mktemp("film") / "a film.mkv", seconds=2)
-
-
-def counted(format_id=vs.YUV420P8, width=64, height=48, length=20, **props):
-    """A clip of noise, different in each frame."""
-    blank = core.std.BlankClip(None, width, height, format_id, length, fpsnum=30, fpsden=1)
-
-    def fill(n, f):
-        frame, random = f.copy(), np.random.default_rng(n)
-        for plane in range(frame.format.num_planes):
-            samples = np.asarray(frame[plane])
-            peak = 1 << frame.format.bits_per_sample
-            samples[:] = random.integers(peak // 16, peak * 3 // 4, samples.shape, np.uint16)
-        return frame
-
-    return blank.std.ModifyFrame(blank, fill).std.SetFrameProps(_Matrix=1, **props)
 
 
 def content(clip):
@@ -204,55 +186,6 @@ def test_fast_machine_stays_and_a_jump_is_not_held_against_it():
             screen.delivered(0.5)
         deliver(screen, 1, 40)
     assert (told, screen.way, screen.speed) == ([], "way 10", 30)
-
-
-def source_of(clip, upscaled=False):
-    return Source(clip=clip, upscaled=upscaled)
-
-
-@pytest.mark.parametrize(
-    ("network", "names"),
-    [
-        (Network(variant="nano"), ["nano"]),
-        (Network(variant="micro"), ["micro", "swift"]),
-        (Network(variant="tiny", scale=4), ["tiny", "swift"]),
-        (Network(variant="swift"), ["swift"]),
-        (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift"]),
-    ],
-)
-def test_a_network_gives_way_only_to_one_that_is_faster_and_no_worse(tmp_path, network, names):
-    ways = ways_for(source_of(counted()), Job(input=tmp_path / "x.mkv", network=network), ab=False)
-    assert [way.name for way in ways] == [*names, f"{names[-1]} from 48x36", f"{names[-1]} from 32x24"]
-
-
-def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
-    source = source_of(counted())
-    job = Job(input=tmp_path / "x.mkv", network=Network(variant="micro"))
-    ways = ways_for(source, job, ab=False)
-    assert [way.name for way in ways] == ["micro", "swift", "swift from 48x36", "swift from 32x24"]
-    clips = [way.open() for way in ways]
-    assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
-        (128, 96, 20, vs.YUV420P8)
-    }
-    pictures = [arrays(clip.get_frame(3))[0] for clip in clips]
-    assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(pictures))
-
-
-def test_script_that_upscales_by_itself_has_one_way(tmp_path):
-    ways = ways_for(source_of(counted(), upscaled=True), Job(input=tmp_path / "own.vpy"), ab=False)
-    assert [way.name for way in ways] == ["own.vpy"]
-
-
-def test_halves_are_bicubic_and_ours_with_a_line_between(tmp_path):
-    clip = counted(width=256, height=128)
-    job = Job(input=tmp_path / "x.mkv")
-    both = arrays(ways_for(source_of(clip), job, ab=True)[0].open().get_frame(2))[0][40:]
-    ours = arrays(ways_for(source_of(clip), job, ab=False)[0].open().get_frame(2))[0][40:]
-    plain = arrays(clip.resize.Bicubic(512, 256).get_frame(2))[0][40:]
-    assert both.shape == ours.shape == (216, 512)
-    np.testing.assert_allclose(both[:, :256], plain[:, :256], atol=1)  # dithered
-    assert (both[:, 256:258] == 235).all()
-    np.testing.assert_array_equal(both[:, 258:], ours[:, 258:])
 
 
 @pytest.mark.parametrize(

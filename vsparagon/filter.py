@@ -103,7 +103,7 @@ def upscale(
         threads=vs.core.num_threads,
         cache=cache,
     )
-    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: {CHOICE}{runtime}")
+    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"{CHOICE}{runtime}")
     pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered

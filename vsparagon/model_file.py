@@ -73,18 +73,13 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
             raise ModelError(
                 f"{graph} is an extended form of fixed size, which fits no frame but one; export it without a size."
             )
-        return replace(own_model(name, graph, notes, checkpoint=checkpoint), is_half=_is_half(network))
-    channels, scale, sizes = _signature(network, graph)
-    return Model(
-        name=name,
-        scale=scale,
-        graph=graph,
-        checkpoint=checkpoint,
-        channels=channels,
-        sizes=sizes,
-        shift=0,
-        is_half=_is_half(network),
-    )
+        found = own_model(name, graph, notes, checkpoint=checkpoint)
+    else:
+        channels, scale, sizes = _signature(network, graph)
+        found = Model(
+            name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0
+        )
+    return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
 
 
 def _graph_of(checkpoint: Path, cache: Path) -> Path:
@@ -157,10 +152,6 @@ def _sizes(network: Any, channels: int, scale: int) -> Sizes:
     step = next(step for step in STEPS if all(taken(ROOM + n * step) for n in (1, 3)) or step == STEPS[-1])
     minimum = next((side for side in range(step, ROOM, step) if taken(side)), ROOM)
     return Sizes(step=step, minimum=minimum)
-
-
-def _is_half(network: Any) -> bool:
-    return bool(network.inputs[0].element_type.get_type_name() == "f16")
 
 
 def _described(ports: list[Any]) -> str:

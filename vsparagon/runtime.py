@@ -13,7 +13,7 @@ from vsparagon.errors import InvalidInput
 from vsparagon.library import Model
 
 MOST_STREAMS = 64
-CHOICE: Final = "running "  # what the line in the log that tells a choice begins with
+CHOICE: Final = "paragon.Upscale: running "  # what the line in the log that tells a choice begins with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,5 +80,4 @@ def choice_in(message: str) -> str:
 
     Lines of other kinds may hold times, and so differ from run to run.
     """
-    _, found, runtime = message.partition(f": {CHOICE}")
-    return runtime.rsplit(", ", 3)[0] if found else ""
+    return message.removeprefix(CHOICE).rsplit(", ", 3)[0] if message.startswith(CHOICE) else ""

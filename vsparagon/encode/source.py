@@ -20,7 +20,7 @@ from vsparagon.encode.codec import PIXEL_FORMATS
 from vsparagon.encode.job import Job, Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
-from vsparagon.runtime import CHOICE, choice_in
+from vsparagon.runtime import choice_in
 
 NO_TIMESTAMP: Final = -(1 << 63)
 
@@ -185,7 +185,7 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         raise InvalidInput(f"{path} outputs no video; call set_output() on a video clip in it.")
     if clip.format is None or not (clip.width and clip.height):
         raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
-    return clip, any(CHOICE in message for message in log[before:])
+    return clip, any(map(choice_in, log[before:]))
 
 
 @contextlib.contextmanager

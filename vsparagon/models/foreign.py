@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
 
 import onnx
 import torch
 from onnx import version_converter
 from onnx.inliner import inline_local_functions
-from torch import Tensor, nn
+from torch import nn
 
 from vsparagon.errors import ModelError, reason_of
 from vsparagon.onnx_graph import with_branches
@@ -19,7 +18,7 @@ OWN = ("", "ai.onnx")  # domains of ONNX's own operators
 
 
 class ForeignNetwork(nn.Module):
-    """N,3,H,W to N,3,scale*H,scale*W, float32 both, whatever the graph computes in.
+    """N,3,H,W to N,3,scale*H,scale*W, float32 both, whatever the graph computes in; torch cannot run it.
 
     Args:
         path: of the ONNX file, whose weights may lie beside it.
@@ -56,9 +55,6 @@ class ForeignNetwork(nn.Module):
         (given,) = (port for port in graph.graph.input if port.name not in weights)
         self.given, self.result = given.name, graph.graph.output[0].name
         self.is_half: bool = given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
-
-    def forward(self, x: Tensor) -> NoReturn:
-        raise NotImplementedError("torch does not run ONNX graphs")
 
 
 def computes_half(network: nn.Module) -> bool:
