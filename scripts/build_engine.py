@@ -25,7 +25,7 @@ from typing import Any
 from vsparagon.engine import LIBRARIES, Profile, build_engine, load_library
 from vsparagon.errors import InvalidInput, ModelError, ParagonError
 from vsparagon.files import write_atomically
-from vsparagon.library import PROFILES
+from vsparagon.library import DEFAULT_VARIANT, PROFILES, find_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
 SHAPES = "64x64/960x540/1920x1080"
@@ -44,10 +44,10 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--variant", choices=VARIANTS, default="nano", help="of bundled weights (default nano)")
+    model.add_argument("--variant", choices=VARIANTS, default="", help="of bundled weights (default nano)")
     model.add_argument("--model", type=Path, help="a checkpoint or an ONNX file instead")
-    parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of bundled weights (default 2)")
-    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="of bundled weights")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="of bundled weights (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default="", help="of bundled weights (default clean)")
     parser.add_argument("--precision", choices=("fp16", "fp32"), help="default fp16; an ONNX file has its own")
     parser.add_argument("--backend", choices=LIBRARIES, required=True)
     parser.add_argument("--shapes", type=parse_sizes, metavar="MIN/OPT/MAX", help=f"each WxH (default {SHAPES})")
@@ -80,9 +80,7 @@ def read_graph(args: argparse.Namespace) -> bytes:
     from vsparagon.checkpoint import load_generator
     from vsparagon.export import onnx_model
 
-    generator = load_generator(
-        args.model or args.variant, scale=None if args.model else args.scale, profile=args.profile
-    )
+    generator = load_generator(args.model or args.variant or DEFAULT_VARIANT, scale=args.scale, profile=args.profile)
     data: bytes = onnx_model(generator, precision=args.precision or "fp16").SerializeToString(deterministic=True)
     return data
 
@@ -118,15 +116,22 @@ def keep_engine(args: argparse.Namespace) -> str:
     if not isinstance(video_format, vs.PresetVideoFormat) or not (args.width and args.height):
         raise InvalidInput(f"--clip is {args.clip}; give a format such as YUV420P8, with --width and --height.")
     clip = vs.core.std.BlankClip(format=video_format, width=args.width, height=args.height, length=1)
-    model = str(args.model or "")
-    chosen = {"variant": args.variant, "scale": args.scale, "profile": args.profile} if not model else {"model": model}
-    upscale(clip, backend=args.backend, precision=args.precision or "auto", cache=args.cache, **chosen)
+    upscale(
+        clip,
+        variant=args.variant,
+        scale=args.scale,
+        profile=args.profile,
+        model=str(args.model or ""),
+        backend=args.backend,
+        precision=args.precision or "auto",
+        cache=args.cache,
+    )
     return f"kept for {args.width}x{args.height} {args.clip.upper()}; `vsparagon cache list` shows it"
 
 
 def write_engine(args: argparse.Namespace) -> str:
     """Build an engine for pictures; return what was written, for people."""
-    name = str(args.model or f"{args.variant} x{args.scale} {args.profile}")
+    name = str(args.model or find_model(variant=args.variant, scale=args.scale, profile=args.profile).name)
     library = load_library(args.backend)
     graph = read_graph(args)
     engine = build_engine(library, graph, read_profiles(graph, read_sizes(args), name), name=name)

@@ -9,9 +9,12 @@ import pytest
 
 import vsparagon
 from vsparagon.cli import main
+from vsparagon.library import find_model
 
 pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+
+from onnx_files import shuffle_network  # noqa: E402
 
 from vsparagon.checkpoint import save_generator  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
@@ -68,6 +71,35 @@ def test_info_takes_the_name_of_bundled_weights(capsys):
 
 
 @pytest.mark.parametrize(
+    ("file", "rows"),
+    [
+        (
+            lambda path: find_model(variant="nano").graph,
+            {"network": "one of vsparagon, in the form that the filter runs", "sides": "multiples of 24 plus 8",
+             "type": "float32", "takes": "RGB", "parameters": "7,965"},
+        ),
+        (
+            lambda path: shuffle_network(path, scale=3, kind="f16"),
+            {"network": "another, as it is", "scale": "3", "sides": "any", "type": "float16"},
+        ),
+        (
+            lambda path: shuffle_network(path, channels=1, size=(48, 64)),
+            {"takes": "one plane at a time", "sides": "64 x 48 alone"},
+        ),
+    ],
+)  # fmt: skip
+def test_info_tells_what_an_onnx_file_is(file, rows, tmp_path, capsys):
+    assert main(["info", str(file(tmp_path / "net.onnx"))]) == 0
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert shown | rows == shown
+
+
+def test_info_refuses_a_scale_that_the_file_does_not_have(checkpoint, capsys):
+    assert main(["info", str(checkpoint), "--scale", "2"]) == 1
+    assert "enlarges 3 times, not 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "shape", "form"),
     [
         ([], [1, 3, "height", "width"], "published"),
@@ -95,6 +127,8 @@ def test_export_writes_an_onnx_file(arguments, shape, form, checkpoint, tmp_path
         ["export", "nano", "no/such/folder/out.onnx"],
         ["export", "nano", "out.onnx", "--height", "2"],
         ["info", "xl", "--scale", "8"],
+        ["info", "nano.safetensors", "--profile", "clean"],
+        ["info", "nowhere.onnx"],
     ],
 )
 def test_failure_is_one_line_on_standard_error(arguments, tmp_path, monkeypatch, capsys):

@@ -18,6 +18,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import UNEVEN, command, encode, ffmpeg, make_film, read, streams, times
 
 import vsparagon
+from vsparagon.encode.job import Job, Network
 from vsparagon.encode.source import choices
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
@@ -281,6 +282,12 @@ def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, 
     done = encode(script, tmp_path / name, *options)
     assert done.returncode == 0, done.stderr
     assert streams(tmp_path / name) == [("video", codec)]
+
+
+def test_network_named_in_full_is_the_same_job(mkv):
+    plain, named = (Job(input=mkv, network=network) for network in (None, Network(variant="nano", scale=2)))
+    assert plain.identity() == named.identity()
+    assert Job(input=mkv, network=Network(variant="micro")).identity() != plain.identity()
 
 
 def test_choices_are_what_runs_and_not_how_long_it_took():

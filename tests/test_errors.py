@@ -77,6 +77,8 @@ ARGUMENTS = [
     ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
     ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be made"),
     ({"model": "/nowhere/net.onnx"}, "the model file /nowhere/net.onnx cannot be read (No such file or directory)"),
+    ({"model": "net.onnx", "variant": "nano"}, "variant is 'nano', which chooses a bundled network, and model is 'net"),
+    ({"model": "net.onnx", "profile": "clean"}, "profile is 'clean', which chooses a bundled network, and model is"),
     ({"tilesize": [40]}, "tilesize is 40x40; at least 64 each way is needed"),
     ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
     ({"overlap": [8, 8]}, "overlap goes with tilesize"),

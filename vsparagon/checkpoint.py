@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vsparagon.errors import ModelError
+from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.files import write_atomically
 from vsparagon.library import find_model
 from vsparagon.models.generators import Generator, new_generator
@@ -68,31 +68,36 @@ def save_generator(model: Generator, path: Path, *, variant: str, note: str, lic
     write_atomically(path, safetensors.torch.save(weights, metadata))
 
 
-def load_generator(model: str | Path, *, scale: int | None = None, profile: str = "clean") -> Generator:
+def load_generator(model: str | Path, *, scale: int = 0, profile: str = "") -> Generator:
     """Return a generator in its published form, in eval mode, float32, on the CPU.
 
     Args:
         model: name of a variant, for its bundled weights, or a file.
         scale: of the bundled weights, 2 when left out; a file must have this scale if it is given.
-        profile: of the bundled weights.
+        profile: of the bundled weights, clean when left out.
 
     Raises:
-        InvalidInput: no such scale or profile.
+        InvalidInput: no such scale or profile, or a profile beside a file.
         ModelError: no bundled weights for these, or the file is missing, damaged, of another network or scale.
     """
-    path = checkpoint_path(model, scale=scale or 2, profile=profile)
-    generator = build_generator(read_checkpoint(path), path)
-    if scale is not None and generator.options.scale != scale:
-        raise ModelError(f"{path} enlarges {generator.options.scale} times, not {scale}; leave scale out or use it.")
-    return generator
+    path = checkpoint_path(model, scale=scale, profile=profile)
+    return build_generator(read_checkpoint(path), path, scale=scale)
 
 
-def checkpoint_path(model: str | Path, *, scale: int = 2, profile: str = "clean") -> Path:
-    """Return the file of a variant's bundled weights, or `model` itself where that is no variant's name."""
+def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> Path:
+    """Return the file of a variant's bundled weights, or `model` itself where that is no variant's name.
+
+    Raises:
+        InvalidInput, ModelError: as `load_generator`.
+    """
     if isinstance(model, str) and model in VARIANTS:
-        bundled = find_model(variant=model, scale=scale, profile=profile, model="").checkpoint
+        bundled = find_model(variant=model, scale=scale, profile=profile).checkpoint
         assert bundled is not None
         return bundled
+    if profile:
+        raise InvalidInput(
+            f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave it out."
+        )
     return Path(model)
 
 
@@ -155,7 +160,7 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
     return {str(name): tensor.detach().float().contiguous() for name, tensor in state.items()}
 
 
-def build_generator(checkpoint: Checkpoint, path: Path) -> Generator:
+def build_generator(checkpoint: Checkpoint, path: Path, *, scale: int = 0) -> Generator:
     """Return the generator that the shapes describe, in eval mode, holding the checkpoint's own tensors.
 
     Nothing is allocated before the shapes are known to fit.
@@ -163,11 +168,15 @@ def build_generator(checkpoint: Checkpoint, path: Path) -> Generator:
     Args:
         checkpoint: what `read_checkpoint` returned.
         path: where it was read from, for the messages.
+        scale: that it must have; 0 for any.
 
     Raises:
-        ModelError: weights are missing, too many or of another shape, or the options in the metadata are unusable.
+        ModelError: weights are missing, too many or of another shape, the options in the metadata are unusable, or the
+            scale is another.
     """
     options = recognised(checkpoint.weights, checkpoint.metadata, path)
+    if scale not in (0, options.scale):
+        raise ModelError(f"{path} enlarges {options.scale} times, not {scale}; leave scale out or use it.")
     with torch.device("meta"):
         model = new_generator(options)
     wanted, given = model.state_dict(), checkpoint.weights

@@ -37,9 +37,9 @@ MOST_PIXELS = 1 << 28  # 3 GiB as RGBS; VapourSynth ends the process when memory
 @vapoursynth_log()
 def upscale(
     clip: vs.VideoNode,
-    variant: str = "nano",
-    scale: int = 2,
-    profile: str = "clean",
+    variant: str = "",
+    scale: int = 0,
+    profile: str = "",
     model: str = "",
     backend: str = "auto",
     device_id: int = 0,
@@ -61,10 +61,10 @@ def upscale(
     Args:
         clip: progressive, of constant format and size; 8 to 16-bit integer, half or float; GRAY, RGB or YUV of any
             subsampling.
-        variant: of the network: "nano", "micro", …
-        scale: of both sides, 2, 3 or 4 for bundled weights; a model file brings its own.
-        profile: what the network was trained on: "clean" or "compressed" video.
-        model: a model file instead of a bundled one.
+        variant: of the network: "nano" (default), "micro", …
+        scale: of both sides, 2 (default), 3 or 4 for bundled weights; a model file brings its own.
+        profile: what the network was trained on: "clean" (default) or "compressed" video.
+        model: a model file instead of a bundled one, whose variant and profile are then not given.
         backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16" or "bf16".

@@ -15,8 +15,8 @@ from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, SCALES, VARIANTS, Options
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
-DEFAULT_SCALE = 2
 PROFILES = ("clean", "compressed")
+DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,29 +59,35 @@ def bundled_models() -> list[Model]:
     return [_bundled(*key) for key in every if _checkpoint(*key).is_file()]
 
 
-def find_model(*, variant: str, scale: int, profile: str, model: str = "", cache: str = "") -> Model:
-    """Return the model that the arguments of `core.paragon.Upscale` ask for.
+def find_model(*, variant: str = "", scale: int = 0, profile: str = "", model: str = "", cache: str = "") -> Model:
+    """Return the model that the arguments of `core.paragon.Upscale` ask for; "" and 0 mean: not given.
 
     Args:
-        variant, scale, profile: of a bundled model.
-        model: path of a model file instead; it brings its own scale, and takes 2 for "not given".
+        variant, scale, profile: of a bundled model; nano, 2 and clean where they are not given.
+        model: path of a model file instead; it brings its own scale.
         cache: folder for what is made of a model file; "" for the user's cache folder.
 
     Raises:
-        InvalidInput: unknown variant, scale or profile.
+        InvalidInput: unknown variant, scale or profile, or one beside a model file that it does not fit.
         ModelError: no weights are bundled for them, or the file is no model that can be used.
         BackendUnavailable: reading a checkpoint for the first time needs torch.
     """
     if model:
         from vsparagon.model_file import open_model_file
 
+        for name, value in (("variant", variant), ("profile", profile)):
+            if value:
+                raise InvalidInput(
+                    f"{name} is {value!r}, which chooses a bundled network, and model is {model!r}; give one of them."
+                )
         found = open_model_file(Path(os.path.expanduser(model)), cache_folder(cache))  # noqa: PTH111 (never raises)
-        if scale not in (DEFAULT_SCALE, found.scale):
+        if scale not in (0, found.scale):
             raise InvalidInput(
                 f"scale is {scale}, but {found.name} enlarges {found.scale} times; leave scale= out, and use width= "
                 "and height= for another size."
             )
         return found
+    variant, scale, profile = variant or DEFAULT_VARIANT, scale or DEFAULT_SCALE, profile or DEFAULT_PROFILE
     if variant not in VARIANTS:
         raise InvalidInput(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}.")
     if scale not in SCALES:

@@ -23,10 +23,10 @@ class Upscaler:
     """Enlarges pictures with the same network and the same result as `core.paragon.Upscale`. One thread at a time.
 
     Args:
-        variant: "nano", "micro", …
-        scale: enlargement of both sides.
-        profile: "clean" or "compressed": what the network was trained to restore.
-        model: a model file of one's own instead of a bundled one.
+        variant: "nano" (default), "micro", …
+        scale: enlargement of both sides: 2 (default), 3 or 4; a model file brings its own.
+        profile: "clean" (default) or "compressed": what the network was trained to restore.
+        model: a model file of one's own instead of a bundled one, whose variant and profile are then not given.
         backend: "auto" or a name that `vsparagon.backends.BACKENDS` has.
         device_id: of a GPU.
         precision: "auto", "fp32", "fp16" or "bf16".
@@ -38,10 +38,10 @@ class Upscaler:
 
     def __init__(
         self,
-        variant: str = "nano",
-        scale: int = 2,
+        variant: str = "",
+        scale: int = 0,
         *,
-        profile: str = "clean",
+        profile: str = "",
         model: str = "",
         backend: str = "auto",
         device_id: int = 0,

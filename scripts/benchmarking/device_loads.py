@@ -39,8 +39,7 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
         return device_memory(**given)
     layout = LAYOUTS[given.pop("layout")]
     names = {name: given.pop(name) for name in ("backend", "precision", "device_id")}
-    usual: dict[str, Any] = {"variant": "", "profile": "clean", "scale": job.settings.scale}
-    runtime = choose_runtime(find_model(**(usual | given)), **names)
+    runtime = choose_runtime(find_model(scale=job.settings.scale, **given), **names)
     torchs = job.kind == "torch_graph"
     return graph(runtime, layout, job.height, job.width, frames=job.settings.frames, by_torchs_kernels=torchs)
 

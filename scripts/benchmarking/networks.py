@@ -60,13 +60,13 @@ def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> 
     found = [
         Network(
             name=variant,
-            model=find_model(variant=variant, scale=scale, profile="clean"),
+            model=find_model(variant=variant, scale=scale),
             arguments={"variant": variant},
         )
         for variant in variants
     ]
     for file in files:
-        model = find_model(variant="", scale=2, profile="", model=file)
+        model = find_model(model=file)
         if model.scale != scale:
             raise InvalidInput(f"{file} enlarges {model.scale} times, not {scale}; give --scale {model.scale}.")
         found.append(Network(name=Path(file).stem, model=model, arguments={"model": file}))

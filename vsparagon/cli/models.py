@@ -4,7 +4,8 @@
     vsparagon info MODEL
     vsparagon export MODEL out.onnx [--precision fp16] [--height H --width W] [--form extended]
 
-MODEL is the name of a variant, for its bundled weights, or a checkpoint (.safetensors, .pth).
+MODEL is the name of a variant, for its bundled weights, or a checkpoint (.safetensors, .pth); for `info` also an ONNX
+file.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.extend import Sizes
 from vsparagon.extras import check_needs
-from vsparagon.library import PROFILES, bundled_models
+from vsparagon.library import PROFILES, bundled_models, find_model
 from vsparagon.machine import MEBIBYTE
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 
@@ -28,11 +30,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     models.set_defaults(run=_models)
 
     info = commands.add_parser("info", help="show what a model is and what it costs")
-    _add_model(info)
+    _add_model(info, "a file (.safetensors, .pth, .onnx)")
     info.set_defaults(run=_info)
 
     export = commands.add_parser("export", help="write a model as an ONNX file")
-    _add_model(export)
+    _add_model(export, "a file (.safetensors, .pth)")
     export.add_argument("out", type=Path, help="ONNX file to write")
     export.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of weights and pictures")
     export.add_argument("--height", type=int, help="fixed height of the input; any when left out")
@@ -47,10 +49,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     export.set_defaults(run=_export)
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(VARIANTS)}, or a file (.safetensors, .pth)")
-    parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of bundled weights (default 2)")
-    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="of bundled weights")
+def _add_model(parser: argparse.ArgumentParser, files: str) -> None:
+    parser.add_argument("model", metavar="MODEL", help=f"{', '.join(VARIANTS)}, or {files}")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="of bundled weights (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default="", help="of bundled weights (default clean)")
 
 
 def _models(_args: argparse.Namespace) -> str:
@@ -69,6 +71,35 @@ def _body(options: AnyOptions) -> str:
 
 
 def _info(args: argparse.Namespace) -> str:
+    rows = _of_graph(args) if Path(args.model).suffix.lower() == ".onnx" else _of_checkpoint(args)
+    width = max(map(len, rows))
+    return "".join(f"{key:{width}}  {value}\n" for key, value in rows.items())
+
+
+def _of_graph(args: argparse.Namespace) -> dict[str, str]:
+    model = find_model(model=args.model, scale=args.scale, profile=args.profile)
+    rows = {
+        "file": args.model,
+        "network": "one of vsparagon, in the form that the filter runs" if model.parameters else "another, as it is",
+        "scale": str(model.scale),
+        "takes": "RGB" if model.channels == 3 else "one plane at a time",
+        "type": "float16" if model.is_half else "float32",
+        "sides": _sides(model.sizes),
+    }
+    return rows | ({"parameters": f"{model.parameters:,}"} if model.parameters else {})
+
+
+def _sides(sizes: Sizes) -> str:
+    if sizes.fixed:
+        height, width = sizes.fixed
+        return f"{width} x {height} alone"
+    taken = "any" if sizes.step == 1 else f"multiples of {sizes.step}"
+    if sizes.rest:
+        taken += f" plus {sizes.rest}"
+    return f"{taken}, at least {sizes.minimum}" if sizes.minimum > sizes.step else taken
+
+
+def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     check_needs("info")
     from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
     from vsparagon.models.complexity import macs_per_pixel, peak_bytes
@@ -76,12 +107,12 @@ def _info(args: argparse.Namespace) -> str:
 
     path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     checkpoint = read_checkpoint(path)
-    model = build_generator(checkpoint, path)
+    model = build_generator(checkpoint, path, scale=args.scale)
     side = 2 * model.options.reach + 1
     far = ", ".join(_far(model.options)) or "nothing"
     published, run = macs_per_pixel(model), macs_per_pixel(inference_form(model))
     memory = peak_bytes(model, height=1080, width=1920) / MEBIBYTE
-    rows = {
+    return {
         "file": str(path),
         "variant": variant_of(model.options),
         **{name: str(value) for name, value in asdict(model.options).items()},
@@ -91,8 +122,6 @@ def _info(args: argparse.Namespace) -> str:
         "memory at 1080p": f"about {memory:,.0f} MiB of tensors in torch as published, in float32",
         **_notes(checkpoint.metadata),
     }
-    width = max(map(len, rows))
-    return "".join(f"{key:{width}}  {value}\n" for key, value in rows.items())
 
 
 def _notes(metadata: dict[str, str]) -> dict[str, str]:
@@ -120,7 +149,7 @@ def _export(args: argparse.Namespace) -> str:
         raise InvalidInput("the extended form has no fixed size: each frame is extended to its own; leave it out.")
     path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     checkpoint = read_checkpoint(path)
-    model = build_generator(checkpoint, path)
+    model = build_generator(checkpoint, path, scale=args.scale)
     try:
         export_onnx(
             inference_form(model) if args.form == "extended" else model,

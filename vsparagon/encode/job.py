@@ -7,17 +7,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from vsparagon.library import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
+
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")
 SEGMENT_FRAMES: Final = 240
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Arguments of `core.paragon.Upscale` that decide what the result looks like; 0, "" and () mean: choose."""
+    """Arguments of `core.paragon.Upscale` that decide what the result looks like; 0, "" and () mean: choose.
 
-    variant: str = "nano"
-    scale: int = 2
-    profile: str = "clean"
+    Without a model file, the bundled network is named in full: the same by default as on request.
+    """
+
+    variant: str = ""
+    scale: int = 0
+    profile: str = ""
     model: str = ""
     backend: str = "auto"
     precision: str = "auto"
@@ -27,6 +32,12 @@ class Network:
     tilesize: tuple[int, ...] = ()
     overlap: tuple[int, ...] = ()
     memory_mb: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            usual = {"variant": DEFAULT_VARIANT, "scale": DEFAULT_SCALE, "profile": DEFAULT_PROFILE}
+            for name, value in usual.items():
+                object.__setattr__(self, name, getattr(self, name) or value)
 
 
 @dataclass(frozen=True, kw_only=True)
