@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import termios
 
@@ -151,6 +152,28 @@ def test_what_the_container_cannot_hold_is_named(mkv, tmp_path):
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert {"event": "note", "text": "left out: stream 3 (attachment)"} in events
     assert events[-1]["left_out"] == ["stream 3 (attachment)"]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_film_that_ends_early_is_told_of(suffix, tmp_path):
+    whole, cut, out = (tmp_path / f"{name}{suffix}" for name in ("whole", "cut", "out"))
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=8", "-pix_fmt", "yuv420p", "-movflags", "faststart", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    done = encode(cut, out, "--crf", 30)
+    assert done.returncode == 0, done.stderr
+    (note,) = [line for line in done.stderr.splitlines() if "complete" in line]
+    said = re.fullmatch(r"the file says that it lasts 8\.0 s, but its pictures end at (.*) s: is it complete\?", note)
+    assert float(said[1]) == pytest.approx((read(out).num_frames - 1) / 10, abs=0.06)
+    assert "complete" not in encode(whole, tmp_path / f"all{suffix}", "--crf", 30).stderr
+
+
+def test_column_that_vapoursynth_cannot_hold_is_told_of(tmp_path):
+    film = tmp_path / "odd.mkv"
+    odd = "testsrc2=s=66x48:r=10:d=0.3,format=yuv444p,crop=65:48:0:0:exact=1,format=yuv420p"
+    ffmpeg("-f", "lavfi", "-i", odd, "-c:v", "ffv1", film)
+    done = encode(film, tmp_path / "out.mkv")
+    assert "left out: the last column or row of 65x48, as VapourSynth has no YUV420P8 of odd size\n" in done.stderr
+    assert read(tmp_path / "out.mkv").width == 128
 
 
 @pytest.mark.parametrize("codec", ["", "libx264", "libsvtav1"])

@@ -67,6 +67,8 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mkv", "--codec", "libsvtav1", "--pix-fmt", "yuv444p"], ["libsvtav1", "yuv420p10"]),
         (["FILM", "out.mkv", "--variant", "giant"], ["giant", "nano"]),
         (["FILM", "out.mkv", "--preset", "hasty"], ["ffmpeg", "hasty"]),
+        (["FILM", "out.mkv", "--crf", "51.5"], ["crf is 51.5; libx264 takes 0 (best) to 51"]),
+        (["FILM", "out.mkv", "--codec", "libsvtav1", "--crf", "-1"], ["crf is -1; libsvtav1 takes 0 (best) to 63"]),
         (["FILM", "out.mkv", "--segment-frames", "0"], ["--segment-frames is 0"]),
         (["FILM", "out.mkv", "--memory-mb", "-5"], ["memory_mb is -5"]),
         (["FILM", "out.mkv", "--tilesize", "32by32"], ["--tilesize is 32by32", "512x384"]),

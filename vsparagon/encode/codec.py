@@ -29,24 +29,26 @@ class Codec:
     Attributes:
         quality: its option for constant quality.
         crf: the default for it: visually close to the source.
+        worst: its largest number.
         preset: the default; "" leaves it to the encoder.
         extra: options that are always given.
     """
 
     quality: str
     crf: float
+    worst: int
     preset: str = ""
     extra: Mapping[str, str]
 
 
 _NVENC: Final = {"rc": "vbr", "b:v": "0"}
 CODECS: Final[dict[str, Codec]] = {
-    "libx264": Codec(quality="crf", crf=17, preset="medium", extra={}),
-    "libx265": Codec(quality="crf", crf=19, preset="medium", extra={}),
-    "libsvtav1": Codec(quality="crf", crf=24, preset="6", extra={}),
-    "h264_nvenc": Codec(quality="cq", crf=19, preset="p6", extra=_NVENC),
-    "hevc_nvenc": Codec(quality="cq", crf=21, preset="p6", extra=_NVENC),
-    "av1_nvenc": Codec(quality="cq", crf=26, preset="p6", extra=_NVENC),
+    "libx264": Codec(quality="crf", crf=17, worst=51, preset="medium", extra={}),
+    "libx265": Codec(quality="crf", crf=19, worst=51, preset="medium", extra={}),
+    "libsvtav1": Codec(quality="crf", crf=24, worst=63, preset="6", extra={}),
+    "h264_nvenc": Codec(quality="cq", crf=19, worst=51, preset="p6", extra=_NVENC),
+    "hevc_nvenc": Codec(quality="cq", crf=21, worst=51, preset="p6", extra=_NVENC),
+    "av1_nvenc": Codec(quality="cq", crf=26, worst=63, preset="p6", extra=_NVENC),
 }
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
@@ -104,9 +106,12 @@ def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat, muxer
         able_names = ", ".join(name for name in PIXEL_FORMATS if name in able)
         raise InvalidInput(f"{codec} cannot encode {candidates[0]}; it takes {able_names}.")
     settings = CODECS[codec]
+    crf = settings.crf if wanted.crf is None else wanted.crf
+    if not 0 <= crf <= settings.worst:
+        raise InvalidInput(f"crf is {crf:g}; {codec} takes 0 (best) to {settings.worst}.")
     return Encoding(
         codec=codec,
-        crf=settings.crf if wanted.crf is None else wanted.crf,
+        crf=crf,
         preset=wanted.preset or settings.preset,
         pix_fmt=pix_fmt,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,7 +54,9 @@ class Contents:
 
     Attributes:
         track: number of the video stream.
+        width, height: of the stored pictures, in pixels.
         start: the time in seconds at which players begin.
+        seconds: from there to the end, by what the file says of its video or of the whole; 0 where it says nothing.
         carried: the other streams that come along.
         left_out: those that do not, and why, each in a few words.
         metadata: of the video stream, without what was true of the old one only.
@@ -62,7 +65,10 @@ class Contents:
     """
 
     track: int
+    width: int
+    height: int
     start: Fraction
+    seconds: float = 0
     carried: tuple[Carried, ...] = ()
     left_out: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +108,9 @@ def read_contents(path: Path, muxer: str) -> Contents:
         start = _start(container)
         chapters = bool(container.chapters())
         cover = _read_cover(container, streams) if muxer == "matroska" else None
-    video = _first_video(path, streams)
+        video = _first_video(path, streams)
+        pictures = container.streams.video[[s.index for s in container.streams.video].index(video.index)]
+        height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
     carried, left_out = [], []
     able = _codecs_of(muxer)
     titles = int(chapters)  # in MP4, chapter titles are a stream of data: they come along as chapters
@@ -122,7 +130,10 @@ def read_contents(path: Path, muxer: str) -> Contents:
             left_out.append(f"stream {stream.index} ({stream.kind}{', ' if stream.codec else ''}{stream.codec})")
     return Contents(
         track=video.index,
+        width=width,
+        height=height,
         start=start,
+        seconds=seconds,
         carried=tuple(carried),
         left_out=tuple(left_out),
         metadata={k: v for k, v in video.metadata.items() if not k.upper().startswith(STALE)},
@@ -168,6 +179,16 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 def _start(container: av.container.InputContainer) -> Fraction:
     return Fraction(container.start_time or 0, 1_000_000)
+
+
+def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -> float:
+    """Return how long the pictures last: what the stream says, in Matroska in a note, or else the whole file."""
+    if pictures.duration and pictures.time_base:
+        return float(pictures.duration * pictures.time_base)
+    if noted := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", pictures.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, noted.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return float(container.duration or 0) / 1_000_000
 
 
 def _first_video(path: Path, streams: Sequence[_Stream]) -> _Stream:

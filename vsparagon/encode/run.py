@@ -16,11 +16,12 @@ import vapoursynth as vs
 
 from vsparagon import __version__
 from vsparagon.encode.cluster import Order, make_on_cluster, open_client
-from vsparagon.encode.codec import choose_encoding, loses_hdr
+from vsparagon.encode.codec import choose_encoding
 from vsparagon.encode.commands import Picture, join_command, segment_command
-from vsparagon.encode.contents import Contents, muxer_for, read_contents
+from vsparagon.encode.contents import muxer_for, read_contents
 from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.join import Timing, join, timing_of_durations, timing_of_file
+from vsparagon.encode.losses import left_out, shortfalls
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
 from vsparagon.encode.source import Source, choices, collected_log, open_source, upscaled_clip, worth_telling
@@ -87,7 +88,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
         encoding = choose_encoding(program, job.encoding, source.clip.format, muxer)
         clip = upscaled_clip(source, job, encoding.pix_fmt)
         picture = Picture.of(clip)
-        for text in [*_notes(contents, encoding, picture), *worth_telling(log)]:
+        lost = shortfalls(contents, source, job) if contents else []
+        for text in [*lost, *left_out(contents, encoding, picture), *worth_telling(log)]:
             progress.note(text)
         circumstances = {
             "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
@@ -211,13 +213,6 @@ def _identity(job: Job, encoding: Encoding) -> dict[str, Any]:
         return job.identity() | asdict(encoding)
     except OSError as error:
         raise EncodeFailure(f"{error.filename} has vanished.") from error
-
-
-def _notes(contents: Contents | None, encoding: Encoding, picture: Picture) -> list[str]:
-    notes = [f"left out: {stream}" for stream in contents.left_out] if contents else []
-    if loses_hdr(encoding, picture.props):
-        notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
-    return notes
 
 
 def _sweep(output: Path) -> None:

@@ -1,0 +1,39 @@
+"""What of the input does not reach the output, for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vsparagon.encode.codec import loses_hdr
+from vsparagon.encode.commands import Picture
+from vsparagon.encode.contents import Contents
+from vsparagon.encode.job import Encoding, Job
+from vsparagon.encode.source import Source
+
+INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth a word
+
+
+def left_out(contents: Contents | None, encoding: Encoding, picture: Picture) -> list[str]:
+    """Return what the output cannot hold of the input, in a line each."""
+    notes = [f"left out: {stream}" for stream in contents.left_out] if contents else []
+    if loses_hdr(encoding, picture.props):
+        notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
+    return notes
+
+
+def shortfalls(contents: Contents, source: Source, job: Job) -> list[str]:
+    """Return what of the pictures in a file did not reach the clip, in a line each."""
+    notes = []
+    stored, read = (contents.width, contents.height), (source.clip.width, source.clip.height)
+    even = [side // 2 * 2 for side in stored]
+    if job.filter_script is None and sorted(read) != sorted(stored) and sorted(read) == sorted(even):
+        notes.append(
+            f"left out: the last column or row of {stored[0]}x{stored[1]}, as VapourSynth has no "
+            f"{source.clip.format.name} of odd size"
+        )
+    if source.timestamps:
+        end = float(source.timestamps[-1] * source.time_base - contents.start)
+        if contents.seconds - end > INCOMPLETE:
+            claim = f"the file says that it lasts {contents.seconds:.1f} s"
+            notes.append(f"{claim}, but its pictures end at {end:.1f} s: is it complete?")
+    return notes
