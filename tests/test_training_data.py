@@ -1,6 +1,7 @@
 """Pictures in, crops out: what a crop shows, where chance comes from, what is left out."""
 
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -98,6 +99,22 @@ def test_batches_go_on_where_a_run_stopped_and_split_among_processes(tmp_path):
     half = TrainingData(dataroot_gt=str(tmp_path), lq_size=16, batch_size_per_gpu=2, num_worker_per_gpu=0)
     halves = [next(iter(load_batches(crops, half, begin=1, end=2, rank=r, processes=2)))[0] for r in (0, 1)]
     assert torch.equal(torch.cat(halves), whole[1])
+
+
+@pytest.mark.parametrize("degradation", [Degradation(), VIDEO], ids=["clean", "video"])
+def test_crops_are_the_same_in_processes_that_are_spawned(tmp_path, degradation):
+    write_pictures(tmp_path, count=1)
+    data = TrainingData(dataroot_gt=str(tmp_path), degradation=degradation, lq_size=16, batch_size_per_gpu=2)
+    crops = CropPairs(data, scale=2, seed=0)
+    wanted = [crops[number] for number in (0, 1)]
+    copy = pickle.loads(pickle.dumps(crops))
+    batches = load_batches(crops, data, begin=0, end=1)
+    batches.multiprocessing_context = "spawn"
+    ((low, high),) = batches
+    for number, (wanted_low, wanted_high) in enumerate(wanted):
+        assert torch.equal(low[number], wanted_low)
+        assert torch.equal(high[number], wanted_high)
+        assert all(map(torch.equal, copy[number], (wanted_low, wanted_high)))
 
 
 def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -103,8 +102,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         if not areas:
             raise FileNotFoundError(f"no usable picture in {data.dataroot_gt}; see the log for why each was left out")
         self._probability = np.array(areas) / sum(areas)
-        # The crops of a clip have successive numbers: whoever takes the first makes the clip for all of them.
-        self._clip = lru_cache(maxsize=1)(self._make_clip)
+        self._last_clip: tuple[int, list[Pair]] = (-1, [])
 
     @property
     def pictures(self) -> int:
@@ -141,6 +139,12 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         area = high[top * scale : (y + side + REACH) * scale, left * scale : (x + side + REACH) * scale]
         (pair,) = degrade(area, scale, self._data.degradation, random)
         return _window(pair, y - top, x - left, side, side, scale)
+
+    def _clip(self, number: int) -> list[Pair]:
+        """Return a clip, made for the first of its crops: they have successive numbers."""
+        if self._last_clip[0] != number:
+            self._last_clip = number, self._make_clip(number)
+        return self._last_clip[1]
 
     def _make_clip(self, number: int) -> list[Pair]:
         random = np.random.default_rng((self._seed, 1, number))
