@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyvips
 
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.stills import to_8_bit
 from vsparagon.tiff_exif import add_to_tiff, read_tiff
 
-SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
 TIFF: Final = (".tif", ".tiff")
 OPAQUE: Final = (".jpg", ".jpeg")
@@ -90,7 +90,7 @@ def write_picture(picture: Picture, path: Path, *, quality: int) -> None:
 
     Args:
         picture: any; 16 bit becomes 8 where the kind of file has no more.
-        path: its suffix, one of `SUFFIXES`, tells the kind.
+        path: its suffix, one of `vsparagon.stills.SUFFIXES`, tells the kind.
         quality: 1 to 100, of JPEG and WebP.
 
     Raises:
@@ -104,7 +104,7 @@ def write_picture(picture: Picture, path: Path, *, quality: int) -> None:
     if picture.alpha is not None:
         samples = np.concatenate([samples, picture.alpha], axis=2)
     if samples.dtype == np.uint16 and suffix in EIGHT_BIT:
-        samples = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        samples = to_8_bit(samples)
     image = _with_header(pyvips.Image.new_from_array(np.ascontiguousarray(samples)), picture)
     draft = path.with_name(f".part-{secrets.token_hex(4)}{suffix}")
     try:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+from vsparagon.stills import SUFFIXES
 
 DESCRIPTION = """\
 Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and

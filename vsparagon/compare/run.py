@@ -12,13 +12,14 @@ import vapoursynth as vs
 
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
-from vsparagon.compare.versions import PICTURES, Picture, Version, read_still, versions_of
+from vsparagon.compare.versions import Picture, Version, read_still, versions_of
 from vsparagon.encode.job import Job, Network
 from vsparagon.encode.source import Source, collected_log, worth_telling
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.files import write_atomically
 from vsparagon.library import bundled_models
 from vsparagon.preview.opening import open_to_view, seconds_of
+from vsparagon.stills import SUFFIXES
 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # of the whole, where no times are asked for
 
@@ -56,7 +57,7 @@ def compare(
         ParagonError: the input, a variant or a peer cannot be used, or the files cannot be written.
     """
     with collected_log() as log:
-        still = job.input.suffix.lower() in PICTURES
+        still = job.input.suffix.lower() in SUFFIXES
         if still and at:
             raise InvalidInput(f"{job.input.name} is a picture; --at is for videos.")
         source = _still(job) if still else open_to_view(job, log).source

@@ -10,16 +10,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import vapoursynth as vs
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from vsparagon.colour import matrix_code, read_colour
 from vsparagon.encode.job import Network
 from vsparagon.errors import InvalidInput
 from vsparagon.filter import upscale
+from vsparagon.frames import first_frame
+from vsparagon.stills import as_rgb
 
 Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB
 
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 KERNELS: Final = {
     "point": "Point",
     "bilinear": "Bilinear",
@@ -88,7 +89,7 @@ def _chosen(network: Network, variant: str) -> Network:
 def _as_rgb(clip: vs.VideoNode, kernel: str, matrix: int | None, **size: int) -> vs.VideoNode:
     arguments: dict[str, Any] = {"format": vs.RGB24, "dither_type": "error_diffusion", **size}
     if clip.format.color_family != vs.RGB:
-        with clip.get_frame(0) as frame:
+        with first_frame(clip) as frame:
             arguments["matrix_in"] = read_colour(frame, matrix).matrix
     made: vs.VideoNode = getattr(clip.resize, kernel)(**arguments)
     return made
@@ -102,8 +103,8 @@ def read_still(path: Path) -> vs.VideoNode:
     """
     try:
         with Image.open(path) as image:
-            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            picture = as_rgb(ImageOps.exif_transpose(image))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidInput(f"{path} cannot be read as a picture: {error}.") from error
     height, width, _ = picture.shape
     blank = vs.core.std.BlankClip(None, width, height, vs.RGB24, 1)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from vsparagon.stills import as_rgb
+
 Picture = npt.NDArray[np.uint8]
 SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
@@ -19,7 +21,7 @@ def load_picture(path: Path) -> Picture:
         OSError, ValueError: not a picture, or a damaged one.
     """
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+        return as_rgb(image)
 
 
 def to_picture(values: npt.NDArray[np.floating]) -> Picture:
