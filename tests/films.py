@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import imageio_ffmpeg
+import numpy as np
 import vapoursynth as vs
 
 core: Any = vs.core
@@ -95,6 +96,12 @@ def streams(path: Path) -> list[tuple[str, str]]:
         return [(s.type, s.codec_context.codec.canonical_name if s.codec_context else "") for s in container.streams]
 
 
+def samples(path: Path) -> np.ndarray:
+    """Return the decoded samples of the first sound, one channel after the other."""
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "vsparagon", "encode", *map(str, arguments)]
 
@@ -104,10 +111,9 @@ def encode(*arguments: object, **options: Any) -> subprocess.CompletedProcess[st
 
 
 def finished_segments(output: Path) -> int:
-    try:
-        return len(json.loads((Path(f"{output}.parts") / "manifest.json").read_text())["segments"])
-    except FileNotFoundError:
-        return 0
+    """Return how many segments are finished, of all jobs for an output."""
+    manifests = Path(f"{output}.parts").glob("*/manifest.json")
+    return sum(len(json.loads(path.read_text())["segments"]) for path in manifests)
 
 
 def start_until(output: Path, segments: int, *arguments: object, **options: Any) -> subprocess.Popen[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -16,10 +17,11 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, command, encode, ffmpeg, make_film, read, streams, times
+from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
 
 import vsparagon
 from vsparagon.encode.job import Job, Network
+from vsparagon.encode.progress import Lines
 from vsparagon.encode.source import choices
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
@@ -147,6 +149,19 @@ def test_subtitles_and_cover_fit_the_container(suffix, expected, tmp_path):
         assert covers[0] == covers[1]
 
 
+def test_sound_that_matroska_cannot_hold_becomes_flac(tmp_path):
+    film = tmp_path / "disc.m2ts"
+    sound, view = "sine=d=1:r=48000", "testsrc2=s=64x48:r=30:d=1"
+    ffmpeg("-f", "lavfi", "-i", view, "-f", "lavfi", "-i", sound, "-c:a", "pcm_bluray", "-c:v", "libx264", film)
+    out = tmp_path / "out.mkv"
+    done = encode(film, out)
+    assert "the sound of stream 1 becomes flac, because the file cannot hold pcm_bluray\n" in done.stderr
+    assert [codec for kind, codec in streams(out) if kind == "audio"] == ["flac"]
+    before, after = (samples(path) for path in (film, out))
+    assert before.size > 40000
+    assert np.array_equal(before, after)
+
+
 def test_what_the_container_cannot_hold_is_named(mkv, tmp_path):
     done = encode(mkv, tmp_path / "out.mp4", "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -270,6 +285,23 @@ def test_script_is_upscaled_unless_it_does_so_itself(tmp_path, call, factor):
     assert (result.width, result.height, result.num_frames) == (64 * factor, 48 * factor, 30)
     assert result.format.id == vs.YUV444P8
     assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-4)
+
+
+def test_rest_of_more_than_a_day_is_told_in_hours(monkeypatch):
+    now = iter([0.0, 10.0, 10.0, 10.0, 10.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    told = io.StringIO()
+    lines = Lines(told)
+    lines.begin(total=200_001, done=0)
+    lines.advance(10, 0)
+    assert "1.00 fps, 55:33:11 left" in told.getvalue()
+
+
+def test_name_that_the_console_cannot_show_is_no_error(mkv, tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = encode(mkv, tmp_path / "アニメ.mkv", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert r"\u30a2\u30cb\u30e1.mkv: " in done.stdout
 
 
 def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):

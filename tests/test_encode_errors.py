@@ -80,6 +80,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["silent.vpy", "out.mkv", "--filter-script", "silent.vpy"], ["a script already"]),
         (["double.vpy", "out.mkv", "--variant", "micro"], ["calls core.paragon.Upscale itself"]),
         (["interlaced.vpy", "out.mkv"], ["interlaced", "deinterlace"]),
+        (["unlucky.vpy", "out.mkv"], ["the first frame cannot be made: ValueError: bad luck"]),
         (["FILM", "out.webm"], ["the sound is aac", ".mkv"]),
         (["plain.vpy", "out.webm", "--codec", "libx264"], ["webm cannot hold what libx264 makes", "--codec libsvtav1"]),
     ],
@@ -94,6 +95,8 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
     (tmp_path / "broken.vpy").write_text("clip = (\n")
     (tmp_path / "plain.vpy").write_text(f"{blank}clip.set_output()\n")
     (tmp_path / "double.vpy").write_text(f"{blank}vs.core.paragon.Upscale(clip).set_output()\n")
+    unlucky = "def choose(n):\n    raise ValueError('bad luck')\nclip.std.FrameEval(choose).set_output()\n"
+    (tmp_path / "unlucky.vpy").write_text(f"{blank}{unlucky}")
     (tmp_path / "interlaced.vpy").write_text(f"{blank}clip.std.SetFieldBased(2).set_output()\n")
     before = sorted(tmp_path.iterdir())
     done = encode(*(film if a == "FILM" else a for a in arguments), cwd=tmp_path)

@@ -193,6 +193,22 @@ def test_starts_anew_and_says_why_when_options_change(change, said, film, slow, 
     assert f"; {FRAMES} of them in " in done.stdout
 
 
+def test_what_is_done_survives_a_command_with_other_options(film, whole, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+    kept = [0]
+    for options in ([], ["--crf", 30]):
+        process = start_until(out, kept[-1] + 2, *arguments, *options)
+        process.kill()
+        process.communicate()
+        kept.append(finished_segments(out))
+    done = encode(*arguments, "--json")
+    assert json.loads(done.stdout.splitlines()[-1])["resumed"] == kept[1] * SEGMENT
+    assert "anew" not in done.stdout
+    equals(out, whole)
+    assert not list(tmp_path.glob("*.parts"))
+
+
 def test_starts_anew_and_says_why_when_the_input_changes(film, whole, slow, tmp_path):
     source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     make_film(source, seconds=3, video=UNEVEN)
@@ -214,7 +230,8 @@ def test_damaged_segment_is_made_again(film, whole, slow, tmp_path):
     process.kill()
     process.communicate()
     kept = finished_segments(out)
-    os.truncate(f"{out}.parts/000001.mkv", 100)
+    (damaged,) = Path(f"{out}.parts").glob("*/000001.mkv")
+    os.truncate(damaged, 100)
     done = encode(*arguments, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["resumed"] == (kept - 1) * SEGMENT
     equals(out, whole)

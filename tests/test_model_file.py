@@ -12,8 +12,10 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 import vsparagon
 from vsparagon import ModelError, Upscaler
 from vsparagon.checkpoint import save_generator
+from vsparagon.encode.job import Job, Network
 from vsparagon.export import export_onnx
 from vsparagon.extend import extension_for
+from vsparagon.model_file import files_of
 from vsparagon.models import create_generator
 from vsparagon.models.inference import inference_form
 
@@ -45,6 +47,21 @@ def test_weights_may_lie_in_a_file_of_their_own(tmp_path, backend):
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0)
     assert (tmp_path / "net.data").is_file()
     assert np.abs(Upscaler(model=str(path), backend=backend)(PICTURE) - shuffled(PICTURE, 2)).max() < 1e-5
+
+
+def test_files_of_a_model_are_all_that_decide_what_it_does(tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx")
+    (tmp_path / "unrelated.data").write_bytes(b"")
+    assert files_of(path) == [path]
+    beside = tmp_path / ("long" * 40 + ".data")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location=beside.name, size_threshold=0)
+    assert files_of(path) == [path, beside]
+    film = tmp_path / "film.mkv"
+    film.write_bytes(b"")
+    job = Job(input=film, network=Network(model=str(path)))
+    before = job.identity()
+    beside.write_bytes(bytes(beside.stat().st_size))
+    assert job.identity()["model file"] != before["model file"]
 
 
 def test_network_that_needs_a_multiple_gets_it(tmp_path):

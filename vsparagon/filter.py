@@ -13,6 +13,7 @@ from vsparagon.colour import Colour, matrix_code, matrix_name, read_colour
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.frames import (
     Target,
+    first_frame,
     frame_function,
     from_rgb,
     layouts,
@@ -93,7 +94,7 @@ def upscale(
     found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
     code = matrix_code(matrix)
-    first = read_colour(clip.get_frame(0), code)
+    first = read_colour(first_frame(clip), code)
     runtime = choose_runtime(
         found,
         backend=backend,

@@ -17,6 +17,7 @@ import vapoursynth as vs
 import vsutil
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
+from vsparagon.errors import InvalidInput, reason_of
 from vsparagon.layout import CONSTANT_MATRICES, Family, Layout
 from vsparagon.ways import Plane
 
@@ -37,6 +38,18 @@ class Target:
     format: vs.VideoFormat
     width: int
     height: int
+
+
+def first_frame(clip: vs.VideoNode) -> vs.VideoFrame:
+    """Return frame 0.
+
+    Raises:
+        InvalidInput: it cannot be made.
+    """
+    try:
+        return clip.get_frame(0)
+    except vs.Error as error:
+        raise InvalidInput(f"the first frame cannot be made: {reason_of(error)}") from error
 
 
 def planes(frame: vs.VideoFrame) -> list[AnyPlane]:

@@ -7,6 +7,7 @@ infers the size of the output for a few sizes of the input.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,23 @@ CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 ROOM = 192  # a size that any network should take, and a multiple of every step
 SCALES = range(1, 17)
+# How protobuf writes the entry of a tensor whose values lie in another file: a key, and a value behind its length.
+LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])")
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a model file and the files of weights beside it that it names, as far as they are there.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.suffix.lower() != ".onnx":
+        return [path]
+    data, named = path.read_bytes(), set()
+    for entry in LOCATION.finditer(data):
+        length = sum((byte & 127) << 7 * place for place, byte in enumerate(entry[1]))
+        named.add(data[entry.end() : entry.end() + length].decode(errors="replace"))
+    return [path, *(beside for name in sorted(named) if (beside := path.parent / name).is_file())]
 
 
 def open_model_file(path: Path, cache: Path) -> Model:

@@ -15,6 +15,7 @@ from vsparagon.encode.codec import HEVC, encoder_options
 from vsparagon.encode.contents import COVERS, Contents
 from vsparagon.encode.job import Encoding
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
+from vsparagon.frames import first_frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Picture:
     @classmethod
     def of(cls, clip: vs.VideoNode) -> Picture:
         """Describe a clip of constant format."""
-        with clip.get_frame(0) as frame:
+        with first_frame(clip) as frame:
             props = {name: _plain(value) for name, value in frame.props.items() if not isinstance(value, vs.VideoFrame)}
         return cls(width=clip.width, height=clip.height, rate=Fraction(clip.fps) or Fraction(25), props=props)
 

@@ -19,6 +19,7 @@ MUXERS: Final = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"
 TEXT: Final = {"subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text"}
 # The text subtitles that a container has for all the others.
 OWN_TEXT: Final = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
+LOSSLESS: Final = "flac"  # for sound that Matroska cannot hold as it is
 COVERS: Final = {".png": "image/png", ".jpg": "image/jpeg"}
 _COVER_SUFFIXES: Final = {"png": ".png", "mjpeg": ".jpg"}
 # What mkvmerge and ffmpeg note about a stream as it was.
@@ -27,10 +28,18 @@ STALE: Final = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STAT
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A stream that comes along: its number in the input, and the codec it becomes, or "copy"."""
+    """A stream that comes along.
+
+    Attributes:
+        index: its number in the input.
+        kind: "audio", "subtitle", "video", "attachment" or "data".
+        was: its codec.
+        codec: the one it becomes, or "copy".
+    """
 
     index: int
     kind: str
+    was: str
     codec: str = "copy"
 
 
@@ -119,7 +128,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
             continue
         codec = _fate(stream, muxer, able)
         if codec:
-            carried.append(Carried(index=stream.index, kind=stream.kind, codec=codec))
+            carried.append(Carried(index=stream.index, kind=stream.kind, was=stream.codec, codec=codec))
         elif stream.kind == "audio":
             raise InvalidInput(
                 f"{path}: the sound is {stream.codec}, which {muxer} cannot hold; write to an .mkv file."
@@ -233,6 +242,8 @@ def _fate(stream: _Stream, muxer: str, able: set[str]) -> str:
         if own:
             return "copy" if stream.codec == own else own
         return "srt" if stream.codec == "mov_text" else "copy"
+    if stream.kind == "audio" and muxer == "matroska" and stream.codec not in able:
+        return LOSSLESS
     if stream.kind == "attachment":
         return "copy" if muxer == "matroska" else ""
     if stream.kind == "video" and not stream.is_picture:

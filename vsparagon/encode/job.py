@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vsparagon.library import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
+from vsparagon.model_file import files_of
 
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")
 SEGMENT_FRAMES: Final = 240
@@ -91,18 +92,22 @@ class Job:
             OSError: a file is missing.
         """
         state = self.input.stat()
-        model = Path(self.network.model) if self.network and self.network.model else None
+        scripts = [path for path in (self.filter_script, self.input if self.is_script else None) if path]
+        models = files_of(Path(self.network.model)) if self.network and self.network.model else []
         return {
             "input": str(self.input),
             "size of the input": state.st_size,
             "modification of the input": state.st_mtime_ns,
-            "script": _digest(self.filter_script or (self.input if self.is_script else None)),
-            "model file": _digest(model),
+            "script": _digest(*scripts),
+            "model file": _digest(*models),
             **asdict(self.network or Network()),
             **asdict(self.encoding),
             "frames per segment": self.segment_frames,
         }
 
 
-def _digest(path: Path | None) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+def _digest(*paths: Path) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest() if paths else ""

@@ -15,7 +15,14 @@ INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth
 
 def left_out(contents: Contents | None, encoding: Encoding, picture: Picture) -> list[str]:
     """Return what the output cannot hold of the input, in a line each."""
-    notes = [f"left out: {stream}" for stream in contents.left_out] if contents else []
+    notes = []
+    if contents:
+        notes += [f"left out: {stream}" for stream in contents.left_out]
+        notes += [
+            f"the sound of stream {stream.index} becomes {stream.codec}, because the file cannot hold {stream.was}"
+            for stream in contents.carried
+            if stream.kind == "audio" and stream.codec != "copy"
+        ]
     if loses_hdr(encoding, picture.props):
         notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
     return notes

@@ -83,6 +83,12 @@ class _Clock:
         return (self.total - self.frames) / max(self.fps, 1e-6)
 
 
+def _hours(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}"
+
+
 class Lines:
     """A line every few seconds."""
 
@@ -96,10 +102,8 @@ class Lines:
     def advance(self, frames: int, size: int) -> None:
         clock = self._clock
         if clock.advance(frames):
-            eta = time.strftime("%H:%M:%S", time.gmtime(clock.eta))
-            self.note(
-                f"{clock.frames}/{clock.total} frames, {clock.fps:.2f} fps, {eta} left, {size / MEBIBYTE:.1f} MiB"
-            )
+            speed = f"{clock.fps:.2f} fps, {_hours(clock.eta)} left"
+            self.note(f"{clock.frames}/{clock.total} frames, {speed}, {size / MEBIBYTE:.1f} MiB")
 
     def note(self, text: str) -> None:
         self._stream.write(f"{text}\n")

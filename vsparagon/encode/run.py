@@ -99,7 +99,10 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
         }
         identity = _identity(job, encoding) | circumstances
         if changes := workshop.resume(identity):
-            progress.note(f"starting anew, because something has changed ({'; '.join(changes)})")
+            progress.note(
+                f"starting anew, because something has changed ({'; '.join(changes)}); what was made before is kept "
+                "until the output is there"
+            )
         spans = all_spans(clip.num_frames, job.segment_frames)
         missing = [span for span in spans if span.number not in workshop.segments]
         done = sum(segment.frames for segment in workshop.segments.values())

@@ -20,6 +20,7 @@ from vsparagon.encode.codec import PIXEL_FORMATS
 from vsparagon.encode.job import Job, Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
+from vsparagon.frames import first_frame
 from vsparagon.runtime import choice_in
 
 NO_TIMESTAMP: Final = -(1 << 63)
@@ -138,7 +139,7 @@ def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
         return clip
     arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion", **size}
     if clip.format.color_family != vs.YUV:
-        with clip.get_frame(0) as frame:
+        with first_frame(clip) as frame:
             tagged = frame.props.get("_Matrix", UNSPECIFIED)
         known = tagged in MATRICES.values() and tagged != MATRICES["rgb"]
         arguments["matrix"] = tagged if known else guess_matrix(clip.width, clip.height)

@@ -1,8 +1,13 @@
-"""The folder beside the output in which it is made: the finished segments and the manifest that lists them."""
+"""The folder beside the output in which it is made.
+
+Each job for that output has a folder of its own in it, named by what decides the result: finished segments, and the
+manifest that lists them. So a command that is given with other options by mistake destroys nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -17,7 +22,7 @@ from filelock import FileLock, Timeout
 from vsparagon.errors import EncodeFailure, InvalidInput
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,7 @@ class Workshop:
         self.folder = output.with_name(f"{output.name}.parts")
         self.segments: dict[int, Segment] = {}
         self._identity: dict[str, Any] = {}
+        self._own = self.folder
         self._lock = FileLock(self.folder / "lock")
 
     @property
@@ -62,7 +68,7 @@ class Workshop:
 
     def path(self, number: int) -> Path:
         """Return the file of a finished segment."""
-        return self.folder / f"{number:06}.mkv"
+        return self._own / f"{number:06}.mkv"
 
     def part(self, name: str) -> Path:
         """Return a name nobody else writes to, for a file that is being made."""
@@ -81,8 +87,10 @@ class Workshop:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-        if not (self.folder / MANIFEST).exists():  # nothing to go on from
+        if not self._manifests():  # nothing to go on from
             shutil.rmtree(self.folder, ignore_errors=True)
+        elif self._own != self.folder and not (self._own / MANIFEST).exists():
+            shutil.rmtree(self._own, ignore_errors=True)
 
     @contextlib.contextmanager
     def failing_clearly(self) -> Iterator[None]:
@@ -93,28 +101,23 @@ class Workshop:
             raise EncodeFailure(f"cannot write in {self.folder}: {error.strerror or error}.") from error
 
     def resume(self, identity: Mapping[str, Any]) -> list[str]:
-        """Take over the finished segments of an earlier run of the same job, or remove those of another job.
+        """Take over the finished segments of an earlier run of the same job; those of other jobs stay where they are.
 
         Args:
             identity: what decides the result, as JSON can hold it.
 
         Returns:
-            What has changed since then, a few words each; empty if the work goes on or there was none.
+            What has changed since the last run, a few words each; empty if the work goes on or there was none.
         """
-        self._identity = json.loads(json.dumps(identity))
-        manifest = self._read()
-        before = manifest.get("job", {})
-        names = sorted(before.keys() | self._identity.keys())
-        changes = [
-            f"{name}: {_short(before.get(name))}, now {_short(self._identity.get(name))}"
-            for name in names
-            if before.get(name) != self._identity.get(name)
-        ]
-        if changes:
-            with self.failing_clearly():
-                for stale in (self.folder / MANIFEST, *self.folder.glob("[0-9]*.mkv")):
-                    stale.unlink(missing_ok=True)
-            return changes if before else []
+        text = json.dumps(identity, sort_keys=True)
+        self._identity = json.loads(text)
+        self._own = self.folder / hashlib.sha256(text.encode()).hexdigest()[:12]
+        others = self._manifests()
+        with self.failing_clearly():
+            self._own.mkdir(exist_ok=True)
+        manifest = _read(self._own / MANIFEST)
+        if not manifest:
+            return self._changes(_read(others[-1]).get("job", {})) if others else []
         for number, entry in manifest["segments"].items():
             segment = Segment(
                 frames=entry["frames"],
@@ -127,12 +130,17 @@ class Workshop:
                 self.segments[int(number)] = segment
         return []
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return manifest if manifest.get("format") == FORMAT else {}
+    def _manifests(self) -> list[Path]:
+        """Return those of all jobs, the latest last."""
+        return sorted(self.folder.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
+
+    def _changes(self, before: Mapping[str, Any]) -> list[str]:
+        names = sorted(before.keys() | self._identity.keys()) if before else []
+        return [
+            f"{name}: {_short(before.get(name))}, now {_short(self._identity.get(name))}"
+            for name in names
+            if before.get(name) != self._identity.get(name)
+        ]
 
     def keep(self, number: int, part: Path, segment: Segment) -> None:
         """Give a finished file its name and enter it in the manifest. Afterwards it survives a reboot."""
@@ -146,22 +154,34 @@ class Workshop:
         text = json.dumps({"format": FORMAT, "job": self._identity, "segments": entries, **more}, indent=1)
         draft = self.part(MANIFEST)
         draft.write_text(text, encoding="utf-8")
-        _settle(draft, self.folder / MANIFEST)
+        _settle(draft, self._own / MANIFEST)
 
     def deliver(self, part: Path) -> None:
         """Give the finished file the output's name and remove the folder."""
         with self.failing_clearly():
             self._write(delivered=_fingerprint(part))  # tells, if we are killed right after, what became of all this
             _settle(part, self.output)
-            (self.folder / MANIFEST).unlink()
+            self._forget()
         self.segments.clear()
         self._lock.release()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Leave nothing to go on from if the output has been delivered from here: only its removal is missing."""
-        if self._read().get("delivered") == _fingerprint(self.output):
-            (self.folder / MANIFEST).unlink()
+        if any(_read(path).get("delivered") == _fingerprint(self.output) for path in self._manifests()):
+            self._forget()
+
+    def _forget(self) -> None:
+        for path in self._manifests():
+            path.unlink()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if manifest.get("format") == FORMAT else {}
 
 
 def _fingerprint(path: Path) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vsparagon.encode.job import Job
 from vsparagon.encode.source import collected_log, worth_telling
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
+from vsparagon.frames import first_frame
 from vsparagon.preview.opening import open_to_view, seconds_of
 from vsparagon.preview.player import RunningPlayer, Show, player_command
 from vsparagon.preview.screen import Screen
@@ -65,7 +66,7 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
             player.stop()
 
         with served(RawFile(screen.clip, screen.delivered), screen.begin, fail) as address:
-            with screen.clip.get_frame(0) as frame:
+            with first_frame(screen.clip) as frame:
                 props = dict(frame.props)
             show = Show(
                 address=address,

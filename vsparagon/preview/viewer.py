@@ -15,6 +15,7 @@ from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
 from vsparagon.encode.job import Job
 from vsparagon.encode.source import collected_log
 from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
+from vsparagon.frames import first_frame
 from vsparagon.preview import VIEWERS
 from vsparagon.preview.opening import open_to_view
 from vsparagon.preview.ways import enlarged_plainly, ways_for
@@ -65,7 +66,7 @@ def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
 
 def _described(clip: vs.VideoNode) -> vs.VideoNode:
     """Return the clip with all its colours named as players take them: viewers cannot convert what is named in part."""
-    with clip.get_frame(0) as frame:
+    with first_frame(clip) as frame:
         said = {name: frame.props.get(name, UNSPECIFIED) for name in ("_Matrix", "_Primaries", "_Transfer")}
     matrix = guess_matrix(clip.width, clip.height) if said["_Matrix"] == UNSPECIFIED else said["_Matrix"]
     guessed = (

@@ -12,6 +12,7 @@ import numpy as np
 import vapoursynth as vs
 
 from vsparagon.encode.codec import PIXEL_FORMATS
+from vsparagon.frames import first_frame
 
 MARK: Final = b"FRAME\n"
 # Where chroma lies in 4:2:0 of 8 bit, by VapourSynth's numbers.
@@ -70,7 +71,7 @@ def _picture_size(clip: vs.VideoNode) -> int:
 
 def _header(clip: vs.VideoNode) -> bytes:
     name = next(name for name, number in PIXEL_FORMATS.items() if number == clip.format.id)
-    with clip.get_frame(0) as frame:
+    with first_frame(clip) as frame:
         props = dict(frame.props)
     kind = name.removeprefix("yuv").removesuffix("p")
     if kind == "420":
