@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import vapoursynth as vs
 
@@ -159,6 +160,26 @@ def test_everything_on_the_page_works(page, place, request):
         elif block.language == "python" and not block.name:
             run([sys.executable, "-c", block.text], where)
     assert ran
+
+
+@pytest.mark.parametrize("order", [2, 1], ids=["top field first", "bottom field first"])
+def test_deinterlaced_picture_that_stands_still_does_not_jump(order, tmp_path, monkeypatch):
+    (recipe,) = (block for block in blocks_of(ROOT / "docs" / "cookbook.md") if block.name == "deinterlaced.vpy")
+    said = recipe.text.replace("SetFieldBased(2)", f"SetFieldBased({order})")
+    assert f"SetFieldBased({order})" in said
+    (tmp_path / recipe.name).write_text(said)
+    waves = "lum='128+60*sin(2*PI*Y/16)':cb='128+60*sin(2*PI*Y/12)':cr=128"
+    source = f"nullsrc=s=64x96:r=25:d=0.2,format=yuv420p,geq={waves}"
+    command = [find_ffmpeg(), "-f", "lavfi", "-i", source, "-c:v", "ffv1", str(tmp_path / "film.mkv")]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    with collected_log() as log:
+        clip, _ = run_script(tmp_path / recipe.name, {}, log)
+    with clip.get_frame(4) as one, clip.get_frame(5) as other:
+        for plane in (0, 1):
+            above, below = (np.asarray(frame[plane]).astype(float)[24:-24] for frame in (one, other))
+            assert np.ptp(above) > 100
+            assert np.abs(above - below).mean() < 1, plane
 
 
 def anchors_of(page: Path) -> set[str]:
