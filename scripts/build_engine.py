@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from vsparagon.engine import LIBRARIES, Profile, build_engine, load_library
-from vsparagon.errors import InvalidInput, ModelError, ParagonError
+from vsparagon.errors import InvalidInput, ModelError, ParagonError, reason_of
 from vsparagon.files import write_atomically
 from vsparagon.library import DEFAULT_VARIANT, PROFILES, find_model
 from vsparagon.models.variants import SCALES, VARIANTS
@@ -60,6 +60,21 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def is_graph(args: argparse.Namespace) -> bool:
+    return args.model is not None and args.model.suffix.lower() == ".onnx"
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise InvalidInput if one argument leaves another without effect."""
+    if args.clip and args.shapes:
+        raise InvalidInput("--shapes is for --output; with --clip, give one size by --width and --height instead.")
+    if args.output and args.cache:
+        raise InvalidInput(f"--cache is {args.cache}, but --output names the file; leave --cache out.")
+    for name in ("scale", "profile", "precision") if args.output and is_graph(args) else ():
+        if value := getattr(args, name):
+            raise InvalidInput(f"--{name} is {value}, but {args.model} has its own {name}; leave --{name} out.")
+
+
 def read_sizes(args: argparse.Namespace) -> list[tuple[int, int]]:
     """Return smallest, usual and largest height, width."""
     if (args.width is None) != (args.height is None) or (args.width and args.shapes):
@@ -69,19 +84,27 @@ def read_sizes(args: argparse.Namespace) -> list[tuple[int, int]]:
 
 
 def read_graph(args: argparse.Namespace) -> bytes:
-    """Return the model as ONNX."""
-    if args.model and args.model.suffix.lower() == ".onnx":
-        if args.precision:
-            raise InvalidInput(f"{args.model} has its own precision; leave --precision out.")
-        try:
-            return bytes(args.model.read_bytes())
-        except OSError as error:
-            raise ModelError(f"cannot read {args.model}: {error.strerror}.") from error
+    """Return the model as ONNX, with its weights in it."""
+    if is_graph(args):
+        return read_onnx(args.model)
     from vsparagon.checkpoint import load_generator
     from vsparagon.export import onnx_model
 
     generator = load_generator(args.model or args.variant or DEFAULT_VARIANT, scale=args.scale, profile=args.profile)
     data: bytes = onnx_model(generator, precision=args.precision or "fp16").SerializeToString(deterministic=True)
+    return data
+
+
+def read_onnx(path: Path) -> bytes:
+    """Return an ONNX file and the weights that may lie beside it as one."""
+    import onnx
+
+    try:
+        data: bytes = onnx.load(path).SerializeToString(deterministic=True)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}.") from error
+    except Exception as error:  # of protobuf for damaged files, of onnx for weights that are not there
+        raise ModelError(f"{path} is no ONNX model that can be read: {reason_of(error)}") from error
     return data
 
 
@@ -134,7 +157,10 @@ def write_engine(args: argparse.Namespace) -> str:
     name = str(args.model or find_model(variant=args.variant, scale=args.scale, profile=args.profile).name)
     library = load_library(args.backend)
     graph = read_graph(args)
-    engine = build_engine(library, graph, read_profiles(graph, read_sizes(args), name), name=name)
+    profiles = read_profiles(graph, read_sizes(args), name)
+    if not profiles and (args.width or args.shapes):
+        raise InvalidInput(f"{name} takes pictures of one size only; leave --width, --height and --shapes out.")
+    engine = build_engine(library, graph, profiles, name=name)
     write_atomically(args.output, engine)
     return f"{args.output}: {name} by {library.name} {library.version}, {len(engine) / 1024:,.0f} KiB"
 
@@ -143,6 +169,7 @@ def main() -> int:
     args = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        check_arguments(args)
         print(keep_engine(args) if args.clip else write_engine(args))
     except (ParagonError, OSError) as error:
         print(f"build_engine: {error}", file=sys.stderr)

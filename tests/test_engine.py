@@ -15,7 +15,9 @@ import pytest
 from goldens import golden
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
-pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+
+from onnx_files import shuffle_network  # noqa: E402
 
 from vsparagon import engine, engine_progress  # noqa: E402
 from vsparagon.engine import Library, Profile, build_engine, load_library  # noqa: E402
@@ -195,6 +197,13 @@ def test_messages_below_errors_are_for_debugging(caplog):
     assert "another matter" not in str(library.failure("fails"))
 
 
+def with_weights_beside(path):
+    """Write an ONNX file as torch's exporter does, and return the file of its weights."""
+    shuffle_network(path)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.data", size_threshold=0)
+    return path.with_name("weights.data")
+
+
 def run_script(*arguments, cwd):
     return subprocess.run(
         [sys.executable, SCRIPT, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300
@@ -217,12 +226,21 @@ def test_script_builds_bundled_weights(sizes, tmp_path):
 def test_script_builds_model_files(tmp_path):
     from vsparagon.library import find_model
 
-    model = find_model(variant="nano", scale=2, profile="clean")
+    model = find_model()
     for path in (model.graph, model.checkpoint):
         output = tmp_path / f"{path.suffix[1:]}.engine"
         done = run_script("--model", path, "--backend", "tensorrt_rtx", "--output", output, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert output.stat().st_size > 10_000
+
+
+@needs_rtx
+def test_script_finds_the_weights_beside_a_model(tmp_path):
+    (tmp_path / "models").mkdir()
+    with_weights_beside(tmp_path / "models" / "net.onnx")
+    done = run_script("--model", "models/net.onnx", "--backend", "tensorrt_rtx", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").stat().st_size > 10_000
 
 
 @needs_rtx
@@ -239,11 +257,19 @@ def test_script_builds_model_files(tmp_path):
         (["--width", 64, "--height", 64, "--shapes", "64x64/64x64/64x64"], "or neither"),
         (["--clip", "YUV420P8"], "with --width and --height"),
         (["--clip", "YUV", "--width", 64, "--height", 64], "give a format such as"),
+        (["--clip", "YUV420P8", "--width", 64, "--height", 64, "--shapes", "1x1/1x1/1x1"], "--shapes is for --output"),
+        (["--cache", "kept"], "--cache is kept, but --output names the file; leave --cache out"),
+        (["--model", "bad.onnx", "--scale", 2], "--scale is 2, but bad.onnx has its own scale; leave --scale out"),
+        (["--model", "bad.onnx", "--profile", "clean"], "leave --profile out"),
+        (["--model", "small.onnx", "--width", 64, "--height", 64], "one size only; leave --width"),
+        (["--model", "lost.onnx"], "weights.data"),
     ],
     ids=str,
 )
 def test_script_says_in_one_line_what_is_wrong(arguments, said, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no graph")
+    shuffle_network(tmp_path / "small.onnx", size=(16, 16))
+    with_weights_beside(tmp_path / "lost.onnx").unlink()
     output = [] if {"--output", "--clip"} & set(arguments) else ["--output", "out.engine"]
     done = run_script("--backend", "tensorrt_rtx", *output, *arguments, cwd=tmp_path)
     assert done.returncode == 1
