@@ -18,7 +18,7 @@ from engines import KEY
 pytest.importorskip("filelock", reason="builds are locked with it")
 
 from vsparagon import engine_cache
-from vsparagon.engine_cache import LOCK, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
+from vsparagon.engine_cache import LOCK, STALE, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
 
 ENGINE = b"an engine" * 100
 PATIENCE = 60  # seconds
@@ -200,8 +200,24 @@ def test_killed_write_leaves_no_engine_and_its_remains_are_removed(cache):
     process.communicate()
     (left,) = files(cache)
     assert left.startswith(".")
+    written = time.time() - STALE - 1
+    os.utime(cache.folder / left, (written, written))
     assert cache.get(KEY, "nano", lambda: ENGINE) == ENGINE
     assert files(cache) == [cache.path(KEY).name]
+
+
+def test_kernels_are_kept_although_somebody_builds_while_they_are_written(cache, monkeypatch):
+    kernels = cache.kernels(KEY, "nano")
+
+    def replace_after_a_build(draft, target):
+        monkeypatch.undo()
+        cache.get(KEY, "nano", lambda: ENGINE)
+        return draft.replace(target)
+
+    monkeypatch.setattr(Path, "replace", replace_after_a_build)
+    kernels.write(b"kernels")
+    assert kernels.read() == b"kernels"
+    assert len(files(cache)) == 2
 
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
@@ -220,7 +236,7 @@ def test_real_build_killed_in_the_middle_harms_nothing(cache):
     Progress.step = step
     from vsparagon.engine import Profile
     size = Profile(smallest=(1, 3, 128, 128), usual=(1, 3, 128, 128), largest=(1, 3, 128, 128))
-    graph = find_model(variant="nano", scale=2, profile="clean").graph.read_bytes()
+    graph = find_model().graph.read_bytes()
     data = build_engine(load_library("tensorrt_rtx"), graph, {{"input": size}}, name="nano")
     assert len(data) > 10_000 and len(steps) > 20
     """

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ FORMAT: Final = 1
 HEAD: Final = struct.Struct("<8sI32s")  # magic, format, SHA-256 of all that follows
 LENGTH: Final = struct.Struct("<I")  # bytes of the JSON
 LOCK: Final = "building.lock"
+STALE: Final = 3600.0  # seconds after which a draft is of nobody who still writes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +133,17 @@ class EngineCache:
             log.info("another process builds an engine; waiting for it")
             lock.acquire()
         try:
-            for left in self.folder.glob(".*"):  # by a process that was killed while it wrote
-                with suppress(OSError):  # Windows keeps what another process is writing just now
-                    left.unlink()
+            self._remove_drafts()
             yield
         finally:
             lock.release()
+
+    def _remove_drafts(self) -> None:
+        """Remove what processes left that were killed while they wrote; kernels are written without the lock."""
+        for draft in self.folder.glob(".*"):
+            with suppress(OSError):  # another process may remove or finish it as well
+                if time.time() - draft.stat().st_mtime > STALE:
+                    draft.unlink()
 
 
 class Kernels:
