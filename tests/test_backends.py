@@ -80,7 +80,7 @@ def test_auto_chooses_openvino_on_a_cpu_and_says_so(caplog):
 
 
 def test_runtime_stays_within_the_threads_given():
-    runtime = choose_runtime(find_model(variant="nano", scale=2, profile="clean", model=""), threads=1)
+    runtime = choose_runtime(find_model(), threads=1)
     assert (runtime.options.threads, runtime.options.streams) == (1, 1)
 
 
@@ -92,7 +92,7 @@ def test_border_is_as_good_as_the_middle(backend):
 
 
 def test_zero_padding_alone_would_darken_the_border():
-    model = find_model(variant="nano", scale=2, profile="clean", model="")
+    model = find_model()
     with torch.no_grad():
         result = load_generator(model.checkpoint)(torch.full((1, 3, 40, 56), 0.7))
     assert (result[..., 0, :] < 0.6).all(), "what the extension is there for"

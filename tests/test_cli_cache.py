@@ -113,7 +113,7 @@ def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, c
     from vsparagon.library import find_model
     from vsparagon.stages import plan_stages
 
-    checkpoint = find_model(variant="nano", scale=2, profile="clean").checkpoint
+    checkpoint = find_model().checkpoint
     Upscaler(model=str(checkpoint), backend="openvino", cache=str(tmp_path))(np.zeros((32, 32, 3), np.uint8))
     plan_stages(checkpoint, tmp_path)
     assert main(["cache", "list", "--folder", str(tmp_path)]) == 0

@@ -182,6 +182,18 @@ def test_film_that_ends_early_is_told_of(suffix, tmp_path):
     assert "complete" not in encode(whole, tmp_path / f"all{suffix}", "--crf", 30).stderr
 
 
+def test_colour_that_the_encoder_cannot_take_is_told_of(tmp_path):
+    script = tmp_path / "444.vpy"
+    script.write_text(
+        "import vapoursynth as vs\n"
+        "vs.core.std.BlankClip(width=64, height=48, format=vs.YUV444P8, length=3).set_output()\n"
+    )
+    told = "left out: pictures become yuv420p, because libsvtav1 cannot encode yuv444p\n"
+    assert told in encode(script, tmp_path / "out.webm").stderr
+    assert "left out" not in encode(script, tmp_path / "asked.webm", "--pix-fmt", "yuv420p").stderr
+    assert "left out" not in encode(script, tmp_path / "out.mkv").stderr
+
+
 def test_column_that_vapoursynth_cannot_hold_is_told_of(tmp_path):
     film = tmp_path / "odd.mkv"
     odd = "testsrc2=s=66x48:r=10:d=0.3,format=yuv444p,crop=65:48:0:0:exact=1,format=yuv420p"

@@ -79,6 +79,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["silent.vpy", "out.mkv"], ["silent.vpy outputs no video"]),
         (["silent.vpy", "out.mkv", "--filter-script", "silent.vpy"], ["a script already"]),
         (["double.vpy", "out.mkv", "--variant", "micro"], ["calls core.paragon.Upscale itself"]),
+        (["double.vpy", "out.mkv", "--num-streams", "2"], ["calls core.paragon.Upscale itself"]),
         (["interlaced.vpy", "out.mkv"], ["interlaced", "deinterlace"]),
         (["unlucky.vpy", "out.mkv"], ["the first frame cannot be made: ValueError: bad luck"]),
         (["FILM", "out.webm"], ["the sound is aac", ".mkv"]),
@@ -130,6 +131,20 @@ def test_failing_ffmpeg_is_told(script, parts, film, tmp_path):
     done = encode(film, tmp_path / "out.mkv", env=fake_ffmpeg(tmp_path, script))
     fails_with(done, *parts)
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the other ffmpeg is a shell script")
+def test_ffmpeg_is_the_first_that_has_the_encoder(film, tmp_path):
+    environment = fake_ffmpeg(tmp_path, "exit 3")
+    program = tmp_path / "bin" / "ffmpeg"
+    program.write_text('#!/bin/sh\necho "Codec is not recognized by FFmpeg."\n')
+    done = encode(film, tmp_path / "out.mkv", env=environment)
+    assert done.returncode == 0, done.stderr
+    environment["PYTHONPATH"] = str(tmp_path / "none")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "imageio_ffmpeg.py").write_text("raise ImportError\n")
+    done = encode(film, tmp_path / "other.mkv", "--codec", "libx265", env=environment)
+    fails_with(done, f"there is no encoder libx265 in {program}; choose another --codec, or install an ffmpeg that")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")

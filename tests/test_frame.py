@@ -235,7 +235,7 @@ def test_tensorrt_builds_the_exported_graph(source):
 
     source = vs.core.core.get_video_format(source)
     colour = described(source)
-    network = network_of(find_model(variant="nano", scale=2, profile="clean"), "fp16")
+    network = network_of(find_model(), "fp16")
     graph = frame_onnx(frame_network(network, source, colour, source, colour))
     engine = build_engine(load_library("tensorrt_rtx"), graph.SerializeToString(), name="a frame")
     assert len(engine) > 10_000
@@ -243,7 +243,7 @@ def test_tensorrt_builds_the_exported_graph(source):
 
 def test_the_exported_graph_is_the_same_every_time():
     source = vs.core.core.get_video_format(vs.YUV420P10)
-    model = find_model(variant="nano", scale=2, profile="clean")
+    model = find_model()
     graphs = [
         frame_onnx(frame_network(network_of(model, "fp16"), source, described(source), source, described(source)))
         for _ in range(2)
@@ -254,7 +254,7 @@ def test_the_exported_graph_is_the_same_every_time():
 def test_tiles_give_the_picture_of_the_whole():
     source = vs.core.core.get_video_format(vs.YUV420P16)
     colour = described(source)
-    model = find_model(variant="nano", scale=2, profile="clean")
+    model = find_model()
     assert model.reach is not None
     extension = extension_for(HEIGHT, WIDTH, model.sizes)
     tiles = tuple(

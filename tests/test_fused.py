@@ -347,7 +347,7 @@ def test_tiles_and_frames_too_large_are_left_to_torch(monkeypatch):
 
 @pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift", "swift_plus"])
 def test_the_bundled_networks_are_of_the_kind(variant):
-    model = find_model(variant=variant, profile="clean", scale=2, model="")
+    model = find_model(variant=variant)
     assert trouble_with_graph(frame_of(network_of(model, "fp16"))) == ""
 
 

@@ -91,7 +91,7 @@ def test_nothing_is_left_out_behind_a_step_that_is_not_known():
     ],
 )
 def test_bundled_networks_compute_less_at_their_end(variant, expected):
-    model = find_model(variant=variant, scale=2, profile="clean", model="", cache="")
+    model = find_model(variant=variant)
     network = openvino.Core().read_model(model.graph)
     network.reshape([1, 3, HEIGHT, WIDTH])
     network, scale = without_shuffle(openvino, network, model.scale)

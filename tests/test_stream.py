@@ -164,7 +164,7 @@ def test_pipeline_gives_each_caller_its_own_picture():
     from vsparagon.library import find_model
     from vsparagon.runtime import choose_runtime
 
-    runtime = choose_runtime(find_model(variant="nano", scale=2, profile="clean", model=""), num_streams=2)
+    runtime = choose_runtime(find_model(), num_streams=2)
     pipeline = Pipeline(runtime, height=24, width=32)
     wrong = []
 

@@ -157,9 +157,7 @@ def opened(tmp_path_factory):
 
     def open_golden(name):
         if name not in models:
-            models[name] = find_model(
-                variant="nano", scale=2, profile="clean", model=str(golden_paths()[name]), cache=cache
-            )
+            models[name] = find_model(model=str(golden_paths()[name]), cache=cache)
         return models[name], cache
 
     return open_golden

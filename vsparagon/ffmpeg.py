@@ -8,6 +8,7 @@ import importlib
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from vsparagon.errors import ParagonError
@@ -23,20 +24,29 @@ _OPTIONS: Final[dict[str, tuple[str, int, int | None]]] = {
 }
 
 
-def find_ffmpeg() -> str:
-    """Return the ffmpeg to run: the one on PATH, else the one that the package imageio-ffmpeg brings.
+def find_ffmpegs() -> list[str]:
+    """Return the ffmpegs that there are: the one on PATH, and the one that the package imageio-ffmpeg brings.
 
     Raises:
-        ParagonError: There is neither.
+        ParagonError: there is neither.
     """
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
+    found = [program] if (program := shutil.which("ffmpeg")) else []
+    with suppress(ImportError, RuntimeError):
+        found.append(str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()))
+    if not found:
         raise ParagonError(
             "there is no ffmpeg on PATH; install one, or run `pip install imageio-ffmpeg`, which brings one"
-        ) from None
+        )
+    return found
+
+
+def find_ffmpeg() -> str:
+    """Return the ffmpeg to run where any will do.
+
+    Raises:
+        ParagonError: there is none.
+    """
+    return find_ffmpegs()[0]
 
 
 def ffmpeg_version(program: str) -> str:

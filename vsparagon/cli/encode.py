@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
-from vsparagon.cli.options import add_network, read_job
+from vsparagon.cli.options import add_filter_script, add_network, read_job
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
 
@@ -42,13 +42,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--json", action="store_true", help="progress and result as JSON, an object in a line")
 
     add_network(parser)
-    parser.add_argument(
-        "--filter-script",
-        type=Path,
-        metavar="SCRIPT",
-        help="a VapourSynth script before the network: it finds the video as `clip` and outputs what is to be upscaled "
-        "(or calls core.paragon.Upscale itself)",
-    )
+    add_filter_script(parser)
 
     encoding = parser.add_argument_group("encoding")
     encoding.add_argument(
@@ -113,14 +107,11 @@ def _job(args: argparse.Namespace) -> Job:
     segment_frames = SEGMENT_FRAMES if args.segment_frames is None else args.segment_frames
     if segment_frames < 1:
         raise InvalidInput(f"--segment-frames is {segment_frames}; it must be at least 1.")
-    job = read_job(
+    return read_job(
         args,
         encoding=Encoding(codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt),
         segment_frames=segment_frames,
     )
-    if job.is_script and job.filter_script:
-        raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
-    return job
 
 
 def _text(result: Result) -> str:

@@ -56,7 +56,8 @@ def add_filter_script(parser: argparse.ArgumentParser) -> None:
         "--filter-script",
         type=Path,
         metavar="SCRIPT",
-        help="a VapourSynth script before the network, as for `vsparagon encode`",
+        help="a VapourSynth script before the network: it finds the video as `clip` and outputs what is to be upscaled "
+        "(or calls core.paragon.Upscale itself)",
     )
 
 
@@ -68,11 +69,11 @@ def read_job(args: argparse.Namespace, **rest: Any) -> Job:
         rest: further fields of the job.
 
     Raises:
-        InvalidInput: a size is none.
+        InvalidInput: a size is none, or there are two scripts.
     """
     from vsparagon.encode.job import Job
 
-    return Job(
+    job = Job(
         input=args.input.absolute(),
         filter_script=args.filter_script.absolute() if args.filter_script else None,
         network=read_network(args),
@@ -81,6 +82,9 @@ def read_job(args: argparse.Namespace, **rest: Any) -> Job:
         cache=args.cache,
         **rest,
     )
+    if job.is_script and job.filter_script:
+        raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
+    return job
 
 
 def read_network(args: argparse.Namespace) -> Network | None:

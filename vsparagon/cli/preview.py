@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
-from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs
 
 DESCRIPTION = """\
@@ -49,8 +48,6 @@ def _run(args: argparse.Namespace) -> str:
     from vsparagon.preview.viewer import find_viewer, view
 
     job = read_job(args)
-    if job.is_script and job.filter_script:
-        raise InvalidInput("INPUT is a script already; filter there instead of with --filter-script.")
     start = parse_time(args.start)
     if args.player in ("", *VIEWERS) and (viewer := find_viewer(args.player)):
         if start:

@@ -20,13 +20,13 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon.encode.codec import ffmpeg_with
 from vsparagon.encode.commands import Picture, segment_command
 from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.segment import Span, encode_segment, render
 from vsparagon.encode.source import collected_log, open_source, upscaled_clip
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
-from vsparagon.ffmpeg import find_ffmpeg
 
 RETRIES: Final = 2  # of a segment that failed; those of a worker that died are done again anyhow
 CLOSING_SECONDS: Final = 5
@@ -140,7 +140,7 @@ def make_segment(order: Order, span: Span) -> tuple[bytes, Segment]:
         clip = _open(order)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(render(clip, span.first, span.last)) as frames:
         out = Path(folder) / "segment.mkv"
-        command = segment_command(find_ffmpeg(), order.picture, order.encoding, out)
+        command = segment_command(ffmpeg_with(order.encoding.codec), order.picture, order.encoding, out)
         segment = encode_segment(frames, span, command, out, lambda: None)
         return out.read_bytes(), segment
 

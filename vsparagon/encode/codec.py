@@ -12,6 +12,7 @@ import vapoursynth as vs
 
 from vsparagon.encode.job import Encoding
 from vsparagon.errors import InvalidInput
+from vsparagon.ffmpeg import find_ffmpegs
 
 # ffmpeg's name -> VapourSynth's format.
 PIXEL_FORMATS: Final[dict[str, int]] = {
@@ -68,38 +69,50 @@ def pixel_format_candidates(source: vs.VideoFormat) -> list[str]:
 
 
 def encoder_formats(ffmpeg: str, codec: str) -> set[str]:
-    """Return the pixel formats that this ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`.
-
-    Raises:
-        InvalidInput: this ffmpeg has no such encoder.
-    """
+    """Return the pixel formats that an ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`; none without it."""
     command = [ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.search(r"Supported pixel formats: (.*)", said)
-    if not found:
-        raise InvalidInput(f"{ffmpeg} has no encoder {codec}; choose another --codec or install an ffmpeg that has it.")
-    names = {name.removesuffix("le") for name in found[1].split()}
+    names = {name.removesuffix("le") for name in found[1].split()} if found else set()
     return names | {ours for ours, theirs in SEMIPLANAR.items() if theirs.removesuffix("le") in names}
 
 
-def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat, muxer: str) -> Encoding:
-    """Return the encoding with every choice made.
+def ffmpeg_with(codec: str) -> str:
+    """Return the first ffmpeg that has an encoder.
+
+    Raises:
+        InvalidInput: none has it.
+        ParagonError: there is no ffmpeg.
+    """
+    programs = find_ffmpegs()
+    for program in programs:
+        if encoder_formats(program, codec):
+            return program
+    raise InvalidInput(
+        f"there is no encoder {codec} in {' and '.join(programs)}; choose another --codec, or install an ffmpeg that "
+        "has it (pip install imageio-ffmpeg brings one with libx264, libx265 and libsvtav1)."
+    )
+
+
+def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tuple[str, Encoding]:
+    """Return the ffmpeg to run, and the encoding with every choice made.
 
     Args:
-        ffmpeg: the program.
         wanted: what the user says.
         source: format of the clip that is upscaled.
         muxer: ffmpeg's name for the kind of file.
 
     Raises:
-        InvalidInput: this ffmpeg cannot encode as wanted, or the file cannot hold it.
+        InvalidInput: no ffmpeg can encode as wanted, or the file cannot hold it.
+        ParagonError: there is no ffmpeg.
     """
     codec = wanted.codec or _usual_codec(wanted.pix_fmt, source, muxer)
     if muxer == WEBM and codec not in AV1:
         raise InvalidInput(
             f"{muxer} cannot hold what {codec} makes; use --codec {AV1[0]}, or an output that ends in .mkv."
         )
-    able = encoder_formats(ffmpeg, codec)
+    program = ffmpeg_with(codec)
+    able = encoder_formats(program, codec)
     candidates = [wanted.pix_fmt] if wanted.pix_fmt else pixel_format_candidates(source)
     pix_fmt = next((name for name in candidates if name in able), None)
     if pix_fmt is None:
@@ -109,7 +122,7 @@ def choose_encoding(ffmpeg: str, wanted: Encoding, source: vs.VideoFormat, muxer
     crf = settings.crf if wanted.crf is None else wanted.crf
     if not 0 <= crf <= settings.worst:
         raise InvalidInput(f"crf is {crf:g}; {codec} takes 0 (best) to {settings.worst}.")
-    return Encoding(
+    return program, Encoding(
         codec=codec,
         crf=crf,
         preset=wanted.preset or settings.preset,

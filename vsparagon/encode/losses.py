@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vsparagon.encode.codec import loses_hdr
+from vsparagon.encode.codec import loses_hdr, pixel_format_candidates
 from vsparagon.encode.commands import Picture
 from vsparagon.encode.contents import Contents
 from vsparagon.encode.job import Encoding, Job
@@ -13,9 +13,12 @@ from vsparagon.encode.source import Source
 INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth a word
 
 
-def left_out(contents: Contents | None, encoding: Encoding, picture: Picture) -> list[str]:
+def left_out(contents: Contents | None, job: Job, source: Source, encoding: Encoding, picture: Picture) -> list[str]:
     """Return what the output cannot hold of the input, in a line each."""
     notes = []
+    closest = pixel_format_candidates(source.clip.format)[0]
+    if encoding.pix_fmt != closest and not job.encoding.pix_fmt:
+        notes.append(f"left out: pictures become {encoding.pix_fmt}, because {encoding.codec} cannot encode {closest}")
     if contents:
         notes += [f"left out: {stream}" for stream in contents.left_out]
         notes += [

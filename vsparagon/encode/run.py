@@ -27,7 +27,7 @@ from vsparagon.encode.segment import Span, all_spans, encode_segment, render, st
 from vsparagon.encode.source import Source, choices, collected_log, open_source, upscaled_clip, worth_telling
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
-from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
+from vsparagon.ffmpeg import ffmpeg_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +81,14 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_paths(job, output, overwrite=overwrite)
-    program = find_ffmpeg()
     contents = None if job.is_script else read_contents(job.input, muxer)
     with Workshop(output) as workshop, collected_log() as log:
         source = open_source(job, workshop.index, contents.track if contents else 0, log)
-        encoding = choose_encoding(program, job.encoding, source.clip.format, muxer)
+        program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         clip = upscaled_clip(source, job, encoding.pix_fmt)
         picture = Picture.of(clip)
         lost = shortfalls(contents, source, job) if contents else []
-        for text in [*lost, *left_out(contents, encoding, picture), *worth_telling(log)]:
+        for text in [*lost, *left_out(contents, job, source, encoding, picture), *worth_telling(log)]:
             progress.note(text)
         circumstances = {
             "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
