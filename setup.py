@@ -39,8 +39,6 @@ ZIG_TARGETS = {
     "musllinux_1_2_x86_64": "x86_64-linux-musl",
     "musllinux_1_2_aarch64": "aarch64-linux-musl",
     "win_amd64": "x86_64-windows-gnu",
-    "macosx_13_0_arm64": "aarch64-macos.13.0",
-    "macosx_13_0_x86_64": "x86_64-macos.13.0",
 }
 
 
@@ -49,6 +47,8 @@ def chosen_platform() -> str:
     platform = os.environ.get("VSPARAGON_PLATFORM", "")
     if platform and platform not in ZIG_TARGETS:
         raise CompileError(f"VSPARAGON_PLATFORM is {platform!r}; it must be one of {', '.join(ZIG_TARGETS)}")
+    if not platform and sys.platform not in ("linux", "win32"):
+        raise CompileError(f"vsparagon is for Linux and Windows, and this is {sys.platform}")
     return platform
 
 
@@ -97,7 +97,7 @@ def include_folder() -> Path:
 def compile_library(folder: Path, version: str) -> Path:
     """Compile the library into a folder and return its path."""
     target = chosen_platform() or sysconfig.get_platform().replace("-", "_")
-    suffix = {"win": ".dll", "macosx": ".dylib"}.get(target.split("_")[0], ".so")
+    suffix = ".dll" if target.startswith("win") else ".so"
     library = folder / (LIBRARY + suffix)
     major, minor = version.split(".")[:2]
     command = [*compiler(), "-std=c11", "-O2", "-Wall", "-Wextra", "-shared", "-fvisibility=hidden", "-s"]
@@ -156,8 +156,6 @@ class NativeWheel(bdist_wheel):
     def get_tag(self) -> tuple[str, str, str]:
         # A library of the system's compiler need not run on other machines: linux_*, not manylinux_*.
         here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        if here.endswith("universal2"):  # macOS: a Python for both kinds of processor
-            here = here.replace("universal2", os.uname().machine)
         return "py3", "none", chosen_platform() or here
 
     def run(self) -> None:

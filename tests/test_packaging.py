@@ -96,7 +96,7 @@ def test_install_gives_the_namespace_and_uninstall_takes_it_away(source, tmp_pat
 
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
     place.pip("install", *options, *(["-e"] if editable else []), str(source))
-    library = place.site / PLUGIN / ("libparagon" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so"))
+    library = place.site / PLUGIN / ("libparagon" + (".dll" if sys.platform == "win32" else ".so"))
     assert place.ask("core.paragon.Version()") == vsparagon.__version__
     assert place.ask("core.paragon.plugin_path") == str(library)
     assert (place.site / PLUGIN / "manifest.vs").read_bytes() == MANIFEST
@@ -149,11 +149,20 @@ def test_missing_compiler_is_one_clear_error(source, tmp_path):
     assert "python -m pip install ziglang" in done.stderr.splitlines()[-1]
 
 
-def test_unknown_platform_is_refused_with_the_known_ones(source, tmp_path):
+@pytest.mark.parametrize("platform", ["beos", "macosx_13_0_arm64"])
+def test_unknown_platform_is_refused_with_the_known_ones(platform, source, tmp_path):
     script = f"import setuptools.build_meta as backend; backend.build_wheel({str(tmp_path)!r})"
-    variables = {**os.environ, "VSPARAGON_PLATFORM": "beos"}
+    variables = {**os.environ, "VSPARAGON_PLATFORM": platform}
     done = run([sys.executable, "-c", script], cwd=source, env=variables)
-    assert "VSPARAGON_PLATFORM is 'beos'; it must be one of manylinux_2_17_x86_64" in done.stderr
+    assert f"VSPARAGON_PLATFORM is {platform!r}; it must be one of manylinux_2_17_x86_64" in done.stderr
+
+
+def test_other_systems_are_refused(source):
+    # What Python knows of its own platform is asked before.
+    begin = "import runpy, sys, sysconfig, setuptools; sysconfig.get_config_vars(); sys.platform = 'darwin'"
+    script = f"{begin}; runpy.run_path('setup.py')"
+    done = run([sys.executable, "-c", script], cwd=source)
+    assert done.stderr.splitlines()[-1].endswith("vsparagon is for Linux and Windows, and this is darwin")
 
 
 # --- wheels for other systems -----------------------------------------------------------------------------
