@@ -47,6 +47,18 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"vsparagon {vsparagon.__version__}\n"
 
 
+@pytest.mark.parametrize("command", ["encode", "preview", "compare", "image"])
+def test_help_needs_none_of_what_the_commands_run(command):
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('vapoursynth', 'torch', 'av', 'PIL', 'pyvips', 'openvino')); "
+        f"from vsparagon.cli import main; main(['{command}', '--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if command == "encode":
+        assert "{libx264,libx265,libsvtav1,h264_nvenc,hevc_nvenc,av1_nvenc}" in "".join(done.stdout.split())
+
+
 def test_export_makes_onnx_files_alone(checkpoint, tmp_path, capsys):
     assert main(["export", str(checkpoint), str(tmp_path / "out.safetensors")]) == 1
     assert "it must end in .onnx" in capsys.readouterr().err

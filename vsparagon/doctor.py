@@ -183,7 +183,7 @@ def _ffmpeg() -> Iterator[Finding]:
         yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
         return
     yield Finding(topic="ffmpeg", state="ok", text=f"{found} ({program})")
-    from vsparagon.cli.encode import CODECS
+    from vsparagon.encode.encoders import CODECS
 
     listed = subprocess.run([program, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=60).stdout
     able = [name for name in CODECS if f" {name} " in listed]

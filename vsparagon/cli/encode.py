@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
 from vsparagon.cli.options import add_filter_script, add_network, read_job
+from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
 
 if TYPE_CHECKING:
     from vsparagon.encode.job import Job
     from vsparagon.encode.run import Helpers, Result
-
-CODECS = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
 
 DESCRIPTION = """\
 Upscale a video and keep everything else: sound, subtitles, chapters, attachments, metadata, frame times, colours.

@@ -2,7 +2,8 @@
 
     job.py        what is asked for, and by which words it is recognised when it is continued
     source.py     input -> clip, frame times        contents.py  input -> what else is in the file
-    codec.py      formats and codecs, ffmpeg's options for them
+    encoders.py   the encoders of ffmpeg that are used
+    codec.py      formats and codecs: what is chosen, ffmpeg's options for it
     commands.py   the two command lines: a segment, the finished file
     process.py    a running ffmpeg that is fed through a pipe
     segment.py    clip -> files of some hundred frames each

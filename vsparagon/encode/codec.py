@@ -1,15 +1,15 @@
-"""Formats and codecs: which there are, which one is chosen, and ffmpeg's options for them."""
+"""Formats and codecs: which formats there are, what is chosen, and ffmpeg's options for it."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon.encode.encoders import CODECS
 from vsparagon.encode.job import Encoding
 from vsparagon.errors import InvalidInput
 from vsparagon.ffmpeg import find_ffmpegs
@@ -21,36 +21,6 @@ PIXEL_FORMATS: Final[dict[str, int]] = {
     for subsampling in (420, 422, 444)
 }
 SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples as NVIDIA's encoders want them
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codec:
-    """An encoder of ffmpeg.
-
-    Attributes:
-        quality: its option for constant quality.
-        crf: the default for it: visually close to the source.
-        worst: its largest number.
-        preset: the default; "" leaves it to the encoder.
-        extra: options that are always given.
-    """
-
-    quality: str
-    crf: float
-    worst: int
-    preset: str = ""
-    extra: Mapping[str, str]
-
-
-_NVENC: Final = {"rc": "vbr", "b:v": "0"}
-CODECS: Final[dict[str, Codec]] = {
-    "libx264": Codec(quality="crf", crf=17, worst=51, preset="medium", extra={}),
-    "libx265": Codec(quality="crf", crf=19, worst=51, preset="medium", extra={}),
-    "libsvtav1": Codec(quality="crf", crf=24, worst=63, preset="6", extra={}),
-    "h264_nvenc": Codec(quality="cq", crf=19, worst=51, preset="p6", extra=_NVENC),
-    "hevc_nvenc": Codec(quality="cq", crf=21, worst=51, preset="p6", extra=_NVENC),
-    "av1_nvenc": Codec(quality="cq", crf=26, worst=63, preset="p6", extra=_NVENC),
-}
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
 WEBM: Final = "webm"  # ffmpeg's name for the kind of file, which holds AV1 alone of these

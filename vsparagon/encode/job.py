@@ -46,7 +46,7 @@ class Encoding:
     """How the result is encoded; None and "" mean: choose.
 
     Attributes:
-        codec: a name in `vsparagon.encode.codec.CODECS`.
+        codec: a name in `vsparagon.encode.encoders.CODECS`.
         crf: constant quality, in the codec's own numbers.
         preset: the codec's own name or number for its speed.
         pix_fmt: a name in `vsparagon.encode.codec.PIXEL_FORMATS`.
