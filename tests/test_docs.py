@@ -30,9 +30,10 @@ from clips import photograph
 from films import make_film
 from PIL import Image
 
+import demo
 from vsparagon.cli import main
 from vsparagon.encode.source import collected_log, run_script
-from vsparagon.ffmpeg import find_ffmpeg
+from vsparagon.ffmpeg import find_ffmpeg, find_ffmpegs
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -160,6 +161,27 @@ def test_everything_on_the_page_works(page, place, request):
         elif block.language == "python" and not block.name:
             run([sys.executable, "-c", block.text], where)
     assert ran
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", find_ffmpegs())
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "first-encode.md"], ids=lambda page: page.stem)
+def test_pipe_on_the_page_keeps_the_colours(page, program, tmp_path):
+    (line,) = (line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("vspipe "))
+    script, result = re.fullmatch(r"vspipe -c y4m (\S+) - \| .* (\S+)", line).groups()
+    colour = "[100, 60, 200]"
+    (tmp_path / script).write_text(
+        "import vapoursynth as vs\n"
+        f"clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=2, color={colour})\n"
+        "vs.core.paragon.Upscale(clip.std.SetFrameProps(_Matrix=1)).set_output()\n"
+    )
+    said = line.replace("vspipe ", f"{demo.find_vspipe()} ").replace("| ffmpeg ", f"| {program} ")
+    environment = demo.configure_vspipe(tmp_path)
+    subprocess.run(["sh", "-euc", said], cwd=tmp_path, check=True, capture_output=True, env=environment)
+    with vs.core.bs.VideoSource(str(tmp_path / result), cachemode=0).get_frame(0) as frame:
+        assert frame.props["_Matrix"] == 1
+        found = [np.asarray(frame[plane]).astype(int) for plane in range(3)]
+    assert all(abs(plane - value).max() <= 1 for plane, value in zip(found, (100, 60, 200), strict=True))
 
 
 @pytest.mark.parametrize("order", [2, 1], ids=["top field first", "bottom field first"])

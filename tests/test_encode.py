@@ -20,7 +20,8 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
 
 import vsparagon
-from vsparagon.encode.job import Job, Network
+from vsparagon.encode.codec import encoder_options
+from vsparagon.encode.job import Encoding, Job, Network
 from vsparagon.encode.progress import Lines
 from vsparagon.encode.source import choices
 
@@ -248,6 +249,22 @@ def test_options_reach_network_and_encoder(mkv, tmp_path):
     assert (tmp_path / "coarse.mkv").stat().st_size < (tmp_path / "out.mkv").stat().st_size
 
 
+def test_options_of_the_encoder_reach_it(mkv, tmp_path):
+    given = ["--encoder-option", "x264-params=keyint=7:scenecut=0", "--encoder-option", "tune=grain"]
+    assert encode(mkv, tmp_path / "out.mkv", *given).returncode == 0
+    settings = (tmp_path / "out.mkv").read_bytes()
+    assert b" keyint=7 " in settings
+    assert b" deblock=1:-2:-2 " in settings  # grain's
+
+
+def test_options_of_the_encoder_stand_behind_the_metadata():
+    props = {"ContentLightLevelMax": 1000, "ContentLightLevelAverage": 400}
+    encoding = Encoding(
+        codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10", options=(("x265-params", "a=1"),)
+    )
+    assert encoder_options(encoding, props)["x265-params"] == "log-level=error:max-cll=1000,400:a=1"
+
+
 # --- scripts ------------------------------------------------------------------------------------
 
 
@@ -297,6 +314,32 @@ def test_script_is_upscaled_unless_it_does_so_itself(tmp_path, call, factor):
     assert (result.width, result.height, result.num_frames) == (64 * factor, 48 * factor, 30)
     assert result.format.id == vs.YUV444P8
     assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-4)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["durations", "times"])
+def test_script_gets_the_rest_of_a_film(stored, mkv, tmp_path):
+    script, out = tmp_path / "clip.vpy", tmp_path / "out.mkv"
+    marked = "clip = clip.std.ModifyFrame(clip, mark)\n" if stored else ""
+    script.write_text(f"""
+import vapoursynth as vs
+found = vs.core.bs.VideoSource({str(mkv)!r}, cachemode=0, exporttimestamps=True)
+def mark(n, f):
+    f = f.copy()
+    f.props["_AbsoluteTime"] = found["timestamps"][n] * found["timebasenum"] / found["timebaseden"]
+    return f
+clip = found["clip"]
+{marked}vs.core.paragon.Upscale(clip).set_output()
+""")
+    done = encode(script, out, "--rest-from", mkv)
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr
+    assert streams(out) == MKV
+    before, after = times(mkv), times(out)
+    assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
+    assert after["video"] == pytest.approx(before["video"], abs=1e-3)
+    alone = encode(script, tmp_path / "alone.mkv")
+    assert "without sound: a script has pictures alone; --rest-from FILE adds" in alone.stderr
+    assert [kind for kind, _ in streams(tmp_path / "alone.mkv")] == ["video"]
 
 
 def test_rest_of_more_than_a_day_is_told_in_hours(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ from vsparagon.extras import check_needs, installation
 if TYPE_CHECKING:
     from vsparagon.encode.job import Job
     from vsparagon.encode.run import Helpers, Result
+
+# Options of ffmpeg that have one here.
+OWN_OPTIONS = {
+    "c:v": "codec", "vcodec": "codec", "crf": "crf", "cq": "crf", "preset": "preset", "pix_fmt": "pix-fmt"
+}  # fmt: skip
 
 DESCRIPTION = """\
 Upscale a video and keep everything else: sound, subtitles, chapters, attachments, metadata, frame times, colours.
@@ -43,6 +49,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_network(parser)
     add_filter_script(parser)
 
+    parser.add_argument(
+        "--rest-from",
+        type=Path,
+        metavar="FILE",
+        help="where sound and everything else come from, if INPUT is a script: it has pictures alone",
+    )
+
     encoding = parser.add_argument_group("encoding")
     encoding.add_argument(
         "--codec", choices=CODECS, default="", help="default: libx264, above 8 bit libx265; libsvtav1 for .webm"
@@ -51,6 +64,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     encoding.add_argument("--preset", default="", help="the codec's own name or number for its speed")
     encoding.add_argument(
         "--pix-fmt", default="", help="yuv420p, yuv420p10, yuv444p10, …; default: the input's, with 10 bit above 8"
+    )
+    encoding.add_argument(
+        "--encoder-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a further option of the encoder in ffmpeg's words, such as tune=grain or x265-params=aq-mode=3; may be "
+        "repeated",
     )
     encoding.add_argument(
         "--segment-frames",
@@ -108,9 +129,25 @@ def _job(args: argparse.Namespace) -> Job:
         raise InvalidInput(f"--segment-frames is {segment_frames}; it must be at least 1.")
     return read_job(
         args,
-        encoding=Encoding(codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt),
+        encoding=Encoding(
+            codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt, options=_options(args.encoder_option)
+        ),
+        rest=args.rest_from.absolute() if args.rest_from else None,
         segment_frames=segment_frames,
     )
+
+
+def _options(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    options: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise InvalidInput(f"--encoder-option is {text}; write it as NAME=VALUE, such as tune=grain.")
+        if name in options or name in OWN_OPTIONS:
+            reason = "is given twice" if name in options else f"is what --{OWN_OPTIONS[name]} is for"
+            raise InvalidInput(f"--encoder-option {name} {reason}.")
+        options[name] = value
+    return tuple(options.items())
 
 
 def _text(result: Result) -> str:

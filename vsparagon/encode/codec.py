@@ -97,6 +97,7 @@ def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tup
         crf=crf,
         preset=wanted.preset or settings.preset,
         pix_fmt=pix_fmt,
+        options=wanted.options,
     )
 
 
@@ -118,10 +119,11 @@ def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, s
         "pix_fmt": pix_fmt if pix_fmt.endswith(("p", "le")) else f"{pix_fmt}le",
         **settings.extra,
     }
-    if not nvenc:
-        private, fields = _private_options(encoding.codec, props)
-        if fields:
-            options[private] = ":".join(fields)
+    private, fields = ("", []) if nvenc else _private_options(encoding.codec, props)
+    if fields:
+        options[private] = ":".join(fields)
+    for name, value in encoding.options:
+        options[name] = f"{options[name]}:{value}" if name == private and fields else value
     return options
 
 

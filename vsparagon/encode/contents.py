@@ -65,6 +65,7 @@ class Contents:
         track: number of the video stream.
         width, height: of the stored pictures, in pixels.
         start: the time in seconds at which players begin.
+        begin: that of the first picture.
         seconds: from there to the end, by what the file says of its video or of the whole; 0 where it says nothing.
         carried: the other streams that come along.
         left_out: those that do not, and why, each in a few words.
@@ -77,6 +78,7 @@ class Contents:
     width: int
     height: int
     start: Fraction
+    begin: Fraction
     seconds: float = 0
     carried: tuple[Carried, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         video = _first_video(path, streams)
         pictures = container.streams.video[[s.index for s in container.streams.video].index(video.index)]
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
+        begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
     carried, left_out = [], []
     able = _codecs_of(muxer)
     titles = int(chapters)  # in MP4, chapter titles are a stream of data: they come along as chapters
@@ -142,6 +145,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         width=width,
         height=height,
         start=start,
+        begin=begin,
         seconds=seconds,
         carried=tuple(carried),
         left_out=tuple(left_out),

@@ -50,12 +50,14 @@ class Encoding:
         crf: constant quality, in the codec's own numbers.
         preset: the codec's own name or number for its speed.
         pix_fmt: a name in `vsparagon.encode.codec.PIXEL_FORMATS`.
+        options: further ones of the encoder, in ffmpeg's words: name and value.
     """
 
     codec: str = ""
     crf: float | None = None
     preset: str = ""
     pix_fmt: str = ""
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class Job:
     Attributes:
         input: absolute path of a video file or a script.
         filter_script: absolute path of a script between the file and the network, or None.
+        rest: absolute path of the file that sound and everything else come from; None for the input, where that is one.
         network: None leaves the choice to the script: one that upscales is encoded as it is, any other is upscaled
             with the defaults.
         segment_frames: frames of a segment.
@@ -73,6 +76,7 @@ class Job:
 
     input: Path
     filter_script: Path | None = None
+    rest: Path | None = None
     network: Network | None = None
     encoding: Encoding = field(default_factory=Encoding)
     segment_frames: int = SEGMENT_FRAMES

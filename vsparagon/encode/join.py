@@ -16,7 +16,7 @@ from vsparagon.encode.workshop import Segment
 from vsparagon.errors import EncodeFailure
 
 FINEST = 1_000_000_000  # ticks in a second that containers can still count
-MICROSECONDS = 1_000_000
+MICROSECOND = Fraction(1, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def timing_of_durations(segments: Iterable[Segment], rate: Fraction, start: Frac
         for numerator, denominator, count in segment.durations
     ]
     ticks_in_second = math.lcm(start.denominator, *(duration.denominator for duration, _ in runs))
-    time_base = Fraction(1, ticks_in_second if ticks_in_second <= FINEST else MICROSECONDS)
+    time_base = Fraction(1, ticks_in_second) if ticks_in_second <= FINEST else MICROSECOND
     shift = max(Fraction(0), -start)
     times, time = [], start + shift
     for duration, count in runs:

@@ -31,8 +31,12 @@ def left_out(contents: Contents | None, job: Job, source: Source, encoding: Enco
     return notes
 
 
-def shortfalls(contents: Contents, source: Source, job: Job) -> list[str]:
-    """Return what of the pictures in a file did not reach the clip, in a line each."""
+def shortfalls(contents: Contents | None, source: Source, job: Job) -> list[str]:
+    """Return what the clip lacks of what is in a file, in a line each."""
+    if contents is None:
+        return ["without sound: a script has pictures alone; --rest-from FILE adds all else that is in a video file"]
+    if job.is_script:
+        return []
     notes = []
     stored, read = (contents.width, contents.height), (source.clip.width, source.clip.height)
     even = [side // 2 * 2 for side in stored]

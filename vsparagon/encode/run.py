@@ -20,7 +20,7 @@ from vsparagon.encode.codec import choose_encoding
 from vsparagon.encode.commands import Picture, join_command, segment_command
 from vsparagon.encode.contents import muxer_for, read_contents
 from vsparagon.encode.job import Encoding, Job
-from vsparagon.encode.join import Timing, join, timing_of_durations, timing_of_file
+from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.losses import left_out, shortfalls
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
@@ -81,13 +81,14 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_paths(job, output, overwrite=overwrite)
-    contents = None if job.is_script else read_contents(job.input, muxer)
+    rest = job.rest or (None if job.is_script else job.input)
+    contents = read_contents(rest, muxer) if rest else None
     with Workshop(output) as workshop, collected_log() as log:
         source = open_source(job, workshop.index, contents.track if contents else 0, log)
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         clip = upscaled_clip(source, job, encoding.pix_fmt)
         picture = Picture.of(clip)
-        lost = shortfalls(contents, source, job) if contents else []
+        lost = shortfalls(contents, source, job)
         for text in [*lost, *left_out(contents, job, source, encoding, picture), *worth_telling(log)]:
             progress.note(text)
         circumstances = {
@@ -123,7 +124,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
                 _make(clip, missing, program, picture, encoding, workshop, progress)
             if _identity(job, encoding) | circumstances != identity:
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
-            timing = _timing(source, clip, workshop)
+            timing = _timing(source, clip, workshop, contents.begin if contents else None)
             part = workshop.part(output.name)
             command = join_command(
                 program,
@@ -132,7 +133,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
                 part,
                 muxer=muxer,
                 shift=-timing.shift - (contents.start if contents else Fraction(0)),
-                rest=None if job.is_script else job.input,
+                rest=rest,
                 contents=contents,
                 cover=contents.cover.write(workshop.folder) if contents and contents.cover else None,
             )
@@ -196,17 +197,22 @@ def _make_elsewhere(
         make_on_cluster(client, order, missing, workshop, tell)
 
 
-def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop) -> Timing:
-    """Return when the frames are shown: as in the file, by the times that came through a script, else by durations."""
+def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop, begin: Fraction | None) -> Timing:
+    """Return when the frames are shown: as in the file, by the times that came through a script, else by durations.
+
+    Args:
+        source, clip, workshop: of the encode.
+        begin: when pictures begin in the file that the rest comes from; None if there is no such file.
+    """
     if len(source.timestamps) == clip.num_frames:
         return timing_of_file(source.timestamps, source.time_base)
     segments = [segment for _, segment in sorted(workshop.segments.items())]
-    start = Fraction(0)
-    if source.timestamps:
-        stamps = [round(time / source.time_base) for segment in segments for time in segment.times]
+    if begin is not None:
+        time_base = source.time_base if source.timestamps else MICROSECOND
+        stamps = [round(time / time_base) for segment in segments for time in segment.times]
         if len(stamps) == clip.num_frames and all(earlier < later for earlier, later in pairwise(stamps)):
-            return timing_of_file(stamps, source.time_base)
-        start = source.timestamps[0] * source.time_base
+            return timing_of_file(stamps, time_base)
+    start = source.timestamps[0] * source.time_base if source.timestamps else begin or Fraction(0)
     return timing_of_durations(segments, Fraction(clip.fps) or Fraction(25), start)
 
 
@@ -226,11 +232,13 @@ def _sweep(output: Path) -> None:
 
 
 def _check_paths(job: Job, output: Path, *, overwrite: bool) -> None:
-    for path in (job.input, job.filter_script):
+    for path in (job.input, job.filter_script, job.rest):
         if path is not None and not path.is_file():
             raise InvalidInput(f"there is no file {path}.")
-    if output.exists() and output.samefile(job.input):
+    if output.exists() and any(output.samefile(path) for path in (job.input, job.rest) if path):
         raise InvalidInput("the output is the input; give another name.")
+    if job.rest and not job.is_script:
+        raise InvalidInput("--rest-from is for scripts; a video file brings its own sound and everything else.")
     if output.exists() and not overwrite:
         _sweep(output)
         raise InvalidInput(f"{output} exists; add -y to replace it.")
