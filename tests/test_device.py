@@ -214,8 +214,12 @@ def test_pictures_go_through_the_device_too(device):
     assert np.abs(ours.astype(int) - theirs).max() <= 1
 
 
-@pytest.mark.parametrize("arguments", [{"tilesize": [80, 72]}, {"memory_mb": 30}], ids=str)
-def test_tiles_that_are_asked_for_are_used(arguments, device, monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [({"tilesize": [80, 72]}, 25), ({"memory_mb": 30}, 6), ({"memory_mb": 100}, 2), ({"memory_mb": 4000}, 1)],
+    ids=str,
+)
+def test_tiles_that_are_asked_for_are_used(arguments, count, device, monkeypatch):
     from vsparagon.models import frame
 
     tiles = []
@@ -229,7 +233,10 @@ def test_tiles_that_are_asked_for_are_used(arguments, device, monkeypatch):
     clip = clip_in(vs.YUV420P8, size=(240, 320))
     result = on_device(clip, **arguments)
     assert_same(result, by_resizer(clip))
-    assert max(len(axis.parts) for axis in tiles[0]) > 1
+    if count == 1:
+        assert tiles == [None], "whole frames are the fastest, so what memory allows is used"
+    else:
+        assert len(tiles[0][0].parts) * len(tiles[0][1].parts) == count
 
 
 class ShortOfMemory(TorchCuda):

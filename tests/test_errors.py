@@ -12,7 +12,7 @@ from clips import clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
-from vsparagon.library import describe
+from vsparagon.library import describe, find_model
 
 
 def good() -> vs.VideoNode:
@@ -128,6 +128,9 @@ def test_foreign_openvino_in_the_process_is_named(monkeypatch):
     with pytest.raises(vs.Error, match="cannot be loaded beside another OpenVINO of this process, such as vs-mlrt's"):
         vs.core.core.paragon.Upscale(good(), backend="openvino")
     assert backends.choose_backend("auto").name != "openvino"
+    graph = str(find_model().graph)
+    with pytest.raises(vs.Error, match=r"nano_x2_clean\.onnx is read by OpenVINO on every backend, and openvino"):
+        vs.core.core.paragon.Upscale(good(), backend="onnxruntime", model=graph)
 
 
 def test_no_backend_at_all_lists_what_is_missing(monkeypatch):

@@ -1,6 +1,7 @@
 """Our own kernels for GPUs: by Triton's interpreter they give the frames of torch's, and they compile for every GPU."""
 
 import copy
+import gc
 import importlib.util
 import inspect
 import re
@@ -19,7 +20,7 @@ from triton.compiler import ASTSource  # noqa: E402
 from triton.language import standard  # noqa: E402
 
 from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
-from vsparagon.backends.torch_cuda import Attending, Eager  # noqa: E402
+from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
 from vsparagon.frame_pipeline import network_of  # noqa: E402
 from vsparagon.fused import attention, attention_kernel, canvas, colours, features, kernels, trouble  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
@@ -299,6 +300,16 @@ def test_executors_of_one_lane_share_memory_and_do_not_disturb_each_other(interp
     for expected, results in zip(alone, together, strict=True):
         assert all(torch.equal(results[name], expected[name]) for name in expected)
     assert not all(torch.equal(alone[0][name], alone[1][name]) for name in alone[0])
+
+
+def test_memory_of_a_lane_goes_with_it(interpreted):
+    backend, frame = TorchCuda("cpu", "a stand-in"), frame_of(half_form(NETWORKS["nano"]()))
+    planes = noise(frame)
+    executors = [backend._fused(frame, planes, room(frame)) for _ in range(2)]
+    assert len(backend._rooms) == 1
+    del executors, planes
+    gc.collect()
+    assert len(backend._rooms) == 0
 
 
 def test_a_second_frame_is_computed_like_the_first(interpreted):

@@ -9,6 +9,7 @@ from contextlib import suppress
 import vapoursynth as vs
 
 import vsparagon
+from vsparagon.filter import with_properties
 from vsparagon.log import vapoursynth_log
 
 log = logging.getLogger("vsparagon.somewhere")
@@ -33,6 +34,25 @@ def test_messages_of_every_thread_reach_vapoursynth_while_it_lasts():
         (vs.MESSAGE_TYPE_WARNING, "paragon.Upscale: damaged"),
         (vs.MESSAGE_TYPE_WARNING, "paragon.Upscale: worse"),
     ]
+
+
+def test_what_a_new_colour_brings_in_mid_film_is_told(monkeypatch):
+    def telling(*given):
+        log.info("something that takes minutes")
+        return with_properties(*given)
+
+    monkeypatch.setattr("vsparagon.filter.with_properties", telling)
+    messages = []
+    handle = vs.core.add_log_handler(lambda level, text: messages.append(text))
+    try:
+        blank = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=64, length=1)
+        film = blank.std.SetFrameProps(_Matrix=1) + blank.std.SetFrameProps(_Matrix=6)
+        enlarged = vs.core.core.paragon.Upscale(film)
+        for told, n in ((1, 0), (2, 1), (2, 0)):
+            enlarged.get_frame(n).close()
+            assert messages.count("paragon.Upscale: something that takes minutes") == told
+    finally:
+        vs.core.remove_log_handler(handle)
 
 
 def test_loggers_are_as_before():

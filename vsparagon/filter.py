@@ -108,6 +108,7 @@ def upscale(
     pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
+    @vapoursynth_log()  # a new description may come in mid-film, and take minutes to build for
     def chain(colour: Colour) -> vs.VideoNode:
         """Return the whole clip, treated as having this colour description throughout."""
         wanted = target_colour(colour, clip.format, target, code)

@@ -122,13 +122,14 @@ class FramePipeline:
         return FrameSession(self._backend, graph, self._lanes[key])
 
     def _wanted_tiles(self, choice: TileChoice) -> Tiles | None:
-        """Return the tiles that the caller asks for; None for whole frames, the default on a device."""
+        """Return the tiles that the caller asks for; None for whole frames, the default on a device and the fastest."""
         if not (choice.size or choice.memory_mb):
             return None
         extension, reach, options = self.extension, self._model.reach, self._options
         way: Way | None = None
         if reach is not None:
-            way = choice.way(self._model, extension, streams=options.streams, cache=options.cache)
+            whole = extension.extended_height * extension.extended_width
+            way = choice.way(self._model, extension, streams=options.streams, cache=options.cache, fast_area=whole)
         if reach is None or not isinstance(way, Exact):
             raise InvalidInput(
                 f"{self._model.name} cannot be run in tiles on {self._backend.place}; "
@@ -141,7 +142,7 @@ class FramePipeline:
                 (extension.width, extension.extended_width, way.width),
             )
         ]
-        return self._cut(reach, counts[0], counts[1])
+        return None if counts == [1, 1] else self._cut(reach, counts[0], counts[1])
 
     def _smaller_tiles(self) -> Tiles | None:
         """Return tiles that need far less memory than what was tried; None where the model allows none."""

@@ -52,7 +52,7 @@ def open_model_file(path: Path, cache: Path) -> Model:
 
     Raises:
         ModelError: the file is missing, damaged, or holds something else than an image-to-image network.
-        BackendUnavailable: reading a checkpoint for the first time needs torch.
+        BackendUnavailable: OpenVINO is missing, or torch, which reading a checkpoint for the first time needs.
     """
     try:
         path.open("rb").close()
@@ -77,8 +77,10 @@ def open_model_file(path: Path, cache: Path) -> Model:
 
 def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
     """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes."""
-    from vsparagon.backends.openvino import import_openvino
+    from vsparagon.backends.openvino import OpenVINO, import_openvino
 
+    if missing := OpenVINO().missing():
+        raise BackendUnavailable(f"the model file {name} is read by OpenVINO on every backend, and {missing}.")
     openvino = import_openvino()
     try:
         network = openvino.Core().read_model(graph)

@@ -60,7 +60,7 @@ class TileChoice:
         if self.memory_mb < 0:
             raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
 
-    def way(self, model: Model, extension: Extension, *, streams: int, cache: Path) -> Way:
+    def way(self, model: Model, extension: Extension, *, streams: int, cache: Path, fast_area: int = FAST_AREA) -> Way:
         """Return the way for a model and a size of picture.
 
         Args:
@@ -68,6 +68,7 @@ class TileChoice:
             extension: of the pictures.
             streams: pictures at once, if memory allows; one more is being copied.
             cache: folder for the stages of a model.
+            fast_area: pixels of a tile, where any size of it gives the same.
 
         Raises:
             InvalidInput: this model cannot be run on the tiles that are wanted.
@@ -81,7 +82,7 @@ class TileChoice:
                 )
             return self._blended(model, extension)
         if model.reach is not None and (model.reach <= FURTHEST or model.checkpoint is None):
-            return self._exact(model, extension, model.reach, (streams + 1) * model.bytes_per_pixel)
+            return self._exact(model, extension, model.reach, (streams + 1) * model.bytes_per_pixel, fast_area)
         wanted = self.size or self.memory_mb
         budget = (self.memory_mb or available_memory() // SHARE) * MEBIBYTE
         needed = extension.extended_height * extension.extended_width * model.bytes_per_pixel * (streams + 1)
@@ -96,7 +97,7 @@ class TileChoice:
             model, extension, plan_stages(model.checkpoint, cache), model.bytes_per_pixel, budget, streams
         )
 
-    def _exact(self, model: Model, extension: Extension, reach: int, bytes_per_pixel: int) -> Way:
+    def _exact(self, model: Model, extension: Extension, reach: int, bytes_per_pixel: int, area: int) -> Way:
         needed = 2 * reach
         height, width = extension.height, extension.width
         if self.size:
@@ -107,7 +108,6 @@ class TileChoice:
                 -(-side // (size - s)) for side, size, s in zip((height, width), self.size, shared, strict=True)
             )
         else:
-            area = FAST_AREA
             if self.memory_mb:
                 area = min(area, self.memory_mb * MEBIBYTE // bytes_per_pixel)
                 if area < SMALLEST_TILE**2:

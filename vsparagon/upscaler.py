@@ -82,7 +82,8 @@ class Upscaler:
         height, width = rgb.shape[:2]
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
-            pipeline = self._pipeline = open_pipeline(self._runtime, height=height, width=width)
+            self._pipeline = pipeline = None  # a device may have no room for both
+            self._pipeline = pipeline = open_pipeline(self._runtime, height=height, width=width)
         peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(peak)
         result = np.empty((3, height * self.scale, width * self.scale), np.float32)

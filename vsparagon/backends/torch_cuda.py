@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from vsparagon.backends.base import FrameBackend, RunOptions
 from vsparagon.backends.crashes import crash_note, noting_a_crash
@@ -51,7 +53,7 @@ class TorchCuda(FrameBackend):
     def __init__(self, device: str, place: str) -> None:
         super().__init__(device, place)
         self._pools: dict[int, Any] = {}
-        self._rooms: dict[int, Room] = {}
+        self._rooms: MutableMapping[Tensor, Room] = WeakIdKeyDictionary()  # by a tensor of the lane that each is for
         self._maker: Maker | None = None
         self._note: Path | None = None  # of a crash
 
@@ -88,7 +90,7 @@ class TorchCuda(FrameBackend):
         from vsparagon.fused.canvas import Room
         from vsparagon.fused.executor import FusedExecutor
 
-        lane = next(iter(inputs.values())).data_ptr()
+        lane = next(iter(inputs.values()))
         return FusedExecutor(frame, inputs, outputs, self._rooms.setdefault(lane, Room()))
 
     def _recorded(self, executor: Executor) -> Executor:
@@ -109,7 +111,6 @@ class TorchCuda(FrameBackend):
             return Eager
         if self._maker is None:
             self._maker = self._tried(frame, Attending if why else self._fused, cache)
-            self._rooms.clear()  # what was tried is gone
             release_memory()
         return self._maker
 
