@@ -166,6 +166,23 @@ def test_failure_in_a_worker_is_one_line(film, tmp_path):
     assert not out.exists()
 
 
+def test_worker_that_would_make_other_pictures_is_refused(film, tmp_path):
+    script = tmp_path / "differs.vpy"
+    script.write_text(
+        "import sys\n"
+        "import vapoursynth as vs\n"
+        "variant = 'micro' if 'distributed' in sys.modules else 'nano'\n"
+        "vs.core.paragon.Upscale(clip, variant=variant).set_output()\n"
+    )
+    out = tmp_path / "out.mkv"
+    done = encode(film, out, "--segment-frames", SEGMENT, "--filter-script", script, "--workers", 1)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert "would make other pictures (computed by: micro x2 clean on " in line
+    assert ", not nano x2 clean on " in line
+    assert not out.exists()
+
+
 def test_missing_scheduler_is_one_line(film, tmp_path):
     done = encode(film, tmp_path / "out.mkv", "--cluster", "tcp://127.0.0.1:9")
     assert done.returncode == 1

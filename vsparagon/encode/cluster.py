@@ -12,7 +12,7 @@ import logging
 import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,7 @@ from vsparagon.encode.codec import ffmpeg_with
 from vsparagon.encode.commands import Picture, segment_command
 from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.segment import Span, encode_segment, render
-from vsparagon.encode.source import collected_log, open_source, upscaled_clip
+from vsparagon.encode.source import circumstances, collected_log, open_source, upscaled_clip
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
 
@@ -44,6 +44,7 @@ class Order:
         encoding: every choice made.
         picture: what the pipe of raw frames does not say.
         index: where BestSource's index of the input is on the machine that gives the order.
+        circumstances: those of `vsparagon.encode.source.circumstances`, which must be the same for all workers.
         threads: of VapourSynth in each worker; 0 for all.
     """
 
@@ -52,6 +53,7 @@ class Order:
     encoding: Encoding
     picture: Picture
     index: Path
+    circumstances: Mapping[str, str]
     threads: int
 
     def __hash__(self) -> int:
@@ -137,7 +139,7 @@ def make_segment(order: Order, span: Span) -> tuple[bytes, Segment]:
         ParagonError: it cannot be made here.
     """
     with _opening:
-        clip = _open(order)
+        clip, _ = _open(order)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(render(clip, span.first, span.last)) as frames:
         out = Path(folder) / "segment.mkv"
         command = segment_command(ffmpeg_with(order.encoding.codec), order.picture, order.encoding, out)
@@ -146,8 +148,12 @@ def make_segment(order: Order, span: Span) -> tuple[bytes, Segment]:
 
 
 @functools.lru_cache(maxsize=1)
-def _open(order: Order) -> vs.VideoNode:
-    """Open the input as the process did that gave the order, once for all segments that this worker makes."""
+def _open(order: Order) -> tuple[vs.VideoNode, Any]:
+    """Open the input as the process did that gave the order, once for all segments that this worker makes.
+
+    Returns:
+        The clip, and the folder of its index, which lasts as long as this, or None.
+    """
     if order.threads:
         vs.core.num_threads = order.threads
     if not order.job.input.is_file():
@@ -155,9 +161,18 @@ def _open(order: Order) -> vs.VideoNode:
             f"the worker on {platform.node()} does not see {order.job.input}; put it where all machines find it under "
             "this path."
         )
-    index = order.index
+    index, folder = order.index, None
     if not index.parent.is_dir():  # another machine
-        index = Path(tempfile.mkdtemp(prefix="vsparagon-")) / "source"
+        folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
+        index = Path(folder.name) / "source"
     with collected_log() as log:
         source = open_source(order.job, index, order.track, log)
-        return upscaled_clip(source, order.job, order.encoding.pix_fmt)
+        clip = upscaled_clip(source, order.job, order.encoding.pix_fmt)
+    here = circumstances(clip, log, ffmpeg_with(order.encoding.codec))
+    if differing := [name for name, value in order.circumstances.items() if here[name] != value]:
+        name = differing[0]
+        raise InvalidInput(
+            f"the worker on {platform.node()} would make other pictures ({name}: {here[name]}, not "
+            f"{order.circumstances[name]}); install the same there, and name --backend and --precision."
+        )
+    return clip, folder

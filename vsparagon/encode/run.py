@@ -14,7 +14,6 @@ from typing import Any
 
 import vapoursynth as vs
 
-from vsparagon import __version__
 from vsparagon.encode.cluster import Order, make_on_cluster, open_client
 from vsparagon.encode.codec import choose_encoding
 from vsparagon.encode.commands import Picture, join_command, segment_command
@@ -24,10 +23,9 @@ from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations
 from vsparagon.encode.losses import left_out, shortfalls
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
-from vsparagon.encode.source import Source, choices, collected_log, open_source, upscaled_clip, worth_telling
+from vsparagon.encode.source import Source, circumstances, collected_log, open_source, upscaled_clip, worth_telling
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
-from vsparagon.ffmpeg import ffmpeg_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +89,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
         lost = shortfalls(contents, source, job)
         for text in [*lost, *left_out(contents, job, source, encoding, picture), *worth_telling(log)]:
             progress.note(text)
-        circumstances = {
-            "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
-            "computed by": choices(log),
-            "vsparagon": __version__,
-            "ffmpeg": ffmpeg_version(program),
-        }
-        identity = _identity(job, encoding) | circumstances
+        beside = circumstances(clip, log, program)
+        identity = _identity(job, encoding) | beside
         if changes := workshop.resume(identity):
             progress.note(
                 f"starting anew, because something has changed ({'; '.join(changes)}); what was made before is kept "
@@ -117,12 +110,13 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
                     encoding=encoding,
                     picture=picture,
                     index=workshop.index,
+                    circumstances=beside,
                     threads=max(1, vs.core.num_threads // helpers.workers) if helpers.workers else 0,
                 )
                 _make_elsewhere(helpers, order, missing, workshop, progress)
             else:
                 _make(clip, missing, program, picture, encoding, workshop, progress)
-            if _identity(job, encoding) | circumstances != identity:
+            if _identity(job, encoding) | beside != identity:
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
             timing = _timing(source, clip, workshop, contents.begin if contents else None)
             part = workshop.part(output.name)

@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon import __version__
 from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
 from vsparagon.encode.codec import PIXEL_FORMATS
 from vsparagon.encode.job import Job, Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
+from vsparagon.ffmpeg import ffmpeg_version
 from vsparagon.frames import first_frame
 from vsparagon.runtime import choice_in
 
@@ -212,6 +214,22 @@ def collected_log() -> Iterator[list[str]]:
 def worth_telling(messages: Iterable[str]) -> list[str]:
     """Leave out what is no news: that BestSource returns more than VapourSynth expects of a source."""
     return [message for message in messages if not message.startswith("VideoSource: no return value")]
+
+
+def circumstances(clip: vs.VideoNode, messages: Iterable[str], program: str) -> dict[str, str]:
+    """Return what decides the result beside the job: on other machines it may be something else.
+
+    Args:
+        clip: what is encoded.
+        messages: what `collected_log` collected while it was opened.
+        program: ffmpeg.
+    """
+    return {
+        "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
+        "computed by": choices(messages),
+        "vsparagon": __version__,
+        "ffmpeg": ffmpeg_version(program),
+    }
 
 
 def choices(messages: Iterable[str]) -> str:
