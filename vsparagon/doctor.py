@@ -173,19 +173,20 @@ def _cache() -> Iterator[Finding]:
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    from vsparagon.ffmpeg import ffmpeg_version, find_ffmpeg
+    from vsparagon.ffmpeg import ffmpeg_version, find_ffmpegs
 
     try:
-        program = find_ffmpeg()
-        found = ffmpeg_version(program)
+        programs = find_ffmpegs()
+        found = [f"{ffmpeg_version(program)} ({program})" for program in programs]
     except ParagonError as error:
         text, _, advice = str(error).partition("; ")
         yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
         return
-    yield Finding(topic="ffmpeg", state="ok", text=f"{found} ({program})")
+    yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
     from vsparagon.encode.encoders import CODECS
 
-    listed = subprocess.run([program, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=60).stdout
+    asked = (subprocess.run([p, "-encoders"], capture_output=True, text=True, timeout=60) for p in programs)
+    listed = "".join(done.stdout for done in asked)
     able = [name for name in CODECS if f" {name} " in listed]
     text = ", ".join(able) or "none of those that `vsparagon encode` uses"
     advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"

@@ -1,10 +1,10 @@
-"""What this package logs, in VapourSynth's log."""
+"""VapourSynth's log: what this package logs goes there, and what it says can be collected."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -57,3 +57,28 @@ def vapoursynth_log() -> Iterator[None]:
                 logger.removeHandler(_handler)
                 logger.setLevel(_before[0])
                 logger.propagate = _before[1]
+
+
+@contextmanager
+def collected_log() -> Iterator[list[str]]:
+    """Collect VapourSynth's messages instead of showing them; errors are shown as well."""
+    messages: list[str] = []
+    logger = logging.getLogger("vapoursynth")  # where VapourSynth's own policy sends them
+
+    def only_errors(record: logging.LogRecord) -> bool:
+        messages.append(record.getMessage())
+        return record.levelno > logging.WARNING
+
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addFilter(only_errors)
+    try:
+        yield messages
+    finally:
+        logger.removeFilter(only_errors)
+        logger.setLevel(level)
+
+
+def worth_telling(messages: Iterable[str]) -> list[str]:
+    """Leave out what is no news: that BestSource returns more than VapourSynth expects of a source."""
+    return [message for message in messages if not message.startswith("VideoSource: no return value")]

@@ -14,10 +14,11 @@ from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
 from vsparagon.compare.versions import Picture, Version, read_still, versions_of
 from vsparagon.encode.job import Job, Network
-from vsparagon.encode.source import Source, collected_log, worth_telling
+from vsparagon.encode.source import Source
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.files import write_atomically
 from vsparagon.library import bundled_models
+from vsparagon.log import collected_log, worth_telling
 from vsparagon.preview.opening import open_to_view, seconds_of
 from vsparagon.stills import SUFFIXES
 

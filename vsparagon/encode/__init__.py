@@ -10,7 +10,7 @@
     workshop.py   the folder beside the output: segments and the manifest
     cluster.py    segments made by other processes and machines
     join.py       segments, and everything else of the input -> output
-    losses.py     what of the input does not reach the output
+    left_out.py   what of the input does not reach the output
     progress.py   what is shown meanwhile
     run.py        all of it in order
 

@@ -24,9 +24,10 @@ from vsparagon.encode.codec import ffmpeg_with
 from vsparagon.encode.commands import Picture, segment_command
 from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.segment import Span, encode_segment, render
-from vsparagon.encode.source import circumstances, collected_log, open_source, upscaled_clip
+from vsparagon.encode.source import circumstances, open_source, upscaled_clip
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.log import collected_log
 
 RETRIES: Final = 2  # of a segment that failed; those of a worker that died are done again anyhow
 CLOSING_SECONDS: Final = 5

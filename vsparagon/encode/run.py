@@ -20,12 +20,13 @@ from vsparagon.encode.commands import Picture, join_command, segment_command
 from vsparagon.encode.contents import muxer_for, read_contents
 from vsparagon.encode.job import Encoding, Job
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
-from vsparagon.encode.losses import left_out, shortfalls
+from vsparagon.encode.left_out import left_out, shortfalls
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
-from vsparagon.encode.source import Source, circumstances, collected_log, open_source, upscaled_clip, worth_telling
+from vsparagon.encode.source import Source, circumstances, open_source, upscaled_clip
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.log import collected_log, worth_telling
 
 
 @dataclass(frozen=True, kw_only=True)

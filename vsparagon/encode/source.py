@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import runpy
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -52,7 +51,7 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str]) -> Source
         job: the job.
         index: where BestSource keeps its index of the file, as the beginning of a path.
         track: number of the video stream in the file; of no meaning for a script.
-        log: what `collected_log` collects.
+        log: what `vsparagon.log.collected_log` collects.
 
     Raises:
         BackendUnavailable: BestSource is not installed.
@@ -155,7 +154,7 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
     Args:
         path: of the script.
         names: what the script finds defined.
-        log: what `collected_log` collects.
+        log: what `vsparagon.log.collected_log` collects.
 
     Returns:
         The clip, and whether the script called `core.paragon.Upscale`.
@@ -191,37 +190,12 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
     return clip, any(map(choice_in, log[before:]))
 
 
-@contextlib.contextmanager
-def collected_log() -> Iterator[list[str]]:
-    """Collect VapourSynth's messages instead of showing them; errors are shown as well."""
-    messages: list[str] = []
-    logger = logging.getLogger("vapoursynth")  # where VapourSynth's own policy sends them
-
-    def only_errors(record: logging.LogRecord) -> bool:
-        messages.append(record.getMessage())
-        return record.levelno > logging.WARNING
-
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addFilter(only_errors)
-    try:
-        yield messages
-    finally:
-        logger.removeFilter(only_errors)
-        logger.setLevel(level)
-
-
-def worth_telling(messages: Iterable[str]) -> list[str]:
-    """Leave out what is no news: that BestSource returns more than VapourSynth expects of a source."""
-    return [message for message in messages if not message.startswith("VideoSource: no return value")]
-
-
 def circumstances(clip: vs.VideoNode, messages: Iterable[str], program: str) -> dict[str, str]:
     """Return what decides the result beside the job: on other machines it may be something else.
 
     Args:
         clip: what is encoded.
-        messages: what `collected_log` collected while it was opened.
+        messages: what `vsparagon.log.collected_log` collected while it was opened.
         program: ffmpeg.
     """
     return {

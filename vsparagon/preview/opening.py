@@ -42,7 +42,7 @@ def open_to_view(job: Job, log: Sequence[str]) -> Opened:
 
     Args:
         job: names it.
-        log: what `vsparagon.encode.source.collected_log` collects.
+        log: what `vsparagon.log.collected_log` collects.
 
     Raises:
         ParagonError: it cannot be used.

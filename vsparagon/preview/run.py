@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vsparagon.encode.job import Job
-from vsparagon.encode.source import collected_log, worth_telling
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.frames import first_frame
+from vsparagon.log import collected_log, worth_telling
 from vsparagon.preview.opening import open_to_view, seconds_of
 from vsparagon.preview.player import RunningPlayer, Show, player_command
 from vsparagon.preview.screen import Screen

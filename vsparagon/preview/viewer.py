@@ -13,9 +13,9 @@ import vapoursynth as vs
 
 from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
 from vsparagon.encode.job import Job
-from vsparagon.encode.source import collected_log
 from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
 from vsparagon.frames import first_frame
+from vsparagon.log import collected_log
 from vsparagon.preview import VIEWERS
 from vsparagon.preview.opening import open_to_view
 from vsparagon.preview.ways import enlarged_plainly, ways_for
