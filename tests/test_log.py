@@ -10,7 +10,7 @@ import vapoursynth as vs
 
 import vsparagon
 from vsparagon.filter import with_properties
-from vsparagon.log import vapoursynth_log
+from vsparagon.log import collected_log, vapoursynth_log
 
 log = logging.getLogger("vsparagon.somewhere")
 
@@ -53,6 +53,19 @@ def test_what_a_new_colour_brings_in_mid_film_is_told(monkeypatch):
             assert messages.count("paragon.Upscale: something that takes minutes") == told
     finally:
         vs.core.remove_log_handler(handle)
+
+
+def test_what_is_collected_is_told_once_and_at_once():
+    said = [(vs.MESSAGE_TYPE_INFORMATION, "a choice"), (vs.MESSAGE_TYPE_WARNING, "bad frame"),
+            (vs.MESSAGE_TYPE_INFORMATION, "VideoSource: no return value(s) named x")]  # fmt: skip
+    told = []
+    with collected_log(told.append) as messages, collected_log() as inner:
+        for level, text in said:
+            vs.core.log_message(level, text)
+            vs.core.log_message(level, text)
+        assert told == ["a choice", "bad frame"]
+    assert inner == messages
+    assert messages == [text for _, text in said for _ in range(2)]
 
 
 def test_loggers_are_as_before():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import vapoursynth as vs
 
+NO_NEWS: Final = "VideoSource: no return value"  # BestSource returns more than VapourSynth expects of a source
 LEVELS: Final = {logging.INFO: vs.MESSAGE_TYPE_INFORMATION}
 
 
@@ -29,6 +30,7 @@ class _Handler(logging.Handler):
 
 _handler, _entering = _Handler(), threading.Lock()
 _before: tuple[int, bool] = (logging.NOTSET, True)  # level and propagation of the logger outside of all calls
+_level = logging.NOTSET  # the same of VapourSynth's
 
 
 @contextmanager
@@ -59,26 +61,52 @@ def vapoursynth_log() -> Iterator[None]:
                 logger.propagate = _before[1]
 
 
+class _Collector:
+    """Messages, and who is told of them."""
+
+    def __init__(self, tell: Callable[[str], object]) -> None:
+        self.messages: list[str] = []
+        self._tell, self._told = tell, set[str]()
+
+    def take(self, text: str, *, is_error: bool) -> None:
+        self.messages.append(text)
+        if not (is_error or text in self._told or text.startswith(NO_NEWS)):
+            self._told.add(text)
+            self._tell(text)
+
+
+_collectors: list[_Collector] = []
+
+
+def _collect(record: logging.LogRecord) -> bool:
+    """Give a message to all that collect, and let it pass to where it is shown if it is an error."""
+    is_error = record.levelno > logging.WARNING
+    for collector in tuple(_collectors):
+        collector.take(record.getMessage(), is_error=is_error)
+    return is_error
+
+
 @contextmanager
-def collected_log() -> Iterator[list[str]]:
-    """Collect VapourSynth's messages instead of showing them; errors are shown as well."""
-    messages: list[str] = []
+def collected_log(tell: Callable[[str], object] = lambda text: None) -> Iterator[list[str]]:
+    """Collect VapourSynth's messages instead of showing them; errors are shown as well. Calls may overlap.
+
+    Args:
+        tell: is told what is worth knowing, as soon as it comes, and once: some plugins say the same of every frame.
+    """
+    global _level
     logger = logging.getLogger("vapoursynth")  # where VapourSynth's own policy sends them
-
-    def only_errors(record: logging.LogRecord) -> bool:
-        messages.append(record.getMessage())
-        return record.levelno > logging.WARNING
-
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addFilter(only_errors)
+    collector = _Collector(tell)
+    with _entering:
+        if not _collectors:
+            _level = logger.level
+            logger.setLevel(logging.INFO)
+            logger.addFilter(_collect)
+        _collectors.append(collector)
     try:
-        yield messages
+        yield collector.messages
     finally:
-        logger.removeFilter(only_errors)
-        logger.setLevel(level)
-
-
-def worth_telling(messages: Iterable[str]) -> list[str]:
-    """Leave out what is no news: that BestSource returns more than VapourSynth expects of a source."""
-    return [message for message in messages if not message.startswith("VideoSource: no return value")]
+        with _entering:
+            _collectors.remove(collector)
+            if not _collectors:
+                logger.removeFilter(_collect)
+                logger.setLevel(_level)

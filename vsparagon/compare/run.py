@@ -18,7 +18,7 @@ from vsparagon.encode.source import Source
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.files import write_atomically
 from vsparagon.library import bundled_models
-from vsparagon.log import collected_log, worth_telling
+from vsparagon.log import collected_log
 from vsparagon.preview.opening import open_to_view, seconds_of
 from vsparagon.stills import SUFFIXES
 
@@ -57,7 +57,7 @@ def compare(
     Raises:
         ParagonError: the input, a variant or a peer cannot be used, or the files cannot be written.
     """
-    with collected_log() as log:
+    with collected_log(tell) as log:
         still = job.input.suffix.lower() in SUFFIXES
         if still and at:
             raise InvalidInput(f"{job.input.name} is a picture; --at is for videos.")
@@ -75,8 +75,6 @@ def compare(
             num_streams=job.num_streams,
             cache=job.cache,
         )
-        for text in worth_telling(log):
-            tell(text)
         titles = ["picture"] if still else [_title(source, n) for n in numbers]
         frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
     large = versions[0].clip

@@ -26,7 +26,7 @@ from vsparagon.encode.segment import Span, all_spans, encode_segment, render, st
 from vsparagon.encode.source import Source, circumstances, open_source, upscaled_clip
 from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
-from vsparagon.log import collected_log, worth_telling
+from vsparagon.log import collected_log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,13 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     _check_paths(job, output, overwrite=overwrite)
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
-    with Workshop(output) as workshop, collected_log() as log:
+    with Workshop(output) as workshop, collected_log(progress.note) as log:
         source = open_source(job, workshop.index, contents.track if contents else 0, log)
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         clip = upscaled_clip(source, job, encoding.pix_fmt)
         picture = Picture.of(clip)
         lost = shortfalls(contents, source, job)
-        for text in [*lost, *left_out(contents, job, source, encoding, picture), *worth_telling(log)]:
+        for text in [*lost, *left_out(contents, job, source, encoding, picture)]:
             progress.note(text)
         beside = circumstances(clip, log, program)
         identity = _identity(job, encoding) | beside

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vsparagon.encode.job import Job
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.frames import first_frame
-from vsparagon.log import collected_log, worth_telling
+from vsparagon.log import collected_log
 from vsparagon.preview.opening import open_to_view, seconds_of
 from vsparagon.preview.player import RunningPlayer, Show, player_command
 from vsparagon.preview.screen import Screen
@@ -47,7 +47,7 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
     Raises:
         ParagonError: the input or the network cannot be used, a frame cannot be made, or the player failed.
     """
-    with collected_log() as log:
+    with collected_log(tell) as log:
         opened = open_to_view(job, log)
         source = opened.source
         lasts = seconds_of(source.clip)
@@ -56,9 +56,8 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
         if ab and source.upscaled:
             raise InvalidInput(f"{job.filter_script or job.input} upscales by itself, so there is no source for --ab.")
         screen = Screen(ways_for(source, job, ab=ab), tell)
-        for text in [*worth_telling(log), opened.note]:
-            if text:
-                tell(text)
+        if opened.note:
+            tell(opened.note)
         failures: list[Exception] = []
 
         def fail(error: Exception) -> None:
