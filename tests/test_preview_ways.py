@@ -20,6 +20,7 @@ def source_of(clip, upscaled=False):
     ("network", "names"),
     [
         (Network(variant="nano"), ["nano"]),
+        (Network(variant="nano", precision="bf16"), ["nano", "swift"]),
         (Network(variant="micro"), ["micro", "swift"]),
         (Network(variant="tiny", scale=4), ["tiny", "swift"]),
         (Network(variant="swift"), ["swift"]),

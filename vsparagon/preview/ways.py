@@ -17,6 +17,7 @@ from vsparagon.library import bundled_models
 
 # The variant to go on with where another is too slow: faster, and no worse, on CPUs and GPUs by docs/speed.md.
 FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift"}
+FASTER_IN_BF16: Final = FASTER | {"nano": "swift"}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # of width and height: less is no picture any more
 LINE: Final = 2  # pixels between the halves
@@ -88,9 +89,10 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
 
 
 def _faster_variant(network: Network) -> str:
-    if network.model or network.variant not in FASTER:
+    faster = FASTER_IN_BF16 if network.precision == "bf16" else FASTER
+    if network.model or network.variant not in faster:
         return ""
-    variant = FASTER[network.variant]
+    variant = faster[network.variant]
     name = f"{variant} x{network.scale} {network.profile}"
     return variant if any(model.name == name for model in bundled_models()) else ""
 
