@@ -91,6 +91,14 @@ def times(path: Path) -> dict[str, list[float]]:
     return {kind: [time - begin for time in shown] for kind, shown in found.items()}
 
 
+def stamps(path: Path, kind: str) -> list[float]:
+    """Return when the packets of the first video or sound are shown, as players count."""
+    with av.open(str(path)) as container:
+        packets = container.demux(getattr(container.streams, kind)[0])
+        begin = container.start_time / av.time_base
+        return sorted(float(packet.pts * packet.time_base) - begin for packet in packets if packet.pts is not None)
+
+
 def streams(path: Path) -> list[tuple[str, str]]:
     with av.open(str(path)) as container:
         return [(s.type, s.codec_context.codec.canonical_name if s.codec_context else "") for s in container.streams]

@@ -17,13 +17,14 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
+from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, stamps, streams, times
 
 import vsparagon
 from vsparagon.encode.codec import encoder_options
 from vsparagon.encode.job import Encoding, Job, Network
 from vsparagon.encode.progress import Lines
 from vsparagon.encode.source import choices
+from vsparagon.ffmpeg import find_ffmpegs
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -263,6 +264,34 @@ def test_options_of_the_encoder_stand_behind_the_metadata():
         codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10", options=(("x265-params", "a=1"),)
     )
     assert encoder_options(encoding, props)["x265-params"] == "log-level=error:max-cll=1000,400:a=1"
+
+
+@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_part_of_a_film_is_as_in_the_whole(suffix, program, mkv, tmp_path):
+    film, out = mkv, tmp_path / "part.mkv"
+    if suffix == ".ts":  # players begin at 1.4 s of its clock
+        film = tmp_path / "in.ts"
+        ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:v", "mpeg2video", "-r", 25, "-c:a", "mp2", film)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").symlink_to(program)
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    done = encode(film, out, "--start", "0.7", "--end", "0:01.6", "--crf", 0, env=environment)
+    assert done.returncode == 0, done.stderr
+    shown = {kind: stamps(film, kind) for kind in ("video", "audio")}
+    wanted = {kind: [time - 0.7 for time in every if 0.7 <= time < 1.6] for kind, every in shown.items()}
+    found = {kind: stamps(out, kind) for kind in shown}
+    late = found["video"][0] - wanted["video"][0]  # muxers move everything together
+    assert abs(late) < 0.05
+    assert [time - late for time in found["video"]] == pytest.approx(wanted["video"], abs=1.5e-3)
+    assert len(wanted["audio"]) - 1 <= len(found["audio"]) <= len(wanted["audio"])
+    assert all(min(abs(time - late - one) for one in wanted["audio"]) < 1.5e-3 for time in found["audio"])
+    first = next(n for n, time in enumerate(shown["video"]) if time >= 0.7)
+    with vsparagon.upscale(read(film)).get_frame(first) as expected, read(out).get_frame(0) as got:
+        assert np.abs(np.asarray(expected[0]).astype(int) - np.asarray(got[0])).max() <= 1
+    with av.open(str(out)) as container:
+        titles = {c["metadata"]["title"]: round(c["start"] * float(c["time_base"]), 2) for c in container.chapters()}
+    assert titles == ({"One": 0, "Two": 0.3} if suffix == ".mkv" else {})
 
 
 # --- scripts ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsparagon.cli.interrupt import end_tidily_on_sigterm
-from vsparagon.cli.options import add_filter_script, add_network, read_job
+from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
@@ -55,6 +55,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="where sound and everything else come from, if INPUT is a script: it has pictures alone",
     )
+
+    parser.add_argument("--start", metavar="TIME", help="begin there: 12.5s, 1:02.5; to try settings on a part")
+    parser.add_argument("--end", metavar="TIME", help="end there")
 
     encoding = parser.add_argument_group("encoding")
     encoding.add_argument(
@@ -127,8 +130,13 @@ def _job(args: argparse.Namespace) -> Job:
     segment_frames = SEGMENT_FRAMES if args.segment_frames is None else args.segment_frames
     if segment_frames < 1:
         raise InvalidInput(f"--segment-frames is {segment_frames}; it must be at least 1.")
+    start, end = (parse_time(time) if time else 0.0 for time in (args.start, args.end))
+    if args.end and end <= start:
+        raise InvalidInput(f"--end is {args.end}, which is not after --start.")
     return read_job(
         args,
+        start=start,
+        end=end,
         encoding=Encoding(
             codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=pix_fmt, options=_options(args.encoder_option)
         ),

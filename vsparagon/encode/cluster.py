@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,7 @@ class Order:
     Attributes:
         job: what is encoded.
         track: number of the video stream.
+        origin: the time in the file at which players begin, in seconds.
         encoding: every choice made.
         picture: what the pipe of raw frames does not say.
         index: where BestSource's index of the input is on the machine that gives the order.
@@ -51,6 +53,7 @@ class Order:
 
     job: Job
     track: int
+    origin: Fraction
     encoding: Encoding
     picture: Picture
     index: Path
@@ -167,7 +170,7 @@ def _open(order: Order) -> tuple[vs.VideoNode, Any]:
         folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
         index = Path(folder.name) / "source"
     with collected_log() as log:
-        source = open_source(order.job, index, order.track, log)
+        source = open_source(order.job, index, order.track, log, order.origin)
         clip = upscaled_clip(source, order.job, order.encoding.pix_fmt)
     here = circumstances(clip, log, ffmpeg_with(order.encoding.codec))
     if differing := [name for name, value in order.circumstances.items() if here[name] != value]:

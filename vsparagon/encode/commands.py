@@ -75,6 +75,7 @@ def join_command(
     muxer: str,
     shift: Fraction,
     rest: Path | None,
+    part: tuple[float, float],
     contents: Contents | None,
     cover: Path | None,
 ) -> list[str]:
@@ -88,6 +89,7 @@ def join_command(
         muxer: its kind.
         shift: what to add to the video's times, in seconds.
         rest: the file that everything else comes from, or None.
+        part: where what comes along begins and ends, in seconds as players count them; (0, 0) for all.
         contents: what comes along from it.
         cover: a picture to attach, or None.
     """
@@ -95,7 +97,13 @@ def join_command(
     streams, place = [video], 0
     options: dict[str, Any] = {"c": "copy", "copyts": None, **picture.shape}
     if rest is not None and contents is not None:
-        everything = ffmpeg.input(str(rest), itsoffset=_seconds(-contents.start))
+        start, end = part
+        skipped = {"ss": _seconds(start)} if start else {}
+        everything = ffmpeg.input(str(rest), itsoffset=_seconds(-contents.start - Fraction(start)), **skipped)
+        if start:
+            options["copypriorss"] = 0  # or packets from the key frame before would come along
+        if end:
+            options["t"] = _seconds(end - start)
         place = sum(stream.index < contents.track for stream in contents.carried)
         streams = [everything[str(stream.index)] for stream in contents.carried]
         streams.insert(place, video)
@@ -126,7 +134,7 @@ def _options(arguments: list[str]) -> dict[str, str]:
     return {name.removeprefix("-"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
 
 
-def _seconds(time: Fraction) -> str:
+def _seconds(time: Fraction | float) -> str:
     return f"{float(time):.6f}"
 
 

@@ -68,6 +68,7 @@ class Job:
         input: absolute path of a video file or a script.
         filter_script: absolute path of a script between the file and the network, or None.
         rest: absolute path of the file that sound and everything else come from; None for the input, where that is one.
+        start, end: the part of a file that is wanted, in seconds as players count them; 0 as end is that of the file.
         network: None leaves the choice to the script: one that upscales is encoded as it is, any other is upscaled
             with the defaults.
         segment_frames: frames of a segment.
@@ -77,6 +78,8 @@ class Job:
     input: Path
     filter_script: Path | None = None
     rest: Path | None = None
+    start: float = 0
+    end: float = 0
     network: Network | None = None
     encoding: Encoding = field(default_factory=Encoding)
     segment_frames: int = SEGMENT_FRAMES
@@ -104,6 +107,7 @@ class Job:
             "modification of the input": state.st_mtime_ns,
             "script": _digest(*scripts),
             "model file": _digest(*models),
+            "part": [self.start, self.end],
             **asdict(self.network or Network()),
             **asdict(self.encoding),
             "frames per segment": self.segment_frames,

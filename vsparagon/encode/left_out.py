@@ -45,7 +45,7 @@ def shortfalls(contents: Contents | None, source: Source, job: Job) -> list[str]
             f"left out: the last column or row of {stored[0]}x{stored[1]}, as VapourSynth has no "
             f"{source.clip.format.name} of odd size"
         )
-    if source.timestamps:
+    if source.timestamps and not job.end:
         end = float(source.timestamps[-1] * source.time_base - contents.start)
         if contents.seconds - end > INCOMPLETE:
             claim = f"the file says that it lasts {contents.seconds:.1f} s"

@@ -83,7 +83,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
     with Workshop(output) as workshop, collected_log(progress.note) as log:
-        source = open_source(job, workshop.index, contents.track if contents else 0, log)
+        track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
+        source = open_source(job, workshop.index, track, log, origin)
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         clip = upscaled_clip(source, job, encoding.pix_fmt)
         picture = Picture.of(clip)
@@ -107,7 +108,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
             if helpers and missing:
                 order = Order(
                     job=job,
-                    track=contents.track if contents else 0,
+                    track=track,
+                    origin=origin,
                     encoding=encoding,
                     picture=picture,
                     index=workshop.index,
@@ -127,8 +129,9 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
                 encoding,
                 part,
                 muxer=muxer,
-                shift=-timing.shift - (contents.start if contents else Fraction(0)),
+                shift=-timing.shift - origin - Fraction(job.start),
                 rest=rest,
+                part=(job.start, job.end),
                 contents=contents,
                 cover=contents.cover.write(workshop.folder) if contents and contents.cover else None,
             )
@@ -234,6 +237,10 @@ def _check_paths(job: Job, output: Path, *, overwrite: bool) -> None:
         raise InvalidInput("the output is the input; give another name.")
     if job.rest and not job.is_script:
         raise InvalidInput("--rest-from is for scripts; a video file brings its own sound and everything else.")
+    if job.is_script and (job.start or job.end):
+        raise InvalidInput(
+            "--start and --end are for video files; cut a script's clip in the script: clip[first:last]."
+        )
     if output.exists() and not overwrite:
         _sweep(output)
         raise InvalidInput(f"{output} exists; add -y to replace it.")

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import runpy
 import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -44,7 +45,7 @@ class Source:
     time_base: Fraction = Fraction(1)
 
 
-def open_source(job: Job, index: Path, track: int, log: Sequence[str]) -> Source:
+def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: Fraction = Fraction(0)) -> Source:
     """Open the input and run the scripts of a job.
 
     Args:
@@ -52,6 +53,7 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str]) -> Source
         index: where BestSource keeps its index of the file, as the beginning of a path.
         track: number of the video stream in the file; of no meaning for a script.
         log: what `vsparagon.log.collected_log` collects.
+        origin: the time in the file at which players begin, in seconds.
 
     Raises:
         BackendUnavailable: BestSource is not installed.
@@ -76,6 +78,7 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str]) -> Source
         timestamps=stamps,
         time_base=Fraction(found["timebasenum"], found["timebaseden"]),
     )
+    source = _part(source, job, origin)
     if job.filter_script is None:
         return source
     clip, upscaled = run_script(job.filter_script, {"clip": _with_times(source)}, log)
@@ -93,6 +96,21 @@ def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
     if rotation % 180 and across and down:  # BestSource turns the picture but not the pixels' shape
         found["clip"] = found["clip"].std.SetFrameProps(_SARNum=down, _SARDen=across)
     return found
+
+
+def _part(source: Source, job: Job, origin: Fraction) -> Source:
+    """Return the frames of a file that a job wants."""
+    if not (job.start or job.end):
+        return source
+    if not source.timestamps:
+        raise InvalidInput(
+            f"{job.input} does not tell its frames' times; cut it with --filter-script: clip[first:last]."
+        )
+    times = [float(stamp * source.time_base - origin) for stamp in source.timestamps]
+    first, last = bisect_left(times, job.start), bisect_left(times, job.end) if job.end else len(times)
+    if first >= last:
+        raise InvalidInput(f"no frame is between --start and --end; the last of {job.input} is at {times[-1]:.2f} s.")
+    return replace(source, clip=source.clip[first:last], timestamps=source.timestamps[first:last])
 
 
 def _with_times(source: Source) -> vs.VideoNode:
