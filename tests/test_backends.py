@@ -1,5 +1,8 @@
 """The backends agree with each other and with the published network, and the bundled graphs with their weights."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +99,26 @@ def test_zero_padding_alone_would_darken_the_border():
     with torch.no_grad():
         result = load_generator(model.checkpoint)(torch.full((1, 3, 40, 56), 0.7))
     assert (result[..., 0, :] < 0.6).all(), "what the extension is there for"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_interrupt_arrives_after_filters_that_ended_in_the_order_they_began():
+    code = """
+import gc, signal
+import vapoursynth as vs
+blank = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=64)
+clips = [blank.paragon.Upscale(backend="openvino") for _ in "ab"]
+for clip in clips:
+    clip.get_frame(0).close()
+del clip
+while clips:
+    clips.pop(0)
+    gc.collect()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -58,10 +58,12 @@ def forbidden(self, x):
 
 def run(runtime, model, x):
     if runtime == "openvino":
-        openvino = pytest.importorskip("openvino")
+        pytest.importorskip("openvino")
+        from vsparagon.backends.openvino import openvino_core
+
         config = {"INFERENCE_PRECISION_HINT": "f32"}
-        network = openvino.Core().read_model(model.SerializeToString())
-        return openvino.Core().compile_model(network, "CPU", config)(x)[0]
+        network = openvino_core().read_model(model.SerializeToString())
+        return openvino_core().compile_model(network, "CPU", config)(x)[0]
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"input": x})[0]

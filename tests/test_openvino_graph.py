@@ -5,6 +5,7 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
+from vsparagon.backends.openvino import openvino_core
 from vsparagon.backends.openvino_base import anchor_apart
 from vsparagon.backends.openvino_graph import Rim, narrow, unseen_rim, without_shuffle
 from vsparagon.library import find_model
@@ -29,7 +30,7 @@ def _convolution(value, side, *, before=None, after=None, grouped=False):
 
 
 def _result(network, picture):
-    compiled = openvino.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return compiled(picture)[0].copy()
 
 
@@ -92,7 +93,7 @@ def test_nothing_is_left_out_behind_a_step_that_is_not_known():
 )
 def test_bundled_networks_compute_less_at_their_end(variant, expected):
     model = find_model(variant=variant)
-    network = openvino.Core().read_model(model.graph)
+    network = openvino_core().read_model(model.graph)
     network.reshape([1, 3, HEIGHT, WIDTH])
     network, scale = without_shuffle(openvino, network, model.scale)
     assert scale == 2

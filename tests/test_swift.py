@@ -116,13 +116,13 @@ def test_filter_gives_the_networks_picture_in_tiles_too(backend, tmp_path):
 @pytest.mark.parametrize("repeats", [1.0, 0.9])
 def test_openvino_leaves_repeated_pixels_to_the_copy_and_nothing_else(repeats, tmp_path):
     pytest.importorskip("openvino")
-    from vsparagon.backends.openvino import import_openvino
+    from vsparagon.backends.openvino import import_openvino, openvino_core
     from vsparagon.backends.openvino_base import anchor_apart
 
     form = inference_form(random_swift())
     form.anchor.weight.mul_(repeats)
     openvino = import_openvino()
-    network = openvino.Core().read_model(onnx_model(form).SerializeToString())
+    network = openvino_core().read_model(onnx_model(form).SerializeToString())
     network = openvino.Model([network.outputs[0].get_node().input_value(0).get_node().input_value(0)],
                              network.get_parameters(), "phases")  # fmt: skip
     before = len(network.get_ordered_ops())

@@ -77,13 +77,12 @@ def open_model_file(path: Path, cache: Path) -> Model:
 
 def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
     """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes."""
-    from vsparagon.backends.openvino import OpenVINO, import_openvino
+    from vsparagon.backends.openvino import OpenVINO, openvino_core
 
     if missing := OpenVINO().missing():
         raise BackendUnavailable(f"the model file {name} is read by OpenVINO on every backend, and {missing}.")
-    openvino = import_openvino()
     try:
-        network = openvino.Core().read_model(graph)
+        network = openvino_core().read_model(graph)
     except RuntimeError as error:
         raise ModelError(f"{graph} is not an ONNX file that can be read: {reason_of(error)}") from error
     info = network.get_rt_info()

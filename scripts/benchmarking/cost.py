@@ -22,9 +22,9 @@ def macs_per_pixel(model: Model, height: int, width: int) -> float:
         model: the fast form, which takes extended pictures.
         height, width: of the picture, to find what it is extended to.
     """
-    from vsparagon.backends.openvino import import_openvino
+    from vsparagon.backends.openvino import openvino_core
 
-    network = import_openvino().Core().read_model(model.graph)
+    network = openvino_core().read_model(model.graph)
     extension = extension_for(height, width, model.sizes)
     network.reshape([1, model.channels, extension.extended_height, extension.extended_width])
     total = sum(_macs(node) for node in network.get_ops())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,7 @@ class OpenVINO(PictureBackend):
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         openvino = import_openvino()
-        core, config = openvino.Core(), _config(build, run)
+        core, config = openvino_core(), _config(build, run)
         try:
             network = core.read_model(model.graph)
             network.reshape([1, model.channels, build.height, build.width])
@@ -176,8 +177,7 @@ class OpenVINO(PictureBackend):
         return Session(slots)
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
-        openvino = import_openvino()
-        core, config = openvino.Core(), _config(build, run)
+        core, config = openvino_core(), _config(build, run)
 
         def compile_stage(index: int) -> Any:
             try:
@@ -222,6 +222,17 @@ def _run(*requests: openvino.InferRequest) -> None:
             request.wait()
     except RuntimeError as error:
         raise BackendFailure(f"OpenVINO failed while running the network: {reason_of(error)}") from error
+
+
+@cache
+def openvino_core() -> Any:
+    """Return the one core of this process.
+
+    OpenVINO's CPU plugin gives the thread that loads it a stack for signals, and takes it back with its core. Where
+    cores end in another order than they began, that leaves the thread a stack that is gone, and the next signal, such
+    as that of Ctrl-C, ends the process (2026.4).
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> Any:
