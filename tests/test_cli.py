@@ -36,7 +36,9 @@ def test_models_lists_variants_and_bundled_weights(capsys):
         ["nano", "x2", "clean", "7,965"],
         ["nano", "x2", "compressed", "7,965"],
         ["nano", "x3", "clean", "14,505"],
+        ["nano", "x3", "compressed", "14,505"],
         ["nano", "x4", "clean", "23,661"],
+        ["nano", "x4", "compressed", "23,661"],
     ]
 
 
