@@ -24,7 +24,7 @@ test: $(STAMPS)/test  ## lint, check types and run the tests: make test [PYTEST_
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/
 	rm -rf dist
