@@ -275,8 +275,16 @@ def test_grid_tiles_cover_the_axis_once(blocks, step, reach, size, margin):
         assert start + tiles.size == extended or start + tiles.size - stop >= reach
 
 
-@pytest.mark.parametrize("name", ["nano x2 clean", "micro x2 clean", "swift x2 clean"])
-def test_bf16_is_close_to_float32(name):
+@pytest.mark.parametrize(
+    ("name", "share", "most"),
+    [
+        ("nano x2 clean", 1e-4, 1.5),
+        ("micro x2 clean", 1e-4, 1.5),
+        ("swift x2 clean", 1e-3, 2),
+        ("swift_plus x2 clean", 5e-3, 4),
+    ],
+)
+def test_bf16_is_close_to_float32(name, share, most):
     model = MODELS[name]
     picture = data.coffee()[:200, 100:400].astype(np.float32) / 255
     results = []
@@ -287,9 +295,9 @@ def test_bf16_is_close_to_float32(name):
         results.append(np.empty((3, 400, 600), np.float32))
         pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))
     steps = 255 * np.abs(results[0].clip(0, 1) - results[1].clip(0, 1))
-    assert (steps > 1).mean() < 1e-4
-    assert 0 < steps.max() < 1.5
-    assert steps.mean() < 0.2  # 0.3 to 0.6 with the base in bfloat16
+    assert (steps > 1).mean() < share
+    assert 0 < steps.max() < most
+    assert steps.mean() < 0.25  # 0.3 to 0.6 with the base in bfloat16
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
