@@ -294,6 +294,27 @@ def test_part_of_a_film_is_as_in_the_whole(suffix, program, mkv, tmp_path):
     assert titles == ({"One": 0, "Two": 0.3} if suffix == ".mkv" else {})
 
 
+@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
+def test_part_of_a_film_has_its_sound_where_that_becomes_flac(program, tmp_path):
+    film, out = tmp_path / "disc.m2ts", tmp_path / "part.mkv"
+    sound, view = "anoisesrc=d=2:r=48000:seed=1", "testsrc2=s=64x48:r=30:d=2"
+    ffmpeg("-f", "lavfi", "-i", view, "-f", "lavfi", "-i", sound, "-c:a", "pcm_bluray", "-c:v", "libx264", film)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").symlink_to(program)
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    done = encode(film, out, "--start", "0.5", "--end", "1.5", env=environment)
+    assert done.returncode == 0, done.stderr
+    whole, part = samples(film)[0], samples(out)[0]
+    assert part.size == pytest.approx(48000, abs=500)
+    late = stamps(film, "audio")[0], stamps(out, "audio")[0] - stamps(out, "video")[0]
+    first = next(time for time in stamps(film, "video") if time >= 0.5)
+    expected = round((first + late[1] - late[0]) * 48000)
+    near = [
+        place for place in range(expected - 100, expected + 100) if (whole[place : place + 999] == part[:999]).all()
+    ]
+    assert len(near) == 1
+
+
 # --- scripts ------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 import vapoursynth as vs
@@ -38,13 +39,14 @@ def pixel_format_candidates(source: vs.VideoFormat) -> list[str]:
     return [f"yuv{s}p{d}" for d in depths for s in dict.fromkeys((subsampling, "420"))]
 
 
-def encoder_formats(ffmpeg: str, codec: str) -> set[str]:
+@cache
+def encoder_formats(ffmpeg: str, codec: str) -> frozenset[str]:
     """Return the pixel formats that an ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`; none without it."""
     command = [ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.search(r"Supported pixel formats: (.*)", said)
     names = {name.removesuffix("le") for name in found[1].split()} if found else set()
-    return names | {ours for ours, theirs in SEMIPLANAR.items() if theirs.removesuffix("le") in names}
+    return frozenset(names) | {ours for ours, theirs in SEMIPLANAR.items() if theirs.removesuffix("le") in names}
 
 
 def ffmpeg_with(codec: str) -> str:

@@ -98,7 +98,8 @@ def join_command(
     options: dict[str, Any] = {"c": "copy", "copyts": None, **picture.shape}
     if rest is not None and contents is not None:
         start, end = part
-        skipped = {"ss": _seconds(start)} if start else {}
+        # By itself, ffmpeg trims what it decodes at the time in the file, not at that which the offset makes of it.
+        skipped = {"ss": _seconds(start), "noaccurate_seek": None} if start else {}
         everything = ffmpeg.input(str(rest), itsoffset=_seconds(-contents.start - Fraction(start)), **skipped)
         if start:
             options["copypriorss"] = 0  # or packets from the key frame before would come along
@@ -112,8 +113,11 @@ def join_command(
         source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs as the streams name them
         options |= {"map_metadata": source, "map_chapters": source, f"disposition:{place}": contents.disposition}
         for position, stream in enumerate(contents.carried):
+            number = position + (position >= place)
             if stream.codec != "copy":
-                options[f"c:{position + (position >= place)}"] = stream.codec
+                options[f"c:{number}"] = stream.codec
+                if start and stream.kind == "audio":
+                    options[f"filter:{number}"] = "atrim=start=0"
     if muxer in {"mp4", "mov"}:
         options["movflags"] = "+faststart"
         if encoding.codec in HEVC:

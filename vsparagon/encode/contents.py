@@ -66,7 +66,7 @@ class Contents:
         width, height: of the stored pictures, in pixels.
         start: the time in seconds at which players begin.
         begin: that of the first picture.
-        seconds: from there to the end, by what the file says of its video or of the whole; 0 where it says nothing.
+        seconds: from `start` to the end, by what the file says of its video or of the whole; 0 where it says nothing.
         carried: the other streams that come along.
         left_out: those that do not, and why, each in a few words.
         metadata: of the video stream, without what was true of the old one only.
@@ -120,7 +120,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         chapters = bool(container.chapters())
         cover = _read_cover(container, streams) if muxer == "matroska" else None
         video = _first_video(path, streams)
-        pictures = container.streams.video[[s.index for s in container.streams.video].index(video.index)]
+        pictures = next(stream for stream in container.streams.video if stream.index == video.index)
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
         begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
     carried, left_out = [], []

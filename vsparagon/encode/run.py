@@ -79,7 +79,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     """
     began = time.monotonic()
     muxer = muxer_for(output)
-    _check_paths(job, output, overwrite=overwrite)
+    _check_job(job, output, overwrite=overwrite)
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
     with Workshop(output) as workshop, collected_log(progress.note) as log:
@@ -229,7 +229,7 @@ def _sweep(output: Path) -> None:
             workshop.sweep()
 
 
-def _check_paths(job: Job, output: Path, *, overwrite: bool) -> None:
+def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:
     for path in (job.input, job.filter_script, job.rest):
         if path is not None and not path.is_file():
             raise InvalidInput(f"there is no file {path}.")

@@ -144,7 +144,7 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
             num_streams=job.num_streams,
             cache=job.cache,
         )
-    if job.network is not None or job.device_id or job.num_streams or job.cache:
+    if job.network is not None or job.device_id or job.num_streams or (job.is_script and job.cache):
         raise InvalidInput(
             f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave the network's options out, "
             "or the call."
