@@ -22,10 +22,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vsparagon.engine import LIBRARIES, Profile, build_engine, load_library
+from vsparagon.bundled import DEFAULT_VARIANT, PROFILES
+from vsparagon.engines.build import LIBRARIES, Profile, build_engine, load_library
 from vsparagon.errors import InvalidInput, ModelError, ParagonError, reason_of
 from vsparagon.files import write_atomically
-from vsparagon.library import DEFAULT_VARIANT, PROFILES, find_model
+from vsparagon.library import find_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
 SHAPES = "64x64/960x540/1920x1080"

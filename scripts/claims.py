@@ -24,7 +24,7 @@ from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
 from vsparagon.models.paragonsr2 import ParagonSR2, RMSNorm
-from vsparagon.models.variants import VARIANTS, Options
+from vsparagon.models.variants import VARIANTS, ParagonSR2Options
 
 # Of the design's table, in millions.
 CLAIMED = {"nano": 0.02, "micro": 0.04, "tiny": 0.08, "xs": 0.12, "s": 0.28, "m": 0.65, "l": 1.8, "xl": 3.8}
@@ -155,7 +155,7 @@ def parameters() -> str:
     lines = ["| variant | claimed | counted |", "| --- | --- | --- |"]
     for name, claimed in CLAIMED.items():
         options = VARIANTS[name]
-        assert isinstance(options, Options)
+        assert isinstance(options, ParagonSR2Options)
         lines.append(f"| {name} | {claimed:g} M | {options.parameters / 1e6:.3f} M |")
     return "\n".join(lines)
 

@@ -29,9 +29,9 @@ from matplotlib.figure import Figure
 
 from vsparagon import Upscaler
 from vsparagon.errors import ParagonError
-from vsparagon.quality import flicker
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple
+from vsparagon.training.quality import flicker
 from vsparagon.training.resize import Kernel, reduce, resize
 from vsparagon.training.validation import Enlarge, load_pairs, mean_quality
 

@@ -1,6 +1,6 @@
 """What kept engines of tests are kept for."""
 
-from vsparagon.engine_cache import EngineKey
+from vsparagon.engines.cache import EngineKey
 
 KEY = EngineKey(
     model="0f" * 32,

@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 
-from vsparagon.extend import Sizes, extension_for
 from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
+from vsparagon.tiles.extension import Sizes, extension_for
 
-YUV420 = Layout(family="yuv", bits=8, across=1, down=1, matrix=1)
+YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1)
 RGBS = Layout(family="rgb", bits=32, is_float=True)
 LAYOUTS = {
     "YUV420P8": YUV420,
-    "YUV420P10, chroma top left": replace(YUV420, bits=10, location=2),
-    "YUV422P16, full range": Layout(family="yuv", bits=16, across=1, matrix=9, full=True),
-    "YUV440P8": Layout(family="yuv", bits=8, down=1, matrix=6),
-    "YUV410P8": Layout(family="yuv", bits=8, across=2, down=2, matrix=5, location=1),
+    "YUV420P10, chroma top left": replace(YUV420, bits=10, chroma_location=2),
+    "YUV422P16, full range": Layout(family="yuv", bits=16, subsampling_w=1, matrix=9, full=True),
+    "YUV440P8": Layout(family="yuv", bits=8, subsampling_h=1, matrix=6),
+    "YUV410P8": Layout(family="yuv", bits=8, subsampling_w=2, subsampling_h=2, matrix=5, chroma_location=1),
     "YUV444P12": Layout(family="yuv", bits=12, matrix=8),
-    "YUV420PH": Layout(family="yuv", bits=16, is_float=True, across=1, down=1, matrix=1),
+    "YUV420PH": Layout(family="yuv", bits=16, is_float=True, subsampling_w=1, subsampling_h=1, matrix=1),
     "RGB24": Layout(family="rgb", bits=8, full=True),
     "RGBS": RGBS,
     "GRAY16": Layout(family="gray", bits=16, matrix=1),

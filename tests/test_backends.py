@@ -10,10 +10,11 @@ from clips import photograph
 
 from vsparagon import Upscaler
 from vsparagon.backends import ON_CPU, choose_backend
+from vsparagon.bundled import bundled_models
 from vsparagon.checkpoint import load_generator
-from vsparagon.extend import extension_for
-from vsparagon.library import bundled_models, find_model
+from vsparagon.library import find_model
 from vsparagon.runtime import choose_runtime
+from vsparagon.tiles.extension import extension_for
 
 # Sums of a different order in float32 differ by a few 1e-6; 1e-3 is a quarter of an 8-bit step.
 TOLERANCE = 1e-3

@@ -15,8 +15,8 @@ from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, choose_precision,
 from vsparagon.backends.base import FrameBackend, PictureBackend
 from vsparagon.backends.cuda import Gpu
 from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.extend import Sizes
-from vsparagon.library import Model
+from vsparagon.models.model import Model
+from vsparagon.tiles.extension import Sizes
 
 CARD = Gpu(name="Some Card", capability=(8, 9))
 
@@ -152,7 +152,7 @@ def test_backends_explains(machine):
     assert not any("available" in str(line) for line in vs.core.paragon.Backends())
 
 
-class Library:
+class TensorRTLibrary:
     """A library of the driver's: its functions by name."""
 
     def __init__(self, **functions):
@@ -172,8 +172,8 @@ def number_into(reference):
 @pytest.mark.parametrize(
     ("management", "expected"),
     [
-        (Library(nvmlInit_v2=lambda: 0, nvmlSystemGetDriverVersion=version_into), "580.65.06"),
-        (Library(nvmlInit_v2=lambda: 9), "CUDA 13.2"),
+        (TensorRTLibrary(nvmlInit_v2=lambda: 0, nvmlSystemGetDriverVersion=version_into), "580.65.06"),
+        (TensorRTLibrary(nvmlInit_v2=lambda: 9), "CUDA 13.2"),
         (None, "CUDA 13.2"),
     ],
     ids=["management", "failing management", "no management"],
@@ -181,7 +181,7 @@ def number_into(reference):
 def test_driver_tells_its_version(management, expected, monkeypatch):
     def load(name):
         if name == cuda.DRIVER:
-            return Library(cuDriverGetVersion=number_into)
+            return TensorRTLibrary(cuDriverGetVersion=number_into)
         if management is None:
             raise OSError(name)
         return management

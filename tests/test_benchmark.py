@@ -379,7 +379,7 @@ def test_the_graph_of_a_backend_on_the_processor_is_refused(loads):
 def test_moved_are_the_inputs_and_outputs_of_convolutions(loads):
     import torch
 
-    from vsparagon.extend import Sizes, extension_for
+    from vsparagon.tiles.extension import Sizes, extension_for
 
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(5, 12, 1), torch.nn.PixelShuffle(2)

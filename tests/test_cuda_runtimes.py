@@ -23,7 +23,8 @@ from vsparagon.backends import tensorrt  # noqa: E402
 from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
 from vsparagon.backends.tensorrt import TensorRTCuda  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
-from vsparagon.engine import LIBRARIES  # noqa: E402
+from vsparagon.cli.cache import about  # noqa: E402
+from vsparagon.engines.build import LIBRARIES  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
 
 pytestmark = pytest.mark.needs_cuda
@@ -34,7 +35,7 @@ PATIENCE = 600  # seconds; TensorRT measures its kernels
 PROCESS = """
 import logging, os, sys
 import vapoursynth as vs
-from vsparagon.engine_progress import Progress
+from vsparagon.engines.progress import Progress
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 {before}
 clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=320, height=180, length=1)
@@ -86,7 +87,7 @@ def test_engine_is_built_once_and_read_again(library, tmp_path, monkeypatch):
     upscaled(library, tmp_path)
     first = time.perf_counter() - began
     (engine,) = engines_in(tmp_path)
-    assert engine.about().startswith("engine of nano x2 clean for 320x180 yuv of 8 bit, fp16, by ")
+    assert about(engine).startswith("engine of nano x2 clean for 320x180 yuv of 8 bit, fp16, by ")
     monkeypatch.setattr(tensorrt, "build_engine", lambda *arguments, **options: 1 / 0)
     began = time.perf_counter()
     upscaled(library, tmp_path)
@@ -138,7 +139,7 @@ def test_script_builds_an_engine_of_any_size(library, tmp_path):
     command = [sys.executable, script, "--backend", library, "--shapes", "64x64/320x180/640x360", "--output", "engine"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)
     from vsparagon.backends.tensorrt_executor import Engine
-    from vsparagon.engine import load_library
+    from vsparagon.engines.build import load_library
 
     engine = Engine(load_library(library), (tmp_path / "engine").read_bytes())
     results = []

@@ -23,9 +23,9 @@ from vsparagon.backends.executor import Executor  # noqa: E402
 from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
-from vsparagon.extend import Sizes  # noqa: E402
 from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
-from vsparagon.library import Model  # noqa: E402
+from vsparagon.models.model import Model  # noqa: E402
+from vsparagon.tiles.extension import Sizes  # noqa: E402
 
 core = vs.core
 

@@ -19,15 +19,15 @@ from vsparagon.backends.base import RunOptions  # noqa: E402
 from vsparagon.backends.device import FrameSession, Lanes, Staging  # noqa: E402
 from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
-from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 
 GREY = Layout(family="gray", bits=8, full=True)
-YUV = Layout(family="yuv", bits=10, across=1, down=1, matrix=1)
+YUV = Layout(family="yuv", bits=10, subsampling_w=1, subsampling_h=1, matrix=1)
 RGB = Layout(family="rgb", bits=10, full=True)
 
 

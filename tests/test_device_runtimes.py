@@ -27,7 +27,7 @@ from vsparagon.backends.device import Lane  # noqa: E402
 from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
 from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
 from vsparagon.backends.tensorrt import TensorRT, TensorRTCuda  # noqa: E402
-from vsparagon.engine import Library, load_library  # noqa: E402
+from vsparagon.engines.build import TensorRTLibrary, load_library  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, OutOfDeviceMemory  # noqa: E402
 
 FORMATS = [vs.YUV420P8, vs.YUV422P10, vs.RGBS, vs.GRAYH]
@@ -45,7 +45,7 @@ class Engines:
     def __init__(self, monkeypatch, name):
         self.built = []
         self.module = stand_in(rtx=name == "tensorrt_rtx", at_once=True)
-        self.library = library = Library(self.module)
+        self.library = library = TensorRTLibrary(self.module)
 
         def on(backend, device_id):
             chosen = TensorRTCuda(library, device_id)
@@ -137,7 +137,7 @@ def test_what_does_not_record_itself_is_recorded(itself, recorded, monkeypatch):
     taken = []
     monkeypatch.setattr(recording, "Recorded", lambda executor: taken.append(executor) or "recorded")
     monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
-    backend = TensorRTCuda(Library(stand_in(rtx=itself)), 0)
+    backend = TensorRTCuda(TensorRTLibrary(stand_in(rtx=itself)), 0)
     engine = SimpleNamespace(records_itself=itself, open=lambda inputs, outputs: "executor")
     assert backend.open_executor(engine, {}, {}) == ("recorded" if recorded else "executor")
     assert taken == recorded
@@ -334,7 +334,7 @@ def test_gpu_that_a_library_is_not_for_is_named(capability, name, said, monkeypa
     module = stand_in(rtx=name == "tensorrt_rtx")
     if name == "tensorrt_rtx":
         module.ComputeCapability = Enum("ComputeCapability", ["SM75", "SM89", "SM120"])
-    monkeypatch.setattr(tensorrt, "load_library", lambda name: Library(module))
+    monkeypatch.setattr(tensorrt, "load_library", lambda name: TensorRTLibrary(module))
     monkeypatch.setattr(tensorrt, "gpus", lambda: (Gpu(name="Some Card", capability=capability),))
     assert said in tensorrt._trouble_of_library.__wrapped__(name, 0)
     assert bool(said) == bool(tensorrt._trouble_of_library.__wrapped__(name, 0))
@@ -348,7 +348,7 @@ def test_library_that_does_not_start_is_named(monkeypatch):
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     module.Runtime = broken
-    monkeypatch.setattr(tensorrt, "load_library", lambda name: Library(module))
+    monkeypatch.setattr(tensorrt, "load_library", lambda name: TensorRTLibrary(module))
     monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
     assert "CUDA initialization failure with error: 35" in tensorrt._trouble_of_library.__wrapped__("tensorrt", 0)
 
@@ -361,7 +361,7 @@ def test_frame_graphs_build_for_real(precision, format_id, monkeypatch, tmp_path
     sizes = []
 
     def build(library, onnx, *, name, device):
-        from vsparagon.engine import build_engine
+        from vsparagon.engines.build import build_engine
 
         sizes.append(len(build_engine(load_library("tensorrt_rtx"), onnx, name=name)))
         return MARK + onnx

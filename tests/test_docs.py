@@ -32,8 +32,8 @@ from PIL import Image
 
 import demo
 from vsparagon.cli import main
-from vsparagon.encode.source import run_script
 from vsparagon.ffmpeg import find_ffmpeg, find_ffmpegs
+from vsparagon.input.source import run_script
 from vsparagon.log import collected_log
 
 ROOT = Path(__file__).parents[1]

@@ -21,10 +21,10 @@ from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, sta
 
 import vsparagon
 from vsparagon.encode.codec import encoder_options
-from vsparagon.encode.job import Encoding, Job, Network
+from vsparagon.encode.environment import choices
 from vsparagon.encode.progress import Lines
-from vsparagon.encode.source import choices
 from vsparagon.ffmpeg import find_ffmpegs
+from vsparagon.input.job import Encoding, Job, Network
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -450,13 +450,16 @@ def test_network_named_in_full_is_the_same_job(mkv):
     assert Job(input=mkv, network=Network(variant="micro")).identity() != plain.identity()
 
 
-def test_choices_are_what_runs_and_not_how_long_it_took():
+@pytest.mark.parametrize(
+    "place", ["cuda:0 (H200)", "CPU", "CPU, as torch cannot use the GPU: torch was built for CUDA 12.4, not 11, sadly"]
+)
+def test_choices_are_what_runs_and_not_where_or_how_long_it_took(place):
     def told(milliseconds, threads):
         return [
             "VideoSource: no return value",
             "other.Filter: running fast, on two, three, four",
             f"paragon.Upscale: ours take {milliseconds} ms, torch's 5.1 ms",
-            f"paragon.Upscale: running a, b.pth on torch, fp16, cuda:0 (H200), {threads} threads, 3 frames at once",
+            f"paragon.Upscale: running a, b.pth on torch, fp16, {place}, {threads} threads, 3 frames at once",
         ]
 
     assert choices(told(0.8, 2)) == choices(told(0.9, 4)) == "a, b.pth on torch, fp16"

@@ -254,13 +254,13 @@ def test_folder_is_removed_after_a_kill_between_the_last_two_deeds(film, whole, 
     killed = f"""
 import os
 from vsparagon.cli import main
-from vsparagon.encode import workshop
-settle = workshop._settle
+from vsparagon.encode import parts
+settle = parts._settle
 def settle_and_die(draft, path):
     settle(draft, path)
     if path.name == "out.mkv":
         os.kill(os.getpid(), 9)
-workshop._settle = settle_and_die
+parts._settle = settle_and_die
 main({arguments!r})
 """
     assert subprocess.run([sys.executable, "-c", killed], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL

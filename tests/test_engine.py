@@ -20,8 +20,8 @@ onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 from onnx_files import shuffle_network  # noqa: E402
 
 from vsparagon import engine, engine_progress  # noqa: E402
-from vsparagon.engine import Library, Profile, build_engine, load_library  # noqa: E402
-from vsparagon.engine_progress import Progress, run_interruptibly  # noqa: E402
+from vsparagon.engines.build import Profile, TensorRTLibrary, build_engine, load_library  # noqa: E402
+from vsparagon.engines.progress import BuildProgress, run_interruptibly  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
@@ -105,7 +105,7 @@ def test_progress_of_a_real_build_is_logged(monkeypatch, caplog):
 
 def test_progress_counts_phases_within_phases_and_speaks_at_intervals(caplog):
     now = [0.0]
-    progress = Progress("it", lambda: now[0])
+    progress = BuildProgress("it", lambda: now[0])
     progress.start("all", None, 4)
     assert progress.step("all", 0)
     progress.start("part", "all", 10)
@@ -126,7 +126,7 @@ def test_progress_counts_phases_within_phases_and_speaks_at_intervals(caplog):
 def interrupt_a_build():
     """Press Ctrl-C while the library works: the next report ends the build, and the caller gets KeyboardInterrupt."""
     steps = []
-    report = Progress.step
+    report = BuildProgress.step
 
     def slow(self, phase, step):
         steps.append(step)
@@ -135,7 +135,7 @@ def interrupt_a_build():
             time.sleep(0.5)
         return report(self, phase, step)
 
-    Progress.step = slow
+    BuildProgress.step = slow
     graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
     with pytest.raises(KeyboardInterrupt):
         build_engine(rtx(), graph, name="nano")
@@ -160,8 +160,8 @@ def test_interrupted_build_ends_within_a_step():
 
 def test_error_of_the_work_is_the_callers():
     with pytest.raises(ZeroDivisionError):
-        run_interruptibly(lambda: 1 // 0, Progress("it"))
-    assert run_interruptibly(lambda: 5, Progress("it")) == 5
+        run_interruptibly(lambda: 1 // 0, BuildProgress("it"))
+    assert run_interruptibly(lambda: 5, BuildProgress("it")) == 5
 
 
 def test_missing_and_broken_libraries_are_named(monkeypatch):
@@ -183,7 +183,7 @@ def test_missing_and_broken_libraries_are_named(monkeypatch):
 def test_messages_below_errors_are_for_debugging(caplog):
     from tensorrt_stand_in import stand_in
 
-    library = Library(stand_in())
+    library = TensorRTLibrary(stand_in())
     with caplog.at_level("DEBUG"):
         library.logger.log(3, "loaded something")
     assert "tensorrt: loaded something" in caplog.text

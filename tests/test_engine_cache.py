@@ -17,8 +17,8 @@ from engines import KEY
 
 pytest.importorskip("filelock", reason="builds are locked with it")
 
-from vsparagon import engine_cache
-from vsparagon.engine_cache import LOCK, STALE, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
+from vsparagon.engines import cache as engine_cache
+from vsparagon.engines.cache import LOCK, STALE, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
 
 ENGINE = b"an engine" * 100
 PATIENCE = 60  # seconds
@@ -127,8 +127,8 @@ PROCESS = """
 import logging, sys, time
 from pathlib import Path
 from test_engine_cache import KEY, ENGINE
-from vsparagon import engine_cache
-from vsparagon.engine_cache import EngineCache
+from vsparagon.engines import cache as engine_cache
+from vsparagon.engines.cache import EngineCache
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -223,8 +223,8 @@ def test_kernels_are_kept_although_somebody_builds_while_they_are_written(cache,
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
 def test_real_build_killed_in_the_middle_harms_nothing(cache):
     real = """
-    from vsparagon.engine import build_engine, load_library
-    from vsparagon.engine_progress import Progress
+    from vsparagon.engines.build import build_engine, load_library
+    from vsparagon.engines.progress import BuildProgress
     from vsparagon.library import find_model
     steps = []
     def step(self, phase, number):
@@ -233,8 +233,8 @@ def test_real_build_killed_in_the_middle_harms_nothing(cache):
             say("in the middle")
             time.sleep(1000)
         return True
-    Progress.step = step
-    from vsparagon.engine import Profile
+    BuildProgress.step = step
+    from vsparagon.engines.build import Profile
     size = Profile(smallest=(1, 3, 128, 128), usual=(1, 3, 128, 128), largest=(1, 3, 128, 128))
     graph = find_model().graph.read_bytes()
     data = build_engine(load_library("tensorrt_rtx"), graph, {{"input": size}}, name="nano")

@@ -12,7 +12,8 @@ from clips import clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
-from vsparagon.library import describe, find_model
+from vsparagon.bundled import describe
+from vsparagon.library import find_model
 
 
 def good() -> vs.VideoNode:
@@ -145,8 +146,8 @@ def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
 
 
 def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
-    bundled = vsparagon.library.WEIGHTS / "nano_x2_clean.safetensors"
-    monkeypatch.setattr("vsparagon.library.WEIGHTS", tmp_path)
+    bundled = vsparagon.bundled.WEIGHTS / "nano_x2_clean.safetensors"
+    monkeypatch.setattr("vsparagon.bundled.WEIGHTS", tmp_path)
     with pytest.raises(vs.Error, match="no weights are bundled"):
         vs.core.core.paragon.Upscale(good())
     shutil.copy(bundled, tmp_path)
@@ -170,12 +171,12 @@ def test_picture_of_another_kind(picture):
 
 def test_failing_backend_shows_at_the_frame_and_the_clip_goes_on(monkeypatch):
     result = vsparagon.upscale(good())
-    from vsparagon.pipeline import Pipeline
+    from vsparagon.picture_pipeline import PicturePipeline
 
     def fail(self, source, target):
         raise vsparagon.BackendFailure("the network burst")
 
-    monkeypatch.setattr(Pipeline, "enlarge", fail)
+    monkeypatch.setattr(PicturePipeline, "enlarge", fail)
     failing = vsparagon.upscale(good())
     with pytest.raises(vs.Error, match="the network burst"):
         failing.get_frame(0)

@@ -9,8 +9,8 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from training_runs import load_script, textured, write_pictures
 
-from vsparagon.quality import flicker, luma, psnr_luma, psnr_rgb, ssim_luma
 from vsparagon.training.degradation import Degradation
+from vsparagon.training.quality import flicker, luma, psnr_luma, psnr_rgb, ssim_luma
 from vsparagon.training.resize import resize
 from vsparagon.training.validation import load_pairs, mean_quality
 

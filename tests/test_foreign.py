@@ -19,15 +19,15 @@ from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
 from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda  # noqa: E402
 from vsparagon.checkpoint import save_generator  # noqa: E402
 from vsparagon.export import export_onnx, frame_onnx  # noqa: E402
-from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.foreign import ForeignNetwork  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 
 core = vs.core
-YUV420 = Layout(family="yuv", bits=8, across=1, down=1, matrix=1)
+YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_names_of_the_graph_do_not_meet_those_around_it(tmp_path):
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx builds engines without a GPU")
 @pytest.mark.parametrize("kind", ["f32", "f16"])
 def test_tensorrt_builds_the_graph_of_a_frame(kind, tmp_path):
-    from vsparagon.engine import build_engine, load_library
+    from vsparagon.engines.build import build_engine, load_library
 
     data = frame_onnx(frame_with(shuffle_network(tmp_path / "net.onnx", kind=kind))).SerializeToString()
     assert len(build_engine(load_library("tensorrt_rtx"), data, name="a frame")) > 10_000

@@ -14,7 +14,6 @@ from torch import nn  # noqa: E402
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
 from vsparagon.export import frame_onnx  # noqa: E402
-from vsparagon.extend import Sizes, extension_for  # noqa: E402
 from vsparagon.frame_pipeline import network_of  # noqa: E402
 from vsparagon.frames import Target, from_rgb, layouts, target_colour, to_rgb  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
@@ -22,7 +21,8 @@ from vsparagon.library import find_model  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiling import exact_tiles  # noqa: E402
+from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
+from vsparagon.tiles.geometry import exact_tiles  # noqa: E402
 
 HEIGHT, WIDTH = 48, 64  # which any subsampling divides
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
@@ -231,7 +231,7 @@ def test_onnx_runtime_computes_the_same_from_the_exported_graph(generator, form,
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx builds engines without a GPU")
 @pytest.mark.parametrize("source", [vs.YUV420P8, vs.YUV420P10, vs.RGB24, vs.GRAY16, vs.RGBH, vs.YUV444PS])
 def test_tensorrt_builds_the_exported_graph(source):
-    from vsparagon.engine import build_engine, load_library
+    from vsparagon.engines.build import build_engine, load_library
 
     source = vs.core.core.get_video_format(source)
     colour = described(source)

@@ -22,16 +22,16 @@ from triton.language import standard  # noqa: E402
 from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
 from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
 from vsparagon.frame_pipeline import network_of  # noqa: E402
-from vsparagon.fused import attention, attention_kernel, canvas, colours, features, kernels, trouble  # noqa: E402
+from vsparagon.fused import attention, attention_kernel, canvas, colours, features, kernels, support  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
-from vsparagon.fused.trouble import trouble_with_graph, trouble_with_triton  # noqa: E402
+from vsparagon.fused.support import trouble_with_graph, trouble_with_triton  # noqa: E402
 from vsparagon.library import find_model  # noqa: E402
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
-from vsparagon.tiling import exact_tiles  # noqa: E402
+from vsparagon.tiles.geometry import exact_tiles  # noqa: E402
 
 GUARD = 4096  # numbers
 # The architectures that are sold, and the H100's.
@@ -284,7 +284,7 @@ def test_no_kernel_looks_beyond_its_memory(network, interpreted, monkeypatch):
 
 def test_executors_of_one_lane_share_memory_and_do_not_disturb_each_other(interpreted):
     network = half_form(NETWORKS["micro"]())
-    layouts = [YUV420, replace(YUV420, matrix=9, full=True, location=2), YUV420]
+    layouts = [YUV420, replace(YUV420, matrix=9, full=True, chroma_location=2), YUV420]
     frames = [frame_of(network, layout) for layout in layouts]
     planes, memory = noise(frames[0]), canvas.Room()
     alone, together = [room(frame) for frame in frames], [room(frame) for frame in frames]
@@ -352,11 +352,11 @@ def test_tiles_and_frames_too_large_are_left_to_torch(monkeypatch):
     assert trouble_with_graph(frame) == "ours cannot count the pixels of frames so large"
     frame.tiles = (exact_tiles(16, 32, reach=4, count=2), exact_tiles(16, 32, reach=4, count=1))
     assert trouble_with_graph(frame) == "ours take whole frames alone"
-    monkeypatch.setattr(trouble, "find_spec", lambda name: None)
+    monkeypatch.setattr(support, "find_spec", lambda name: None)
     assert trouble_with_graph(frame) == "the package triton is not installed"
 
 
-@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift", "swift_plus"])
+@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift", "swift_plus", "swift_large"])
 def test_the_bundled_networks_are_of_the_kind(variant):
     model = find_model(variant=variant)
     assert trouble_with_graph(frame_of(network_of(model, "fp16"))) == ""

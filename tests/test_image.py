@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import IFDRational  # noqa: E402
 
 from vsparagon import Upscaler  # noqa: E402
 from vsparagon.cli import main  # noqa: E402
-from vsparagon.tiff_exif import add_to_tiff, read_tiff  # noqa: E402
+from vsparagon.image.tiff_exif import add_to_tiff, read_tiff  # noqa: E402
 
 HEIGHT, WIDTH = 40, 56
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -12,12 +12,12 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 import vsparagon
 from vsparagon import ModelError, Upscaler
 from vsparagon.checkpoint import save_generator
-from vsparagon.encode.job import Job, Network
 from vsparagon.export import export_onnx
-from vsparagon.extend import extension_for
+from vsparagon.input.job import Job, Network
 from vsparagon.model_file import files_of
 from vsparagon.models import create_generator
 from vsparagon.models.inference import inference_form
+from vsparagon.tiles.extension import extension_for
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 
@@ -218,7 +218,7 @@ def test_kept_graph_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="")
     keys = []
     for code in (b"one exporter", b"one exporter", b"another"):
-        monkeypatch.setattr("vsparagon.cache._exporter", lambda code=code: code)
+        monkeypatch.setattr("vsparagon.graphs._exporter", lambda code=code: code)
         Upscaler(model=str(path), cache=str(tmp_path / "cache"))
         keys.append(sorted(file.name for file in (tmp_path / "cache" / "graphs").iterdir()))
     assert [len(names) for names in keys] == [1, 1, 2]

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from vsparagon.errors import InvalidInput  # noqa: E402
 from vsparagon.models import ParagonSR2, create_generator  # noqa: E402
-from vsparagon.models.variants import VARIANTS, Options  # noqa: E402
+from vsparagon.models.variants import VARIANTS, ParagonSR2Options  # noqa: E402
 
 # Trainable parameters at scale 2, counted on the published networks.
 PARAMETERS = {
@@ -27,6 +27,7 @@ PARAMETERS = {
     "xl": 14_481_476,
     "swift": 9_212,
     "swift_plus": 18_556,
+    "swift_large": 78_636,
 }
 OTHER_BODY = {
     "micro": 22_158,
@@ -106,7 +107,7 @@ def test_class_defaults_are_those_of_the_design():
     model = ParagonSR2(scale=2, num_feat=48)
     assert model.trainable_parameters() == 1_030_156
     assert asdict(model.options) == asdict(
-        Options(
+        ParagonSR2Options(
             scale=2,
             num_feat=48,
             num_groups=6,

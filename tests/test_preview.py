@@ -27,12 +27,12 @@ from clips import counted
 from films import UNEVEN, make_film
 
 from vsparagon.cli.options import parse_time
-from vsparagon.encode.codec import PIXEL_FORMATS
 from vsparagon.errors import InvalidInput
+from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.preview import screen as screens
+from vsparagon.preview.levels import Level
 from vsparagon.preview.screen import Screen
 from vsparagon.preview.server import served
-from vsparagon.preview.ways import Way
 from vsparagon.preview.y4m import RawFile
 
 core: Any = vs.core
@@ -141,7 +141,7 @@ def grays(*levels):
     def way(level):
         return core.std.BlankClip(None, 64, 48, vs.GRAY8, 600, 30, 1, color=level)
 
-    return [Way(name=f"way {level}", open=lambda level=level: way(level)) for level in levels]
+    return [Level(name=f"way {level}", open=lambda level=level: way(level)) for level in levels]
 
 
 def shown(screen, n):
@@ -158,9 +158,9 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
     told = []
     screen = Screen(grays(10, 20, 30), told.append)
     settled = screens.SETTLING_FRAMES / 20
-    assert (screen.wanted, screen.way, shown(screen, 0)[0, 0]) == (30, "way 10", 10)
+    assert (screen.wanted, screen.level, shown(screen, 0)[0, 0]) == (30, "way 10", 10)
     deliver(screen, settled + screens.MEASURED_SECONDS + 0.1, 20)
-    assert (screen.way, shown(screen, 100)[0, 0]) == ("way 20", 20)
+    assert (screen.level, shown(screen, 100)[0, 0]) == ("way 20", 20)
     assert told == ["20.0 of 30 frames per second with way 10: now way 20"]
     assert shown(screen, 101).max() > 200  # the words
     deliver(screen, screens.NOTE_SECONDS + 1, 30)
@@ -168,7 +168,7 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
     assert screen.speed == pytest.approx(30)
     deliver(screen, 3, 25)
     deliver(screen, 9, 25)
-    assert screen.way == "way 30"
+    assert screen.level == "way 30"
     assert told[1:] == [
         "25.0 of 30 frames per second with way 20: now way 30",
         "25.0 of 30 frames per second with way 30: this machine cannot do more",
@@ -185,7 +185,7 @@ def test_fast_machine_stays_and_a_jump_is_not_held_against_it():
         for _ in range(screens.SETTLING_FRAMES):
             screen.delivered(0.5)
         deliver(screen, 1, 40)
-    assert (told, screen.way, screen.speed) == ([], "way 10", 30)
+    assert (told, screen.level, screen.speed) == ([], "way 10", 30)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from PIL import Image
 
 from vsparagon.compare.versions import Version, read_still
 from vsparagon.errors import InvalidInput
-from vsparagon.picture_file import read_picture
-from vsparagon.stills import to_8_bit
+from vsparagon.image.image_file import read_picture
+from vsparagon.image.stills import to_8_bit
 from vsparagon.training.pictures import load_picture
 
 

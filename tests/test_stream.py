@@ -14,7 +14,7 @@ from clips import arrays
 
 import vsparagon
 from vsparagon.backends import BACKENDS, ON_CPU
-from vsparagon.pipeline import Pipeline
+from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.stream import map_frames
 
 core = vs.core
@@ -165,7 +165,7 @@ def test_pipeline_gives_each_caller_its_own_picture():
     from vsparagon.runtime import choose_runtime
 
     runtime = choose_runtime(find_model(), num_streams=2)
-    pipeline = Pipeline(runtime, height=24, width=32)
+    pipeline = PicturePipeline(runtime, height=24, width=32)
     wrong = []
 
     def work(level: float) -> None:
@@ -184,8 +184,8 @@ def test_pipeline_gives_each_caller_its_own_picture():
 
 
 def test_a_released_clip_releases_its_network():
-    def pipelines() -> weakref.WeakSet[Pipeline]:
-        return weakref.WeakSet(held for held in gc.get_objects() if type(held) is Pipeline)
+    def pipelines() -> weakref.WeakSet[PicturePipeline]:
+        return weakref.WeakSet(held for held in gc.get_objects() if type(held) is PicturePipeline)
 
     others, alive = pipelines(), weakref.WeakSet()  # of the tests before, which may keep their clips
     for _ in range(3):

@@ -12,9 +12,9 @@ import vapoursynth as vs  # noqa: E402
 from clips import arrays, clip_of, photograph  # noqa: E402
 
 from vsparagon import ModelError, Upscaler  # noqa: E402
+from vsparagon.bundled import describe  # noqa: E402
 from vsparagon.checkpoint import load_generator, save_generator  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
-from vsparagon.library import describe  # noqa: E402
 from vsparagon.models import Swift, create_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
@@ -134,5 +134,5 @@ def test_bundled_files_do_not_depend_on_the_order_of_underscores(tmp_path: Path,
     save_generator(
         random_swift("swift_plus"), tmp_path / "swift_plus_x2_clean.safetensors", variant="swift_plus", note=""
     )
-    monkeypatch.setattr("vsparagon.library.WEIGHTS", tmp_path)
+    monkeypatch.setattr("vsparagon.bundled.WEIGHTS", tmp_path)
     assert describe() == ["swift_plus x2 clean"]

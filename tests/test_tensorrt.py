@@ -17,8 +17,8 @@ from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
 from test_engine_cache import KEY  # noqa: E402
 
 from vsparagon.backends import tensorrt_executor  # noqa: E402
-from vsparagon.engine import Library  # noqa: E402
-from vsparagon.engine_cache import Kernels  # noqa: E402
+from vsparagon.engines.build import TensorRTLibrary  # noqa: E402
+from vsparagon.engines.cache import KernelFile  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import create_generator  # noqa: E402
@@ -45,7 +45,7 @@ def library(monkeypatch):
 
 def installed(monkeypatch, module):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: module.stream)
-    return Library(module)
+    return TensorRTLibrary(module)
 
 
 def lane(library, height=SIZE[0], width=SIZE[1]):
@@ -187,7 +187,7 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
 
 def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch, caplog):
     library = installed(monkeypatch, stand_in(rtx=True))
-    kernels = Kernels(tmp_path / "kernels", KEY, "nano")
+    kernels = KernelFile(tmp_path / "kernels", KEY, "nano")
     engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
     engine.open(*lane(library))
     assert engine.records_itself
@@ -224,7 +224,7 @@ def test_stand_in_has_only_names_that_the_library_has():
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_driver_the_library_says_so():
-    from vsparagon.engine import load_library
+    from vsparagon.engines.build import load_library
 
     with pytest.raises(BackendFailure, match="CUDA driver"):
         tensorrt_executor.Engine(load_library("tensorrt_rtx"), b"x" * 1000)

@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from skimage import data
 
 import vsparagon
-from vsparagon.extend import extension_for
-from vsparagon.library import bundled_models, find_model
+from vsparagon.bundled import bundled_models
+from vsparagon.graphs import plan_stages
+from vsparagon.library import find_model
 from vsparagon.machine import available_memory
-from vsparagon.pipeline import FAST_AREA, Pipeline, TileChoice
+from vsparagon.models.plan import RESULT
+from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.runtime import choose_runtime
-from vsparagon.stages import RESULT, plan_stages
-from vsparagon.tiling import Grid, blended_tiles, exact_tiles, tile_counts
-from vsparagon.ways import Exact, Staged, Whole
+from vsparagon.tiles.choice import FAST_AREA, TileChoice
+from vsparagon.tiles.extension import extension_for
+from vsparagon.tiles.geometry import Grid, blended_tiles, exact_tiles, tile_counts
+from vsparagon.tiles.ways import Exact, Staged, Whole
 
 MODELS = {model.name: model for model in bundled_models()}
 
@@ -27,7 +30,7 @@ MODELS = {model.name: model for model in bundled_models()}
 def enlarged(model, picture, tiles=None, backend="openvino"):
     """The enlargement by one way: planes, scale*H, scale*W."""
     height, width = picture.shape[:2]
-    pipeline = Pipeline(choose_runtime(model, backend=backend), height=height, width=width, tiles=tiles)
+    pipeline = PicturePipeline(choose_runtime(model, backend=backend), height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
     pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(target))
     return target, pipeline.way
@@ -69,13 +72,13 @@ def test_default_is_tiles_and_gives_the_whole_picture(backend):
 
 def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     model = MODELS["nano x2 clean"]
-    monkeypatch.setattr("vsparagon.pipeline.FAST_AREA", 10_000)
+    monkeypatch.setattr("vsparagon.tiles.choice.FAST_AREA", 10_000)
     picture = photograph(200, 200).astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame())
     short = type(model)(**{**vars(model), "reach": model.reach - 1})
-    monkeypatch.setattr("vsparagon.tiling.MARGIN", model.reach - 1)
-    monkeypatch.setattr("vsparagon.extend.MARGIN", model.reach - 1)
-    monkeypatch.setattr("vsparagon.ways.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.tiles.geometry.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.tiles.extension.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.tiles.ways.MARGIN", model.reach - 1)
     tiled, _ = enlarged(short, picture)
     assert np.abs(tiled - whole).max() > 3e-5, "the reach is not larger than it has to be"
 
@@ -168,7 +171,7 @@ def enlarged_golden(opened, name, picture, tiles=None, backend="openvino", preci
     model, cache = opened(name)
     height, width = picture.shape[:2]
     runtime = choose_runtime(model, backend=backend, precision=precision, cache=cache)
-    pipeline = Pipeline(runtime, height=height, width=width, tiles=tiles)
+    pipeline = PicturePipeline(runtime, height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
     pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(target))
     return target, pipeline.way
@@ -289,7 +292,7 @@ def test_bf16_is_close_to_float32(name, share, most):
     picture = data.coffee()[:200, 100:400].astype(np.float32) / 255
     results = []
     for precision in ("fp32", "bf16"):
-        pipeline = Pipeline(
+        pipeline = PicturePipeline(
             choose_runtime(model, backend="openvino", precision=precision), height=200, width=300, tiles=WholeFrame()
         )
         results.append(np.empty((3, 400, 600), np.float32))
@@ -305,7 +308,7 @@ def test_many_stages_are_opened_one_after_the_other(opened, monkeypatch, backend
     picture = photograph(100, 150).astype(np.float32) / 255
     tiles = TileChoice(size=(128, 128))
     few, way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
-    monkeypatch.setattr("vsparagon.stages.FEW", 1)
+    monkeypatch.setattr("vsparagon.models.plan.FEW", 1)
     many, long_way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
     assert way.in_flight >= long_way.in_flight == 1
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-5)

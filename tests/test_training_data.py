@@ -10,10 +10,10 @@ from PIL import Image
 from training_runs import textured, write_pictures
 
 from vsparagon.errors import InvalidInput
-from vsparagon.quality import luma, psnr_luma
 from vsparagon.training.data import CropPairs, TrainingData, load_batches
 from vsparagon.training.degradation import Degradation, VideoDegradation, compress, degrade
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser, average, set_rate
+from vsparagon.training.quality import luma, psnr_luma
 from vsparagon.training.resize import reduce, resize
 
 KERNELS = ("bicubic", "lanczos", "area")

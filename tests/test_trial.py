@@ -19,11 +19,12 @@ from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
 from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
 from vsparagon.backends.trial import faster  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
+from vsparagon.cli.cache import about  # noqa: E402
 from vsparagon.errors import BackendFailure  # noqa: E402
-from vsparagon.fused import canvas, trouble  # noqa: E402
+from vsparagon.fused import canvas, support  # noqa: E402
 from vsparagon.fused.attention import FusedWindowAttention  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
-from vsparagon.fused.trouble import trouble_with_triton  # noqa: E402
+from vsparagon.fused.support import trouble_with_triton  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
@@ -168,7 +169,7 @@ def on_gpu(monkeypatch):
         assert QUEUING.locked(), "another filter's recording would be disturbed"
         return ""
 
-    monkeypatch.setattr(trouble, "trouble_with_triton", free)
+    monkeypatch.setattr(support, "trouble_with_triton", free)
     monkeypatch.setattr(torch_cuda, "release_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A Card")
     monkeypatch.setattr(crashes, "driver_version", lambda: "580.1")
@@ -243,7 +244,7 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
     assert OnGpu("cpu", "a stand-in").prepare(frame, options).maker is Eager
     assert "it: by torch's kernels, as ours crashed on this GPU (vsparagon cache clear crashes" in caplog.text
     (note,) = kept_files(tmp_path, "crashes")
-    assert note.about().endswith("it: CUDA error: an illegal memory access was encountered")
+    assert about(note).endswith("it: CUDA error: an illegal memory access was encountered")
     monkeypatch.setattr(crashes, "driver_version", lambda: "590.1")
     backend = OnGpu("cpu", "a stand-in")
     assert backend.prepare(frame, options).maker == backend._fused

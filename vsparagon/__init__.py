@@ -7,7 +7,7 @@ The way of a frame, and of a model to what runs it:
     name or file -> library, model_file -> checkpoint (recognise) -> models -> export -> ONNX graph
     ONNX graph -> engine, engine_cache -> backends.tensorrt
 
-`encode`, `preview`, `compare` and `picture_file` are what the command line builds on that; `training` makes weights.
+`encode`, `preview`, `compare` and `image_file` are what the command line builds on that; `training` makes weights.
 The names below are loaded on first use, so that `import vsparagon` costs nothing and pulls in no runtime.
 """
 

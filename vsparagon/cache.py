@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache as remembered
 from pathlib import Path
 from typing import Final
 
-from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.errors import InvalidInput
 
 ENGINE: Final = ".engine"
 KERNELS: Final = ".kernels"
@@ -65,23 +63,6 @@ class Kept:
     size: int
     made: float
 
-    def about(self) -> str:
-        """Return what the file is, for people."""
-        text = KINDS[self.kind][1]
-        if self.path.suffix == CRASH:
-            try:
-                return f"{text} {self.path.read_text(encoding='utf-8', errors='replace').strip()}"
-            except OSError as error:
-                return f"damaged: {error}"
-        if self.path.suffix not in (ENGINE, KERNELS):
-            return text
-        from vsparagon.engine_cache import Unusable, title_of
-
-        try:
-            return f"{text} {title_of(self.path)}"
-        except (OSError, Unusable) as error:
-            return f"damaged: {error}"
-
 
 def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:
     """Return what vsparagon keeps in a folder, of one kind or of all; nothing that anybody else put there."""
@@ -94,23 +75,3 @@ def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:
                 state = path.stat()
                 found.append(Kept(kind=name, path=path, size=state.st_size, made=state.st_mtime))
     return found
-
-
-def graph_key(checkpoint: Path) -> str:
-    """Return the name under which what is exported from a checkpoint is kept: its bytes and the code that exports.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    try:
-        return hashlib.sha256(_exporter() + checkpoint.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
-
-
-@remembered
-def _exporter() -> bytes:
-    """Return a digest of the modules that make a graph."""
-    package = Path(__file__).parent
-    modules = [package / "export.py", package / "onnx_graph.py", *sorted((package / "models").glob("*.py"))]
-    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).digest()

@@ -18,9 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.bundled import bundled_model
+from vsparagon.errors import InvalidInput, ModelError, first_line_of
 from vsparagon.files import write_atomically
-from vsparagon.library import find_model
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.variants import VARIANTS, variant_of
 from vsparagon.recognise import FORMAT_VERSION, kind_of, listed, recognised, shape_of
@@ -91,7 +91,7 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
         InvalidInput, ModelError: as `load_generator`.
     """
     if isinstance(model, str) and model in VARIANTS:
-        bundled = find_model(variant=model, scale=scale, profile=profile).checkpoint
+        bundled = bundled_model(model, scale, profile).checkpoint
         assert bundled is not None
         return bundled
     if profile:
@@ -128,8 +128,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except ModelError:
         raise
     except Exception as error:  # a damaged file makes the readers fail in any way
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ModelError(f"{path} is damaged or no checkpoint ({reason}).") from error
+        raise ModelError(f"{path} is damaged or no checkpoint ({first_line_of(error)}).") from error
     return Checkpoint(weights=_tensors(state, path), metadata=metadata)
 
 

@@ -8,17 +8,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
 
 from vsparagon import __version__
 from vsparagon.errors import ParagonError, reason_of
-from vsparagon.extras import NEEDS, installation
-from vsparagon.machine import MEBIBYTE
+from vsparagon.extras import NEEDS, installation, version_of
+from vsparagon.machine import MEBIBYTE, processor_name
 
 State = Literal["ok", "optional", "problem"]
 
@@ -118,14 +117,14 @@ def _backends() -> Iterator[Finding]:
             text, _, advice = why.partition("; ")
             yield Finding(topic=f"backend {name}", state="optional", text=text, advice=advice)
         else:
-            text = f"{_version(name) or 'installed'}, {place}; precisions {', '.join(backend.on(0).precisions)}"
+            text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(backend.on(0).precisions)}"
             yield Finding(topic=f"backend {name}", state="ok", text=text)
     chosen = choose_backend("auto")
     yield Finding(topic="backend auto", state="ok", text=f"chooses {chosen.name} on {chosen.place}")
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="CPU", state="ok", text=f"{_processor()}, {os.cpu_count()} threads")
+    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {os.cpu_count()} threads")
     program = shutil.which("nvidia-smi")
     if program is None:
         return
@@ -138,17 +137,8 @@ def _devices() -> Iterator[Finding]:
         yield Finding(topic="GPU", state="ok", text=line)
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
 def _models() -> Iterator[Finding]:
-    from vsparagon.library import describe
+    from vsparagon.bundled import describe
 
     names = describe()
     if names:
@@ -205,7 +195,7 @@ def _players() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     for command, needs in NEEDS.items():
-        versions = {package: _version(package) for package in needs.packages}
+        versions = {package: version_of(package) for package in needs.packages}
         missing = [package for package, found in versions.items() if not found]
         if missing:
             text, advice = f"without {', '.join(missing)}", installation(needs.extra)
@@ -213,13 +203,6 @@ def _packages() -> Iterator[Finding]:
         else:
             text = ", ".join(f"{package} {found}" for package, found in versions.items())
             yield Finding(topic=f"command {command}", state="ok", text=text)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _self_test() -> Iterator[Finding]:
@@ -254,14 +237,14 @@ def _self_test() -> Iterator[Finding]:
     yield Finding(topic="self-test", state="ok", text=text)
 
 
-def _run_for(clip: object, seconds: float, clock: Callable[[], float] = time.perf_counter) -> tuple[int, float]:
+def _run_for(clip: object, seconds: float) -> tuple[int, float]:
     frames = clip.frames(close=True)  # type: ignore[attr-defined]
     next(frames)
-    began, count = clock(), 0
+    began, count = time.perf_counter(), 0
     for _ in frames:
         count += 1
-        if clock() - began >= seconds:
+        if time.perf_counter() - began >= seconds:
             break
-    took = clock() - began
+    took = time.perf_counter() - began
     frames.close()
     return count, took

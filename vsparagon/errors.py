@@ -53,4 +53,4 @@ def reason_of(error: BaseException) -> str:
 
 def first_line_of(error: BaseException) -> str:
     """Return the first line of an error of torch or Triton: the reason; advice for those who write kernels follows."""
-    return str(error).strip().partition("\n")[0]
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -21,9 +21,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
-from vsparagon.backends.executor import INPUTS, OUTPUTS
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.files import write_atomically
+from vsparagon.layout import INPUTS, OUTPUTS
 from vsparagon.models.attention import LocalWindowAttention, WindowAttention
 from vsparagon.models.attention_onnx import AxisTensors, dynamic_axis, emit_attention, fixed_axis
 from vsparagon.models.block_attention import BlockAttention, is_whole
@@ -33,11 +33,11 @@ from vsparagon.models.foreign import LEAST_OPSET, ForeignNetwork
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
+from vsparagon.models.plan import MEAN
 from vsparagon.models.stages import StageModule
-from vsparagon.models.variants import Options, SwiftOptions, variant_of
+from vsparagon.models.variants import ParagonSR2Options, SwiftOptions, variant_of
 from vsparagon.onnx_graph import Graph
 from vsparagon.recognise import FORMAT_VERSION
-from vsparagon.stages import MEAN
 
 OPSET = LEAST_OPSET
 MINIMUM_SIDE = 4
@@ -91,7 +91,7 @@ def onnx_model(
         if pixels is not None and pixels < MINIMUM_SIDE:
             raise InvalidInput(f"{name} is {pixels}; it must be at least {MINIMUM_SIDE}.")
     options = module.options
-    assert isinstance(options, (Options, SwiftOptions))
+    assert isinstance(options, (ParagonSR2Options, SwiftOptions))
 
     half = precision == "fp16"
     graph = Graph(half=half)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final
 
@@ -44,6 +45,14 @@ NEEDS: Final = {
     "info": Needs(extra="torch", modules={"safetensors": "safetensors", "torch": "torch"}),
     "export": Needs(extra="torch", modules={"onnx": "onnx", "safetensors": "safetensors", "torch": "torch"}),
 }
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or ""."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def check_needs(command: str) -> None:

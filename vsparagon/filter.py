@@ -24,9 +24,11 @@ from vsparagon.frames import (
 )
 from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
-from vsparagon.pipeline import AnyPipeline, Pipeline, TileChoice, open_pipeline
+from vsparagon.picture_pipeline import PicturePipeline
+from vsparagon.pipeline import AnyPipeline, open_pipeline
 from vsparagon.runtime import CHOICE, choose_runtime
 from vsparagon.stream import map_frames, passing
+from vsparagon.tiles.choice import TileChoice
 
 if TYPE_CHECKING:
     from vsparagon.frame_pipeline import FramePipeline
@@ -112,7 +114,7 @@ def upscale(
     def chain(colour: Colour) -> vs.VideoNode:
         """Return the whole clip, treated as having this colour description throughout."""
         wanted = target_colour(colour, clip.format, target, code)
-        if isinstance(pipeline, Pipeline):
+        if isinstance(pipeline, PicturePipeline):
             result = _by_resizer(clip, colour, pipeline, target, wanted)
         else:
             result = _on_device(clip, colour, pipeline, target, wanted)

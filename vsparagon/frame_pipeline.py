@@ -1,4 +1,4 @@
-"""Frame in, frame out, on a device: what `vsparagon.pipeline` is for pictures on the CPU. Knows no VapourSynth."""
+"""Frame in, frame out, on a device, as `vsparagon.picture_pipeline` on the CPU. Knows no VapourSynth."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from vsparagon.backends.base import FrameBackend, Precision
 from vsparagon.backends.device import QUEUING, FrameSession, Lanes, device_errors, release_memory
 from vsparagon.checkpoint import load_generator
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory
-from vsparagon.extend import extension_for
 from vsparagon.layout import Layout
-from vsparagon.library import Model
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import half_form
 from vsparagon.models.inference import inference_form
-from vsparagon.pipeline import TileChoice
+from vsparagon.models.model import Model
 from vsparagon.runtime import Runtime
-from vsparagon.tiling import ExactTiles, exact_tiles, tile_counts
-from vsparagon.ways import Exact, Way
+from vsparagon.tiles.choice import TileChoice
+from vsparagon.tiles.extension import extension_for
+from vsparagon.tiles.geometry import ExactTiles, exact_tiles_of, tile_counts
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class FramePipeline:
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
 
     def enlarge(self, source: Sequence[npt.NDArray[Any]], target: Sequence[npt.NDArray[Any]]) -> None:
-        """Write an enlarged picture of float RGB, as `vsparagon.pipeline.Pipeline` does.
+        """Write an enlarged picture of float RGB, as `vsparagon.picture_pipeline.PicturePipeline` does.
 
         Args:
             source: red, green and blue, each H,W, nominal range 0..1.
@@ -88,6 +87,8 @@ class FramePipeline:
             return self._sessions[source, target]
 
     def _opened(self, source: Layout, target: Layout) -> FrameSession:
+        with QUEUING, device_errors(self._backend.place):
+            release_memory()  # libraries with an allocator of their own cannot have what torch keeps for later
         try:
             return self._open(source, target)
         except OutOfDeviceMemory as error:
@@ -125,24 +126,15 @@ class FramePipeline:
         """Return the tiles that the caller asks for; None for whole frames, the default on a device and the fastest."""
         if not (choice.size or choice.memory_mb):
             return None
-        extension, reach, options = self.extension, self._model.reach, self._options
-        way: Way | None = None
-        if reach is not None:
-            whole = extension.extended_height * extension.extended_width
-            way = choice.way(self._model, extension, streams=options.streams, cache=options.cache, fast_area=whole)
-        if reach is None or not isinstance(way, Exact):
+        extension = self.extension
+        whole = extension.extended_height * extension.extended_width
+        tiles = choice.exact(self._model, extension, streams=self._options.streams, area=whole)
+        if tiles is None:
             raise InvalidInput(
                 f"{self._model.name} cannot be run in tiles on {self._backend.place}; "
                 "leave tilesize= and memory_mb= out."
             )
-        counts = [
-            1 if size >= extended else -(-pixels // (size - 2 * reach))
-            for pixels, extended, size in (
-                (extension.height, extension.extended_height, way.height),
-                (extension.width, extension.extended_width, way.width),
-            )
-        ]
-        return None if counts == [1, 1] else self._cut(reach, counts[0], counts[1])
+        return None if all(len(axis.parts) == 1 for axis in tiles) else tiles
 
     def _smaller_tiles(self) -> Tiles | None:
         """Return tiles that need far less memory than what was tried; None where the model allows none."""
@@ -152,16 +144,8 @@ class FramePipeline:
         area = extension.height * extension.width
         if self._tiles:
             area = self._tiles[0].size * self._tiles[1].size
-        return self._cut(
-            reach, *tile_counts(extension.height, extension.width, reach=reach, area=area // RETRIED_TILES)
-        )
-
-    def _cut(self, reach: int, rows: int, columns: int) -> Tiles:
-        extension = self.extension
-        return (
-            exact_tiles(extension.height, extension.extended_height, reach=reach, count=rows),
-            exact_tiles(extension.width, extension.extended_width, reach=reach, count=columns),
-        )
+        counts = tile_counts(extension.height, extension.width, reach=reach, area=area // RETRIED_TILES)
+        return exact_tiles_of(extension, reach, *counts)
 
 
 def network_of(model: Model, precision: Precision) -> nn.Module:

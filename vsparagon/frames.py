@@ -18,8 +18,7 @@ import vsutil
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
 from vsparagon.errors import InvalidInput, reason_of
-from vsparagon.layout import CONSTANT_MATRICES, Family, Layout
-from vsparagon.ways import Plane
+from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
 
@@ -74,11 +73,11 @@ def layout_of(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layo
         family=family,
         bits=video_format.bits_per_sample,
         is_float=is_float,
-        across=video_format.subsampling_w,
-        down=video_format.subsampling_h,
+        subsampling_w=video_format.subsampling_w,
+        subsampling_h=video_format.subsampling_h,
         matrix=code,
         full=colour.range == FULL and not is_float,
-        location=colour.chroma_location if is_subsampled(video_format) else LEFT,
+        chroma_location=colour.chroma_location if is_subsampled(video_format) else LEFT,
     )
 
 

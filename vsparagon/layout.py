@@ -13,6 +13,12 @@ import numpy.typing as npt
 
 Family = Literal["gray", "rgb", "yuv"]
 Matrix = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
+Plane = npt.NDArray[np.float32]  # of RGB: H,W, nominal range 0..1
+
+# Names of the planes that go into a frame graph (`vsparagon.models.frame`), and of those that come out.
+INPUTS = ("plane0", "plane1", "plane2")
+OUTPUTS = ("result0", "result1", "result2")
 
 YCGCO = 8
 # The shares of red and blue in luma, for the matrices that follow from these two numbers.
@@ -35,20 +41,20 @@ class Layout:
         family: of colours; the first plane of "yuv" is luma, "gray" is luma alone.
         bits: of a sample: 8 to 16 of an integer; 16 or 32 of a float.
         is_float: whether samples are floating-point: nominal 0..1, chroma -0.5..0.5.
-        across, down: base-2 logarithms of chroma's subsampling.
+        subsampling_w, subsampling_h: base-2 logarithms of chroma's subsampling, as VapourSynth counts it.
         matrix: from RGB, one of `CONSTANT_MATRICES`; 0 for RGB.
         full: whether integers use their whole range; False for floats.
-        location: of subsampled chroma: 0 left, 1 centre, 2 top left, 3 top, 4 bottom left, 5 bottom.
+        chroma_location: of subsampled chroma: 0 left, 1 centre, 2 top left, 3 top, 4 bottom left, 5 bottom.
     """
 
     family: Family
     bits: int
     is_float: bool = False
-    across: int = 0
-    down: int = 0
+    subsampling_w: int = 0
+    subsampling_h: int = 0
     matrix: int = 0
     full: bool = False
-    location: int = 0
+    chroma_location: int = 0
 
     @property
     def planes(self) -> int:
@@ -57,7 +63,7 @@ class Layout:
 
     def plane_size(self, plane: int, height: int, width: int) -> tuple[int, int]:
         """Return height and width of a plane of a picture of this size."""
-        return (height >> self.down, width >> self.across) if plane else (height, width)
+        return (height >> self.subsampling_h, width >> self.subsampling_w) if plane else (height, width)
 
     def limits(self, plane: int) -> tuple[int, int]:
         """Return the least and the greatest legal code value of an integer plane."""

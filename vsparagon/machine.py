@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -22,9 +23,15 @@ def available_memory() -> int:
     return min(found) // MEBIBYTE
 
 
+def processor_name() -> str:
+    """Return the processor's name, or its architecture where the system tells no name."""
+    names = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text().splitlines()
+        return Path(path).read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
 

@@ -12,18 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vsparagon.cache import graph_key
-from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError, reason_of
-from vsparagon.extend import Sizes
-from vsparagon.files import write_atomically
-from vsparagon.library import Model, own_model
+from vsparagon.backends.openvino import OpenVINO, openvino_core
+from vsparagon.errors import BackendUnavailable, ModelError, reason_of
+from vsparagon.graphs import inference_graph
+from vsparagon.models.model import Model, own_model
+from vsparagon.tiles.extension import Sizes
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 ROOM = 192  # a size that any network should take, and a multiple of every step
-SCALES = range(1, 17)
+POSSIBLE_SCALES = range(1, 17)
 # How protobuf writes the entry of a tensor whose values lie in another file: a key, and a value behind its length.
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])")
 
@@ -65,20 +65,18 @@ def open_model_file(path: Path, cache: Path) -> Model:
     if suffix == ".onnx":
         return _model(path, name=path.name, checkpoint=None)
     if suffix in CHECKPOINTS:
-        graph = _graph_of(path, cache)
+        graph = inference_graph(path, cache)
         try:
             return _model(graph, name=path.name, checkpoint=path)
         except ModelError as error:
             log.warning("the kept graph %s is damaged (%s); making it anew", graph, error)
             graph.unlink(missing_ok=True)
-            return _model(_graph_of(path, cache), name=path.name, checkpoint=path)
+            return _model(inference_graph(path, cache), name=path.name, checkpoint=path)
     raise ModelError(f"the model file {path} is of no known kind; give an .onnx, .safetensors or .pth file.")
 
 
 def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
     """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes."""
-    from vsparagon.backends.openvino import OpenVINO, openvino_core
-
     if missing := OpenVINO().missing():
         raise BackendUnavailable(f"the model file {name} is read by OpenVINO on every backend, and {missing}.")
     try:
@@ -99,30 +97,6 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
             name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0
         )
     return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
-
-
-def _graph_of(checkpoint: Path, cache: Path) -> Path:
-    """Return the ONNX file of a checkpoint's inference form, exported once and kept."""
-    graph = cache / "graphs" / f"{graph_key(checkpoint)}.onnx"
-    if not graph.is_file():
-        try:
-            from vsparagon.checkpoint import load_generator
-            from vsparagon.export import onnx_model
-            from vsparagon.models.inference import inference_form
-        except ImportError as error:
-            raise BackendUnavailable(
-                f'reading the checkpoint {checkpoint.name} needs {error.name}; pip install "vsparagon[torch]", '
-                "or give an ONNX file."
-            ) from error
-        model = onnx_model(inference_form(load_generator(checkpoint)), metadata={"form": "extended"})
-        try:
-            graph.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(graph, model.SerializeToString(deterministic=True))
-        except OSError as error:
-            raise InvalidInput(
-                f"{graph} cannot be written ({error.strerror}); name another folder with cache=."
-            ) from error
-    return graph
 
 
 def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:
@@ -159,7 +133,7 @@ def _scale(network: Any, channels: int, height: int, width: int) -> int:
     shape = network.outputs[0].partial_shape
     if not shape.is_static:
         return 0
-    return next((s for s in SCALES if list(shape.to_shape()) == [1, channels, height * s, width * s]), 0)
+    return next((s for s in POSSIBLE_SCALES if list(shape.to_shape()) == [1, channels, height * s, width * s]), 0)
 
 
 def _sizes(network: Any, channels: int, scale: int) -> Sizes:

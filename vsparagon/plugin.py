@@ -31,7 +31,7 @@ def backends() -> list[str]:
 
 def models() -> list[str]:
     """Return one line for each bundled model."""
-    from vsparagon.library import describe
+    from vsparagon.bundled import describe
 
     return describe()
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from vsparagon.errors import InvalidInput, ModelError
-from vsparagon.models.variants import VARIANTS, AnyOptions, Options, SwiftOptions, variant_of
+from vsparagon.models.variants import VARIANTS, AnyOptions, ParagonSR2Options, SwiftOptions, variant_of
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +70,19 @@ def _swift(weights: dict[str, Tensor], path: Path) -> SwiftOptions:
         raise ModelError(f"{path} is not a Swift generator that this version knows: {error}") from error
 
 
-def _paragon(weights: dict[str, Tensor], given: Mapping[str, Any], path: Path) -> Options:
+def _paragon(weights: dict[str, Tensor], given: Mapping[str, Any], path: Path) -> ParagonSR2Options:
     """Read the options from the shapes; those that leave no trace in them from metadata or the variant."""
     read = _from_shapes(weights, path)
     variant = variant_of(read)
     candidates = [read]
     if variant != "custom":
         usual = VARIANTS[variant]
-        assert isinstance(usual, Options)
+        assert isinstance(usual, ParagonSR2Options)
         candidates = [usual, replace(usual, fast_body_mode=not usual.fast_body_mode), read]
-    names = {field.name for field in fields(Options)}
+    names = {field.name for field in fields(ParagonSR2Options)}
     if names <= given.keys():
         try:
-            candidates.insert(0, Options(**{name: given[name] for name in names}))
+            candidates.insert(0, ParagonSR2Options(**{name: given[name] for name in names}))
         except (InvalidInput, TypeError, ValueError, OverflowError) as error:
             raise ModelError(f"{path} has unusable options in its metadata: {error}") from error
     key = _shape_key(read)
@@ -97,7 +97,7 @@ def _paragon(weights: dict[str, Tensor], given: Mapping[str, Any], path: Path) -
     return replace(options, upsampler_alpha=float(alpha))
 
 
-def _from_shapes(weights: dict[str, Tensor], path: Path) -> Options:
+def _from_shapes(weights: dict[str, Tensor], path: Path) -> ParagonSR2Options:
     length = _Shapes(weights, "ParagonSR2", path).length
 
     def parts(prefix: str) -> int:
@@ -107,10 +107,10 @@ def _from_shapes(weights: dict[str, Tensor], path: Path) -> Options:
     features = length("conv_in.weight", 0)
     hidden = length(f"{block}transformer.project_in.weight", 0)
     area = length("upsampler_net.up_conv.weight", 0) / features
-    known = [o for o in VARIANTS.values() if isinstance(o, Options)]
+    known = [o for o in VARIANTS.values() if isinstance(o, ParagonSR2Options)]
     expansion = next((o.ffn_expansion for o in known if (o.num_feat, o.hidden) == (features, hidden)), None)
     try:
-        return Options(
+        return ParagonSR2Options(
             scale=round(area**0.5),
             num_feat=features,
             num_groups=parts("body."),
@@ -126,7 +126,7 @@ def _from_shapes(weights: dict[str, Tensor], path: Path) -> Options:
         raise ModelError(f"{path} is not a ParagonSR2 generator that this version knows: {error}") from error
 
 
-def _shape_key(options: Options) -> tuple[int, ...]:
+def _shape_key(options: ParagonSR2Options) -> tuple[int, ...]:
     """What of the options the shapes of a network fix, without its switches."""
     o = options
     return o.scale, o.num_feat, o.hidden, o.groups, o.blocks, o.band_kernel_size

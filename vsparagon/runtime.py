@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from vsparagon.backends import choose_backend, choose_precision
 from vsparagon.backends.base import Backend, Precision, RunOptions
 from vsparagon.cache import cache_folder
 from vsparagon.errors import InvalidInput
-from vsparagon.library import Model
+from vsparagon.models.model import Model
 
 MOST_STREAMS = 64
 CHOICE: Final = "paragon.Upscale: running "  # what the line in the log that tells a choice begins with
+_CHOSEN: Final = re.compile(rf"{re.escape(CHOICE)}(.+ on \w+, (?:{'|'.join(get_args(Precision))})), ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +78,9 @@ def choose_runtime(
 
 
 def choice_in(message: str) -> str:
-    """Return what a line of the log says of a choice, but for how it is run; "" where it tells none.
+    """Return the model, backend and precision that a line of the log names, or "".
 
-    Lines of other kinds may hold times, and so differ from run to run.
+    The rest of such a line, the device and how many frames at once, does not decide the result.
     """
-    return message.removeprefix(CHOICE).rsplit(", ", 3)[0] if message.startswith(CHOICE) else ""
+    found = _CHOSEN.match(message)
+    return found[1] if found else ""

@@ -1,4 +1,4 @@
-"""A clip of YUV420P8 that goes through one of `benchmarking.ways` and comes out as YUV420P8."""
+"""A clip of YUV420P8 that goes through one of `benchmarking.filters` and comes out as YUV420P8."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
         core.num_threads = settings.threads
     loading = time.perf_counter() - begin
 
-    from benchmarking import ways
+    from benchmarking import filters
     from benchmarking.picture import moving_picture
 
     length = settings.frames
     source = moving_picture(settings.picture, job.width, job.height, length * (settings.rounds + 1))
     begin = time.perf_counter()
-    clip = getattr(ways, job.kind)(source, settings.scale, **job.arguments)
+    clip = getattr(filters, job.kind)(source, settings.scale, **job.arguments)
     clip.get_frame(0).close()
     first = loading + time.perf_counter() - begin
     turns = count(1)  # new frames each time: VapourSynth remembers the old ones

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.extend import extension_for
-from vsparagon.library import Model
-
-CONVOLUTIONS = ("Convolution", "GroupConvolution")
+from vsparagon.backends.openvino_graph import CONVOLUTIONS
+from vsparagon.models.model import Model
+from vsparagon.tiles.extension import extension_for
 
 
 def macs_per_pixel(model: Model, height: int, width: int) -> float:

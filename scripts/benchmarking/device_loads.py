@@ -16,15 +16,15 @@ from vsparagon.backends.device import Lane
 from vsparagon.backends.torch_cuda import Eager, Prepared
 from vsparagon.backends.trial import fill, seconds
 from vsparagon.errors import BackendUnavailable
-from vsparagon.extend import Extension, extension_for
 from vsparagon.frame_pipeline import network_of
 from vsparagon.layout import Layout
 from vsparagon.library import find_model
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.runtime import Runtime, choose_runtime
+from vsparagon.tiles.extension import Extension, extension_for
 
 LAYOUTS = {
-    "YUV420P8": Layout(family="yuv", bits=8, across=1, down=1, matrix=1),
+    "YUV420P8": Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1),
     "float RGB": Layout(family="rgb", bits=32, is_float=True),
 }
 COPIES = 10  # of a device's memory in a turn

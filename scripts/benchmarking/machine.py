@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vsparagon.backends.cuda import driver_version, gpus
+from vsparagon.extras import version_of
+from vsparagon.machine import processor_name
 
 PACKAGES = (
     "vsparagon", "vapoursynth", "numpy", "openvino", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt",
@@ -36,21 +37,12 @@ def describe(*, with_ffmpeg: bool) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def version_of(package: str) -> str:
-    """Return the version of an installed package, or ""."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = told.get("flags", "").split()
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
     has = " ".join(name if name in flags else f"no-{name}" for name in FEATURES) if flags else ""
-    return " ".join(filter(None, [told.get("model name") or platform.processor() or platform.machine(), has]))
+    return f"{processor_name()} {has}".strip()
 
 
 def _memory() -> str:

@@ -13,7 +13,8 @@ from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
 from vsparagon.backends.base import FrameBackend
 from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.library import Model, find_model
+from vsparagon.library import find_model
+from vsparagon.models.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino import OpenVINO
 from vsparagon.backends.tensorrt import TensorRT
 from vsparagon.backends.torch import Torch
-from vsparagon.engine import LIBRARIES
+from vsparagon.engines.build import LIBRARIES
 from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.library import Model
+from vsparagon.models.model import Model
 
 log = logging.getLogger(__name__)
 

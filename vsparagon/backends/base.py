@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from vsparagon.backends.executor import Executor
 from vsparagon.errors import InvalidInput
-from vsparagon.library import Model
-from vsparagon.stages import Plan
+from vsparagon.layout import Array
+from vsparagon.models.model import Model
+from vsparagon.models.plan import Plan
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 LANES: Final = 3  # measured, docs/speed.md; `vsparagon.frame_pipeline` says how many frames they hold
 
 Precision = Literal["fp32", "fp16", "bf16"]
-Array = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +257,7 @@ class FrameBackend(Backend):
 
         Args:
             graph: what `prepare` returned.
-            inputs: by the names in `vsparagon.backends.executor.INPUTS`.
+            inputs: by the names in `vsparagon.layout.INPUTS`.
             outputs: by those in `OUTPUTS`.
 
         Raises:

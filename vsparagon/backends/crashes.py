@@ -1,4 +1,4 @@
-"""Notes of GPUs that our kernels crashed on: CUDA then refuses a process all further work, and the next one goes round.
+"""Remembers GPUs on which our kernels crashed: CUDA refuses that process all further work, the next one does without.
 
 A note is for one network, GPU, driver, torch and Triton, and for the kernels as they are in this version.
 """
@@ -51,8 +51,10 @@ def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
         network: its name, for people.
 
     Raises:
-        BackendFailure: in the place of what was raised then.
+        BackendFailure: in the place of what was raised then; or the GPU did not answer before.
     """
+    if not answers(device):
+        raise BackendFailure(f"{device} does not answer any more; start the application again.")
     try:
         yield
     except Exception as error:

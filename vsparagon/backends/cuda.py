@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
+
+from vsparagon.errors import OUT_OF_MEMORY
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
@@ -63,3 +66,20 @@ def driver_version() -> str:
     number = ctypes.c_int()
     ctypes.CDLL(DRIVER).cuDriverGetVersion(ctypes.byref(number))
     return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def remembered_unless_it_passes[**Arguments](trouble: Callable[Arguments, str]) -> Callable[Arguments, str]:
+    """Return the function that says why a GPU cannot be used with a memory for its answers, lack of memory excepted."""
+    known: dict[str, str] = {}
+
+    @wraps(trouble)
+    def remembering(*args: Arguments.args, **kwargs: Arguments.kwargs) -> str:
+        question = repr((args, kwargs))
+        if question in known:
+            return known[question]
+        answer = trouble(*args, **kwargs)
+        if not OUT_OF_MEMORY.search(answer):
+            known[question] = answer
+        return answer
+
+    return remembering

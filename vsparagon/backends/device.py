@@ -21,8 +21,16 @@ import numpy.typing as npt
 import torch
 
 from vsparagon.backends.base import FrameBackend
-from vsparagon.backends.executor import INPUTS, OUTPUTS, Executor
-from vsparagon.errors import BackendFailure, OutOfDeviceMemory, ParagonError, first_line_of, runtime_failure
+from vsparagon.backends.executor import Executor
+from vsparagon.errors import (
+    OUT_OF_MEMORY,
+    BackendFailure,
+    OutOfDeviceMemory,
+    ParagonError,
+    first_line_of,
+    runtime_failure,
+)
+from vsparagon.layout import INPUTS, OUTPUTS
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +240,10 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
     Lack of memory while work is recorded makes the end of the recording fail, too.
     """
     for behind in (error, error.__context__):
-        if isinstance(behind, torch.OutOfMemoryError):
+        # cuDNN, cuBLAS, Triton and the start of a graph say it in errors of other kinds.
+        if isinstance(behind, torch.OutOfMemoryError) or (
+            isinstance(behind, RuntimeError) and OUT_OF_MEMORY.search(str(behind))
+        ):
             return behind
     return None
 

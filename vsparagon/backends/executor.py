@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-INPUTS = ("plane0", "plane1", "plane2")
-OUTPUTS = ("result0", "result1", "result2")
-
 
 class Executor(ABC):
     """A compiled frame graph bound to one lane's tensors, whose addresses never change."""

@@ -13,8 +13,8 @@ from vsparagon.backends.either import EitherBackend
 from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_provider
 from vsparagon.backends.torch import trouble_with
 from vsparagon.errors import BackendFailure
-from vsparagon.library import Model
-from vsparagon.stages import Plan
+from vsparagon.models.model import Model
+from vsparagon.models.plan import Plan
 
 if TYPE_CHECKING:
     import onnxruntime

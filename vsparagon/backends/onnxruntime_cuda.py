@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from vsparagon.backends.base import FrameBackend, RunOptions
+from vsparagon.backends.cuda import remembered_unless_it_passes
 from vsparagon.backends.executor import Executor
 from vsparagon.errors import BackendFailure, reason_of, runtime_failure
 
@@ -106,11 +106,13 @@ def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
     return np.dtype(str(tensor.dtype).removeprefix("torch."))
 
 
-@cache
+@remembered_unless_it_passes
 def trouble_with_provider(device_id: int) -> str:
     """Return why ONNX Runtime's CUDA provider cannot compute on a GPU that torch can use, "" if it can."""
     import onnxruntime
     from onnx import TensorProto, helper
+
+    from vsparagon.backends.device import QUEUING
 
     if CUDA not in onnxruntime.get_available_providers():
         return 'it was built for CPUs only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
@@ -120,13 +122,15 @@ def trouble_with_provider(device_id: int) -> str:
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=8,
     )
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), providers=[(CUDA, {"device_id": str(device_id)})], **NO_SECOND_TRY
-        )
-        if session.get_providers()[0] != CUDA:
-            return NOT_LOADED
-        session.run(None, {"x": np.ones(1, np.float32)})
-    except Exception as error:  # the library's own exceptions share no narrower base
-        return reason_of(error)
+    with QUEUING:  # the end of a session waits for the device, which would spoil a recording
+        try:
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), providers=[(CUDA, {"device_id": str(device_id)})], **NO_SECOND_TRY
+            )
+            if session.get_providers()[0] != CUDA:
+                return NOT_LOADED
+            session.run(None, {"x": np.ones(1, np.float32)})
+            del session
+        except Exception as error:  # the library's own exceptions share no narrower base
+            return reason_of(error)
     return ""

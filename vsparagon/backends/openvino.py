@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsparagon.backends.base import (
-    Array,
     BuildOptions,
     PassingSession,
     PictureBackend,
+    Precision,
     RunOptions,
     Session,
     Slot,
@@ -26,8 +26,9 @@ from vsparagon.backends.openvino_base import MIDDLE, anchor_apart, base_apart, t
 from vsparagon.backends.openvino_graph import Rim, narrow, ports, unseen_rim, without_shuffle
 from vsparagon.backends.phases import write_phases
 from vsparagon.errors import BackendFailure, reason_of
-from vsparagon.library import Model
-from vsparagon.stages import Plan
+from vsparagon.layout import Array
+from vsparagon.models.model import Model
+from vsparagon.models.plan import Plan
 
 if TYPE_CHECKING:
     import openvino
@@ -139,39 +140,17 @@ class OpenVINO(PictureBackend):
         return threads
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
-        openvino = import_openvino()
-        core, config = openvino_core(), _config(build, run)
+        core = openvino_core()
         try:
             network = core.read_model(model.graph)
             network.reshape([1, model.channels, build.height, build.width])
-            network, shuffle = without_shuffle(openvino, network, model.scale)
-            rounds = build.precision == "bf16" and model.bytes_per_pixel is not None and shuffle > 0
-            base, rim = None, Rim()
-            if anchored := shuffle > 0 and anchor_apart(network, shuffle):
-                if rounds:
-                    take_about_middle(openvino, network)
-            elif rounds:
-                base = base_apart(openvino, network)
-            if shuffle:
-                rim = narrow(openvino, network, unseen_rim(model))
-            if base:
-                narrowed = narrow(openvino, base, rim)
-                assert narrowed == rim  # it looks at least as far in its last steps
-                base = ports(openvino, base, channels_last=True)
-                base = core.compile_model(base, "CPU", _config(replace(build, precision="fp32"), run))
-            network = ports(openvino, network, channels_last=shuffle > 0)
-            compiled = core.compile_model(network, "CPU", config)
-
-            def slot() -> Slot:
-                request = compiled.create_infer_request()
-                if anchored:
-                    return _AnchorSlot(request, shuffle, rim, about_middle=rounds)
-                if base:
-                    return _SplitSlot(base.create_infer_request(), request, shuffle, rim)
-                return _PhasesSlot(request, shuffle, rim) if shuffle else _OpenVINOSlot(request)
-
+            parts = _taken_apart(network, model, build.precision)
+            compiled = core.compile_model(parts.network, "CPU", _config(build, run))
+            base = None
+            if parts.base:
+                base = core.compile_model(parts.base, "CPU", _config(replace(build, precision="fp32"), run))
             # One slot more than streams: a frame is copied in or out while the others compute.
-            slots = [slot() for _ in range(run.streams + 1)]
+            slots = [_slot(parts, compiled, base) for _ in range(run.streams + 1)]
         except RuntimeError as error:
             raise BackendFailure(f"OpenVINO refused {model.name}: {reason_of(error)}") from error
         return Session(slots)
@@ -197,6 +176,61 @@ class OpenVINO(PictureBackend):
             return Session([_OpenVINOStageSlot(compiled, plan, index) for _ in range(run.streams)])
 
         return [session(index) for index in range(len(plan.stages))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """A network with what the copy to the frame does better taken out of it.
+
+    Attributes:
+        network: what is left.
+        base: what it adds to, as a network of its own; None where it is within, or repeated pixels.
+        shuffle: scale of the pixel shuffle that was its end, 0 if it has none.
+        rim: what it leaves out of its result.
+        adds_to_repeated: whether repeated pixels are its base, which are added in the copy.
+        about_middle: whether it takes the picture less `MIDDLE`.
+    """
+
+    network: Any
+    base: Any
+    shuffle: int
+    rim: Rim
+    adds_to_repeated: bool
+    about_middle: bool
+
+
+def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
+    openvino = import_openvino()
+    network, shuffle = without_shuffle(openvino, network, model.scale)
+    rounds = precision == "bf16" and model.bytes_per_pixel is not None and shuffle > 0
+    anchored = shuffle > 0 and anchor_apart(network, shuffle)
+    base = None
+    if rounds and anchored:
+        take_about_middle(openvino, network)
+    elif rounds:
+        base = base_apart(openvino, network)
+    rim = narrow(openvino, network, unseen_rim(model)) if shuffle else Rim()
+    if base:
+        narrowed = narrow(openvino, base, rim)
+        assert narrowed == rim  # it looks at least as far in its last steps
+        base = ports(openvino, base, channels_last=True)
+    return _Parts(
+        network=ports(openvino, network, channels_last=shuffle > 0),
+        base=base,
+        shuffle=shuffle,
+        rim=rim,
+        adds_to_repeated=anchored,
+        about_middle=rounds and anchored,
+    )
+
+
+def _slot(parts: _Parts, compiled: openvino.CompiledModel, base: openvino.CompiledModel | None) -> Slot:
+    request = compiled.create_infer_request()
+    if parts.adds_to_repeated:
+        return _AnchorSlot(request, parts.shuffle, parts.rim, about_middle=parts.about_middle)
+    if base is not None:
+        return _SplitSlot(base.create_infer_request(), request, parts.shuffle, parts.rim)
+    return _PhasesSlot(request, parts.shuffle, parts.rim) if parts.shuffle else _OpenVINOSlot(request)
 
 
 def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:

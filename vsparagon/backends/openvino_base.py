@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.backends.base import Array
 from vsparagon.errors import ModelError
+from vsparagon.layout import Array
+from vsparagon.models.variants import COLOURS
 
 # Weights are found in the graph by their names, in every arrangement that the inference forms know.
 CONTEXT, TAIL = "body.0.blocks.0.context.weight", "tail.weight"  # `vsparagon.models.carried`
 SHARPEN, SMOOTH = "sharpen.weight", "smooth.weight"  # not carried
 FIRST = ("conv_in", "body.0")
-COLOURS = 3
 MIDDLE = 0.5  # what is subtracted from the picture
 
 

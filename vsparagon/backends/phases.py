@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.backends.base import Array
+from vsparagon.layout import Array
 
 # The widest number that holds whole samples: what moves at once.
 WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from vsparagon.backends.base import Backend, FrameBackend, RunOptions
-from vsparagon.backends.cuda import driver_version, gpus
+from vsparagon.backends.cuda import driver_version, gpus, remembered_unless_it_passes
 from vsparagon.backends.executor import Executor
 from vsparagon.backends.torch import trouble_with
-from vsparagon.engine import BUILD_REVISION, LIBRARIES, Library, build_engine, load_library
-from vsparagon.engine_cache import EngineCache, EngineKey
+from vsparagon.engines.build import BUILD_REVISION, LIBRARIES, TensorRTLibrary, build_engine, load_library
+from vsparagon.engines.cache import EngineCache, EngineKey
 from vsparagon.errors import BackendFailure, BackendUnavailable, OutOfDeviceMemory
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class TensorRTCuda(FrameBackend):
 
     precisions = TensorRT.precisions
 
-    def __init__(self, library: Library, device_id: int) -> None:
+    def __init__(self, library: TensorRTLibrary, device_id: int) -> None:
         self.name, self.extra = library.name, LIBRARIES[library.name]
         self._library, self._gpu = library, gpus()[device_id]
         super().__init__(f"cuda:{device_id}", f"cuda:{device_id} ({self._gpu.name})")
@@ -129,7 +128,7 @@ class TensorRTCuda(FrameBackend):
         )
 
 
-@cache
+@remembered_unless_it_passes
 def _trouble_of_library(name: str, device_id: int) -> str:
     """Return why a library cannot be used on a GPU that torch can use, "" if it can."""
     try:

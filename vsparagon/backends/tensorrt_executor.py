@@ -6,13 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from vsparagon.backends.executor import Executor
-from vsparagon.engine import Library
+from vsparagon.engines.build import TensorRTLibrary
 from vsparagon.errors import BackendFailure
 
 if TYPE_CHECKING:
     import torch
 
-    from vsparagon.engine_cache import Kernels
+    from vsparagon.engines.cache import KernelFile
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Engine:
         BackendFailure: the library refuses the engine.
     """
 
-    def __init__(self, library: Library, data: bytes, kernels: Kernels | None = None) -> None:
+    def __init__(self, library: TensorRTLibrary, data: bytes, kernels: KernelFile | None = None) -> None:
         self.library = library
         trt = library.module
         library.begin()

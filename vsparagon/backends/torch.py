@@ -13,9 +13,9 @@ import numpy as np
 from vsparagon.backends.base import BuildOptions, FrameBackend, RunOptions, Session, Slot, StageSlot, stage_session
 from vsparagon.backends.cuda import gpus
 from vsparagon.backends.either import EitherBackend
-from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput
-from vsparagon.library import Model
-from vsparagon.stages import Plan
+from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, first_line_of
+from vsparagon.models.model import Model
+from vsparagon.models.plan import Plan
 
 if TYPE_CHECKING:
     import torch
@@ -153,5 +153,5 @@ def trouble_with(device_id: int) -> str:
     try:
         torch.ones(1, device=f"cuda:{device_id}").item()
     except RuntimeError as error:
-        return f"{gpu.name} does not answer: {str(error).partition(chr(10))[0]}"
+        return f"{gpu.name} does not answer: {first_line_of(error)}"
     return ""

@@ -98,11 +98,16 @@ class TorchCuda(FrameBackend):
             return executor
         stream = torch.cuda.current_stream().cuda_stream
         # Graphs of one lane never run at once, so those of several colour descriptions share memory.
-        return Recorded(executor, self._pools.setdefault(stream, torch.cuda.graph_pool_handle()))
+        pool = self._pools.setdefault(stream, torch.cuda.graph_pool_handle())
+        try:
+            return Recorded(executor, pool)
+        except BaseException:
+            self._pools.pop(stream, None)  # torch refuses to record into a pool whose recording failed
+            raise
 
     def _maker_for(self, frame: FrameNetwork, cache: Path) -> Maker:
         """Return what runs frames of this network; tried out once, on the first that our kernels can run."""
-        from vsparagon.fused.trouble import trouble_with_attention, trouble_with_kernels
+        from vsparagon.fused.support import trouble_with_attention, trouble_with_kernels
 
         device = torch.device(self.device)
         why = trouble_with_kernels(frame, device)

@@ -1,4 +1,4 @@
-"""What is kept of compiled networks and indexes of videos, and how to be rid of it.
+"""Lists or clears what is kept of compiled networks and indexes of videos.
 
 vsparagon cache list
 vsparagon cache clear [KIND]
@@ -10,7 +10,8 @@ import argparse
 import time
 from pathlib import Path
 
-from vsparagon.cache import KINDS, Kept, cache_folder, kept_files
+from vsparagon.cache import CRASH, ENGINE, KERNELS, KINDS, Kept, cache_folder, kept_files
+from vsparagon.engines.cache import Unusable, title_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.machine import MEBIBYTE
 
@@ -41,12 +42,12 @@ def _list(args: argparse.Namespace) -> str:
     files = kept_files(folder)
     alike: dict[tuple[str, str], list[Kept]] = {}
     for file in files:
-        alike.setdefault((file.kind, file.about()), []).append(file)
+        alike.setdefault((file.kind, about(file)), []).append(file)
     lines = [f"{_size(_sum(files))} in {folder}"]
-    for (kind, about), same in alike.items():
+    for (kind, text), same in alike.items():
         times = f"{len(same):,} x " if len(same) > 1 else ""
         age = _age(time.time() - max(file.made for file in same))
-        lines.append(f"{kind:9} {_size(_sum(same)):>11}  {age:>11}  {times}{about}")
+        lines.append(f"{kind:9} {_size(_sum(same)):>11}  {age:>11}  {times}{text}")
     return "\n".join([*lines, ""])
 
 
@@ -62,6 +63,19 @@ def _clear(args: argparse.Namespace) -> str:
     if left:
         raise ParagonError(f"freed {_size(_sum(removed))}, but these cannot be removed: {', '.join(left)}.")
     return f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {_size(_sum(removed))}, from {folder}\n"
+
+
+def about(file: Kept) -> str:
+    """Return what a file in the cache is, for people."""
+    text = KINDS[file.kind][1]
+    try:
+        if file.path.suffix == CRASH:
+            return f"{text} {file.path.read_text(encoding='utf-8', errors='replace').strip()}"
+        if file.path.suffix in (ENGINE, KERNELS):
+            return f"{text} {title_of(file.path)}"
+    except (OSError, Unusable) as error:
+        return f"damaged: {error}"
+    return text
 
 
 def _folder(chosen: str) -> Path:

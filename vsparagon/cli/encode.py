@@ -16,8 +16,8 @@ from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
 
 if TYPE_CHECKING:
-    from vsparagon.encode.job import Job
-    from vsparagon.encode.run import Helpers, Result
+    from vsparagon.encode.run import Result, Workers
+    from vsparagon.input.job import Job
 
 # Options of ffmpeg that have one here.
 OWN_OPTIONS = {
@@ -101,28 +101,28 @@ def _run(args: argparse.Namespace) -> str:
     from vsparagon.encode.progress import choose_progress
     from vsparagon.encode.run import encode
 
-    helpers = _helpers(args)
+    workers = _workers(args)
     end_tidily_on_sigterm()
     job = _job(args)
     progress = choose_progress(as_json=args.json)
-    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=progress, helpers=helpers)
+    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=progress, workers=workers)
     return _json(result) if args.json else _text(result)
 
 
-def _helpers(args: argparse.Namespace) -> Helpers | None:
-    from vsparagon.encode.run import Helpers
+def _workers(args: argparse.Namespace) -> Workers | None:
+    from vsparagon.encode.run import Workers
 
     if args.workers < 0:
         raise InvalidInput(f"--workers is {args.workers}; it must be at least 1.")
     if not (args.workers or args.cluster):
         return None
     check_needs("encode --workers")
-    return Helpers(workers=args.workers, address=args.cluster)
+    return Workers(count=args.workers, address=args.cluster)
 
 
 def _job(args: argparse.Namespace) -> Job:
-    from vsparagon.encode.codec import PIXEL_FORMATS
-    from vsparagon.encode.job import SEGMENT_FRAMES, Encoding
+    from vsparagon.input.job import SEGMENT_FRAMES, Encoding
+    from vsparagon.input.pixel_formats import PIXEL_FORMATS
 
     pix_fmt = args.pix_fmt.removesuffix("le")
     if pix_fmt and pix_fmt not in PIXEL_FORMATS:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
-from vsparagon.stills import SUFFIXES
+from vsparagon.image.stills import SUFFIXES
 
 DESCRIPTION = """\
 Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and
@@ -49,7 +49,7 @@ def _run(args: argparse.Namespace) -> str:
     check_needs("image")
     if not 1 <= args.quality <= 100:
         raise InvalidInput(f"--quality is {args.quality}; it must be 1 to 100.")
-    from vsparagon.picture_file import enlarge, read_picture, write_picture
+    from vsparagon.image.image_file import enlarge, read_picture, write_picture
     from vsparagon.upscaler import Upscaler
 
     pairs = _pairs(args.inputs, args.output, args.suffix)

@@ -14,12 +14,13 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from vsparagon.bundled import PROFILES, bundled_models
 from vsparagon.errors import InvalidInput, ModelError
-from vsparagon.extend import Sizes
 from vsparagon.extras import check_needs
-from vsparagon.library import PROFILES, bundled_models, find_model
+from vsparagon.library import find_model
 from vsparagon.machine import MEBIBYTE
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
+from vsparagon.tiles.extension import Sizes
 
 NOTES = ("licence", "training")  # what a checkpoint says for people
 

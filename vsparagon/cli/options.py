@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vsparagon.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from vsparagon.encode.job import Job, Network
+    from vsparagon.input.job import Job, Network
 
 NETWORK: Final = (
     "variant",
@@ -71,7 +71,7 @@ def read_job(args: argparse.Namespace, **rest: Any) -> Job:
     Raises:
         InvalidInput: a size is none, or there are two scripts.
     """
-    from vsparagon.encode.job import Job
+    from vsparagon.input.job import Job
 
     job = Job(
         input=args.input.absolute(),
@@ -93,7 +93,7 @@ def read_network(args: argparse.Namespace) -> Network | None:
     Raises:
         InvalidInput: a size is none.
     """
-    from vsparagon.encode.job import Network
+    from vsparagon.input.job import Network
 
     given = {name: getattr(args, name) for name in NETWORK if getattr(args, name) is not None}
     given |= {name: _size(name, getattr(args, name)) for name in SIZES if getattr(args, name) is not None}

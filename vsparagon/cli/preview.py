@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> str:
     program = find_player(args.player)
     report = preview(job, program, start=start, ab=args.ab, tell=_tell)
     speed = f", {report.achieved:.4g} of {report.wanted:.4g} frames per second" if report.achieved else ""
-    return f"{job.input}: {report.frames} frames to {Path(program).stem}, with {report.way}{speed}\n"
+    return f"{job.input}: {report.frames} frames to {Path(program).stem}, with {report.level}{speed}\n"
 
 
 def _tell(text: str) -> None:

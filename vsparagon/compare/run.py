@@ -10,17 +10,17 @@ from pathlib import Path
 
 import vapoursynth as vs
 
+from vsparagon.bundled import bundled_models
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
 from vsparagon.compare.versions import Picture, Version, read_still, versions_of
-from vsparagon.encode.job import Job, Network
-from vsparagon.encode.source import Source
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.files import write_atomically
-from vsparagon.library import bundled_models
+from vsparagon.image.stills import SUFFIXES
+from vsparagon.input.job import Job, Network
+from vsparagon.input.opening import open_to_view, seconds_of
+from vsparagon.input.source import Source
 from vsparagon.log import collected_log
-from vsparagon.preview.opening import open_to_view, seconds_of
-from vsparagon.stills import SUFFIXES
 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # of the whole, where no times are asked for
 

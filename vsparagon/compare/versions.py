@@ -13,11 +13,11 @@ import vapoursynth as vs
 from PIL import Image, ImageOps
 
 from vsparagon.colour import matrix_code, read_colour
-from vsparagon.encode.job import Network
 from vsparagon.errors import InvalidInput
 from vsparagon.filter import upscale
 from vsparagon.frames import first_frame
-from vsparagon.stills import as_rgb
+from vsparagon.image.stills import as_rgb
+from vsparagon.input.job import Network
 
 Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB
 

@@ -22,12 +22,13 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.encode.codec import ffmpeg_with
-from vsparagon.encode.commands import Picture, segment_command
-from vsparagon.encode.job import Encoding, Job
+from vsparagon.encode.commands import RawVideo, segment_command
+from vsparagon.encode.environment import environment
+from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.segment import Span, encode_segment, render
-from vsparagon.encode.source import circumstances, open_source, upscaled_clip
-from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.input.job import Encoding, Job
+from vsparagon.input.source import open_source, upscaled_clip
 from vsparagon.log import collected_log
 
 RETRIES: Final = 2  # of a segment that failed; those of a worker that died are done again anyhow
@@ -37,7 +38,7 @@ _opening = threading.Lock()  # scripts run in their own folder, which is one for
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class SegmentContext:
     """What is the same for all segments of a job.
 
     Attributes:
@@ -45,9 +46,9 @@ class Order:
         track: number of the video stream.
         origin: the time in the file at which players begin, in seconds.
         encoding: every choice made.
-        picture: what the pipe of raw frames does not say.
-        index: where BestSource's index of the input is on the machine that gives the order.
-        circumstances: those of `vsparagon.encode.source.circumstances`, which must be the same for all workers.
+        video: what the pipe of raw frames does not say.
+        index: where BestSource's index of the input is on the machine that asks.
+        environment: those of `vsparagon.encode.environment.environment`, which must be the same for all workers.
         threads: of VapourSynth in each worker; 0 for all.
     """
 
@@ -55,9 +56,9 @@ class Order:
     track: int
     origin: Fraction
     encoding: Encoding
-    picture: Picture
+    video: RawVideo
     index: Path
-    circumstances: Mapping[str, str]
+    environment: Mapping[str, str]
     threads: int
 
     def __hash__(self) -> int:
@@ -96,15 +97,19 @@ def open_client(*, workers: int, address: str) -> Iterator[Any]:
 
 
 def make_on_cluster(
-    client: Any, order: Order, missing: Sequence[Span], workshop: Workshop, on_segment: Callable[[Segment], None]
+    client: Any,
+    context: SegmentContext,
+    missing: Sequence[Span],
+    parts: PartsFolder,
+    on_segment: Callable[[Segment], None],
 ) -> None:
     """Have the missing segments made, and keep each as soon as it is there.
 
     Args:
         client: of `distributed`.
-        order: what is the same for all.
+        context: what is the same for all.
         missing: the segments, the first ones first.
-        workshop: where they are kept.
+        parts: where they are kept.
         on_segment: called for each.
 
     Raises:
@@ -112,17 +117,17 @@ def make_on_cluster(
     """
     distributed: Any = import_module("distributed")
     futures = {
-        client.submit(make_segment, order, span, pure=False, retries=RETRIES, priority=-span.number): span
+        client.submit(make_segment, context, span, pure=False, retries=RETRIES, priority=-span.number): span
         for span in missing
     }
     try:
         for future in distributed.as_completed(list(futures), loop=client.loop):
             span = futures.pop(future)
             data, segment = future.result()
-            part = workshop.part("segment.mkv")
-            with workshop.failing_clearly():
-                part.write_bytes(data)
-            workshop.keep(span.number, part, segment)
+            draft = parts.draft("segment.mkv")
+            with parts.failing_clearly():
+                draft.write_bytes(data)
+            parts.keep(span.number, draft, segment)
             future.release()
             on_segment(segment)
     except distributed.KilledWorker as error:
@@ -133,7 +138,7 @@ def make_on_cluster(
         client.cancel(list(futures))
 
 
-def make_segment(order: Order, span: Span) -> tuple[bytes, Segment]:
+def make_segment(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
     """Make a segment, in a worker.
 
     Returns:
@@ -143,40 +148,40 @@ def make_segment(order: Order, span: Span) -> tuple[bytes, Segment]:
         ParagonError: it cannot be made here.
     """
     with _opening:
-        clip, _ = _open(order)
+        clip, _ = _open(context)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(render(clip, span.first, span.last)) as frames:
         out = Path(folder) / "segment.mkv"
-        command = segment_command(ffmpeg_with(order.encoding.codec), order.picture, order.encoding, out)
+        command = segment_command(ffmpeg_with(context.encoding.codec), context.video, context.encoding, out)
         segment = encode_segment(frames, span, command, out, lambda: None)
         return out.read_bytes(), segment
 
 
 @functools.lru_cache(maxsize=1)
-def _open(order: Order) -> tuple[vs.VideoNode, Any]:
-    """Open the input as the process did that gave the order, once for all segments that this worker makes.
+def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
+    """Open the input as the process did that asks for it, once for all segments that this worker makes.
 
     Returns:
         The clip, and the folder of its index, which lasts as long as this, or None.
     """
-    if order.threads:
-        vs.core.num_threads = order.threads
-    if not order.job.input.is_file():
+    if context.threads:
+        vs.core.num_threads = context.threads
+    if not context.job.input.is_file():
         raise InvalidInput(
-            f"the worker on {platform.node()} does not see {order.job.input}; put it where all machines find it under "
-            "this path."
+            f"the worker on {platform.node()} does not see {context.job.input}; put it where all machines find "
+            "it under this path."
         )
-    index, folder = order.index, None
+    index, folder = context.index, None
     if not index.parent.is_dir():  # another machine
         folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
         index = Path(folder.name) / "source"
     with collected_log() as log:
-        source = open_source(order.job, index, order.track, log, order.origin)
-        clip = upscaled_clip(source, order.job, order.encoding.pix_fmt)
-    here = circumstances(clip, log, ffmpeg_with(order.encoding.codec))
-    if differing := [name for name, value in order.circumstances.items() if here[name] != value]:
+        source = open_source(context.job, index, context.track, log, context.origin)
+        clip = upscaled_clip(source, context.job, context.encoding.pix_fmt)
+    here = environment(clip, log, ffmpeg_with(context.encoding.codec))
+    if differing := [name for name, value in context.environment.items() if here[name] != value]:
         name = differing[0]
         raise InvalidInput(
             f"the worker on {platform.node()} would make other pictures ({name}: {here[name]}, not "
-            f"{order.circumstances[name]}); install the same there, and name --backend and --precision."
+            f"{context.environment[name]}); install the same there, and name --backend and --precision."
         )
     return clip, folder

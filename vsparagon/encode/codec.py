@@ -11,32 +11,15 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.encode.encoders import CODECS
-from vsparagon.encode.job import Encoding
 from vsparagon.errors import InvalidInput
 from vsparagon.ffmpeg import find_ffmpegs
+from vsparagon.input.job import Encoding
+from vsparagon.input.pixel_formats import PIXEL_FORMATS, pixel_format_candidates
 
-# ffmpeg's name -> VapourSynth's format.
-PIXEL_FORMATS: Final[dict[str, int]] = {
-    f"yuv{subsampling}p{depth if depth > 8 else ''}": int(getattr(vs, f"YUV{subsampling}P{depth}"))
-    for depth in (8, 10, 12)
-    for subsampling in (420, 422, 444)
-}
 SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples as NVIDIA's encoders want them
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
 WEBM: Final = "webm"  # ffmpeg's name for the kind of file, which holds AV1 alone of these
-
-
-def pixel_format_candidates(source: vs.VideoFormat) -> list[str]:
-    """Return the pixel formats for a clip, the closest first: 10 bit for everything above 8."""
-    if source.color_family == vs.RGB or source.subsampling_w < source.subsampling_h:  # 4:4:0
-        subsampling = "444"
-    elif source.color_family == vs.GRAY:
-        subsampling = "420"
-    else:
-        subsampling = {(0, 0): "444", (1, 0): "422"}.get((source.subsampling_w, source.subsampling_h), "420")
-    depths = ["10", ""] if source.bits_per_sample > 8 else [""]
-    return [f"yuv{s}p{d}" for d in depths for s in dict.fromkeys((subsampling, "420"))]
 
 
 @cache

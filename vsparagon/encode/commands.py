@@ -13,13 +13,13 @@ import vapoursynth as vs
 
 from vsparagon.encode.codec import HEVC, encoder_options
 from vsparagon.encode.contents import COVERS, Contents
-from vsparagon.encode.job import Encoding
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
 from vsparagon.frames import first_frame
+from vsparagon.input.job import Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class RawVideo:
     """What a pipe of raw frames does not say about them.
 
     Attributes:
@@ -34,7 +34,7 @@ class Picture:
     props: Mapping[str, Any]
 
     @classmethod
-    def of(cls, clip: vs.VideoNode) -> Picture:
+    def of(cls, clip: vs.VideoNode) -> RawVideo:
         """Describe a clip of constant format."""
         with first_frame(clip) as frame:
             props = {name: _plain(value) for name, value in frame.props.items() if not isinstance(value, vs.VideoFrame)}
@@ -51,24 +51,24 @@ class Picture:
         return _options(aspect_arguments(self.props, self.width, self.height))
 
 
-def segment_command(program: str, picture: Picture, encoding: Encoding, out: Path) -> list[str]:
+def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path) -> list[str]:
     """Return the command that encodes raw frames from its standard input."""
-    options = encoder_options(encoding, picture.props)
+    options = encoder_options(encoding, video.props)
     raw = ffmpeg.input(
         "pipe:0",
         format="rawvideo",
         pix_fmt=encoding.pix_fmt if encoding.pix_fmt.endswith("p") else f"{encoding.pix_fmt}le",
-        video_size=(picture.width, picture.height),
-        framerate=f"{picture.rate.numerator}/{picture.rate.denominator}",
-        **picture.labels,
+        video_size=(video.width, video.height),
+        framerate=f"{video.rate.numerator}/{video.rate.denominator}",
+        **video.labels,
     )
-    encoded = raw.output(str(out), format="matroska", **options, **picture.labels, **picture.shape)
+    encoded = raw.output(str(out), format="matroska", **options, **video.labels, **video.shape)
     return _compile(encoded, program)
 
 
 def join_command(
     program: str,
-    picture: Picture,
+    video: RawVideo,
     encoding: Encoding,
     out: Path,
     *,
@@ -83,7 +83,7 @@ def join_command(
 
     Args:
         program: ffmpeg.
-        picture: what the video shows.
+        video: what the video shows.
         encoding: how it is encoded.
         out: file to write.
         muxer: its kind.
@@ -95,7 +95,7 @@ def join_command(
     """
     video = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
     streams, place = [video], 0
-    options: dict[str, Any] = {"c": "copy", "copyts": None, **picture.shape}
+    options: dict[str, Any] = {"c": "copy", "copyts": None, **video.shape}
     if rest is not None and contents is not None:
         start, end = part
         # By itself, ffmpeg trims what it decodes at the time in the file, not at that which the offset makes of it.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ import av
 from av.stream import Disposition
 
 from vsparagon.errors import InvalidInput
+from vsparagon.input.streams import Stream, describe_stream, first_video, opened_container, start_of
 
 MUXERS: Final = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 TEXT: Final = {"subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text"}
@@ -87,15 +87,6 @@ class Contents:
     cover: Cover | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Overview:
-    """What it takes to show a file: number of the video stream, begin in seconds, the kinds of streams there are."""
-
-    track: int
-    start: Fraction
-    kinds: frozenset[str]
-
-
 def muxer_for(output: Path) -> str:
     """Return ffmpeg's name for the kind of file.
 
@@ -114,12 +105,12 @@ def read_contents(path: Path, muxer: str) -> Contents:
     Raises:
         InvalidInput: the file cannot be read, has no video, or its sound cannot come along.
     """
-    with _opened(path) as container:
-        streams = [_describe(stream) for stream in container.streams]
-        start = _start(container)
+    with opened_container(path) as container:
+        streams = [describe_stream(stream) for stream in container.streams]
+        start = start_of(container)
         chapters = bool(container.chapters())
         cover = _read_cover(container, streams) if muxer == "matroska" else None
-        video = _first_video(path, streams)
+        video = first_video(path, streams)
         pictures = next(stream for stream in container.streams.video if stream.index == video.index)
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
         begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
@@ -155,45 +146,6 @@ def read_contents(path: Path, muxer: str) -> Contents:
     )
 
 
-def read_overview(path: Path) -> Overview:
-    """Return what it takes to show a file.
-
-    Raises:
-        InvalidInput: the file cannot be read or has no video.
-    """
-    with _opened(path) as container:
-        streams = [_describe(stream) for stream in container.streams]
-        start = _start(container)
-    kinds = frozenset(stream.kind for stream in streams)
-    return Overview(track=_first_video(path, streams).index, start=start, kinds=kinds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Stream:
-    index: int
-    kind: str
-    codec: str
-    metadata: Mapping[str, str]
-    disposition: Disposition
-
-    @property
-    def is_picture(self) -> bool:
-        return bool(self.disposition & Disposition.attached_pic)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    try:
-        with av.open(str(path)) as container:
-            yield container
-    except (OSError, av.FFmpegError) as error:
-        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-
-
-def _start(container: av.container.InputContainer) -> Fraction:
-    return Fraction(container.start_time or 0, 1_000_000)
-
-
 def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -> float:
     """Return how long the pictures last: what the stream says, in Matroska in a note, or else the whole file."""
     if pictures.duration and pictures.time_base:
@@ -204,25 +156,7 @@ def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -
     return float(container.duration or 0) / 1_000_000
 
 
-def _first_video(path: Path, streams: Sequence[_Stream]) -> _Stream:
-    video = next((s for s in streams if s.kind == "video" and not s.is_picture), None)
-    if video is None:
-        raise InvalidInput(f"{path} has no video.")
-    return video
-
-
-def _describe(stream: av.stream.Stream) -> _Stream:
-    context = stream.codec_context
-    return _Stream(
-        index=stream.index,
-        kind=stream.type,
-        codec=context.name if context is not None else "",
-        metadata=dict(stream.metadata),
-        disposition=stream.disposition,
-    )
-
-
-def _read_cover(container: av.container.InputContainer, streams: Sequence[_Stream]) -> tuple[_Stream, Cover] | None:
+def _read_cover(container: av.container.InputContainer, streams: Sequence[Stream]) -> tuple[Stream, Cover] | None:
     stream = next((s for s in streams if s.is_picture and s.codec in _COVER_SUFFIXES), None)
     if stream is None:
         return None
@@ -239,7 +173,7 @@ def _codecs_of(muxer: str) -> set[str]:
         return set(container.supported_codecs)
 
 
-def _fate(stream: _Stream, muxer: str, able: set[str]) -> str:
+def _fate(stream: Stream, muxer: str, able: set[str]) -> str:
     """Return the codec that a stream becomes, "copy", or "" if it cannot come along."""
     if stream.kind == "subtitle" and stream.codec in TEXT:
         own = OWN_TEXT.get(muxer)

@@ -11,8 +11,8 @@ from typing import Any
 
 import av
 
+from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
-from vsparagon.encode.workshop import Segment
 from vsparagon.errors import EncodeFailure
 
 FINEST = 1_000_000_000  # ticks in a second that containers can still count

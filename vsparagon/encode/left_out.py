@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from vsparagon.encode.codec import loses_hdr, pixel_format_candidates
-from vsparagon.encode.commands import Picture
+from vsparagon.encode.codec import loses_hdr
+from vsparagon.encode.commands import RawVideo
 from vsparagon.encode.contents import Contents
-from vsparagon.encode.job import Encoding, Job
-from vsparagon.encode.source import Source
+from vsparagon.input.job import Encoding, Job
+from vsparagon.input.pixel_formats import pixel_format_candidates
+from vsparagon.input.source import Source
 
 INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth a word
 
 
-def left_out(contents: Contents | None, job: Job, source: Source, encoding: Encoding, picture: Picture) -> list[str]:
+def left_out(contents: Contents | None, job: Job, source: Source, encoding: Encoding, video: RawVideo) -> list[str]:
     """Return what the output cannot hold of the input, in a line each."""
     notes = []
     closest = pixel_format_candidates(source.clip.format)[0]
@@ -26,7 +27,7 @@ def left_out(contents: Contents | None, job: Job, source: Source, encoding: Enco
             for stream in contents.carried
             if stream.kind == "audio" and stream.codec != "copy"
         ]
-    if loses_hdr(encoding, picture.props):
+    if loses_hdr(encoding, video.props):
         notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
     return notes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -14,18 +14,19 @@ from typing import Any
 
 import vapoursynth as vs
 
-from vsparagon.encode.cluster import Order, make_on_cluster, open_client
+from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
 from vsparagon.encode.codec import choose_encoding
-from vsparagon.encode.commands import Picture, join_command, segment_command
-from vsparagon.encode.contents import muxer_for, read_contents
-from vsparagon.encode.job import Encoding, Job
+from vsparagon.encode.commands import RawVideo, join_command, segment_command
+from vsparagon.encode.contents import Contents, muxer_for, read_contents
+from vsparagon.encode.environment import environment
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.left_out import left_out, shortfalls
+from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
-from vsparagon.encode.source import Source, circumstances, open_source, upscaled_clip
-from vsparagon.encode.workshop import Segment, Workshop
 from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.input.job import Encoding, Job
+from vsparagon.input.source import Source, open_source, upscaled_clip
 from vsparagon.log import collected_log
 
 
@@ -56,14 +57,50 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Helpers:
+class Workers:
     """Who makes the segments: that many processes on this machine, or the cluster at an address; neither: this one."""
 
-    workers: int = 0
+    count: int = 0
     address: str = ""
 
 
-def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpers: Helpers | None = None) -> Result:
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """An input, ready to be encoded.
+
+    Attributes:
+        rest: the file that sound and everything else come from, or None.
+        contents: what is in it.
+        muxer: ffmpeg's name for the kind of output.
+        source, clip: before and after upscaling.
+        program: ffmpeg.
+        encoding: every choice made.
+        video: what a pipe of the clip's raw frames does not say.
+        environment: what decides the pictures beside the job.
+    """
+
+    rest: Path | None
+    contents: Contents | None
+    muxer: str
+    source: Source
+    clip: vs.VideoNode
+    program: str
+    encoding: Encoding
+    video: RawVideo
+    environment: Mapping[str, str]
+
+    @property
+    def track(self) -> int:
+        """Number of the video stream in the file."""
+        return self.contents.track if self.contents else 0
+
+    @property
+    def origin(self) -> Fraction:
+        """The time in the file at which players begin, in seconds."""
+        return self.contents.start if self.contents else Fraction(0)
+
+
+def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None = None) -> Result:
     """Do a job, or go on with it.
 
     Args:
@@ -71,7 +108,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
         output: absolute path of the file to make; its suffix tells the kind.
         overwrite: whether a file of that name may be replaced. It is replaced when the new one is complete.
         progress: who is told.
-        helpers: None for this process alone.
+        workers: None for this process alone.
 
     Raises:
         ParagonError: the job cannot be done. Finished segments are kept in the folder beside the output.
@@ -80,131 +117,137 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, helpe
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_job(job, output, overwrite=overwrite)
-    rest = job.rest or (None if job.is_script else job.input)
-    contents = read_contents(rest, muxer) if rest else None
-    with Workshop(output) as workshop, collected_log(progress.note) as log:
-        track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
-        source = open_source(job, workshop.index, track, log, origin)
-        program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
-        clip = upscaled_clip(source, job, encoding.pix_fmt)
-        picture = Picture.of(clip)
-        lost = shortfalls(contents, source, job)
-        for text in [*lost, *left_out(contents, job, source, encoding, picture)]:
-            progress.note(text)
-        beside = circumstances(clip, log, program)
-        identity = _identity(job, encoding) | beside
-        if changes := workshop.resume(identity):
+    with PartsFolder(output) as parts, collected_log(progress.note) as log:
+        opened = _open(job, muxer, parts, log, progress)
+        frames = opened.clip.num_frames
+        identity = _identity(job, opened)
+        if changes := parts.resume(identity):
             progress.note(
                 f"starting anew, because something has changed ({'; '.join(changes)}); what was made before is kept "
                 "until the output is there"
             )
-        spans = all_spans(clip.num_frames, job.segment_frames)
-        missing = [span for span in spans if span.number not in workshop.segments]
-        done = sum(segment.frames for segment in workshop.segments.values())
-        if done:
-            progress.note(f"going on: {done} of {clip.num_frames} frames are done")
-        progress.begin(total=clip.num_frames, done=done)
+        spans = all_spans(frames, job.segment_frames)
+        missing = [span for span in spans if span.number not in parts.segments]
+        if done := parts.frames:
+            progress.note(f"going on: {done} of {frames} frames are done")
+        progress.begin(total=frames, done=done)
         try:
-            if helpers and missing:
-                order = Order(
-                    job=job,
-                    track=track,
-                    origin=origin,
-                    encoding=encoding,
-                    picture=picture,
-                    index=workshop.index,
-                    circumstances=beside,
-                    threads=max(1, vs.core.num_threads // helpers.workers) if helpers.workers else 0,
-                )
-                _make_elsewhere(helpers, order, missing, workshop, progress)
+            if workers and missing:
+                _make_elsewhere(job, opened, missing, workers, parts, progress)
             else:
-                _make(clip, missing, program, picture, encoding, workshop, progress)
-            if _identity(job, encoding) | beside != identity:
+                _make(opened, missing, parts, progress)
+            if _identity(job, opened) != identity:
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
-            timing = _timing(source, clip, workshop, contents.begin if contents else None)
-            part = workshop.part(output.name)
-            command = join_command(
-                program,
-                picture,
-                encoding,
-                part,
-                muxer=muxer,
-                shift=-timing.shift - origin - Fraction(job.start),
-                rest=rest,
-                part=(job.start, job.end),
-                contents=contents,
-                cover=contents.cover.write(workshop.folder) if contents and contents.cover else None,
-            )
-            join(
-                command,
-                [workshop.path(span.number) for span in spans],
-                timing,
-                contents.metadata if contents else {},
-            )
-            size = part.stat().st_size
-            workshop.deliver(part)
+            draft = _joined(job, opened, spans, parts)
+            size = draft.stat().st_size
+            parts.deliver(draft)
         except KeyboardInterrupt:
-            kept = sum(segment.frames for segment in workshop.segments.values())
-            goes_on = f"; {kept} of {clip.num_frames} frames are kept, the same command goes on" if kept else ""
+            kept = parts.frames
+            goes_on = f"; {kept} of {frames} frames are kept, the same command goes on" if kept else ""
             raise KeyboardInterrupt(f"stopped{goes_on}") from None
         finally:
             progress.close()
     return Result(
         output=output,
-        frames=clip.num_frames,
+        frames=frames,
         resumed=done,
-        width=clip.width,
-        height=clip.height,
-        encoding=encoding,
+        width=opened.clip.width,
+        height=opened.clip.height,
+        encoding=opened.encoding,
         bytes=size,
         seconds=time.monotonic() - began,
-        left_out=contents.left_out if contents else (),
+        left_out=opened.contents.left_out if opened.contents else (),
     )
 
 
-def _make(
-    clip: vs.VideoNode,
-    missing: Sequence[Span],
-    program: str,
-    picture: Picture,
-    encoding: Encoding,
-    workshop: Workshop,
-    progress: Progress,
-) -> None:
+def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress: Progress) -> _Opened:
+    """Open the input and the network, and say what of the input the output will lack."""
+    rest = job.rest or (None if job.is_script else job.input)
+    contents = read_contents(rest, muxer) if rest else None
+    track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
+    source = open_source(job, parts.index, track, log, origin)
+    program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
+    clip = upscaled_clip(source, job, encoding.pix_fmt)
+    video = RawVideo.of(clip)
+    for text in [*shortfalls(contents, source, job), *left_out(contents, job, source, encoding, video)]:
+        progress.note(text)
+    return _Opened(
+        rest=rest,
+        contents=contents,
+        muxer=muxer,
+        source=source,
+        clip=clip,
+        program=program,
+        encoding=encoding,
+        video=video,
+        environment=environment(clip, log, program),
+    )
+
+
+def _make(opened: _Opened, missing: Sequence[Span], parts: PartsFolder, progress: Progress) -> None:
     """Encode what is missing, one segment after the other; the frames of a stretch are rendered without a pause."""
-    size = sum(segment.bytes for segment in workshop.segments.values())
+    size = parts.bytes
     for stretch in stretches(missing):
-        with closing(render(clip, stretch[0].first, stretch[-1].last)) as frames:
+        with closing(render(opened.clip, stretch[0].first, stretch[-1].last)) as frames:
             for span in stretch:
-                part = workshop.part("segment.mkv")
-                command = segment_command(program, picture, encoding, part)
-                made = encode_segment(frames, span, command, part, partial(progress.advance, 1, size))
-                workshop.keep(span.number, part, made)
+                draft = parts.draft("segment.mkv")
+                command = segment_command(opened.program, opened.video, opened.encoding, draft)
+                made = encode_segment(frames, span, command, draft, partial(progress.advance, 1, size))
+                parts.keep(span.number, draft, made)
                 size += made.bytes
 
 
 def _make_elsewhere(
-    helpers: Helpers, order: Order, missing: Sequence[Span], workshop: Workshop, progress: Progress
+    job: Job, opened: _Opened, missing: Sequence[Span], workers: Workers, parts: PartsFolder, progress: Progress
 ) -> None:
-    def tell(segment: Segment) -> None:
-        progress.advance(segment.frames, sum(made.bytes for made in workshop.segments.values()))
-
-    with open_client(workers=helpers.workers, address=helpers.address) as client:
-        who = helpers.address or f"{helpers.workers} process{'es' if helpers.workers > 1 else ''}"
+    """Have what is missing encoded by other processes."""
+    context = SegmentContext(
+        job=job,
+        track=opened.track,
+        origin=opened.origin,
+        encoding=opened.encoding,
+        video=opened.video,
+        index=parts.index,
+        environment=opened.environment,
+        threads=max(1, vs.core.num_threads // workers.count) if workers.count else 0,
+    )
+    with open_client(workers=workers.count, address=workers.address) as client:
+        who = workers.address or f"{workers.count} process{'es' if workers.count > 1 else ''}"
         progress.note(f"segments are made by {who}; dashboard: {client.dashboard_link}")
-        make_on_cluster(client, order, missing, workshop, tell)
+        make_on_cluster(client, context, missing, parts, lambda segment: progress.advance(segment.frames, parts.bytes))
 
 
-def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop, begin: Fraction | None) -> Timing:
+def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder) -> Path:
+    """Return the complete file, still under a name of its own."""
+    contents = opened.contents
+    timing = _timing(opened.source, opened.clip, parts, contents.begin if contents else None)
+    draft = parts.draft(f"output{parts.output.suffix}")
+    command = join_command(
+        opened.program,
+        opened.video,
+        opened.encoding,
+        draft,
+        muxer=opened.muxer,
+        shift=-timing.shift - opened.origin - Fraction(job.start),
+        rest=opened.rest,
+        part=(job.start, job.end),
+        contents=contents,
+        cover=contents.cover.write(parts.folder) if contents and contents.cover else None,
+    )
+    join(command, [parts.path(span.number) for span in spans], timing, contents.metadata if contents else {})
+    return draft
+
+
+def _timing(source: Source, clip: vs.VideoNode, parts: PartsFolder, begin: Fraction | None) -> Timing:
     """Return when the frames are shown: as in the file, by the times that came through a script, else by durations.
 
     Args:
-        source, clip, workshop: of the encode.
+        source, clip, parts: of the encode.
         begin: when pictures begin in the file that the rest comes from; None if there is no such file.
     """
     if len(source.timestamps) == clip.num_frames:
         return timing_of_file(source.timestamps, source.time_base)
-    segments = [segment for _, segment in sorted(workshop.segments.items())]
+    segments = [segment for _, segment in sorted(parts.segments.items())]
     if begin is not None:
         time_base = source.time_base if source.timestamps else MICROSECOND
         stamps = [round(time / time_base) for segment in segments for time in segment.times]
@@ -214,19 +257,20 @@ def _timing(source: Source, clip: vs.VideoNode, workshop: Workshop, begin: Fract
     return timing_of_durations(segments, Fraction(clip.fps) or Fraction(25), start)
 
 
-def _identity(job: Job, encoding: Encoding) -> dict[str, Any]:
+def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
+    """Return all that decides the result, by which the work is recognised when it is resumed."""
     try:
-        return job.identity() | asdict(encoding)
+        return job.identity() | asdict(opened.encoding) | dict(opened.environment)
     except OSError as error:
         raise EncodeFailure(f"{error.filename} has vanished.") from error
 
 
 def _sweep(output: Path) -> None:
     """Remove the folder that a run left which was killed when its output was there already."""
-    workshop = Workshop(output)
-    if workshop.folder.is_dir():
-        with workshop:
-            workshop.sweep()
+    parts = PartsFolder(output)
+    if parts.folder.is_dir():
+        with parts:
+            parts.sweep()
 
 
 def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:

@@ -11,8 +11,8 @@ import av
 import numpy as np
 import vapoursynth as vs
 
+from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
-from vsparagon.encode.workshop import Segment
 from vsparagon.errors import EncodeFailure, reason_of
 
 

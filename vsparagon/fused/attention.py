@@ -52,7 +52,7 @@ class FusedWindowAttention(nn.Module):
 
 
 def with_fused_attention(frame: FrameNetwork) -> FrameNetwork:
-    """Return a copy of a frame graph that `vsparagon.fused.trouble` has nothing to say about."""
+    """Return a copy of a frame graph that `vsparagon.fused.support` has nothing to say about."""
     frame = copy.deepcopy(frame)
     for parent in list(frame.modules()):
         for name, child in parent.named_children():

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsparagon.extend import MARGIN
 from vsparagon.fused import kernels, shapes
 from vsparagon.fused.canvas import Canvas, Launch, padded, table, taps
 from vsparagon.layout import Layout
@@ -16,6 +15,7 @@ from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
 from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
+from vsparagon.tiles.extension import MARGIN
 
 COLOUR_CHANNELS = 4  # that the picture has as features: three, and one of zeros
 
@@ -35,7 +35,7 @@ class Reading:
         self.picture, self.features = canvas.picture(), canvas.features(COLOUR_CHANNELS)
         height, width = frame.extension.height, frame.extension.width
         given = [_samples(plane) for plane in planes]
-        if self._layout.across or self._layout.down:
+        if self._layout.subsampling_w or self._layout.subsampling_h:
             given[1:] = self._full_size(given[1:], height, width)
         matrix, offset = self._layout.to_rgb()
         self.launches.append(
@@ -52,11 +52,11 @@ class Reading:
         """Return both planes of chroma at the size of luma, float32."""
         layout = self._layout
         low, narrow = layout.plane_size(1, height, width)
-        if layout.down:
-            kernel = enlarging(1 << layout.down, DOWN[layout.location])
+        if layout.subsampling_h:
+            kernel = enlarging(1 << layout.subsampling_h, DOWN[layout.chroma_location])
             planes = self._resampled(planes, kernel, (height, narrow), low, narrow, down=True)
-        if layout.across:
-            kernel = enlarging(1 << layout.across, ACROSS[layout.location])
+        if layout.subsampling_w:
+            kernel = enlarging(1 << layout.subsampling_w, ACROSS[layout.chroma_location])
             planes = self._resampled(planes, kernel, (height, width), narrow, narrow, down=False)
         return planes
 
@@ -90,7 +90,7 @@ class Writing:
         self.launches: list[Launch] = []
         scale, extension = frame.scale, frame.extension
         tall, wide = extension.height * scale, extension.width * scale
-        subsampled = bool(self._layout.across or self._layout.down)
+        subsampled = bool(self._layout.subsampling_w or self._layout.subsampling_h)
         results = [_samples(plane) for plane in planes]
         full = [results[0], *_chroma(canvas, (tall, wide))] if subsampled else results
         picture, smooth = self._base(frame.network.base, picture)
@@ -140,14 +140,14 @@ class Writing:
         layout, canvas = self._layout, self._canvas
         limits = None if layout.is_float else canvas.numbers(_limits(layout)[1])
         low = layout.plane_size(1, tall, wide)[0]
-        if layout.down:  # first, as rows are read faster than columns
-            kernel = reducing(1 << layout.down, DOWN[layout.location])
-            lower = _chroma(canvas, (low, wide)) if layout.across else targets
-            last = None if layout.across else limits
+        if layout.subsampling_h:  # first, as rows are read faster than columns
+            kernel = reducing(1 << layout.subsampling_h, DOWN[layout.chroma_location])
+            lower = _chroma(canvas, (low, wide)) if layout.subsampling_w else targets
+            last = None if layout.subsampling_w else limits
             self.launches.append(resampling(canvas, chroma, kernel, tall, wide, lower, down=True, limits=last))
             chroma = lower
-        if layout.across:
-            kernel = reducing(1 << layout.across, ACROSS[layout.location])
+        if layout.subsampling_w:
+            kernel = reducing(1 << layout.subsampling_w, ACROSS[layout.chroma_location])
             self.launches.append(resampling(canvas, chroma, kernel, wide, wide, targets, down=False, limits=limits))
 
 

@@ -16,7 +16,7 @@ class FusedExecutor(Executor):
     """Starts the kernels one after the other.
 
     Args:
-        frame: one that `vsparagon.fused.trouble` has nothing to say about, on its device.
+        frame: one that `vsparagon.fused.support` has nothing to say about, on its device.
         inputs, outputs: the lane's.
         room: memory that other executors of the lane take as well.
     """

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from vsparagon.models.block_attention import BlockAttention
 from vsparagon.models.folding import bias_of, convolution, wider
 from vsparagon.models.paragonsr2 import RMSNorm
-
-VECTOR = 16  # channels in a vector register
-COLOURS = 3
+from vsparagon.models.variants import COLOURS, VECTOR
 
 
 def carry_base(form: Any) -> bool:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vsparagon.extend import MARGIN, Extension
 from vsparagon.layout import Layout
 from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
-from vsparagon.tiling import ExactTiles
+from vsparagon.tiles.extension import MARGIN, Extension
+from vsparagon.tiles.geometry import ExactTiles
 
 ROWS, COLUMNS = 2, 3  # axes of N,C,H,W
 
@@ -100,19 +100,19 @@ class _Reader(nn.Module):
     def __init__(self, layout: Layout, height: int, width: int) -> None:
         super().__init__()
         self.layout, self.height, self.width = layout, height, width
-        across, down = 1 << layout.across, 1 << layout.down
+        across, down = 1 << layout.subsampling_w, 1 << layout.subsampling_h
         low, narrow = layout.plane_size(1, height, width)
         self.taller: nn.Module = nn.Identity()
         self.wider: nn.Module = nn.Identity()
         if down > 1:
-            self.taller = _Resampled(ROWS, enlarging(down, DOWN[layout.location]), low, narrow)
+            self.taller = _Resampled(ROWS, enlarging(down, DOWN[layout.chroma_location]), low, narrow)
         if across > 1:
-            self.wider = _Resampled(COLUMNS, enlarging(across, ACROSS[layout.location]), height, narrow)
+            self.wider = _Resampled(COLUMNS, enlarging(across, ACROSS[layout.chroma_location]), height, narrow)
         self.to_rgb = _pointwise(*layout.to_rgb())
 
     def forward(self, planes: Sequence[Tensor]) -> Tensor:
         samples = [self._samples(planes[i], i) for i in range(self.layout.planes)]
-        if self.layout.across or self.layout.down:
+        if self.layout.subsampling_w or self.layout.subsampling_h:
             samples[1:] = [self.wider(self.taller(torch.cat(samples[1:], 1)))]
         rgb: Tensor = self.to_rgb(torch.cat(samples, 1))
         return rgb
@@ -132,19 +132,25 @@ class _Writer(nn.Module):
         super().__init__()
         self.layout, self.height, self.width = layout, height, width
         matrix, offset = layout.from_rgb()
-        self.subsampled = bool(layout.across or layout.down)
+        self.subsampled = bool(layout.subsampling_w or layout.subsampling_h)
         first = 1 if self.subsampled else layout.planes
         self.from_rgb = _pointwise(matrix[:first], offset[:first])
         if self.subsampled:
             # Chroma is made at half the width at once, and halved in height after that.
             narrow = layout.plane_size(1, height, width)[1]
             identity = Kernels(weights=np.ones((1, 1)), step=1, before=0, after=0)
-            kernels = reducing(1 << layout.across, ACROSS[layout.location]) if layout.across else identity
-            self.columns = _Taken(COLUMNS, kernels.mirrored(width)) if layout.across else nn.Identity()
+            kernels = (
+                reducing(1 << layout.subsampling_w, ACROSS[layout.chroma_location])
+                if layout.subsampling_w
+                else identity
+            )
+            self.columns = _Taken(COLUMNS, kernels.mirrored(width)) if layout.subsampling_w else nn.Identity()
             self.chroma = _fixed(matrix[1:, :, None, None] * kernels.weights[0], offset[1:], step=(1, kernels.step))
             self.shorter: nn.Module = nn.Identity()
-            if layout.down:
-                self.shorter = _Resampled(ROWS, reducing(1 << layout.down, DOWN[layout.location]), height, narrow)
+            if layout.subsampling_h:
+                self.shorter = _Resampled(
+                    ROWS, reducing(1 << layout.subsampling_h, DOWN[layout.chroma_location]), height, narrow
+                )
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
         values = self.from_rgb(rgb)

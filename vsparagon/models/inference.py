@@ -1,8 +1,8 @@
-"""The fast form of a generator: the same function of an extended picture, in fewer and larger steps.
+"""The inference form of a generator: the same function of an extended picture, in fewer and larger steps.
 
-Every folding is exact in exact arithmetic, except that the zero padding between two layers that became one is
-lost. That changes the outermost pixels only, which the filter cuts away (`vsparagon.extend`): within the picture the
-result equals the published form's within 1e-4. The arrangement is the fastest of those measured with OpenVINO in
+Every folding is exact in exact arithmetic, except that the zero padding between two layers that became one is lost.
+That changes the outermost pixels only, which the filter cuts away (`vsparagon.tiles.extension`): within the picture
+the result equals the published form's within 1e-4. The arrangement is the fastest of those measured with OpenVINO in
 float32 on AVX-512.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from vsparagon.models import folding
 from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.block_attention import BlockAttention, points_needed, sample_picture
-from vsparagon.models.carried import VECTOR, carry_base
+from vsparagon.models.carried import carry_base
 from vsparagon.models.paragonsr2 import (
     LEAK,
     ContentAwareDetailProcessor,
@@ -27,9 +27,9 @@ from vsparagon.models.paragonsr2 import (
     ResidualGroup,
 )
 from vsparagon.models.swift import Swift, SwiftForm
-from vsparagon.models.variants import Options
+from vsparagon.models.variants import VECTOR, ParagonSR2Options
 
-MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.extend` are 24a + 8
+MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.tiles.extension` are 24a + 8
 LARGEST_FOLDED_BAND = 11  # a k x k kernel costs more than the parts it replaces beyond this
 
 
@@ -42,7 +42,7 @@ class InferenceForm(nn.Module):
         shift: how many enlarged pixels the result begins late: its pixel 0 is pixel `shift` of the published form.
     """
 
-    shift = Options.inference_shift
+    shift = ParagonSR2Options.inference_shift
 
     def __init__(self, model: ParagonSR2) -> None:
         super().__init__()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from vsparagon.models.variants import AnyOptions, SwiftOptions
+from vsparagon.models.variants import VECTOR, AnyOptions, SwiftOptions
 
-VECTOR = 16  # channels come in multiples of it
 FLOAT = 4
 WINDOWED = 32**2 / 24**2  # of a map cut into overlapping windows
 POLYNOMIALS = 100  # of attention in blocks (`vsparagon.models.block_attention`): its terms, weights and copies

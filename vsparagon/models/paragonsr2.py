@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models.attention import LocalWindowAttention
-from vsparagon.models.variants import Options
+from vsparagon.models.variants import ParagonSR2Options
 
 LEAK = 0.1
 STRIP = 128  # rows that are enlarged at once
@@ -114,7 +114,7 @@ class GlobalMean(nn.Module):
 class StaticDepthwiseTransformer(nn.Module):
     """Channel mixing at D hidden channels, with the optional attention and modulation."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ParagonSR2Options) -> None:
         super().__init__()
         c, d = options.num_feat, options.hidden
         self.project_in = nn.Conv2d(c, d, 1)
@@ -148,7 +148,7 @@ class RMSNorm(nn.Module):
 class ParagonBlock(nn.Module):
     """Context, then channel mixing, each a residual with its own LayerScale; then the optional RMSNorm."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ParagonSR2Options) -> None:
         super().__init__()
         self.context = InceptionDWConv2d(options.num_feat, options.band_kernel_size)
         self.ls1 = LayerScale(options.num_feat)
@@ -165,7 +165,7 @@ class ParagonBlock(nn.Module):
 class ResidualGroup(nn.Module):
     """Blocks in a row; the group adds its input."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ParagonSR2Options) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(ParagonBlock(options) for _ in range(options.blocks)))
 
@@ -216,7 +216,7 @@ class ParagonSR2(nn.Module):
     floating dtype; means and norms are taken in float32.
 
     Args:
-        **options: fields of `vsparagon.models.variants.Options`.
+        **options: fields of `vsparagon.models.variants.ParagonSR2Options`.
 
     Raises:
         InvalidInput: an option is unknown or out of range.
@@ -224,7 +224,7 @@ class ParagonSR2(nn.Module):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.options = Options(**options)
+        self.options = ParagonSR2Options(**options)
         o = self.options
         self.conv_in = nn.Conv2d(3, o.num_feat, 3, padding=1)
         self.body = nn.Sequential(*(ResidualGroup(o) for _ in range(o.groups)))

@@ -20,7 +20,7 @@ from vsparagon.models.block_attention import STRIDE, BlockAttention
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.inference import FrameMean, InferenceForm, Kept
 from vsparagon.models.paragonsr2 import RMSNorm
-from vsparagon.stages import FURTHEST, MAP, MEAN, PICTURE, RESULT, Stage
+from vsparagon.models.plan import FURTHEST, MAP, MEAN, PICTURE, RESULT, Stage
 
 ATTENTION = (LocalWindowAttention, BlockAttention)
 

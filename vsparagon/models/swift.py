@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.models.folding import convolution
-from vsparagon.models.variants import SwiftOptions
-
-COLOURS = 3
+from vsparagon.models.variants import COLOURS, SwiftOptions
 
 
 class Swift(nn.Module):

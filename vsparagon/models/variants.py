@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 from vsparagon.errors import InvalidInput
 
 SCALES = (2, 3, 4, 8)
+COLOURS = 3  # that every generator takes and makes
+VECTOR = 16  # channels in a vector register of float32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class ParagonSR2Options:
     """Everything that fixes the shape of a ParagonSR2 generator, apart from its weights.
 
     Attributes:
@@ -152,8 +154,8 @@ class SwiftOptions:
         return self.num_layers + 2
 
 
-AnyOptions = Options | SwiftOptions
-NETWORKS: dict[str, type[AnyOptions]] = {kind.network: kind for kind in (Options, SwiftOptions)}
+AnyOptions = ParagonSR2Options | SwiftOptions
+NETWORKS: dict[str, type[AnyOptions]] = {kind.network: kind for kind in (ParagonSR2Options, SwiftOptions)}
 
 
 def _check_scale(scale: int) -> None:
@@ -161,9 +163,11 @@ def _check_scale(scale: int) -> None:
         raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}.")
 
 
-def _variant(feat: int, groups: int, blocks: int, ffn: float, band: int, alpha: float, **rest: Any) -> Options:
+def _variant(
+    feat: int, groups: int, blocks: int, ffn: float, band: int, alpha: float, **rest: Any
+) -> ParagonSR2Options:
     defaults: dict[str, Any] = {"fast_body_mode": True, "use_norm": True, "use_attention": True, "scale": 2}
-    return Options(
+    return ParagonSR2Options(
         num_feat=feat,
         num_groups=groups,
         num_blocks=blocks,
@@ -185,6 +189,7 @@ VARIANTS: dict[str, AnyOptions] = {
     "xl": _variant(128, 8, 10, 2.0, 15, 0.60, fast_body_mode=False, use_attention=False),
     "swift": SwiftOptions(num_feat=16, num_layers=3),
     "swift_plus": SwiftOptions(num_feat=16, num_layers=7),
+    "swift_large": SwiftOptions(num_feat=32, num_layers=8),
 }
 
 

@@ -1,7 +1,7 @@
 """On the screen while it is computed: `vsparagon preview`.
 
-    ways.py      the ways to enlarge this source: as asked for, then ever cheaper ones
-    screen.py    one clip that goes from way to way when the machine cannot keep up, and says so in the picture
+    levels.py    the ways to enlarge this source: as asked for, then ever cheaper ones
+    screen.py    one clip that goes from level to level when the machine cannot keep up, and says so in the picture
     y4m.py       a clip as the bytes of a file that nobody has written
     server.py    that file over HTTP, to players on this machine
     player.py    mpv, ffplay or another player of such a file

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vsparagon.encode.job import Job
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.frames import first_frame
+from vsparagon.input.job import Job
+from vsparagon.input.opening import open_to_view, seconds_of
 from vsparagon.log import collected_log
-from vsparagon.preview.opening import open_to_view, seconds_of
+from vsparagon.preview.levels import levels_for
 from vsparagon.preview.player import RunningPlayer, Show, player_command
 from vsparagon.preview.screen import Screen
 from vsparagon.preview.server import served
-from vsparagon.preview.ways import ways_for
 from vsparagon.preview.y4m import RawFile
 
 
@@ -23,13 +23,13 @@ class Report:
 
     Attributes:
         frames: that the player took.
-        way: how the last ones were made.
+        level: how the last ones were made.
         achieved: frames per second since the last change or jump, at most the wanted ones; 0 if too few to tell.
         wanted: the clip's.
     """
 
     frames: int
-    way: str
+    level: str
     achieved: float
     wanted: float
 
@@ -55,7 +55,7 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
             raise InvalidInput(f"--start is {start:g} s, but {job.input.name} lasts {lasts:.1f} s.")
         if ab and source.upscaled:
             raise InvalidInput(f"{job.filter_script or job.input} upscales by itself, so there is no source for --ab.")
-        screen = Screen(ways_for(source, job, ab=ab), tell)
+        screen = Screen(levels_for(source, job, ab=ab), tell)
         if opened.note:
             tell(opened.note)
         failures: list[Exception] = []
@@ -82,4 +82,4 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
         raise ParagonError(f"a frame cannot be made: {reason_of(failures[0])}") from failures[0]
     if code and not screen.frames:
         raise ParagonError(f"{program} failed with exit code {code}; what it said is above.")
-    return Report(frames=screen.frames, way=screen.way, achieved=screen.speed, wanted=screen.wanted)
+    return Report(frames=screen.frames, level=screen.level, achieved=screen.speed, wanted=screen.wanted)

@@ -1,4 +1,4 @@
-"""What is on the screen: one clip, which goes on to a cheaper way when the machine cannot keep up."""
+"""What is on the screen: one clip, which goes on to a cheaper level when the machine cannot keep up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import vapoursynth as vs
 
-from vsparagon.preview.ways import Way, text_scale
+from vsparagon.preview.levels import Level, text_scale
 
 SETTLING_FRAMES: Final = 8  # after a start: decoders go back to a key frame, networks run for the first time
 MEASURED_SECONDS: Final = 2.0  # of work, before it is judged
@@ -34,27 +34,27 @@ class Pace:
 
 
 class Screen:
-    """A clip that shows the ways one after the other, each until it has turned out to be too slow.
+    """A clip that shows the levels one after the other, each until it has turned out to be too slow.
 
     Args:
-        ways: the dearest first.
+        levels: the dearest first.
         tell: is told about each change.
 
     Attributes:
         clip: what is shown.
         wanted: its frames per second.
-        way: the name of the way that is shown now.
+        level: the name of the level that is shown now.
         frames: handed over in all.
     """
 
-    def __init__(self, ways: Sequence[Way], tell: Callable[[str], None]) -> None:
-        first, *self._cheaper = ways
+    def __init__(self, levels: Sequence[Level], tell: Callable[[str], None]) -> None:
+        first, *self._cheaper = levels
         self._tell = tell
         self._lock = threading.Lock()
         self._plain = self._shown = first.open()
         self._note_left = 0
         self._told_slow = False
-        self.way = first.name
+        self.level = first.name
         self.frames = 0
         self.wanted = float(self._plain.fps) or 25.0
         self.begin()
@@ -95,11 +95,11 @@ class Screen:
         fps, self._recent = self._recent.fps, Pace()
         if fps >= self.wanted * SHORTFALL:
             return
-        slow = f"{fps:.1f} of {self.wanted:.5g} frames per second with {self.way}"
+        slow = f"{fps:.1f} of {self.wanted:.5g} frames per second with {self.level}"
         if self._cheaper:
             cheaper = self._cheaper.pop(0)
-            self._plain, self.way = cheaper.open(), cheaper.name
-            self._note(f"{slow}: now {self.way}")
+            self._plain, self.level = cheaper.open(), cheaper.name
+            self._note(f"{slow}: now {self.level}")
             self._restart()
             self._whole = Pace()
         elif not self._told_slow:

@@ -12,20 +12,19 @@ from typing import Final
 import vapoursynth as vs
 
 from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
-from vsparagon.encode.job import Job
 from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
 from vsparagon.frames import first_frame
+from vsparagon.input.job import Job
+from vsparagon.input.opening import open_to_view
 from vsparagon.log import collected_log
 from vsparagon.preview import VIEWERS
-from vsparagon.preview.opening import open_to_view
-from vsparagon.preview.ways import enlarged_plainly, ways_for
+from vsparagon.preview.levels import enlarged_plainly, levels_for
 
 SCRIPT: Final = """\
 from pathlib import PosixPath, WindowsPath
 
 from {viewer} import set_output
-from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
-from vsparagon.encode.job import Encoding, Job, Network
+from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.preview.viewer import outputs
 
 job = {job!r}
@@ -54,13 +53,13 @@ def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
     """
     with collected_log() as log:
         source = open_to_view(job, log).source
-        way = ways_for(source, job, ab=False)[0]
-        result = way.open()
+        level = levels_for(source, job, ab=False)[0]
+        result = level.open()
         if source.upscaled:
-            return [(way.name, _described(result))]
-        shown = [("source", enlarged_plainly(source, result)), (way.name, result)]
+            return [(level.name, _described(result))]
+        shown = [("source", enlarged_plainly(source, result)), (level.name, result)]
         if ab:
-            shown.append(("both", ways_for(source, job, ab=True)[0].open()))
+            shown.append(("both", levels_for(source, job, ab=True)[0].open()))
         return [(name, _described(clip)) for name, clip in shown]
 
 
@@ -69,9 +68,7 @@ def _described(clip: vs.VideoNode) -> vs.VideoNode:
     with first_frame(clip) as frame:
         said = {name: frame.props.get(name, UNSPECIFIED) for name in ("_Matrix", "_Primaries", "_Transfer")}
     matrix = guess_matrix(clip.width, clip.height) if said["_Matrix"] == UNSPECIFIED else said["_Matrix"]
-    guessed = (
-        MATRICES["709"] if matrix == MATRICES["709"] else MATRICES["170m"]
-    )  # the numbers are the same for all three
+    guessed = MATRICES["709" if matrix == MATRICES["709"] else "170m"]  # one number for all three
     missing = {name: guessed for name, value in said.items() if value == UNSPECIFIED}
     described: vs.VideoNode = clip.std.SetFrameProps(**missing) if missing else clip
     return described

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import vapoursynth as vs
 
-from vsparagon.encode.codec import PIXEL_FORMATS
 from vsparagon.frames import first_frame
+from vsparagon.input.pixel_formats import PIXEL_FORMATS
 
 MARK: Final = b"FRAME\n"
 # Where chroma lies in 4:2:0 of 8 bit, by VapourSynth's numbers.

@@ -127,7 +127,7 @@ def _noisy(picture: Picture, sigma: float, random: np.random.Generator) -> Pictu
 Codec = Literal["h264", "hevc"]
 
 
-def compress(frames: list[Picture], codec: Codec, *, crf: int, preset: str = "medium") -> list[Picture]:
+def compress(frames: list[Picture], codec: Codec, *, crf: int) -> list[Picture]:
     """Return the frames after a real encoder and decoder, in 4:2:0 at 8 bits on the way.
 
     One thread: the result is a function of the arguments.
@@ -136,7 +136,6 @@ def compress(frames: list[Picture], codec: Codec, *, crf: int, preset: str = "me
         frames: H,W,3 uint8 of one size, H and W even.
         codec: "h264" (libx264) or "hevc" (libx265).
         crf: constant rate factor of the encoder.
-        preset: of the encoder.
     """
     height, width = frames[0].shape[:2]
     encoder = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
@@ -145,7 +144,7 @@ def compress(frames: list[Picture], codec: Codec, *, crf: int, preset: str = "me
     encoder.time_base = Fraction(1, 25)
     encoder.thread_count = 1
     alone = "pools=none:frame-threads=1:log-level=none"
-    encoder.options = {"crf": str(crf), "preset": preset} | ({"x265-params": alone} if codec == "hevc" else {})
+    encoder.options = {"crf": str(crf), "preset": "medium"} | ({"x265-params": alone} if codec == "hevc" else {})
     decoder = av.CodecContext.create(codec, "r")
     assert isinstance(decoder, av.VideoCodecContext)
     decoder.thread_count = 1

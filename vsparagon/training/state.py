@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsparagon.errors import ModelError
+from vsparagon.errors import ModelError, first_line_of
 from vsparagon.files import write_atomically
 
 
@@ -31,7 +31,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ModelError(f"cannot go on from {path}: {str(error).partition(chr(10))[0]}.") from error
+        raise ModelError(f"cannot go on from {path}: {first_line_of(error)}.") from error
     if not isinstance(state, dict):
         raise ModelError(f"cannot go on from {path}: it is not the state of a run.")
     return state

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vsparagon.extend import extension_for
-from vsparagon.quality import psnr_luma, psnr_rgb, ssim_luma
+from vsparagon.tiles.extension import extension_for
 from vsparagon.training.degradation import Degradation, Pair, degrade
 from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files, to_picture
+from vsparagon.training.quality import psnr_luma, psnr_rgb, ssim_luma
 
 Enlarge = Callable[[Picture], Picture]
 

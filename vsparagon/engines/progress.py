@@ -23,7 +23,7 @@ class _Phase:
     done: int = 0
 
 
-class Progress:
+class BuildProgress:
     """Takes what a library reports of its nested phases, from any thread.
 
     Args:
@@ -73,7 +73,7 @@ class Progress:
         return max(parts, default=0.0)
 
 
-def run_interruptibly[Result](work: Callable[[], Result], progress: Progress) -> Result:
+def run_interruptibly[Result](work: Callable[[], Result], progress: BuildProgress) -> Result:
     """Return what `work` returns, on a thread of its own, so that Ctrl-C reaches this one at once.
 
     Python's own answer to Ctrl-C, an exception in whatever Python runs next, would be raised within a report of the

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.encode.codec import pixel_format_candidates
-from vsparagon.encode.job import Job, Network
-from vsparagon.encode.source import Source, converted, upscaled_clip
-from vsparagon.library import bundled_models
+from vsparagon.bundled import bundled_models
+from vsparagon.input.job import Job, Network
+from vsparagon.input.pixel_formats import pixel_format_candidates
+from vsparagon.input.source import Source, converted, upscaled_clip
 
 # The variant to go on with where another is too slow: faster, and no worse, on CPUs and GPUs by docs/speed.md.
-FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift"}
+FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift", "swift_large": "swift_plus"}
 FASTER_IN_BF16: Final = FASTER | {"nano": "swift"}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # of width and height: less is no picture any more
@@ -24,12 +24,12 @@ LINE: Final = 2  # pixels between the halves
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """One way.
+class Level:
+    """One level.
 
     Attributes:
         name: for people.
-        open: makes its clip; all ways' clips have one size, format and length.
+        open: makes its clip; all levels' clips have one size, format and length.
     """
 
     name: str
@@ -41,8 +41,8 @@ def preview_format(clip: vs.VideoNode) -> str:
     return pixel_format_candidates(clip.format)[0]
 
 
-def ways_for(source: Source, job: Job, *, ab: bool) -> list[Way]:
-    """Return the ways for a source, the dearest first; one alone for a script that upscales by itself.
+def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
+    """Return the levels for a source, the dearest first; one alone for a script that upscales by itself.
 
     Args:
         source: the clip.
@@ -55,12 +55,12 @@ def ways_for(source: Source, job: Job, *, ab: bool) -> list[Way]:
     pix_fmt = preview_format(source.clip)
     first = upscaled_clip(source, job, pix_fmt)
     if source.upscaled:
-        return [Way(name=job.input.name, open=lambda: first)]
+        return [Level(name=job.input.name, open=lambda: first)]
     network = job.network or Network()
     size = {"width": first.width, "height": first.height}
     plain = enlarged_plainly(source, first) if ab else None
 
-    def way(name: str, clip: vs.VideoNode | None, network: Network, share: Fraction) -> Way:
+    def level(name: str, clip: vs.VideoNode | None, network: Network, share: Fraction) -> Level:
         def make() -> vs.VideoNode:
             made = clip
             if made is None:
@@ -68,18 +68,18 @@ def ways_for(source: Source, job: Job, *, ab: bool) -> list[Way]:
                 made = upscaled_clip(replace(source, clip=reduced(source.clip, share)), chosen, pix_fmt)
             return halves(plain, made, name) if plain else made
 
-        return Way(name=name, open=make)
+        return Level(name=name, open=make)
 
     name = Path(network.model).stem if network.model else network.variant
-    found = [way(name, first, network, Fraction(1))]
+    found = [level(name, first, network, Fraction(1))]
     fixed = replace(network, **size)
-    if faster := _faster_variant(network):
+    while faster := _faster_variant(fixed):
         name, fixed = faster, replace(fixed, variant=faster)
-        found.append(way(name, None, fixed, Fraction(1)))
+        found.append(level(name, None, fixed, Fraction(1)))
     for share in SMALLER:
         small = reduced(source.clip, share)
         if small.width >= LEAST and small.height >= LEAST:
-            found.append(way(f"{name} from {small.width}x{small.height}", None, fixed, share))
+            found.append(level(f"{name} from {small.width}x{small.height}", None, fixed, share))
     return found
 
 
@@ -114,7 +114,7 @@ def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
     Args:
         left: the source, enlarged by bicubic.
         right: the result; its frame properties are kept.
-        name: of the way that made it.
+        name: of the level that made it.
     """
     middle = right.width // 4 * 2
     scale = text_scale(right)

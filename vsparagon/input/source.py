@@ -7,7 +7,7 @@ import itertools
 import runpy
 import sys
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,14 +15,12 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon import __version__
 from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
-from vsparagon.encode.codec import PIXEL_FORMATS
-from vsparagon.encode.job import Job, Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
-from vsparagon.ffmpeg import ffmpeg_version
 from vsparagon.frames import first_frame
+from vsparagon.input.job import Job, Network
+from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.runtime import choice_in
 
 NO_TIMESTAMP: Final = -(1 << 63)
@@ -206,24 +204,3 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
     if clip.format is None or not (clip.width and clip.height):
         raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
     return clip, any(map(choice_in, log[before:]))
-
-
-def circumstances(clip: vs.VideoNode, messages: Iterable[str], program: str) -> dict[str, str]:
-    """Return what decides the result beside the job: on other machines it may be something else.
-
-    Args:
-        clip: what is encoded.
-        messages: what `vsparagon.log.collected_log` collected while it was opened.
-        program: ffmpeg.
-    """
-    return {
-        "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
-        "computed by": choices(messages),
-        "vsparagon": __version__,
-        "ffmpeg": ffmpeg_version(program),
-    }
-
-
-def choices(messages: Iterable[str]) -> str:
-    """Return which networks were opened, on which backend and in which precision."""
-    return "; ".join(filter(None, map(choice_in, messages)))

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from vsparagon.backends.device import lack_of_memory
 from vsparagon.errors import first_line_of
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
@@ -69,8 +70,8 @@ def trouble_with_triton(device: torch.device) -> str:
         try:
             resampling(canvas, [plane, plane], kernel, 2, 2, [target, target], down=True)()
             torch.cuda.synchronize()
-        except torch.OutOfMemoryError:
-            raise  # passes, and is not remembered
         except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
+            if lack_of_memory(error):
+                raise  # passes, and is not remembered
             return f"Triton does not work here: {first_line_of(error)}"
     return "" if bool((target == plane).all()) else "Triton computes wrongly here"

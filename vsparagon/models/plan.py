@@ -1,18 +1,11 @@
-"""The stages that a network is cut into for tiles (`vsparagon.models.stages`), as plain data and as files.
-
-They are exported once from a checkpoint and kept in the cache: one ONNX file for each stage, and a plan.
-"""
+"""The stages that a network is cut into for tiles (`vsparagon.models.stages`), as plain data."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from vsparagon.cache import graph_key
-from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.files import write_atomically
-from vsparagon.tiling import BLOCK
+from vsparagon.tiles.geometry import BLOCK
 
 PICTURE, RESULT = "picture", "result"
 MAP, MEAN = "map", "mean"  # each followed by a number
@@ -104,54 +97,3 @@ class Plan:
     def has_windows(self) -> bool:
         """Whether any stage has."""
         return any(stage.has_windows for stage in self.stages)
-
-
-def plan_stages(checkpoint: Path, cache: Path) -> Plan:
-    """Return the plan of a checkpoint; its graphs are exported the first time.
-
-    Raises:
-        ModelError: the file cannot be read.
-        InvalidInput: the cache cannot be written.
-        BackendUnavailable: torch is needed and not installed.
-    """
-    folder = cache / "graphs" / f"{graph_key(checkpoint)}.stages"
-    plan = folder / "plan.json"
-    if not plan.is_file():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _export(checkpoint, folder, plan)
-        except OSError as error:
-            raise InvalidInput(
-                f"{folder} cannot be written ({error.strerror}); name another folder with cache=."
-            ) from error
-    facts = json.loads(plan.read_bytes())
-    stages = tuple(
-        Stage(**(stage | {side: tuple(stage[side]) for side in ("inputs", "outputs")})) for stage in facts["stages"]
-    )
-    return Plan(checkpoint=checkpoint, folder=folder, scale=facts["scale"], stages=stages, channels=facts["channels"])
-
-
-def _export(checkpoint: Path, folder: Path, plan: Path) -> None:
-    """Write the graphs, and the plan last: where it is, all is there."""
-    try:
-        from vsparagon.checkpoint import load_generator
-        from vsparagon.export import stage_onnx
-        from vsparagon.models.inference import InferenceForm, inference_form
-        from vsparagon.models.stages import channels_of, cut
-    except ImportError as error:
-        raise BackendUnavailable(
-            f'cutting {checkpoint.name} into stages for tiles needs {error.name}; pip install "vsparagon[torch]", '
-            "or leave tilesize= and memory_mb= out."
-        ) from error
-    form = inference_form(load_generator(checkpoint))
-    assert isinstance(form, InferenceForm)
-    stages = cut(form)
-    channels = channels_of(stages)
-    for index, part in enumerate(stages):
-        write_atomically(folder / f"{index}.onnx", stage_onnx(part, channels).SerializeToString(deterministic=True))
-    facts = {
-        "scale": form.options.scale,
-        "stages": [asdict(part.stage) for part in stages],
-        "channels": channels,
-    }
-    write_atomically(plan, json.dumps(facts).encode())

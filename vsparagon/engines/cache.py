@@ -117,9 +117,9 @@ class EngineCache:
         """Remove the engine for this key, if there is one."""
         self.path(key).unlink(missing_ok=True)
 
-    def kernels(self, key: EngineKey, title: str) -> Kernels:
+    def kernels(self, key: EngineKey, title: str) -> KernelFile:
         """Return where the kernels for an engine are kept."""
-        return Kernels(self.path(key).with_suffix(KERNELS), key, title)
+        return KernelFile(self.path(key).with_suffix(KERNELS), key, title)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -146,7 +146,7 @@ class EngineCache:
                     draft.unlink()
 
 
-class Kernels:
+class KernelFile:
     """The file of what TensorRT-RTX compiles when it first runs an engine; like an engine file, with other content."""
 
     def __init__(self, path: Path, key: EngineKey, title: str) -> None:

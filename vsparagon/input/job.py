@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vsparagon.library import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
+from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
 from vsparagon.model_file import files_of
 
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")
@@ -49,7 +49,7 @@ class Encoding:
         codec: a name in `vsparagon.encode.encoders.CODECS`.
         crf: constant quality, in the codec's own numbers.
         preset: the codec's own name or number for its speed.
-        pix_fmt: a name in `vsparagon.encode.codec.PIXEL_FORMATS`.
+        pix_fmt: a name in `vsparagon.input.pixel_formats.PIXEL_FORMATS`.
         options: further ones of the encoder, in ffmpeg's words: name and value.
     """
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vsparagon.extend import MARGIN
+from vsparagon.tiles.extension import MARGIN, Extension
 
 SMALLEST_PART = 32
 BLOCK = 8  # side of the blocks that means are taken of first; divides both sides of an extended picture
@@ -25,8 +25,8 @@ class ExactTiles:
 
     Attributes:
         size: of each tile in the extended picture.
-        parts: for each tile its first pixel in the extended picture, and the first and last but one pixel of the
-            picture that it is kept for.
+        parts: for each tile its first pixel in the extended picture, and the first pixel of the picture
+            that it is kept for and one past the last.
     """
 
     size: int
@@ -38,17 +38,27 @@ def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactT
 
     Args:
         pixels: length of the picture.
-        extended: length of the extended picture, `vsparagon.extend.MARGIN` of it before the picture.
+        extended: length of the extended picture, `vsparagon.tiles.extension.MARGIN` of it before the picture.
         reach: how far the network looks.
-        count: number of tiles, at most `pixels`.
+        count: number of tiles, at most `pixels`; fewer are made where one holds all.
     """
     part = -(-pixels // count)
+    if part + 2 * reach >= extended:  # a tile is the whole
+        part = pixels
     size = min(part + 2 * reach, extended)
     parts = []
     for first in range(0, pixels, part):
         start = min(max(first + MARGIN - reach, 0), extended - size)
         parts.append((start, first, min(first + part, pixels)))
     return ExactTiles(size=size, parts=tuple(parts))
+
+
+def exact_tiles_of(extension: Extension, reach: int, rows: int, columns: int) -> tuple[ExactTiles, ExactTiles]:
+    """Divide both axes of a picture evenly, into so many rows and columns of tiles."""
+    return (
+        exact_tiles(extension.height, extension.extended_height, reach=reach, count=rows),
+        exact_tiles(extension.width, extension.extended_width, reach=reach, count=columns),
+    )
 
 
 def tile_counts(height: int, width: int, *, reach: int, area: int) -> tuple[int, int]:

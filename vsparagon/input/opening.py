@@ -12,10 +12,10 @@ from typing import Final
 import vapoursynth as vs
 
 from vsparagon.cache import cache_folder
-from vsparagon.encode.contents import read_overview
-from vsparagon.encode.job import Job
-from vsparagon.encode.source import Source, open_source
 from vsparagon.errors import InvalidInput
+from vsparagon.input.job import Job
+from vsparagon.input.source import Source, open_source
+from vsparagon.input.streams import read_overview
 
 UNEVEN: Final = Fraction(1, 20)  # seconds by which a frame may miss its place in an even clip
 

@@ -1,4 +1,4 @@
-"""Picture files: what is in them besides the colours, and how it is kept. Built on libvips."""
+"""ImageFile files: what is in them besides the colours, and how it is kept. Built on libvips."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 
-from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.stills import to_8_bit
-from vsparagon.tiff_exif import add_to_tiff, read_tiff
+from vsparagon.errors import InvalidInput, ParagonError, reason_of
+from vsparagon.image.stills import to_8_bit
+from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
 
 EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
 TIFF: Final = (".tif", ".tiff")
@@ -25,7 +25,7 @@ Samples = npt.NDArray[Any]  # uint8 or uint16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ImageFile:
     """A picture and what belongs to it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Picture:
     header: Any
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path) -> ImageFile:
     """Read a picture of 8 or 16 bit.
 
     Raises:
@@ -56,16 +56,16 @@ def read_picture(path: Path) -> Picture:
             raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bit first.")
         samples = image.numpy().reshape(image.height, image.width, image.bands)
     except pyvips.Error as error:
-        raise InvalidInput(f"{path} cannot be read: {_reason(error)}.") from error
+        raise InvalidInput(f"{path} cannot be read: {reason_of(error).rstrip('.')}.") from error
     if path.suffix.lower() in TIFF and (exif := read_tiff(path)):
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, "exif-data", exif)
-    return Picture(
+    return ImageFile(
         colour=samples[..., :colours], alpha=samples[..., colours:] if image.hasalpha() else None, header=image
     )
 
 
-def enlarge(picture: Picture, upscale: Callable[[Samples], Samples]) -> Picture:
+def enlarge(picture: ImageFile, upscale: Callable[[Samples], Samples]) -> ImageFile:
     """Return the picture enlarged, gray and alpha by way of the same network.
 
     Args:
@@ -77,7 +77,7 @@ def enlarge(picture: Picture, upscale: Callable[[Samples], Samples]) -> Picture:
         alpha = _enlarge_plane(alpha, upscale)
     gray = picture.colour.shape[2] == 1
     colour = _enlarge_plane(picture.colour, upscale) if gray else upscale(picture.colour)
-    return Picture(colour=colour, alpha=alpha, header=picture.header)
+    return ImageFile(colour=colour, alpha=alpha, header=picture.header)
 
 
 def _enlarge_plane(plane: Samples, upscale: Callable[[Samples], Samples]) -> Samples:
@@ -85,12 +85,12 @@ def _enlarge_plane(plane: Samples, upscale: Callable[[Samples], Samples]) -> Sam
     return np.rint(enlarged.mean(axis=2, keepdims=True)).astype(plane.dtype)
 
 
-def write_picture(picture: Picture, path: Path, *, quality: int) -> None:
+def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
     """Write a picture, whole or not at all.
 
     Args:
         picture: any; 16 bit becomes 8 where the kind of file has no more.
-        path: its suffix, one of `vsparagon.stills.SUFFIXES`, tells the kind.
+        path: its suffix, one of `vsparagon.image.stills.SUFFIXES`, tells the kind.
         quality: 1 to 100, of JPEG and WebP.
 
     Raises:
@@ -113,14 +113,14 @@ def write_picture(picture: Picture, path: Path, *, quality: int) -> None:
             add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
         draft.replace(path)
     except pyvips.Error as error:
-        raise ParagonError(f"{path} cannot be written: {_reason(error)}.") from error
+        raise ParagonError(f"{path} cannot be written: {reason_of(error).rstrip('.')}.") from error
     except OSError as error:
         raise ParagonError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _with_header(image: Any, picture: Picture) -> Any:
+def _with_header(image: Any, picture: ImageFile) -> Any:
     header = picture.header
     wide = image.format == "ushort"
     gray = picture.colour.shape[2] == 1
@@ -138,8 +138,3 @@ def _options(suffix: str, quality: int) -> dict[str, Any]:
     if suffix == ".webp":
         return {"Q": quality, "smart_subsample": True}
     return {"compression": "deflate", "predictor": "horizontal"} if suffix in TIFF else {}
-
-
-def _reason(error: pyvips.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else "unknown error").rstrip(".")

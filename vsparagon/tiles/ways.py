@@ -14,10 +14,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from vsparagon.backends.base import (
-    Array,
     BuildOptions,
     PictureBackend,
     Precision,
@@ -26,12 +24,11 @@ from vsparagon.backends.base import (
     Slot,
     StageSlot,
 )
-from vsparagon.extend import MARGIN, Extension
-from vsparagon.library import Model
-from vsparagon.stages import MEAN, PICTURE, RESULT, Plan
-from vsparagon.tiling import BLOCK, BlendedTiles, ExactTiles, Grid
-
-Plane = npt.NDArray[np.float32]
+from vsparagon.layout import Array, Plane
+from vsparagon.models.model import Model
+from vsparagon.models.plan import MEAN, PICTURE, RESULT, Plan
+from vsparagon.tiles.extension import MARGIN, Extension
+from vsparagon.tiles.geometry import BLOCK, BlendedTiles, ExactTiles, Grid
 
 
 class Way(ABC):

@@ -1,4 +1,4 @@
-"""The ways that `vsparagon preview` has: as asked for, then ever cheaper ones."""
+"""The levels that `vsparagon preview` has: as asked for, then ever cheaper ones."""
 
 import itertools
 
@@ -7,9 +7,9 @@ import pytest
 import vapoursynth as vs
 from clips import arrays, counted
 
-from vsparagon.encode.job import Job, Network
-from vsparagon.encode.source import Source
-from vsparagon.preview.ways import ways_for
+from vsparagon.input.job import Job, Network
+from vsparagon.input.source import Source
+from vsparagon.preview.levels import levels_for
 
 
 def source_of(clip, upscaled=False):
@@ -25,19 +25,20 @@ def source_of(clip, upscaled=False):
         (Network(variant="tiny", scale=4), ["tiny", "swift"]),
         (Network(variant="swift"), ["swift"]),
         (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift"]),
+        (Network(variant="swift_large"), ["swift_large", "swift_plus", "swift"]),
     ],
 )
 def test_a_network_gives_way_only_to_one_that_is_faster_and_no_worse(tmp_path, network, names):
-    ways = ways_for(source_of(counted()), Job(input=tmp_path / "x.mkv", network=network), ab=False)
-    assert [way.name for way in ways] == [*names, f"{names[-1]} from 48x36", f"{names[-1]} from 32x24"]
+    levels = levels_for(source_of(counted()), Job(input=tmp_path / "x.mkv", network=network), ab=False)
+    assert [level.name for level in levels] == [*names, f"{names[-1]} from 48x36", f"{names[-1]} from 32x24"]
 
 
 def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
     source = source_of(counted())
     job = Job(input=tmp_path / "x.mkv", network=Network(variant="micro"))
-    ways = ways_for(source, job, ab=False)
-    assert [way.name for way in ways] == ["micro", "swift", "swift from 48x36", "swift from 32x24"]
-    clips = [way.open() for way in ways]
+    levels = levels_for(source, job, ab=False)
+    assert [level.name for level in levels] == ["micro", "swift", "swift from 48x36", "swift from 32x24"]
+    clips = [level.open() for level in levels]
     assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
         (128, 96, 20, vs.YUV420P8)
     }
@@ -46,15 +47,15 @@ def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
 
 
 def test_script_that_upscales_by_itself_has_one_way(tmp_path):
-    ways = ways_for(source_of(counted(), upscaled=True), Job(input=tmp_path / "own.vpy"), ab=False)
-    assert [way.name for way in ways] == ["own.vpy"]
+    levels = levels_for(source_of(counted(), upscaled=True), Job(input=tmp_path / "own.vpy"), ab=False)
+    assert [level.name for level in levels] == ["own.vpy"]
 
 
 def test_halves_are_bicubic_and_ours_with_a_line_between(tmp_path):
     clip = counted(width=256, height=128)
     job = Job(input=tmp_path / "x.mkv")
-    both = arrays(ways_for(source_of(clip), job, ab=True)[0].open().get_frame(2))[0][40:]
-    ours = arrays(ways_for(source_of(clip), job, ab=False)[0].open().get_frame(2))[0][40:]
+    both = arrays(levels_for(source_of(clip), job, ab=True)[0].open().get_frame(2))[0][40:]
+    ours = arrays(levels_for(source_of(clip), job, ab=False)[0].open().get_frame(2))[0][40:]
     plain = arrays(clip.resize.Bicubic(512, 256).get_frame(2))[0][40:]
     assert both.shape == ours.shape == (216, 512)
     np.testing.assert_allclose(both[:, :256], plain[:, :256], atol=1)  # dithered

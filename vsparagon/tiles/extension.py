@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-MARGIN = 8
+from vsparagon.layout import Array
 
-Array = npt.NDArray[np.floating]
+MARGIN = 8
 
 
 @dataclass(frozen=True, kw_only=True)

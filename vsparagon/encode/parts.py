@@ -42,7 +42,7 @@ class Segment:
     times: tuple[float, ...]
 
 
-class Workshop:
+class PartsFolder:
     """The folder of one output. A context: it is locked while it is open.
 
     Args:
@@ -70,11 +70,21 @@ class Workshop:
         """Return the file of a finished segment."""
         return self._own / f"{number:06}.mkv"
 
-    def part(self, name: str) -> Path:
+    @property
+    def frames(self) -> int:
+        """How many frames the finished segments hold."""
+        return sum(segment.frames for segment in self.segments.values())
+
+    @property
+    def bytes(self) -> int:
+        """Size of the finished segments."""
+        return sum(segment.bytes for segment in self.segments.values())
+
+    def draft(self, name: str) -> Path:
         """Return a name nobody else writes to, for a file that is being made."""
         return self.folder / f"part-{secrets.token_hex(4)}-{name}"
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> PartsFolder:
         with self.failing_clearly():
             self.folder.mkdir(exist_ok=True)
             try:
@@ -142,25 +152,25 @@ class Workshop:
             if before.get(name) != self._identity.get(name)
         ]
 
-    def keep(self, number: int, part: Path, segment: Segment) -> None:
+    def keep(self, number: int, draft: Path, segment: Segment) -> None:
         """Give a finished file its name and enter it in the manifest. Afterwards it survives a reboot."""
         with self.failing_clearly():
-            _settle(part, self.path(number))
+            _settle(draft, self.path(number))
             self.segments[number] = segment
             self._write()
 
     def _write(self, **more: object) -> None:
         entries = {str(n): asdict(s) for n, s in sorted(self.segments.items())}
         text = json.dumps({"format": FORMAT, "job": self._identity, "segments": entries, **more}, indent=1)
-        draft = self.part(MANIFEST)
+        draft = self.draft(MANIFEST)
         draft.write_text(text, encoding="utf-8")
         _settle(draft, self._own / MANIFEST)
 
-    def deliver(self, part: Path) -> None:
+    def deliver(self, draft: Path) -> None:
         """Give the finished file the output's name and remove the folder."""
         with self.failing_clearly():
-            self._write(delivered=_fingerprint(part))  # tells, if we are killed right after, what became of all this
-            _settle(part, self.output)
+            self._write(delivered=_fingerprint(draft))  # tells, if we are killed right after, what became of all this
+            _settle(draft, self.output)
             self._forget()
         self.segments.clear()
         self._lock.release()

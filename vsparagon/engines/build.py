@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from vsparagon.engine_progress import Progress, run_interruptibly
+from vsparagon.engines.progress import BuildProgress, run_interruptibly
 from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Profile:
         return " / ".join(dict.fromkeys("x".join(map(str, shape)) for shape in shapes))
 
 
-class Library:
+class TensorRTLibrary:
     """TensorRT or TensorRT-RTX: its module, and what it said.
 
     Attributes:
@@ -85,7 +85,7 @@ def _logger(module: Any, errors: deque[str]) -> Any:
 
 
 @cache
-def load_library(name: str) -> Library:
+def load_library(name: str) -> TensorRTLibrary:
     """Import one of `LIBRARIES`.
 
     Raises:
@@ -94,13 +94,13 @@ def load_library(name: str) -> Library:
     if not find_spec(name):
         raise BackendUnavailable(f'{name} is not installed; pip install "vsparagon[{LIBRARIES[name]}]"')
     try:
-        return Library(import_module(name))
+        return TensorRTLibrary(import_module(name))
     except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: the place-holder on PyPI says so itself
         raise BackendUnavailable(f"{name} is installed but cannot be loaded ({error}); install it again") from error
 
 
 def build_engine(
-    library: Library, onnx: bytes, profiles: Mapping[str, Profile] | None = None, *, name: str, device: str = ""
+    library: TensorRTLibrary, onnx: bytes, profiles: Mapping[str, Profile] | None = None, *, name: str, device: str = ""
 ) -> bytes:
     """Return a serialised engine, valid for this version of the library, this GPU and this platform alone.
 
@@ -120,7 +120,10 @@ def build_engine(
     """
     trt = library.module
     library.begin()
-    builder = trt.Builder(library.logger)
+    try:
+        builder = trt.Builder(library.logger)
+    except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
+        raise library.failure("does not run here", str(error)) from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(onnx):
@@ -132,15 +135,15 @@ def build_engine(
         for image, profile in profiles.items():
             sizes.set_shape(image, profile.smallest, profile.usual, profile.largest)
         config.add_optimization_profile(sizes)
-    progress = Progress(f"{library.name} builds the engine of {name}")
+    progress = BuildProgress(f"{library.name} builds the engine of {name}")
     config.progress_monitor = monitor = _monitor(trt, progress)
+    held = parser, monitor  # the parser owns the weights; a build that a second Ctrl-C leaves behind still reads both
 
     def build() -> Any:
         with _on(device):  # each thread has a current device of its own
-            return builder.build_serialized_network(network, config)
+            return builder.build_serialized_network(network, config), held
 
-    engine = run_interruptibly(build, progress)
-    del monitor  # it must outlive the build
+    engine, _ = run_interruptibly(build, progress)
     if engine is None:
         raise library.failure("cannot build this model")
     return bytes(engine)
@@ -154,7 +157,7 @@ def _on(device: str) -> AbstractContextManager[object]:
     return torch.cuda.device(device)
 
 
-def _monitor(trt: Any, progress: Progress) -> Any:
+def _monitor(trt: Any, progress: BuildProgress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined, unused-ignore]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

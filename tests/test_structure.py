@@ -1,0 +1,59 @@
+"""How the modules of the package hang together."""
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")  # which an export needs
+
+from vsparagon.graphs import EXPORTERS
+
+ROOT = Path(__file__).resolve().parents[1]
+# Modules that an export imports and whose changes leave its graphs as they are.
+NEUTRAL = {"bundled", "errors", "files", "layout", "resampling", "tiles", "tiles.extension", "tiles.geometry"}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[: -(parts[-1] == "__init__") or None])
+
+
+def imported(path, modules):
+    """The modules of the package that a module imports, now or later, but not those for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    left_out = {inner for node in typing for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node not in left_out:
+            for name in node.names:
+                full = f"{node.module}.{name.name}"
+                yield full if full in modules else node.module
+
+
+def test_no_module_needs_one_that_needs_it():
+    modules = {module_name(path): path for path in (ROOT / "vsparagon").rglob("*.py")}
+    graph = {name: set(imported(path, modules)) & modules.keys() - {name} for name, path in modules.items()}
+    assert len(graph) > 100
+    TopologicalSorter(graph).prepare()
+    graph["vsparagon.errors"] = {"vsparagon.filter"}
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph).prepare()
+
+
+def test_kept_graphs_are_those_of_all_the_code_that_makes_them(tmp_path):
+    code = (
+        "import sys, pathlib, vsparagon.graphs as graphs, vsparagon.bundled as bundled\n"
+        "model = bundled.bundled_model('nano', 2, 'clean')\n"
+        "graphs.inference_graph(model.checkpoint, pathlib.Path(sys.argv[1]))\n"
+        "graphs.plan_stages(model.checkpoint, pathlib.Path(sys.argv[1]))\n"
+        "print(*(name for name in sys.modules if name.startswith('vsparagon.')), sep='\\n')\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    used = {name.removeprefix("vsparagon.") for name in done.stdout.split()}
+    assert {name for name in used if not name.startswith("models")} - NEUTRAL == set(EXPORTERS)

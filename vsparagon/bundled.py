@@ -1,0 +1,66 @@
+"""The networks that come with the package. Neither torch nor a runtime is imported."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.models.model import Model, own_model
+from vsparagon.models.variants import SCALES, VARIANTS
+
+WEIGHTS = Path(__file__).parent / "models" / "weights"
+PROFILES = ("clean", "compressed")
+DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
+
+
+def bundled_models() -> list[Model]:
+    """Return all of them, smallest variant first."""
+    every = product(VARIANTS, SCALES, PROFILES)
+    return [_model(*key) for key in every if _checkpoint(*key).is_file()]
+
+
+def bundled_model(variant: str, scale: int, profile: str) -> Model:
+    """Return one of them; "" and 0 mean: nano, 2 and clean.
+
+    Raises:
+        InvalidInput: unknown variant, scale or profile.
+        ModelError: no weights are bundled for them.
+    """
+    variant, scale, profile = variant or DEFAULT_VARIANT, scale or DEFAULT_SCALE, profile or DEFAULT_PROFILE
+    if variant not in VARIANTS:
+        raise InvalidInput(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}.")
+    if scale not in SCALES:
+        raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}.")
+    if profile not in PROFILES:
+        raise InvalidInput(f"unknown profile {profile!r}; the profiles are {', '.join(PROFILES)}.")
+    if not _checkpoint(variant, scale, profile).is_file():
+        raise ModelError(
+            f"no weights are bundled for {variant} x{scale} {profile} (bundled: {', '.join(describe()) or 'none'}); "
+            "choose one of these, or name a file of your own with model=."
+        )
+    return _model(variant, scale, profile)
+
+
+def describe() -> list[str]:
+    """Return one line for each bundled model, as `core.paragon.Models()` shows them."""
+    return [model.name for model in bundled_models()]
+
+
+def _checkpoint(variant: str, scale: int, profile: str) -> Path:
+    return WEIGHTS / f"{variant}_x{scale}_{profile}.safetensors"
+
+
+def _model(variant: str, scale: int, profile: str) -> Model:
+    checkpoint = _checkpoint(variant, scale, profile)
+    graph = checkpoint.with_suffix(".onnx")
+    return own_model(f"{variant} x{scale} {profile}", graph, _notes(checkpoint), checkpoint=checkpoint)
+
+
+def _notes(checkpoint: Path) -> dict[str, str]:
+    """Return what a safetensors file says about itself, read without the library: a length, then JSON."""
+    with checkpoint.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    notes: dict[str, str] = header["__metadata__"]
+    return notes

@@ -1,0 +1,116 @@
+"""The graphs of a checkpoint, exported once and kept: of its inference form, and of its stages for tiles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
+from vsparagon.files import write_atomically
+from vsparagon.models.plan import Plan, Stage
+
+EXPORTERS = ("checkpoint", "export", "graphs", "onnx_graph", "recognise")  # and all of `vsparagon.models`
+
+
+def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
+    """Return the ONNX file of a checkpoint's inference form, exported once and kept.
+
+    Raises:
+        ModelError: the file cannot be read, or holds no generator.
+        InvalidInput: the cache cannot be written.
+        BackendUnavailable: torch is needed and not installed.
+    """
+    graph = cache_folder / "graphs" / f"{_key(checkpoint)}.onnx"
+    if not graph.is_file():
+        try:
+            from vsparagon.checkpoint import load_generator
+            from vsparagon.export import onnx_model
+            from vsparagon.models.inference import inference_form
+        except ImportError as error:
+            raise BackendUnavailable(
+                f'reading the checkpoint {checkpoint.name} needs {error.name}; pip install "vsparagon[torch]", '
+                "or give an ONNX file."
+            ) from error
+        model = onnx_model(inference_form(load_generator(checkpoint)), metadata={"form": "extended"})
+        try:
+            graph.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(graph, model.SerializeToString(deterministic=True))
+        except OSError as error:
+            raise InvalidInput(
+                f"{graph} cannot be written ({error.strerror}); name another folder with cache=."
+            ) from error
+    return graph
+
+
+def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
+    """Return the plan of a checkpoint; its graphs are exported the first time.
+
+    Raises:
+        ModelError: the file cannot be read.
+        InvalidInput: the cache cannot be written.
+        BackendUnavailable: torch is needed and not installed.
+    """
+    folder = cache_folder / "graphs" / f"{_key(checkpoint)}.stages"
+    plan = folder / "plan.json"
+    if not plan.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _export_stages(checkpoint, folder, plan)
+        except OSError as error:
+            raise InvalidInput(
+                f"{folder} cannot be written ({error.strerror}); name another folder with cache=."
+            ) from error
+    facts = json.loads(plan.read_bytes())
+    stages = tuple(
+        Stage(**(stage | {side: tuple(stage[side]) for side in ("inputs", "outputs")})) for stage in facts["stages"]
+    )
+    return Plan(checkpoint=checkpoint, folder=folder, scale=facts["scale"], stages=stages, channels=facts["channels"])
+
+
+def _export_stages(checkpoint: Path, folder: Path, plan: Path) -> None:
+    """Write the graphs, and the plan last: where it is, all is there."""
+    try:
+        from vsparagon.checkpoint import load_generator
+        from vsparagon.export import stage_onnx
+        from vsparagon.models.inference import InferenceForm, inference_form
+        from vsparagon.models.stages import channels_of, cut
+    except ImportError as error:
+        raise BackendUnavailable(
+            f'cutting {checkpoint.name} into stages for tiles needs {error.name}; pip install "vsparagon[torch]", '
+            "or leave tilesize= and memory_mb= out."
+        ) from error
+    form = inference_form(load_generator(checkpoint))
+    assert isinstance(form, InferenceForm)
+    stages = cut(form)
+    channels = channels_of(stages)
+    for index, part in enumerate(stages):
+        write_atomically(folder / f"{index}.onnx", stage_onnx(part, channels).SerializeToString(deterministic=True))
+    facts = {
+        "scale": form.options.scale,
+        "stages": [asdict(part.stage) for part in stages],
+        "channels": channels,
+    }
+    write_atomically(plan, json.dumps(facts).encode())
+
+
+def _key(checkpoint: Path) -> str:
+    """Return the name under which what is exported from a checkpoint is kept: its bytes and the code that exports.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(_exporter() + checkpoint.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
+
+
+@cache
+def _exporter() -> bytes:
+    """Return a digest of the modules that make a graph of a checkpoint."""
+    package = Path(__file__).parent
+    modules = [package / f"{name}.py" for name in EXPORTERS] + sorted((package / "models").glob("*.py"))
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).digest()

@@ -1,0 +1,95 @@
+"""The streams in a file of video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.stream import Disposition
+
+from vsparagon.errors import InvalidInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What it takes to show a file: number of the video stream, begin in seconds, the kinds of streams there are."""
+
+    track: int
+    start: Fraction
+    kinds: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """A stream as the file describes it; `index` and `codec` as ffmpeg counts and names them."""
+
+    index: int
+    kind: str
+    codec: str
+    metadata: Mapping[str, str]
+    disposition: Disposition
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a cover and no video."""
+        return bool(self.disposition & Disposition.attached_pic)
+
+
+def read_overview(path: Path) -> Overview:
+    """Return what it takes to show a file.
+
+    Raises:
+        InvalidInput: the file cannot be read or has no video.
+    """
+    with opened_container(path) as container:
+        streams = [describe_stream(stream) for stream in container.streams]
+        start = start_of(container)
+    kinds = frozenset(stream.kind for stream in streams)
+    return Overview(track=first_video(path, streams).index, start=start, kinds=kinds)
+
+
+@contextmanager
+def opened_container(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a file for its streams.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    try:
+        with av.open(str(path)) as container:
+            yield container
+    except (OSError, av.FFmpegError) as error:
+        raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def start_of(container: av.container.InputContainer) -> Fraction:
+    """Return the time in a file at which players begin, in seconds."""
+    return Fraction(container.start_time or 0, 1_000_000)
+
+
+def first_video(path: Path, streams: Sequence[Stream]) -> Stream:
+    """Return the stream that is upscaled.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    video = next((s for s in streams if s.kind == "video" and not s.is_picture), None)
+    if video is None:
+        raise InvalidInput(f"{path} has no video.")
+    return video
+
+
+def describe_stream(stream: av.stream.Stream) -> Stream:
+    """Return what a stream says of itself, which stays when the file is closed."""
+    context = stream.codec_context
+    return Stream(
+        index=stream.index,
+        kind=stream.type,
+        codec=context.name if context is not None else "",
+        metadata=dict(stream.metadata),
+        disposition=stream.disposition,
+    )

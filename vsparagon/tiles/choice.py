@@ -1,0 +1,162 @@
+"""Decides on tiles: from the model, the size of the picture and what the caller wants to the way to enlarge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsparagon.errors import InvalidInput
+from vsparagon.graphs import plan_stages
+from vsparagon.machine import MEBIBYTE, available_memory
+from vsparagon.models.model import Model
+from vsparagon.models.plan import FURTHEST, Plan
+from vsparagon.tiles.extension import WHOLE_WINDOWS, Extension
+from vsparagon.tiles.geometry import BLOCK, ExactTiles, Grid, blended_tiles, exact_tiles_of, tile_counts
+from vsparagon.tiles.ways import Blended, Exact, Staged, Way, Whole
+
+SMALLEST_TILE = 64
+# Pixels of a tile, with what it looks at around what it is kept for. On a Xeon with AVX-512 a pixel in a tile of 80,000
+# took nano 20 % less time than one in a large picture; on an EPYC sizes from 45,000 to 250,000 differ by 4 %.
+FAST_AREA = 80_000
+BLENDED_OVERLAP = 32
+SHARE = 4  # by which the available memory is divided, for networks that look at the whole frame
+FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileChoice:
+    """What the caller wants of tiles; nothing, by default.
+
+    Attributes:
+        size: height and width of a tile in source pixels, what it shares with its neighbours included; a network
+            that looks far takes larger ones than that if it has to.
+        overlap: least pixels that neighbours share, along columns and rows.
+        memory_mb: most memory that what is in flight may take together. By default networks that look at the whole
+            frame take it whole if that needs no more than a quarter of what is available, and the rest small tiles.
+    """
+
+    size: tuple[int, int] | None = None
+    overlap: tuple[int, int] | None = None
+    memory_mb: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size and min(self.size) < SMALLEST_TILE:
+            raise InvalidInput(
+                f"tilesize is {self.size[1]}x{self.size[0]}; at least {SMALLEST_TILE} each way is needed."
+            )
+        if self.overlap and (min(self.overlap) < 0 or not self.size):
+            raise InvalidInput("overlap goes with tilesize, and is at least 0; give both or leave overlap= out.")
+        if self.overlap and self.size and any(2 * o > s for o, s in zip(self.overlap, self.size, strict=True)):
+            raise InvalidInput(
+                f"overlap is {self.overlap[1]}x{self.overlap[0]}, more than half of tilesize, "
+                f"{self.size[1]}x{self.size[0]}; give a smaller overlap= or a larger tilesize=."
+            )
+        if self.memory_mb < 0:
+            raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
+
+    def way(self, model: Model, extension: Extension, *, streams: int, cache: Path) -> Way:
+        """Return the way for a model and a size of picture.
+
+        Args:
+            model: what is to be run.
+            extension: of the pictures.
+            streams: pictures at once, if memory allows; one more is being copied.
+            cache: folder for the stages of a model.
+
+        Raises:
+            InvalidInput: this model cannot be run on the tiles that are wanted.
+            BackendUnavailable: the stages of a model need torch, the first time.
+        """
+        if model.bytes_per_pixel is None:
+            if self.memory_mb:
+                raise InvalidInput(
+                    f"memory_mb cannot be kept with {model.name}, whose use of memory is not known; "
+                    "use tilesize= instead."
+                )
+            return self._blended(model, extension)
+        if tiles := self.exact(model, extension, streams=streams, area=FAST_AREA):
+            return Exact(model, extension, *tiles)
+        wanted = self.size or self.memory_mb
+        budget = (self.memory_mb or available_memory() // SHARE) * MEBIBYTE
+        needed = extension.extended_height * extension.extended_width * model.bytes_per_pixel * (streams + 1)
+        if not self.size and (needed <= budget or not (wanted or model.checkpoint)):
+            return Whole(model, extension)
+        if model.checkpoint is None:
+            raise InvalidInput(
+                f"{model.name} looks at the whole frame, and an ONNX file cannot be cut into stages for tiles: "
+                "give its checkpoint as model=, or leave tilesize= and memory_mb= out."
+            )
+        return self._staged(
+            model, extension, plan_stages(model.checkpoint, cache), model.bytes_per_pixel, budget, streams
+        )
+
+    def exact(
+        self, model: Model, extension: Extension, *, streams: int, area: int
+    ) -> tuple[ExactTiles, ExactTiles] | None:
+        """Return rows and columns of tiles that give the picture of the whole; None where the model has none.
+
+        Args:
+            model, extension, streams: as above.
+            area: most pixels of a tile, where the caller wants no size and memory allows it.
+
+        Raises:
+            InvalidInput: a tile would hold nothing but what it looks at, or the memory is too small for any.
+        """
+        reach, bytes_per_pixel = model.reach, model.bytes_per_pixel
+        if reach is None or bytes_per_pixel is None or (reach > FURTHEST and model.checkpoint is not None):
+            return None
+        height, width = extension.height, extension.width
+        if self.size:
+            shared = [max(2 * reach, o) for o in self.overlap or (0, 0)]
+            if any(size <= s for size, s in zip(self.size, shared, strict=True)):
+                raise InvalidInput(f"tilesize must be more than {2 * reach} each way for {model.name}.")
+            rows, columns = (
+                -(-side // (size - s)) for side, size, s in zip((height, width), self.size, shared, strict=True)
+            )
+        else:
+            if self.memory_mb:
+                bytes_per_pixel *= streams + 1
+                area = min(area, self.memory_mb * MEBIBYTE // bytes_per_pixel)
+                if area < SMALLEST_TILE**2:
+                    least = -(-(SMALLEST_TILE**2) * bytes_per_pixel // MEBIBYTE)
+                    raise InvalidInput(f"memory_mb is {self.memory_mb}; the smallest tiles need {least}.")
+            rows, columns = tile_counts(height, width, reach=reach, area=area)
+        return exact_tiles_of(extension, reach, rows, columns)
+
+    def _staged(
+        self, model: Model, extension: Extension, plan: Plan, bytes_per_pixel: int, budget: int, streams: int
+    ) -> Way:
+        most = 1 if plan.is_long else streams
+        shared = max(self.overlap or (0,))
+        grid = Grid(step=WHOLE_WINDOWS.step if plan.has_windows else BLOCK, reach=max(plan.reach, -(-shared // 2)))
+        whole = (extension.extended_height, extension.extended_width)
+        if self.size:
+            height, width = (
+                min(side, max(grid.smallest, grid.side_within(size)))
+                for side, size in zip(whole, self.size, strict=True)
+            )
+            return Staged(model, extension, plan, grid, height=height, width=width, frames=most)
+        kept = whole[0] * whole[1] * plan.kept_channels * FLOAT
+        if not plan.is_long:
+            bytes_per_pixel *= len(plan.stages)
+        least = kept + min(grid.smallest, whole[0]) * min(grid.smallest, whole[1]) * bytes_per_pixel
+        if self.memory_mb and budget < least:
+            raise InvalidInput(
+                f"memory_mb is {self.memory_mb}; {model.name} needs {-(-least // MEBIBYTE)} for a frame of this size."
+            )
+        frames = min(most, max(1, budget // least))
+        height, width = grid.sizes(*whole, area=(budget // frames - kept) // bytes_per_pixel)
+        return Staged(model, extension, plan, grid, height=height, width=width, frames=frames)
+
+    def _blended(self, model: Model, extension: Extension) -> Way:
+        whole = (extension.extended_height, extension.extended_width)
+        size = model.sizes.fixed
+        if size is None:
+            size = whole if self.size is None else model.sizes.at_least(*map(min, self.size, whole))
+        if size == whole:
+            return Whole(model, extension)
+        rows, columns = (
+            blended_tiles(pixels, size=side, overlap=min(shared, side // 2), scale=model.scale)
+            for pixels, side, shared in zip(whole, size, self.overlap or (BLENDED_OVERLAP,) * 2, strict=True)
+        )
+        return Blended(model, extension, rows, columns)
