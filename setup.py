@@ -108,7 +108,7 @@ def compile_library(folder: Path, version: str) -> Path:
     if suffix == ".so":
         command.append("-ldl")  # part of libc only since glibc 2.34
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise CompileError(f"cannot run the C compiler {command[0]!r}: {error}") from error
     if done.returncode:

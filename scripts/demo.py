@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
@@ -153,9 +154,10 @@ def configure_vspipe(folder: Path) -> dict[str, str]:
     """
     home = "APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME"
     library: str = untyped.get_vsscript()
-    environment = {**os.environ, home: str(folder), "VSSCRIPT_PATH": library}
+    # Where Python looks for what a user has installed follows from APPDATA, too.
+    environment = {**os.environ, "PYTHONUSERBASE": site.getuserbase(), home: str(folder), "VSSCRIPT_PATH": library}
     command = [sys.executable, "-m", "vapoursynth", "config"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     if done.returncode or "Failed" in done.stdout:
         raise DemoError(
             f"vspipe cannot run {sys.executable}: {(done.stdout + done.stderr).strip().splitlines()[-1]}; "
@@ -362,7 +364,7 @@ def main() -> int:
     try:
         # Absolute, since vspipe works in the script's folder.
         demonstrate(options.clip and options.clip.resolve(), options.script.resolve(), options.out.resolve())
-    except (DemoError, ParagonError, vs.Error) as error:
+    except (DemoError, ParagonError, vs.Error, PermissionError) as error:  # on Windows, a player has a result open
         print(f"demo: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

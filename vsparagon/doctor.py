@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
@@ -17,7 +18,7 @@ from typing import Final, Literal
 from vsparagon import __version__
 from vsparagon.errors import ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, version_of
-from vsparagon.machine import MEBIBYTE, processor_name
+from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name
 
 State = Literal["ok", "optional", "problem"]
 
@@ -46,6 +47,7 @@ def examine() -> Iterator[Finding]:
     """Yield the findings one by one; none of the questions can stop the others."""
     for ask in (
         _versions,
+        _runtime,
         _vapoursynth,
         _vspipe,
         _backends,
@@ -74,6 +76,19 @@ def _versions() -> Iterator[Finding]:
     yield Finding(topic="Python", state="ok", text=python)
 
 
+def _runtime() -> Iterator[Finding]:
+    """VapourSynth for Windows needs it, and comes without."""
+    if os.name != "nt":
+        return
+    library = "msvcp140.dll"
+    try:
+        ctypes.CDLL(library)
+    except OSError as error:
+        yield Finding(topic="C++ runtime", state="problem", text=str(error), advice=RUNTIME_ADVICE)
+    else:
+        yield Finding(topic="C++ runtime", state="ok", text=library)
+
+
 def _vapoursynth() -> Iterator[Finding]:
     import vapoursynth as vs
 
@@ -99,7 +114,7 @@ def _vspipe() -> Iterator[Finding]:
     if program is None:
         yield Finding(topic="vspipe", state="optional", text="not found", advice=advice)
         return
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=60)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         text = f"{program} does not find its Python: {said[0]}"
@@ -129,7 +144,7 @@ def _devices() -> Iterator[Finding]:
     if program is None:
         return
     query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-    done = subprocess.run([program, *query], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([program, *query], capture_output=True, text=True, errors="replace", timeout=60)
     if done.returncode:
         text, advice = (done.stderr or done.stdout).strip() or "nvidia-smi fails", "install NVIDIA's driver again"
         yield Finding(topic="GPU", state="optional", text=text, advice=advice)
@@ -175,7 +190,9 @@ def _ffmpeg() -> Iterator[Finding]:
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
     from vsparagon.encode.encoders import CODECS
 
-    asked = (subprocess.run([p, "-encoders"], capture_output=True, text=True, timeout=60) for p in programs)
+    asked = (
+        subprocess.run([p, "-encoders"], capture_output=True, text=True, errors="replace", timeout=60) for p in programs
+    )
     listed = "".join(done.stdout for done in asked)
     able = [name for name in CODECS if f" {name} " in listed]
     text = ", ".join(able) or "none of those that `vsparagon encode` uses"

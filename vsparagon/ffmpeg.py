@@ -56,7 +56,9 @@ def ffmpeg_version(program: str) -> str:
         ParagonError: it does not run.
     """
     try:
-        said = subprocess.run([program, "-version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [program, "-version"], capture_output=True, text=True, errors="replace", check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise ParagonError(f"{program} does not run ({error}); install another ffmpeg") from error
     return said.removeprefix("ffmpeg version ").split(maxsplit=1)[0]

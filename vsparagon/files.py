@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
+from typing import Final
+
+# What Windows answers while a virus scanner or an indexer has a file open: access denied, sharing and lock violation.
+BUSY: Final = (5, 32, 33)
+PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between the attempts
 
 
 def _usual_mode() -> int:
@@ -15,6 +21,24 @@ def _usual_mode() -> int:
 
 
 MODE = _usual_mode()
+
+
+def replace(draft: Path, path: Path) -> None:
+    """Give a file another's name, in its place. On Windows, wait for whoever has one of them open, for a few seconds.
+
+    Raises:
+        OSError: that cannot be done.
+    """
+    for pause in PAUSES:
+        try:
+            draft.replace(path)
+        except OSError as error:
+            if getattr(error, "winerror", None) not in BUSY:
+                raise
+            time.sleep(pause)
+        else:
+            return
+    draft.replace(path)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -28,7 +52,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         Path(temporary).chmod(MODE)  # mkstemp makes files for their owner only
-        Path(temporary).replace(path)
+        replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

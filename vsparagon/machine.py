@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 MEBIBYTE = 1 << 20
+RUNTIME_ADVICE = "install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe"
 
 
 def available_memory() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.errors import ParagonError
+from vsparagon.machine import RUNTIME_ADVICE
 
 INTERRUPTED = 130  # as shells count a command that Ctrl-C has ended
 
@@ -31,17 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a file's name that the console cannot show is no error
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
     try:
-        sys.stdout.write(args.run(args))
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
-        return 1
+        return _told(args.run(args))
     except ParagonError as error:
         sys.stderr.write(f"vsparagon: {error}\n")
+        return 1
+    except ImportError as error:
+        if "DLL load failed" not in str(error):
+            raise
+        sys.stderr.write(f"vsparagon: {error}; {RUNTIME_ADVICE}\n")
         return 1
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"vsparagon: {interrupt or 'stopped'}\n")
         return INTERRUPTED
+
+
+def _told(text: str) -> int:
+    """Write what a command answers; return 0, or 1 where whoever read the output has left, as `head` does."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):  # the latter on Windows
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 1
     return 0
 
 

@@ -123,8 +123,9 @@ def join_command(
         if encoding.codec in HEVC:
             options[f"tag:{place}"] = "hvc1"  # players of Apple know no other
     if cover is not None and contents is not None:
+        # ffmpeg takes what follows the last slash for its name.
         attachments = sum(stream.kind == "attachment" for stream in contents.carried)
-        options |= {"attach": str(cover), f"metadata:s:t:{attachments}": f"mimetype={COVERS[cover.suffix]}"}
+        options |= {"attach": cover.as_posix(), f"metadata:s:t:{attachments}": f"mimetype={COVERS[cover.suffix]}"}
     return _compile(ffmpeg.output(*streams, str(out), format=muxer, **options), program)
 
 

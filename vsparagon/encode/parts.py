@@ -20,6 +20,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.files import replace
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 2
@@ -167,10 +168,21 @@ class PartsFolder:
         _settle(draft, self._own / MANIFEST)
 
     def deliver(self, draft: Path) -> None:
-        """Give the finished file the output's name and remove the folder."""
+        """Give the finished file the output's name and remove the folder.
+
+        Raises:
+            EncodeFailure: the output is open elsewhere, or the folder cannot be written.
+        """
         with self.failing_clearly():
             self._write(delivered=_fingerprint(draft))  # tells, if we are killed right after, what became of all this
+        try:
             _settle(draft, self.output)
+        except OSError as error:
+            raise EncodeFailure(
+                f"{self.output} cannot be replaced: {error.strerror or error}; close what has it open, and run the "
+                "command again: nothing is lost."
+            ) from error
+        with self.failing_clearly():
             self._forget()
         self.segments.clear()
         self._lock.release()
@@ -204,7 +216,7 @@ def _settle(draft: Path, path: Path) -> None:
     """Rename a file once its content is on the disk."""
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
-    draft.replace(path)
+    replace(draft, path)
 
 
 def _short(value: object) -> str:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from vsparagon.errors import EncodeFailure
+from vsparagon.waiting import wait_for
 
 _FULL = ("No space left on device", "Disk quota exceeded")
 _CHATTER = ("Svt[", "x265 [")
@@ -61,7 +62,7 @@ class FedProcess:
         try:
             return self._process.stdin.write(data)
         except OSError as error:  # EPIPE; EINVAL on Windows
-            self._process.wait()
+            wait_for(self._process)
             raise self._failure() from error
 
     def finish(self) -> None:
@@ -73,7 +74,7 @@ class FedProcess:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # the exit code says more
             self._process.stdin.close()
-        if self._process.wait() != 0:
+        if wait_for(self._process) != 0:
             raise self._failure()
 
     def _failure(self) -> EncodeFailure:

@@ -10,10 +10,11 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Final
 
+from vsparagon.waiting import POLL
+
 log = logging.getLogger(__name__)
 
 INTERVAL: Final = 5.0  # seconds between two lines of the log
-POLL: Final = 0.1  # seconds; on Windows, Ctrl-C does not end a wait without a limit
 
 
 @dataclass

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyvips
 
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
+from vsparagon.files import replace
 from vsparagon.image.stills import to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
 
@@ -111,7 +112,7 @@ def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
         image.write_to_file(str(draft), **_options(suffix, quality))
         if suffix in TIFF and image.get_typeof("exif-data"):
             add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
-        draft.replace(path)
+        replace(draft, path)
     except pyvips.Error as error:
         raise ParagonError(f"{path} cannot be written: {reason_of(error).rstrip('.')}.") from error
     except OSError as error:

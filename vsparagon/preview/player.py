@@ -16,6 +16,7 @@ from vsparagon.errors import BackendUnavailable
 from vsparagon.extras import installation
 from vsparagon.ffmpeg import colour_arguments
 from vsparagon.preview import PLAYERS
+from vsparagon.waiting import wait_for
 
 # ffmpeg's option, and the name of the same in its filter setparams. The header tells the chroma's place.
 PARAMETERS: Final = {
@@ -61,7 +62,7 @@ def find_player(name: str) -> str:
     """
     for candidate in (name,) if name else PLAYERS:
         if found := shutil.which(candidate):
-            return found
+            return _itself(found)
     if name:
         raise BackendUnavailable(f"there is no program {name}; name another with --player.")
     raise BackendUnavailable(
@@ -69,9 +70,17 @@ def find_player(name: str) -> str:
     )
 
 
+def _itself(program: str) -> str:
+    """Return the program that a wrapper for Windows' console, such as mpv.com, starts and does not end with itself."""
+    found = Path(program)
+    if found.suffix.lower() == ".com" and found.with_suffix(".exe").is_file():
+        return str(found.with_suffix(".exe"))
+    return program
+
+
 def player_command(program: str, show: Show) -> list[str]:
     """Return the command that shows a picture."""
-    kind = Path(program).stem
+    kind = Path(program).stem.lower()
     if kind == "mpv":
         return [program, *_mpv_options(show), show.address]
     if kind == "ffplay":
@@ -123,7 +132,7 @@ class RunningPlayer:
 
     def wait(self) -> int:
         """Wait for its end and return its exit code."""
-        return self._process.wait()
+        return wait_for(self._process)
 
     def stop(self) -> None:
         """Ask it to end."""
