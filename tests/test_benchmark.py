@@ -119,9 +119,9 @@ def test_a_worker_that_is_gone_is_named():
         (["--precisions", "fp16"], "none of openvino computes in fp16"),
         (["--models", GOLDEN, "--scale", "3"], "nano_x2.weights.safetensors enlarges 2 times, not 3"),
         (["streams", "--variants", "huge"], "unknown variant 'huge'"),
-        (["--sizes", "640"], "is no size; write width and height as 640x360"),
+        (["--sizes", "640"], "is not a size; write width and height as 640x360"),
         (["--sizes", "33x20"], "give even numbers"),
-        (["--rounds", "0"], "is no number of at least 1"),
+        (["--rounds", "0"], "is not a whole number of at least 1"),
         (["growth", "--peers"], "unrecognized arguments: --peers"),
     ],
 )
@@ -160,8 +160,8 @@ def test_peers_run_the_published_form_and_ours(tmp_path):
     )
     assert [candidate.name for candidate in found] == [
         *(f"vs-mlrt {what}" for what in ("ov nano as published, fp32", "ov nano as published, bf16",
-                                         "ort nano as published, fp32", "ov nano in our form, fp32",
-                                         "ov nano in our form, bf16", "ort nano in our form, fp32")),
+                                         "ort nano as published, fp32", "ov nano in inference form, fp32",
+                                         "ov nano in inference form, bf16", "ort nano in inference form, fp32")),
         "znedi3",
     ]  # fmt: skip
     published, ours = found[0].arguments, found[3].arguments

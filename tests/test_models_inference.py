@@ -1,4 +1,4 @@
-"""The fast form: the picture of the published form after the filter's extension and cut, by a shorter way."""
+"""The inference form: the picture of the published form after the filter's extension and cut, by a shorter way."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def upscale(
 ) -> vs.VideoNode:
     """Enlarge a clip with a ParagonSR2 network.
 
-    The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose.
+    The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose for me.
 
     Args:
         clip: progressive, of constant format and size; 8 to 16-bit integer, half or float; GRAY, RGB or YUV of any

@@ -152,7 +152,7 @@ def network_of(model: Model, precision: Precision) -> nn.Module:
     """Return what computes frames of a model, on the CPU: N,3,H,W to N,3,scale*H,scale*W, float32 both.
 
     Args:
-        model: whose fast form it is if it was made of a checkpoint; else its graph, which can only be exported.
+        model: whose inference form it is if it was made of a checkpoint; else its graph, which can only be exported.
         precision: "fp16", with what needs float32 in that, or "fp32"; a graph is what it is.
 
     Raises:

@@ -18,7 +18,7 @@ def macs_per_pixel(model: Model, height: int, width: int) -> float:
     where a folding rounds its kernels up to what processors like: what is multiplied by them is of no use.
 
     Args:
-        model: the fast form, which takes extended pictures.
+        model: the inference form, which takes extended pictures.
         height, width: of the picture, to find what it is extended to.
     """
     from vsparagon.backends.openvino import openvino_core

@@ -73,14 +73,14 @@ def settings_of(args: argparse.Namespace) -> Settings:
 def _size(text: str) -> Size:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write width and height as 640x360")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write width and height as 640x360")
     size = Size(width=int(width), height=int(height))
     if not size.pixels or size.width % 2 or size.height % 2:
-        raise argparse.ArgumentTypeError(f"{text} is no size for YUV420P8; give even numbers")
+        raise argparse.ArgumentTypeError(f"{text} is not a size for YUV420P8; give even numbers")
     return size
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

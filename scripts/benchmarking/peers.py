@@ -106,7 +106,7 @@ def _forms(network: Network, size: Size, folder: Path) -> list[_Form]:
     model = network.model
     extension = extension_for(size.height, size.width, model.sizes)
     ours = _Form(
-        name="in our form" if model.checkpoint else "the same file",
+        name="in inference form" if model.checkpoint else "the same file",
         path=model.graph,
         borders=(
             MARGIN,

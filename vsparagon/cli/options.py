@@ -110,7 +110,7 @@ def parse_time(text: str) -> float:
     """
     found = TIME.fullmatch(text.strip())
     if found is None:
-        raise InvalidInput(f"{text!r} is no time; write it as 12.5s, 1:02.5 or 1:00:02.5.")
+        raise InvalidInput(f"{text!r} is not a time; write it as 12.5s, 1:02.5 or 1:00:02.5.")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return 3600 * hours + 60 * minutes + seconds
 

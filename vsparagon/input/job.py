@@ -16,7 +16,7 @@ SEGMENT_FRAMES: Final = 240
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Arguments of `core.paragon.Upscale` that decide what the result looks like; 0, "" and () mean: choose.
+    """Arguments of `core.paragon.Upscale` that decide the result; 0, "" and () mean: choose for me.
 
     Without a model file, the bundled network is named in full: the same by default as on request.
     """
@@ -43,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How the result is encoded; None and "" mean: choose.
+    """How the result is encoded; None and "" mean: choose for me.
 
     Attributes:
         codec: a name in `vsparagon.encode.encoders.CODECS`.

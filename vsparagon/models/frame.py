@@ -87,7 +87,7 @@ class FrameNetwork(nn.Module):
         return torch.cat(lines, ROWS)
 
     def _part(self, enlarged: Tensor, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> Tensor:
-        """Return what a tile is kept for: where it starts, first and last but one pixel, as in `ExactTiles`."""
+        """Return what a tile is kept for: where it starts, first pixel and one past the last, as in `ExactTiles`."""
         for axis, (start, first, last) in ((ROWS, rows), (COLUMNS, columns)):
             at = (MARGIN + first - start) * self.scale - self.shift
             enlarged = enlarged.narrow(axis, at, (last - first) * self.scale)

@@ -53,7 +53,7 @@ class Detail(nn.Module):
 
 @torch.no_grad()
 def half_form(model: Generator) -> HalfForm:
-    """Derive the fast form that computes in float16; the model is left as it was."""
+    """Derive the inference form that computes in float16; the model is left as it was."""
     model = copy.deepcopy(model).cpu().float()
     if isinstance(model, Swift):
         base: nn.Module = repeating(model.options.scale)

@@ -228,7 +228,7 @@ def _context(block: ParagonBlock) -> nn.Module:
 
 @torch.no_grad()
 def inference_form(model: ParagonSR2 | Swift) -> nn.Module:
-    """Derive the fast form of any generator; the model is left as it was.
+    """Derive the inference form of any generator; the model is left as it was.
 
     Returns:
         A module in eval mode on the CPU, in float32, that needs no gradient: N,3,H,W to N,3,sH,sW, H and W multiples

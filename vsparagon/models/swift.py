@@ -59,7 +59,7 @@ class Swift(nn.Module):
 
 
 class SwiftForm(nn.Module):
-    """The fast form of a `Swift`: pixels are repeated as channels, before the one pixel shuffle.
+    """The inference form of a `Swift`: pixels are repeated as channels, before the one pixel shuffle.
 
     It equals the published form everywhere. N,3,H,W to N,3,sH,sW.
 
