@@ -9,11 +9,11 @@
     python scripts/benchmark.py start
     python scripts/benchmark.py scaling --workers 1 2 4 8
 
-speed: frames a second, and what part of the processor's float32 peak the useful multiplications of the inference form make
-up; growth: time and memory over the size of the picture; streams: which number of frames at once is best; overhead:
-what is not the network; start: what comes before the first frame; scaling: what more workers of `vsparagon encode`
-bring, frames being waits. Every candidate runs in a process of its own. They take turns, one at a time, for several
-rounds, and medians count.
+speed: frames a second, and what part of the processor's float32 peak the useful multiplications of the inference form
+make up; growth: time and memory over the size of the picture; streams: which number of frames at once is best;
+overhead: what is not the network; start: what comes before the first frame; scaling: what more workers of `vsparagon
+encode` bring, frames being waits. Every candidate runs in a process of its own. They take turns, one at a time, for
+several rounds, and medians count.
 """
 
 from __future__ import annotations

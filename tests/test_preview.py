@@ -197,7 +197,7 @@ def test_times_are_read_in_the_usual_ways(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1:2:3:4", "5m"])
 def test_what_is_no_time_is_an_error(text):
-    with pytest.raises(InvalidInput, match="is no time"):
+    with pytest.raises(InvalidInput, match="is not a time"):
         parse_time(text)
 
 
@@ -255,7 +255,7 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
     [
         (["none.mkv"], "there is no file"),
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
-        (["FILM", "--start", "soon"], "'soon' is no time"),
+        (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
         (["own.vpy", "--ab"], "no source for --ab"),
     ],

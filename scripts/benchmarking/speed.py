@@ -100,8 +100,8 @@ def measure_streams(
 def _peak_note(rows: Sequence[Row]) -> str:
     peak = max(row.get("sgemm_gflops", 0.0) for row in rows)
     return (
-        f"sgemm peak: {peak:.0f} GFLOPS. Counted as reached are the multiplications of the inference form by weights that "
-        "are not zero, whatever form was run."
+        f"sgemm peak: {peak:.0f} GFLOPS. Counted as reached are the multiplications of the inference form by weights "
+        "that are not zero, whatever form was run."
     )
 
 

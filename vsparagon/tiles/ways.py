@@ -204,7 +204,7 @@ class Staged(Way):
 
 
 def _part(output: Array, row: tuple[int, int, int], column: tuple[int, int, int], block: int = 1) -> Array:
-    """What a tile is kept for: start of the tile, first pixel and one past the last, of maps of one value for a block."""
+    """What a tile is kept for: its start, first pixel and one past the last, of maps of one value for a block."""
     (y, top, bottom), (x, left, right) = row, column
     rows = slice((top - y) // block, (bottom - y) // block)
     return output[:, rows, (left - x) // block : (right - x) // block]
