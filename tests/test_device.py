@@ -13,17 +13,17 @@ from clips import arrays, clip_of, photograph
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
-from vsparagon import Upscaler, backends  # noqa: E402
+from vsparagon import Upscaler, backends, frame_pipeline  # noqa: E402
 from vsparagon.backends import cuda, either  # noqa: E402
 from vsparagon.backends import torch as torch_backend  # noqa: E402
 from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
-from vsparagon.backends.device import FrameSession, Lane, Staging, device_errors  # noqa: E402
+from vsparagon.backends.device import QUEUING, FrameSession, Lane, Staging, device_errors  # noqa: E402
 from vsparagon.backends.executor import Executor  # noqa: E402
 from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
-from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
+from vsparagon.frame_pipeline import FRAMES_PER_LANE, FramePipeline  # noqa: E402
 from vsparagon.models.model import Model  # noqa: E402
 from vsparagon.tiles.extension import Sizes  # noqa: E402
 
@@ -263,6 +263,20 @@ def test_too_little_memory_is_tried_once_more_in_tiles(monkeypatch, caplog):
     assert_same(result, by_resizer(clip))
 
 
+def test_memory_that_torch_keeps_for_later_is_given_back_before_a_library_asks_for_its_own(monkeypatch):
+    done, opened = [], FramePipeline._open
+
+    def given_back():
+        assert QUEUING.locked(), "another filter's recording would be disturbed"
+        done.append("given back")
+
+    monkeypatch.setattr(frame_pipeline, "release_memory", given_back)
+    monkeypatch.setattr(FramePipeline, "_open", lambda *given: done.append("opened") or opened(*given))
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(2))
+    on_device(clip_in(vs.YUV420P8, size=(200, 240)))
+    assert done == ["given back", "opened", "given back", "opened"]
+
+
 def test_too_little_memory_for_tiles_too_is_an_error_with_advice(monkeypatch):
     monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(1000))
     with pytest.raises(vs.Error, match=r"failed: CUDA out of memory\..*set num_streams=1 or tilesize"):
@@ -372,6 +386,17 @@ def driver(monkeypatch):
 
 def test_the_driver_is_asked_for_gpus(driver):
     assert cuda.gpus() == (Gpu(name="Fast", capability=(9, 0)), Gpu(name="Slow", capability=(3, 7)))
+
+
+def test_lack_of_memory_is_not_remembered_of_a_gpu():
+    answers = iter(["CUDA out of memory", "it is too old", "asked again"])
+
+    @cuda.remembered_unless_it_passes
+    def trouble(device_id):
+        return next(answers)
+
+    assert [trouble(0), trouble(0), trouble(0)] == ["CUDA out of memory", "it is too old", "it is too old"]
+    assert trouble(1) == "asked again"
 
 
 @pytest.mark.parametrize("answer", [100, None])

@@ -18,8 +18,10 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
 from onnx_files import shuffle_network  # noqa: E402
+from tensorrt_stand_in import stand_in  # noqa: E402
 
-from vsparagon import engine, engine_progress  # noqa: E402
+from vsparagon.engines import build as engine  # noqa: E402
+from vsparagon.engines import progress as engine_progress  # noqa: E402
 from vsparagon.engines.build import Profile, TensorRTLibrary, build_engine, load_library  # noqa: E402
 from vsparagon.engines.progress import BuildProgress, run_interruptibly  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
@@ -181,8 +183,6 @@ def test_missing_and_broken_libraries_are_named(monkeypatch):
 
 
 def test_messages_below_errors_are_for_debugging(caplog):
-    from tensorrt_stand_in import stand_in
-
     library = TensorRTLibrary(stand_in())
     with caplog.at_level("DEBUG"):
         library.logger.log(3, "loaded something")
@@ -195,6 +195,18 @@ def test_messages_below_errors_are_for_debugging(caplog):
     library.logger.log(1, "of another matter")
     library.begin()
     assert "another matter" not in str(library.failure("fails"))
+
+
+def test_library_that_does_not_run_here_is_one_error():
+    module = stand_in()
+    library = TensorRTLibrary(module)
+
+    def none(logger):
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module.Builder = none
+    with pytest.raises(BackendFailure, match=r"tensorrt 10\.99 does not run here: pybind11::init"):
+        build_engine(library, b"", name="it")
 
 
 def with_weights_beside(path):

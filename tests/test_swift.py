@@ -12,13 +12,15 @@ import vapoursynth as vs  # noqa: E402
 from clips import arrays, clip_of, photograph  # noqa: E402
 
 from vsparagon import ModelError, Upscaler  # noqa: E402
-from vsparagon.bundled import describe  # noqa: E402
+from vsparagon.bundled import bundled_models, describe  # noqa: E402
 from vsparagon.checkpoint import load_generator, save_generator  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import Swift, create_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 
+# Beyond 0..1 as well, as saturated YUV is.
+BEYOND = torch.from_numpy(1.6 * photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255 - 0.3)
 PICTURE = torch.from_numpy(photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255)
 
 
@@ -41,6 +43,25 @@ def test_untrained_it_repeats_pixels(scale):
     assert torch.equal(enlarged, repeated)
 
 
+def test_what_is_beyond_its_range_is_repeated_and_changes_nothing_else():
+    model, within = random_swift(), BEYOND.clamp(0, 1)
+    with torch.no_grad():
+        beyond = model(BEYOND) - model(within)
+    assert (BEYOND - within).abs().max() > 0.2
+    assert (beyond - (BEYOND - within).repeat_interleave(2, 2).repeat_interleave(2, 3)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("model", [model.name for model in bundled_models() if model.name.startswith("swift")])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_legal_colours_that_no_rgb_has_stay_as_they_are(model, precision):
+    variant, scale, profile = model.split()
+    clip = vs.core.std.BlankClip(width=64, height=64, format=vs.YUV444P8, length=1, color=[100, 20, 20])
+    clip = clip.std.SetFrameProps(_Matrix=1)
+    enlarged = clip.paragon.Upscale(variant, int(scale[1:]), profile, backend="openvino", precision=precision)
+    for plane, value in zip(arrays(enlarged.get_frame(0)), (100, 20, 20), strict=True):
+        assert np.abs(plane.astype(int) - value).max() <= 2  # unlimited, up to 102
+
+
 def test_a_pixel_looks_no_further_than_its_reach():
     model = random_swift()
     reach = model.options.reach
@@ -57,11 +78,11 @@ def test_costs_no_more_than_the_design_it_stands_beside(variant, design):
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_fast_form_is_the_same_function_by_other_steps(scale):
+def test_inference_form_is_the_same_function_by_other_steps(scale):
     model = random_swift(scale=scale)
     form = inference_form(model)
     with torch.no_grad():
-        assert (form(PICTURE) - model(PICTURE)).abs().max() < 1e-5
+        assert (form(BEYOND) - model(BEYOND)).abs().max() < 1e-5
     kinds = [{node.op_type for node in onnx_model(m).graph.node} for m in (model, form)]
     assert [("Resize" in kind) for kind in kinds] == [True, False]
 
@@ -70,9 +91,9 @@ def test_fast_form_is_the_same_function_by_other_steps(scale):
 def test_exported_graph_gives_the_same_picture(fast):
     model = random_swift("swift_plus", scale=3)
     graph = onnx_model(inference_form(model) if fast else model).SerializeToString()
-    (result,) = onnxruntime.InferenceSession(graph).run(None, {"input": PICTURE.numpy()})
+    (result,) = onnxruntime.InferenceSession(graph).run(None, {"input": BEYOND.numpy()})
     with torch.no_grad():
-        assert np.abs(result - model(PICTURE).numpy()).max() < 1e-5
+        assert np.abs(result - model(BEYOND).numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize(("variant", "scale"), [("swift", 2), ("swift_plus", 4)])

@@ -1,6 +1,8 @@
 """Our own kernels or torch's: both are tried on the GPU that is there, and what is wrong or slower is not used."""
 
+import gc
 import logging
+import re
 import time
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from torch import nn  # noqa: E402
 from vsparagon.backends import crashes, torch_cuda, trial  # noqa: E402
 from vsparagon.backends.base import RunOptions  # noqa: E402
 from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
+from vsparagon.backends.recorded import no_collection  # noqa: E402
 from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
 from vsparagon.backends.trial import faster  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
@@ -228,7 +231,8 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
     lane = Lane("cpu", frame.inputs(), frame.outputs())
     with monkeypatch.context() as patch:
         patch.setattr(FusedExecutor, "__init__", crash)
-        patch.setattr(crashes, "answers", lambda device: False)
+        before_and_after = iter([True, False])
+        patch.setattr(crashes, "answers", lambda device: next(before_and_after))
         patch.setattr(trial, "answers", lambda device: False)
         if when == "opened":
             patch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
@@ -248,6 +252,15 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
     monkeypatch.setattr(crashes, "driver_version", lambda: "590.1")
     backend = OnGpu("cpu", "a stand-in")
     assert backend.prepare(frame, options).maker == backend._fused
+
+
+def test_kernels_are_not_blamed_for_a_gpu_that_was_lost_before(on_gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(crashes, "answers", lambda device: False)
+    with pytest.raises(BackendFailure, match="cpu does not answer any more; start the application again"):
+        OnGpu("cpu", "a stand-in").prepare(
+            frame_of(half_form(Swift())), RunOptions(streams=1, threads=1, cache=tmp_path)
+        )
+    assert kept_files(tmp_path) == []
 
 
 class OutOfResources(Exception):
@@ -272,6 +285,69 @@ def test_a_format_that_our_kernels_cannot_do_is_computed_by_torch(network, on_gp
         "it: by torch's kernels, as ours do not run on this GPU: out of resource: shared memory"
     ]
     assert kept_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+    ],
+    ids=str,
+)
+def test_lack_of_memory_in_any_words_is_no_fault_of_our_kernels(error, caplog):
+    def fail(self):
+        raise error
+
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        tried(caplog, enqueue=fail)
+    assert caplog.text == ""
+    maker = type("Theirs", (Eager,), {"enqueue": fail})
+    assert tried(caplog, torchs=maker)
+    assert "as torch's need more memory than there is" in caplog.text
+
+
+def test_nothing_is_collected_while_work_is_recorded():
+    class Cycle:
+        def __init__(self, gone):
+            self.itself, self.gone = self, gone
+
+        def __del__(self):
+            self.gone.append(1)
+
+    gone = []
+    assert gc.isenabled()
+    with no_collection():
+        for _ in range(20_000):
+            Cycle(gone)
+        assert gone == []
+    assert gc.isenabled()
+    gc.collect()
+    assert len(gone) == 20_000
+
+
+def test_a_pool_whose_recording_failed_is_not_used_again(monkeypatch):
+    pools, handles = [], iter(range(10))
+
+    class Recording:
+        def __init__(self, executor, pool):
+            pools.append(pool)
+            if len(pools) == 2:
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    class Gpu(TorchCuda):
+        is_gpu = True
+
+    monkeypatch.setattr(torch_cuda, "Recorded", Recording)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=7))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
+    backend = Gpu("cpu", "a stand-in")
+    backend._recorded(None)
+    with pytest.raises(RuntimeError, match="previous error"):
+        backend._recorded(None)
+    backend._recorded(None)
+    assert pools[0] == pools[1] != pools[2]
 
 
 def test_lack_of_memory_while_work_is_recorded_is_no_fault_of_our_kernels(caplog):
@@ -302,7 +378,8 @@ def test_a_gpu_that_answers_did_not_crash(on_gpu, monkeypatch, caplog, tmp_path)
 
 def test_a_crash_that_cannot_be_noted_is_told_with_a_way_round(tmp_path, monkeypatch):
     (tmp_path / "crashes").write_text("in the way")
-    monkeypatch.setattr(crashes, "answers", lambda device: False)
+    before_and_after = iter([True, False])
+    monkeypatch.setattr(crashes, "answers", lambda device: next(before_and_after))
     note = tmp_path / "crashes" / "it.crash"
     expected = pytest.raises(BackendFailure, match='again: set precision="fp32", which does without them, as ')
     with expected, crashes.noting_a_crash(note, "cuda:0", "it"):
@@ -325,12 +402,12 @@ def test_a_gpu_or_a_machine_where_triton_does_not_work(monkeypatch):
         assert trouble_with_triton("cpu") == "Triton does not work here: Failed to find C compiler."
 
         def no_memory(*given, **named):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise RuntimeError("Triton Error [CUDA]: out of memory")
 
         monkeypatch.setattr(canvas.Canvas, "launch", lambda *given, **named: no_memory)
         trouble_with_triton.cache_clear()
         for _ in range(2):
-            with pytest.raises(torch.OutOfMemoryError):
+            with pytest.raises(RuntimeError, match="out of memory"):
                 trouble_with_triton("cpu")
     finally:
         trouble_with_triton.cache_clear()

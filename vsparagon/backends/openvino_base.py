@@ -57,6 +57,10 @@ def take_about_middle(openvino: Any, network: Any) -> None:
         raise ModelError("the first layer of this network is not known; use precision='fp32'.")
     bias, taps = (weights[f"{first}.{what}"] for what in ("bias", "weight"))
     _change(openvino, bias, bias.data + MIDDLE * taps.data.sum((1, 2, 3)).reshape(bias.data.shape))
+    for step in network.get_ops():
+        if step.get_type_name() == "Clamp" and step.input_value(0).get_node().get_type_name() == "Parameter":
+            low, high = (step.get_attributes()[limit] - MIDDLE for limit in ("min", "max"))
+            step.output(0).replace(openvino.opset13.clamp(step.input_value(0), low, high).output(0))
 
 
 def base_apart(openvino: Any, network: Any) -> Any:

@@ -93,8 +93,8 @@ def join_command(
         contents: what comes along from it.
         cover: a picture to attach, or None.
     """
-    video = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
-    streams, place = [video], 0
+    encoded = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
+    streams, place = [encoded], 0
     options: dict[str, Any] = {"c": "copy", "copyts": None, **video.shape}
     if rest is not None and contents is not None:
         start, end = part
@@ -107,7 +107,7 @@ def join_command(
             options["t"] = _seconds(end - start)
         place = sum(stream.index < contents.track for stream in contents.carried)
         streams = [everything[str(stream.index)] for stream in contents.carried]
-        streams.insert(place, video)
+        streams.insert(place, encoded)
         # A stream that no file has, so that ffmpeg-python keeps an input of which only metadata is wanted.
         streams.append(everything["999999?"])
         source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs as the streams name them

@@ -26,10 +26,11 @@ class Reading:
     Attributes:
         launches: in order.
         picture: what they leave.
-        features: the same, a channel for each colour.
+        features: the same as the network sees it, a channel for each colour.
     """
 
     def __init__(self, frame: FrameNetwork, canvas: Canvas, planes: Sequence[Tensor]) -> None:
+        assert isinstance(frame.network, HalfForm)
         self._canvas, self._layout = canvas, frame.source
         self.launches: list[Launch] = []
         self.picture, self.features = canvas.picture(), canvas.features(COLOUR_CHANNELS)
@@ -44,7 +45,7 @@ class Reading:
                 canvas.numbers(frame.rows.positions, torch.int32), canvas.numbers(frame.columns.positions, torch.int32),
                 canvas.numbers(np.column_stack((matrix, offset))), self.picture, self.features, canvas.height,
                 canvas.width, width, canvas.pitch, canvas.plane, canvas.origin(), PLANES=len(given),
-                CHANNELS=COLOUR_CHANNELS, shape=shapes.READ,
+                CHANNELS=COLOUR_CHANNELS, LIMITS=frame.network.limits, shape=shapes.READ,
             )
         )  # fmt: skip
 

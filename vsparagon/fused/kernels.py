@@ -78,14 +78,14 @@ def _combined(factors, a, b, c, COUNT: tl.constexpr):
 @triton.jit
 def read(
     first, second, third, rows, columns, matrix, target, features, height, width, samples, pitch, plane, origin,
-    PLANES: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr,
+    PLANES: tl.constexpr, CHANNELS: tl.constexpr, LIMITS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """Make the extended picture of planes of one size: `rows` and `columns` say which sample stands where.
 
     Args:
         samples: of a row of the planes.
         matrix: three rows of `PLANES` factors and a summand, from samples to red, green and blue.
-        features: takes the same picture, a channel for each colour.
+        features: takes the same picture, a channel for each colour, limited to 0..1 if `LIMITS`.
     """
     y, x = _places(ROWS)
     inside = (y < height) & (x < width)
@@ -104,6 +104,8 @@ def read(
     tl.store(target + 2 * plane + pixel, blue, mask=inside)
     n = tl.arange(0, CHANNELS)[None, :]
     colours = tl.where(n == 0, red[:, None], tl.where(n == 1, green[:, None], tl.where(n == 2, blue[:, None], 0.0)))
+    if LIMITS:
+        colours = tl.minimum(tl.maximum(colours, 0.0), 1.0)
     tl.store(features + (pixel * CHANNELS)[:, None] + n, colours.to(tl.float16), mask=inside[:, None])
 
 

@@ -27,14 +27,17 @@ class HalfForm(nn.Module):
         detail: to the phases of what is added to it, in float16.
         scale: enlargement.
         shift: as that of the inference form.
+        limits: whether the detail is made of the picture limited to 0..1.
     """
 
-    def __init__(self, base: nn.Module, detail: nn.Module, *, scale: int, shift: int) -> None:
+    def __init__(self, base: nn.Module, detail: nn.Module, *, scale: int, shift: int, limits: bool) -> None:
         super().__init__()
         self.base, self.detail, self.scale, self.shift = base, detail.half(), scale, shift
+        self.limits = limits
 
     def forward(self, x: Tensor) -> Tensor:
-        detail = self.detail(x.to(torch.float16)).to(torch.float32)
+        seen = x.clamp(0.0, 1.0) if self.limits else x
+        detail = self.detail(seen.to(torch.float16)).to(torch.float32)
         return F.pixel_shuffle(self.base(x) + detail, self.scale)
 
 
@@ -64,5 +67,5 @@ def half_form(model: Generator) -> HalfForm:
         model.magic_upsampler.resample_conv.conv_v.weight.zero_()  # a base of zero, wherever the form carries it
         detail = Detail(InferenceForm(model))
     shift = model.options.inference_shift
-    form = HalfForm(base, detail, scale=model.options.scale, shift=shift)
+    form = HalfForm(base, detail, scale=model.options.scale, shift=shift, limits=isinstance(model, Swift))
     return form.eval().requires_grad_(False)

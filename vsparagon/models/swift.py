@@ -2,6 +2,9 @@
 
 There is nothing in it but what a processor does best: dense convolutions on few channels, PReLU between them, and one
 pixel shuffle. It learns the difference to the enlargement by repeated pixels. Layout of every tensor: N,C,H,W.
+
+The convolutions see the picture limited to 0..1, all that they were trained with: what saturated YUV goes beyond that
+is repeated as it is. Unlimited, they had drawn dotted lines and wrong colours into it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from vsparagon.models.variants import COLOURS, SwiftOptions
 
 
 class Swift(nn.Module):
-    """The generator. Takes N,3,H,W RGB of nominal range 0..1 and returns N,3,scale*H,scale*W, not clamped.
+    """The generator. Takes N,3,H,W RGB of nominal range 0..1, and values beyond; returns N,3,scale*H,scale*W, as free.
 
     Args:
         **options: fields of `vsparagon.models.variants.SwiftOptions`.
@@ -51,7 +54,7 @@ class Swift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = self.options.scale
         repeated = F.interpolate(x, scale_factor=scale, mode="nearest")
-        return repeated + F.pixel_shuffle(self.up_conv(self.body(x)), scale)
+        return repeated + F.pixel_shuffle(self.up_conv(self.body(x.clamp(0.0, 1.0))), scale)
 
     def trainable_parameters(self) -> int:
         """Number of trained numbers."""
@@ -76,7 +79,8 @@ class SwiftForm(nn.Module):
         self.anchor = repeating(model.options.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.up_conv(self.body(x)) + self.anchor(x), self.options.scale)
+        phases = self.up_conv(self.body(x.clamp(0.0, 1.0))) + self.anchor(x)
+        return F.pixel_shuffle(phases, self.options.scale)
 
 
 def repeating(scale: int) -> nn.Conv2d:
