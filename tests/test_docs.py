@@ -199,6 +199,7 @@ def test_deinterlaced_picture_that_stands_still_does_not_jump(order, tmp_path, m
     with collected_log() as log:
         clip, _ = run_script(tmp_path / recipe.name, {}, log)
     with clip.get_frame(4) as one, clip.get_frame(5) as other:
+        assert one.props["_SARNum"] == one.props["_SARDen"]
         for plane in (0, 1):
             above, below = (np.asarray(frame[plane]).astype(float)[24:-24] for frame in (one, other))
             assert np.ptp(above) > 100

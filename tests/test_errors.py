@@ -54,10 +54,18 @@ CLIPS = {
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
 }
 
+
+def names(**parts):
+    """The bundled networks of a variant or a scale."""
+    (wanted,) = parts.values()
+    return ", ".join(name for name in describe() if wanted in name.split())
+
+
 ARGUMENTS = [
     ({"variant": "giant"}, "unknown variant 'giant'; the variants are nano, micro, tiny"),
-    ({"variant": "xl"}, f"no weights are bundled for xl x2 clean (bundled: {', '.join(describe())}); choose one of "
-     "these, or name a file of your own with model="),
+    ({"variant": "xl"}, f"no weights are bundled for xl x2 clean (bundled: {names(scale='x2')}); choose one of these, "
+     "or name a file of your own with model="),
+    ({"variant": "tiny", "profile": "compressed"}, f"tiny x2 compressed (bundled: {names(variant='tiny')}); "),
     ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4, 8"),
     ({"scale": -(2**40)}, "scale is -1099511627776; it must be one of"),
     ({"scale": 8}, "no weights are bundled for nano x8 clean"),
@@ -73,6 +81,7 @@ ARGUMENTS = [
     ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need"),
     ({"format": 12345}, "format is 12345, which is no video format"),
     ({"format": -1}, "format is -1, which is no video format"),
+    ({"matrix": "2020cl"}, "the clip's colours cannot be converted (Resize error"),
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
     ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),
     ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
@@ -105,6 +114,11 @@ def test_argument_that_cannot_be_used(arguments, message):
     assert text.startswith("paragon.Upscale: ")
     assert message in text
     assert "\n" not in text
+
+
+def test_empty_names_mean_choose():
+    chosen, left_out = (vs.core.core.paragon.Upscale(good(), **a) for a in ({"backend": "", "precision": ""}, {}))
+    assert np.array_equal(np.asarray(chosen.get_frame(0)[0]), np.asarray(left_out.get_frame(0)[0]))
 
 
 def test_audio_is_refused():
@@ -167,6 +181,12 @@ def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
 def test_picture_of_another_kind(picture):
     with pytest.raises(vsparagon.InvalidInput, match=r"give height,width,3 of uint8, uint16 or float32"):
         Upscaler()(picture)
+
+
+def test_picture_that_would_become_too_large():
+    large = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (20_000, 15_000, 3))
+    with pytest.raises(vsparagon.InvalidInput, match="the result of 30000x40000 has more than the 268435456 pixels"):
+        Upscaler()(large)
 
 
 def test_failing_backend_shows_at_the_frame_and_the_clip_goes_on(monkeypatch):

@@ -167,6 +167,16 @@ def test_existing_files_are_kept_unless_told_otherwise(card, tmp_path, capsys):
     assert read(out / "a.png")[1].shape == (2 * HEIGHT, 2 * WIDTH, 3)
 
 
+def test_lack_of_memory_is_one_line(card, tmp_path, monkeypatch, capsys):
+    def fail(self, source, target):
+        raise MemoryError("Unable to allocate 2.82 GiB for an array")
+
+    monkeypatch.setattr("vsparagon.picture_pipeline.PicturePipeline.enlarge", fail)
+    write(tmp_path / "a.png", card)
+    assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err == "vsparagon: there is not enough memory for this picture.\n"
+
+
 def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_path, capsys):
     write(tmp_path / "a.png", card)
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:900])
@@ -191,6 +201,8 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["clear.png", "cmyk.jpg", "tiny.png"], "is a file"),
         (["clear.png", "clear.webp", "out", "--suffix", ".png"], "would both become"),
         (["clear.png", "out.png", "--quality", "0"], "--quality is 0"),
+        (["", "out"], "IN is empty"),
+        (["noname", "out"], "out/noname would be of no known kind; add --suffix with one of .png, "),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, monkeypatch, capsys):
@@ -199,6 +211,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, m
     write(tmp_path / "clear.webp", card, bands=4)
     Image.new("CMYK", (32, 32)).save("cmyk.jpg")
     Image.new("F", (32, 32)).save("float.tif")
+    Image.new("RGB", (32, 32)).save("noname", "PNG")
     Image.new("RGB", (8, 8)).save("tiny.png")
     Image.new("RGB", (32, 32)).save("two.tif", save_all=True, append_images=[Image.new("RGB", (32, 32))])
     before = sorted(tmp_path.iterdir())

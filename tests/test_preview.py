@@ -341,6 +341,17 @@ def test_viewer_gets_source_and_result_of_one_size(name, film, tmp_path):
     assert said == [f"viewer: 0 source {tags}", f"viewer: 1 nano {tags}", f"viewer: 2 both {tags}"]
 
 
+def test_viewer_is_not_started_for_what_cannot_be_shown(film, tmp_path):
+    (tmp_path / "vsview.py").write_text("raise SystemExit(3)\n")
+    done = run(film, "--variant", "giant", "--player", "vsview", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("vsparagon: unknown variant 'giant'")
+    done = run(film, "--player", "vsview", PYTHONPATH=str(tmp_path))
+    assert done.stderr.endswith(
+        "vsview failed with exit code 3; what it said is above. --player mpv does without it.\n"
+    )
+
+
 @pytest.fixture
 def started():
     """Start a process that is ended, if need be, when the test is over."""

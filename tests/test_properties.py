@@ -74,6 +74,14 @@ def test_field_that_appears_in_the_middle_is_an_error_at_that_frame(clip):
         result.get_frame(1)
 
 
+@pytest.mark.parametrize("props", [{"_Field": 0}, {"_Field": 1}, {"_Transfer": 3}, {"_Primaries": 99}], ids=str)
+def test_properties_that_mislead_the_resizer_are_kept_and_change_nothing(clip, props):
+    sources = clip, tagged(clip, **props)
+    plain, marked = (vsparagon.upscale(source, format=vs.YUV422P16).get_frame(0) for source in sources)
+    assert all((a == b).all() for a, b in zip(arrays(plain), arrays(marked), strict=True))
+    assert dict(marked.props) == dict(plain.props) | props
+
+
 @pytest.mark.parametrize("location", range(6))
 def test_chroma_location_is_kept_and_used(location):
     base = clip_of([photograph(120, 160)])

@@ -84,6 +84,15 @@ def test_missing_runtime_of_visual_c_is_advised(monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe\n")
 
 
+def test_interruption_without_a_word_is_told(monkeypatch, capsys):
+    def interrupt(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vsparagon.cli.models._models", interrupt)
+    assert cli.main(["models"]) == 130
+    assert capsys.readouterr().err == "vsparagon: stopped\n"
+
+
 def test_output_that_nobody_reads_any_more_is_no_failure_of_python(monkeypatch):
     class Closed:
         def write(self, text):

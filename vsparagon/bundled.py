@@ -37,7 +37,7 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
         raise InvalidInput(f"unknown profile {profile!r}; the profiles are {', '.join(PROFILES)}.")
     if not _checkpoint(variant, scale, profile).is_file():
         raise ModelError(
-            f"no weights are bundled for {variant} x{scale} {profile} (bundled: {', '.join(describe()) or 'none'}); "
+            f"no weights are bundled for {variant} x{scale} {profile} (bundled: {_near(variant, scale)}); "
             "choose one of these, or name a file of your own with model=."
         )
     return _model(variant, scale, profile)
@@ -46,6 +46,13 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
 def describe() -> list[str]:
     """Return one line for each bundled model, as `core.paragon.Models()` shows them."""
     return [model.name for model in bundled_models()]
+
+
+def _near(variant: str, scale: int) -> str:
+    """Return the names of the variant's own weights; where it has none, the scale's."""
+    names = describe()
+    own = [name for name in names if name.split()[0] == variant]
+    return ", ".join(own or [name for name in names if name.split()[1] == f"x{scale}"]) or "none"
 
 
 def _checkpoint(variant: str, scale: int, profile: str) -> Path:

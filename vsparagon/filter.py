@@ -13,6 +13,7 @@ from vsparagon.colour import Colour, matrix_code, matrix_name, read_colour
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.frames import (
     Target,
+    check_convertible,
     first_frame,
     frame_function,
     from_rgb,
@@ -22,6 +23,7 @@ from vsparagon.frames import (
     to_rgb,
     with_properties,
 )
+from vsparagon.layout import MOST_PIXELS
 from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
 from vsparagon.picture_pipeline import PicturePipeline
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from vsparagon.frame_pipeline import FramePipeline
 
 LARGEST = 1 << 16
-MOST_PIXELS = 1 << 28  # 3 GiB as RGBS; VapourSynth ends the process when memory runs out
 
 
 @vapoursynth_log()
@@ -97,6 +98,9 @@ def upscale(
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
     code = matrix_code(matrix)
     first = read_colour(first_frame(clip), code)
+    target_first = target_colour(first, clip.format, target, code)
+    if not layouts(clip.format, first, target.format, target_first):
+        check_convertible(clip, first, target, target_first)
     runtime = choose_runtime(
         found,
         backend=backend,

@@ -16,7 +16,17 @@ import numpy.typing as npt
 import vapoursynth as vs
 import vsutil
 
-from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, RGB_MATRIX, Colour, guess_matrix, is_subsampled
+from vsparagon.colour import (
+    FULL,
+    LEFT,
+    LIMITED,
+    MATRICES,
+    RGB_MATRIX,
+    Colour,
+    guess_matrix,
+    is_subsampled,
+    matrix_name,
+)
 from vsparagon.errors import InvalidInput, reason_of
 from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
@@ -105,7 +115,26 @@ def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
         properties["_Matrix"] = conversion_matrix(clip.format, colour.matrix)
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
-    return clip.std.SetFrameProps(**properties).resize.Spline36(format=vs.RGBS)
+    # It moves what it takes for one field of a frame, and refuses transfers and primaries that no standard has, even
+    # where it does not need them.
+    misleading = ["_Field"]
+    if properties.get("_Matrix", RGB_MATRIX) in CONSTANT_MATRICES:
+        misleading += ["_Transfer", "_Primaries"]
+    described = clip.std.RemoveFrameProps(misleading).std.SetFrameProps(**properties)
+    return described.resize.Spline36(format=vs.RGBS)
+
+
+def check_convertible(clip: vs.VideoNode, colour: Colour, target: Target, wanted: Colour) -> None:
+    """Raise InvalidInput where the resizer lacks something to convert a clip's first frame, there and back."""
+    first = clip.std.Trim(length=1)
+    try:
+        from_rgb(to_rgb(first, colour), clip.format, target, wanted).get_frame(0).close()
+    except vs.Error as error:
+        raise InvalidInput(
+            f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(wanted.matrix)} "
+            "needs a transfer function and primaries that fit it; set the properties _Transfer and _Primaries, or "
+            "pass another matrix=."
+        ) from error
 
 
 def rgb_function(

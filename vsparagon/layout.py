@@ -20,6 +20,7 @@ Plane = npt.NDArray[np.float32]  # of RGB: H,W, nominal range 0..1
 INPUTS = ("plane0", "plane1", "plane2")
 OUTPUTS = ("result0", "result1", "result2")
 
+MOST_PIXELS = 1 << 28  # of a result: 3 GiB as RGBS; VapourSynth ends the process when memory runs out
 YCGCO = 8
 # The shares of red and blue in luma, for the matrices that follow from these two numbers.
 LUMA = {

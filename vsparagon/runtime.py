@@ -53,9 +53,9 @@ def choose_runtime(
 
     Args:
         model: the network.
-        backend: a name in `vsparagon.backends.BACKENDS`, or "auto".
+        backend: a name in `vsparagon.backends.BACKENDS`, or "auto" or "".
         device_id: of a GPU, as CUDA numbers them; 0 where the backend runs on the CPU.
-        precision: "auto", "fp32", "fp16" or "bf16".
+        precision: "auto" or "", "fp32", "fp16" or "bf16".
         num_streams: frames at once; 0 for the backend's measured default.
         threads: CPU threads to use in all; 0 for all cores.
         cache: folder for compiled networks; "" for the user's cache folder.
@@ -64,7 +64,7 @@ def choose_runtime(
         InvalidInput: an argument is unknown or out of range.
         BackendUnavailable: the backend is not installed, or the device cannot be used.
     """
-    chosen = choose_backend(backend, device_id, model=model)
+    chosen = choose_backend(backend or "auto", device_id, model=model)
     if not 0 <= num_streams <= MOST_STREAMS:
         raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
     cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
@@ -74,7 +74,9 @@ def choose_runtime(
         threads=threads,
         cache=cache_folder(cache),
     )
-    return Runtime(model=model, backend=chosen, precision=choose_precision(chosen, precision, model), options=options)
+    return Runtime(
+        model=model, backend=chosen, precision=choose_precision(chosen, precision or "auto", model), options=options
+    )
 
 
 def choice_in(message: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsparagon.errors import InvalidInput
+from vsparagon.layout import MOST_PIXELS
 from vsparagon.library import find_model
 from vsparagon.pipeline import AnyPipeline, open_pipeline
 from vsparagon.runtime import choose_runtime
@@ -69,7 +70,7 @@ class Upscaler:
             scale*H,scale*W,3; integers are rounded and clamped, floats are neither.
 
         Raises:
-            InvalidInput: another shape or dtype.
+            InvalidInput: another shape or dtype, or too large.
             BackendFailure: the runtime failed.
         """
         if not isinstance(rgb, np.ndarray):
@@ -80,14 +81,24 @@ class Upscaler:
                 "give height,width,3 of uint8, uint16 or float32, not empty."
             )
         height, width = rgb.shape[:2]
+        if height * width * self.scale**2 > MOST_PIXELS:
+            raise InvalidInput(
+                f"the result of {width * self.scale}x{height * self.scale} has more than the {MOST_PIXELS} pixels that "
+                "a picture may have."
+            )
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
             self._pipeline = pipeline = None  # a device may have no room for both
             self._pipeline = pipeline = open_pipeline(self._runtime, height=height, width=width)
         peak = PEAKS[rgb.dtype]
-        planes = rgb.transpose(2, 0, 1).astype(np.float32) / np.float32(peak)
-        result = np.empty((3, height * self.scale, width * self.scale), np.float32)
-        pipeline.enlarge(list(planes), list(result))
-        if rgb.dtype != np.float32:
-            result = np.rint(result.clip(0.0, 1.0) * np.float32(peak))
-        return np.ascontiguousarray(result.transpose(1, 2, 0).astype(rgb.dtype))
+        planes = rgb.transpose(2, 0, 1).astype(np.float32)
+        planes /= np.float32(peak)
+        enlarged: npt.NDArray[np.float32] = np.empty((3, height * self.scale, width * self.scale), np.float32)
+        pipeline.enlarge(list(planes), list(enlarged))
+        result = np.empty((*enlarged.shape[1:], 3), rgb.dtype)
+        for channel, plane in enumerate(enlarged):
+            if rgb.dtype != np.float32:  # in place: large pictures are what memory ends at
+                np.clip(plane, 0.0, 1.0, out=plane)
+                np.rint(np.multiply(plane, np.float32(peak), out=plane), out=plane)
+            result[..., channel] = plane
+        return result

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"vsparagon: {error}; {RUNTIME_ADVICE}\n")
         return 1
     except KeyboardInterrupt as interrupt:
-        sys.stderr.write(f"vsparagon: {interrupt or 'stopped'}\n")
+        sys.stderr.write(f"vsparagon: {str(interrupt) or 'stopped'}\n")
         return INTERRUPTED
 
 

@@ -73,14 +73,18 @@ def _run(args: argparse.Namespace) -> str:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_picture(enlarge(read_picture(source), upscaler), target, quality=args.quality)
-        except (ParagonError, OSError) as error:
+        except (ParagonError, OSError, MemoryError) as error:
             if len(pairs) == 1:
-                raise error if isinstance(error, ParagonError) else ParagonError(str(error)) from error
+                raise error if isinstance(error, ParagonError) else ParagonError(_reason(error)) from error
             failed += 1
-            sys.stderr.write(f"vsparagon: {source}: {error}\n")
+            sys.stderr.write(f"vsparagon: {source}: {_reason(error)}\n")
     if failed:
         raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
     return f"{args.output}: {len(pairs)} picture{'s' if len(pairs) != 1 else ''} in {time.monotonic() - began:.1f} s\n"
+
+
+def _reason(error: Exception) -> str:
+    return "there is not enough memory for this picture." if isinstance(error, MemoryError) else str(error)
 
 
 def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:
@@ -101,6 +105,8 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
         pairs = [(source, output / (source.stem + (suffix or source.suffix))) for source in sources]
     seen: dict[Path, Path] = {}
     for source, target in pairs:
+        if target.suffix.lower() not in SUFFIXES:
+            raise InvalidInput(f"{target} would be of no known kind; add --suffix with one of {', '.join(SUFFIXES)}.")
         if target in seen:
             raise InvalidInput(f"{seen[target]} and {source} would both become {target}; upscale them apart.")
         if target.exists() and target.samefile(source):
@@ -111,6 +117,8 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
 
 def _found(text: str) -> Iterable[Path]:
     path = Path(text)
+    if not text:
+        raise InvalidInput("IN is empty; name a picture, a folder or a pattern.")
     if path.is_file():
         return [path]
     names = path.iterdir() if path.is_dir() else map(Path, glob.glob(text, recursive=True))  # noqa: PTH207  (a pattern)

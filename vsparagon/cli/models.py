@@ -14,7 +14,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vsparagon.bundled import PROFILES, bundled_models
+from vsparagon.bundled import PROFILES, bundled_model, bundled_models
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
 from vsparagon.library import find_model
@@ -101,6 +101,10 @@ def _sides(sizes: Sizes) -> str:
 
 
 def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
+    if args.model in VARIANTS:
+        bundled_model(args.model, args.scale, args.profile)
+    elif not Path(args.model).is_file():
+        raise InvalidInput(f"{args.model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")
     check_needs("info")
     from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
     from vsparagon.models.complexity import macs_per_pixel, peak_bytes

@@ -68,7 +68,7 @@ def versions_of(
     unknown = [name for name in peers if name not in KERNELS]
     if unknown:
         raise InvalidInput(f"unknown peer {unknown[0]!r}; the peers are {', '.join(KERNELS)}.")
-    networks = [_chosen(network, variant) for variant in variants] or [network]
+    networks = [_chosen(network, variant) for variant in dict.fromkeys(variants)] or [network]
     code = matrix_code(network.matrix)
     ours = []
     for chosen in networks:

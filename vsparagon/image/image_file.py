@@ -1,4 +1,4 @@
-"""ImageFile files: what is in them besides the colours, and how it is kept. Built on libvips."""
+"""Picture files: what is in them besides the colours, and how it is kept. Built on libvips."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Final
 import vapoursynth as vs
 
 from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
-from vsparagon.errors import BackendUnavailable, InvalidInput, ParagonError
+from vsparagon.errors import BackendUnavailable, ParagonError
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
@@ -81,11 +81,12 @@ def view(job: Job, viewer: str, *, ab: bool) -> None:
         InvalidInput: there is no such input.
         ParagonError: the viewer failed.
     """
-    if not job.input.is_file():
-        raise InvalidInput(f"there is no file {job.input}.")
+    outputs(job, ab=ab)  # or the viewer would show the error, as Python does
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / f"{job.input.stem}.vpy"
         script.write_text(SCRIPT.format(viewer=viewer, job=job, ab=ab), encoding="utf-8")
         code = subprocess.run([sys.executable, "-m", viewer, str(script)], stdout=sys.stderr).returncode
     if code:
-        raise ParagonError(f"{viewer} failed with exit code {code}; what it said is above.")
+        raise ParagonError(
+            f"{viewer} failed with exit code {code}; what it said is above. --player mpv does without it."
+        )
