@@ -25,6 +25,7 @@ import vapoursynth as vs
 from PIL import Image, ImageDraw, ImageFont
 
 from vsparagon.colour import UNSPECIFIED, guess_matrix
+from vsparagon.compare.sheet import find_detail
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
 
@@ -241,19 +242,6 @@ def take_picture(clip: vs.VideoNode, n: int, matrix: int, **size: int) -> Pictur
         arguments["matrix_in"] = matrix
     with untyped.core.resize.Bicubic(clip, **arguments).get_frame(n) as frame:
         return np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
-
-
-def find_detail(picture: Picture, width: int, height: int) -> tuple[int, int]:
-    """Return left and top of the part of this size with most high-frequency content (Laplacian)."""
-    luma = picture @ np.array([0.2126, 0.7152, 0.0722])
-    laplacian = np.zeros_like(luma)
-    inner = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    laplacian[1:-1, 1:-1] = np.abs(inner)
-    total = np.pad(laplacian, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    rows = total[height:] - total[:-height]
-    parts = rows[:, width:] - rows[:, :-width]
-    top, left = np.unravel_index(parts.argmax(), parts.shape)
-    return int(left), int(top)
 
 
 def compare(pictures: Mapping[str, Picture]) -> Image.Image:

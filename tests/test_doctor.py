@@ -70,14 +70,14 @@ def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("attribute", "value", "topic", "said"),
+    ("name", "value", "topic", "said"),
     [
-        ("_models", lambda: 1 / 0, "<lambda>", "ZeroDivisionError"),
-        ("SMALLEST_LIKENESS", 1000.0, "self-test", "the result is wrong"),
+        ("vsparagon.bundled.describe", lambda: 1 / 0, "models", "ZeroDivisionError"),
+        ("vsparagon.doctor.SMALLEST_LIKENESS", 1000.0, "self-test", "the result is wrong"),
     ],
 )
-def test_problem_fails_and_does_not_stop_the_rest(attribute, value, topic, said, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, attribute, value)
+def test_problem_fails_and_does_not_stop_the_rest(name, value, topic, said, monkeypatch, capsys):
+    monkeypatch.setattr(name, value)
     assert main(["doctor"]) == 1
     captured = capsys.readouterr()
     found = lines_of(captured.out)
