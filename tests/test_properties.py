@@ -75,7 +75,9 @@ def test_field_that_appears_in_the_middle_is_an_error_at_that_frame(clip):
 
 
 @pytest.mark.parametrize("props", [{"_Field": 0}, {"_Field": 1}, {"_Transfer": 3}, {"_Primaries": 99}], ids=str)
-def test_properties_that_mislead_the_resizer_are_kept_and_change_nothing(clip, props):
+@pytest.mark.parametrize("format_id", [vs.YUV420P8, vs.RGB24], ids=["YUV", "RGB"])
+def test_properties_that_mislead_the_resizer_are_kept_and_change_nothing(format_id, props):
+    clip = clip_of([photograph(40, 56)], format_id, **({"matrix": 1} if format_id == vs.YUV420P8 else {}))
     sources = clip, tagged(clip, **props)
     plain, marked = (vsparagon.upscale(source, format=vs.YUV422P16).get_frame(0) for source in sources)
     assert all((a == b).all() for a, b in zip(arrays(plain), arrays(marked), strict=True))

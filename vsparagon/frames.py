@@ -115,13 +115,15 @@ def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
         properties["_Matrix"] = conversion_matrix(clip.format, colour.matrix)
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
-    # It moves what it takes for one field of a frame, and refuses transfers and primaries that no standard has, even
-    # where it does not need them.
-    misleading = ["_Field"]
-    if properties.get("_Matrix", RGB_MATRIX) in CONSTANT_MATRICES:
-        misleading += ["_Transfer", "_Primaries"]
-    described = clip.std.RemoveFrameProps(misleading).std.SetFrameProps(**properties)
-    return described.resize.Spline36(format=vs.RGBS)
+    # It would move what it takes for one field of a frame.
+    described = clip.std.RemoveFrameProps(["_Field"]).std.SetFrameProps(**properties)
+    return _without_needless(described, properties.get("_Matrix")).resize.Spline36(format=vs.RGBS)
+
+
+def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
+    """Return a clip without what its conversion by a matrix does not need, where the resizer refuses rare values."""
+    needless = matrix in CONSTANT_MATRICES
+    return clip.std.RemoveFrameProps(["_Transfer", "_Primaries"]) if needless else clip
 
 
 def check_convertible(clip: vs.VideoNode, colour: Colour, target: Target, wanted: Colour) -> None:
@@ -176,6 +178,7 @@ def from_rgb(rgb: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: 
         arguments["matrix"] = conversion_matrix(source, colour.matrix)
     if is_subsampled(target.format):
         arguments["chromaloc"] = colour.chroma_location
+    rgb = _without_needless(rgb, arguments.get("matrix"))
     clip = rgb.resize.Spline36(target.width, target.height, target.format.id, **arguments)
     if target.format.sample_type == vs.INTEGER and colour.range == LIMITED:
         clip = _limited(clip)
