@@ -27,7 +27,6 @@ PARAMETERS = {
     "xl": 14_481_476,
     "swift": 9_212,
     "swift_plus": 18_556,
-    "swift_large": 78_636,
 }
 OTHER_BODY = {
     "micro": 22_158,

@@ -25,7 +25,6 @@ def source_of(clip, upscaled=False):
         (Network(variant="tiny", scale=4), ["tiny", "swift"]),
         (Network(variant="swift"), ["swift"]),
         (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift"]),
-        (Network(variant="swift_large"), ["swift_large", "swift_plus", "swift"]),
     ],
 )
 def test_a_network_gives_way_only_to_one_that_is_faster_and_no_worse(tmp_path, network, names):

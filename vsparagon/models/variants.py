@@ -189,7 +189,6 @@ VARIANTS: dict[str, AnyOptions] = {
     "xl": _variant(128, 8, 10, 2.0, 15, 0.60, fast_body_mode=False, use_attention=False),
     "swift": SwiftOptions(num_feat=16, num_layers=3),
     "swift_plus": SwiftOptions(num_feat=16, num_layers=7),
-    "swift_large": SwiftOptions(num_feat=32, num_layers=8),
 }
 
 

@@ -16,7 +16,7 @@ from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
 
 # The variant to go on with where another is too slow: faster, and no worse, on CPUs and GPUs by docs/speed.md.
-FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift", "swift_large": "swift_plus"}
+FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift"}
 FASTER_IN_BF16: Final = FASTER | {"nano": "swift"}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # of width and height: less is no picture any more
@@ -73,7 +73,7 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     name = Path(network.model).stem if network.model else network.variant
     found = [level(name, first, network, Fraction(1))]
     fixed = replace(network, **size)
-    while faster := _faster_variant(fixed):
+    if faster := _faster_variant(fixed):
         name, fixed = faster, replace(fixed, variant=faster)
         found.append(level(name, None, fixed, Fraction(1)))
     for share in SMALLER:
