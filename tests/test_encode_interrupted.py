@@ -112,10 +112,10 @@ def test_many_kills_at_any_moment_do_no_harm(film, whole, slow, tmp_path):
     out, chance = tmp_path / "out.mkv", random.Random(7)
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
     kills = 0
-    for _ in range(40):
+    for n in range(40):
         process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            assert process.wait(timeout=chance.uniform(0.7, 2.0)) == 0
+            assert process.wait(timeout=chance.uniform(0.7, 2.0) * 1.05**n) == 0  # for a busy machine, ever later
             break
         except subprocess.TimeoutExpired:
             process.kill()

@@ -250,4 +250,4 @@ def test_source_distribution_is_the_checkout(tmp_path):
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as files:
         packed = {name.partition("/")[2] for name in files.getnames() if files.getmember(name).isfile()}
-    assert tracked - packed == {".ci/run", ".gitignore"}
+    assert tracked - packed == {".ci/run", ".gitattributes", ".gitignore"}

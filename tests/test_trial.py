@@ -231,8 +231,8 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
     lane = Lane("cpu", frame.inputs(), frame.outputs())
     with monkeypatch.context() as patch:
         patch.setattr(FusedExecutor, "__init__", crash)
-        before_and_after = iter([True, False])
-        patch.setattr(crashes, "answers", lambda device: next(before_and_after))
+        until_the_crash = iter([True, True, False] if when == "opened" else [True, False])
+        patch.setattr(crashes, "answers", lambda device: next(until_the_crash))
         patch.setattr(trial, "answers", lambda device: False)
         if when == "opened":
             patch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])

@@ -57,10 +57,23 @@ def take_about_middle(openvino: Any, network: Any) -> None:
         raise ModelError("the first layer of this network is not known; use precision='fp32'.")
     bias, taps = (weights[f"{first}.{what}"] for what in ("bias", "weight"))
     _change(openvino, bias, bias.data + MIDDLE * taps.data.sum((1, 2, 3)).reshape(bias.data.shape))
-    for step in network.get_ops():
-        if step.get_type_name() == "Clamp" and step.input_value(0).get_node().get_type_name() == "Parameter":
-            low, high = (step.get_attributes()[limit] - MIDDLE for limit in ("min", "max"))
-            step.output(0).replace(openvino.opset13.clamp(step.input_value(0), low, high).output(0))
+    for step in network.get_ordered_ops():
+        if limit := _limit_of_picture(step):
+            lower = openvino.opset13.constant(limit.get_source_output().get_node().data - np.float32(MIDDLE))
+            limit.replace_source_output(lower.output(0))
+
+
+def _limit_of_picture(step: Any) -> Any:
+    """Return the input with the limit of one of the two steps that an ONNX Clip of the picture becomes, else None."""
+    if step.get_type_name() not in ("Maximum", "Minimum"):
+        return None
+    first, second = step.inputs()  # the constant may be either
+    for limit, picture in ((first, second), (second, first)):
+        before = picture.get_source_output().get_node()
+        known = before.get_type_name() == "Parameter" or _limit_of_picture(before)
+        if known and limit.get_source_output().get_node().get_type_name() == "Constant":
+            return limit
+    return None
 
 
 def base_apart(openvino: Any, network: Any) -> Any:
