@@ -183,7 +183,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
     write(tmp_path / "c.png", card)
     assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
-    assert "b.png cannot be read: " in error
+    assert f"vsparagon: {tmp_path / 'b.png'} cannot be read: " in error
     assert error.splitlines()[-1] == "vsparagon: 1 of 3 pictures could not be upscaled; why is said above."
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 

@@ -77,7 +77,8 @@ def _run(args: argparse.Namespace) -> str:
             if len(pairs) == 1:
                 raise error if isinstance(error, ParagonError) else ParagonError(_reason(error)) from error
             failed += 1
-            sys.stderr.write(f"vsparagon: {source}: {_reason(error)}\n")
+            reason = _reason(error)
+            sys.stderr.write(f"vsparagon: {reason if str(source) in reason else f'{source}: {reason}'}\n")
     if failed:
         raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
     return f"{args.output}: {len(pairs)} picture{'s' if len(pairs) != 1 else ''} in {time.monotonic() - began:.1f} s\n"
