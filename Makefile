@@ -40,7 +40,7 @@ stubs: $(STAMPS)/stubs  ## write type stubs of core.paragon and other plugins fo
 	$(RUN) -m vsstubs
 
 clean:  ## remove .venv and everything that was built
-	rm -rf $(VENV) build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
 	find vsparagon scripts tests -name __pycache__ -type d -exec rm -rf {} +
 
 # A virtual environment whose Python has gone, or that was copied from elsewhere, is made anew.

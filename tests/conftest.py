@@ -3,9 +3,13 @@
 import os
 import signal
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+# What is compiled for the tests is kept from run to run, but not among the user's own.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".cache")
 
 # A shell's background jobs ignore Ctrl-C, and what tests start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

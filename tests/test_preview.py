@@ -24,7 +24,7 @@ pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
 import av
 from clips import counted
-from films import UNEVEN, make_film
+from films import UNEVEN, make_film, read
 
 from vsparagon.cli.options import parse_time
 from vsparagon.errors import InvalidInput
@@ -81,6 +81,14 @@ def test_file_is_read_by_ffmpeg_as_the_clip(name, tmp_path):
         assert stream.average_rate == 30
         assert str(stream.sample_aspect_ratio) == "4/3"
         assert sum(1 for _ in container.decode(stream)) == clip.num_frames
+
+
+@pytest.mark.parametrize("full", [0, 1])
+def test_file_tells_the_range(full, tmp_path):
+    path = tmp_path / "it.y4m"
+    path.write_bytes(b"".join(RawFile(counted().std.SetFrameProps(_Range=full), lambda _seconds: None).read(0)))
+    with read(path).get_frame(0) as frame:
+        assert frame.props["_Range"] == full
 
 
 @pytest.mark.parametrize("first", [0, 1, 40, 41, 66, 4660, 9287, 50_000])
@@ -228,7 +236,8 @@ needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="the player is 
 def test_any_program_that_takes_an_address_plays(film, tmp_path):
     done = run(film, "--player", write_player(tmp_path), "--ab")
     assert done.returncode == 0, done.stderr
-    assert f"player: YUV4MPEG2 W128 H96 F30:1 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2, {60 * 18438} bytes" in done.stderr
+    header = "YUV4MPEG2 W128 H96 F30:1 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2 XCOLORRANGE=LIMITED"
+    assert f"player: {header}, {60 * 18438} bytes" in done.stderr
     assert done.stdout.startswith(f"{film}: 60 frames to player, with nano")
     assert not list(film.parent.glob("*index*"))
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import vapoursynth as vs
 
+from vsparagon.colour import FULL, frame_range
 from vsparagon.frames import first_frame
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 
@@ -80,4 +81,5 @@ def _header(clip: vs.VideoNode) -> bytes:
     across, down = props.get("_SARNum", 0), props.get("_SARDen", 0)
     shape = f"{across}:{down}" if across > 0 and down > 0 else "1:1"
     said = f"YUV4MPEG2 W{clip.width} H{clip.height} F{rate.numerator}:{rate.denominator} Ip A{shape} C{kind}"
-    return f"{said} XYSCSS={kind.upper()}\n".encode()
+    values = "FULL" if frame_range(props, vs.YUV) == FULL else "LIMITED"
+    return f"{said} XYSCSS={kind.upper()} XCOLORRANGE={values}\n".encode()
