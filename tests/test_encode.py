@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 import termios
 
 import av
@@ -224,6 +225,15 @@ def test_hdr10_stays_10_bit_with_its_mastering_data(tmp_path, codec):
     assert len(names) == 8
     for name in names:
         assert after.props[name] == pytest.approx(before.props[name], abs=3e-5), name
+
+
+def test_reader_of_progress_that_leaves_is_no_traceback(mkv, tmp_path):
+    command = [sys.executable, "-m", "vsparagon", "encode", str(mkv), str(tmp_path / "out.mkv"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert json.loads(process.stdout.readline())["event"] == "note"  # as `head -n 1` does
+        process.stdout.close()
+        said = process.stderr.read()
+        assert (process.wait(), said) == (1, "")
 
 
 def test_json_tells_progress_and_result(mkv, tmp_path):

@@ -51,6 +51,10 @@ CLIPS = {
         lambda: good().std.SetFrameProps(_Matrix=[1, 2]),
         "the frame property _Matrix is [1, 2]; it must be one integer",
     ),
+    "matrix that needs more": (
+        lambda: good().std.SetFrameProps(_Matrix=14, _Transfer=2),
+        "the matrix ictcp needs a transfer function and primaries that fit it",
+    ),
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
 }
 
@@ -81,6 +85,7 @@ ARGUMENTS = [
     ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need"),
     ({"format": 12345}, "format is 12345, which is no video format"),
     ({"format": -1}, "format is -1, which is no video format"),
+    ({"matrix": "chromacl", "format": vs.RGB24}, "the matrix chromacl needs a transfer function"),
     ({"matrix": "2020cl"}, "the clip's colours cannot be converted (Resize error"),
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
     ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),

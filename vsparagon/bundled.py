@@ -43,6 +43,24 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
     return _model(variant, scale, profile)
 
 
+def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> Path:
+    """Return the file of a variant's bundled weights, or `model` itself where that is no variant's name.
+
+    Raises:
+        InvalidInput: no such scale or profile, or a profile beside a file.
+        ModelError: no bundled weights for these.
+    """
+    if isinstance(model, str) and model in VARIANTS:
+        bundled = bundled_model(model, scale, profile).checkpoint
+        assert bundled is not None
+        return bundled
+    if profile:
+        raise InvalidInput(
+            f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave it out."
+        )
+    return Path(model)
+
+
 def describe() -> list[str]:
     """Return one line for each bundled model, as `core.paragon.Models()` shows them."""
     return [model.name for model in bundled_models()]

@@ -18,11 +18,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vsparagon.bundled import bundled_model
-from vsparagon.errors import InvalidInput, ModelError, first_line_of
+from vsparagon.bundled import checkpoint_path
+from vsparagon.errors import ModelError, first_line_of
 from vsparagon.files import write_atomically
 from vsparagon.models.generators import Generator, new_generator
-from vsparagon.models.variants import VARIANTS, variant_of
+from vsparagon.models.variants import variant_of
 from vsparagon.recognise import FORMAT_VERSION, kind_of, listed, recognised, shape_of
 
 log = logging.getLogger(__name__)
@@ -82,23 +82,6 @@ def load_generator(model: str | Path, *, scale: int = 0, profile: str = "") -> G
     """
     path = checkpoint_path(model, scale=scale, profile=profile)
     return build_generator(read_checkpoint(path), path, scale=scale)
-
-
-def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> Path:
-    """Return the file of a variant's bundled weights, or `model` itself where that is no variant's name.
-
-    Raises:
-        InvalidInput, ModelError: as `load_generator`.
-    """
-    if isinstance(model, str) and model in VARIANTS:
-        bundled = bundled_model(model, scale, profile).checkpoint
-        assert bundled is not None
-        return bundled
-    if profile:
-        raise InvalidInput(
-            f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave it out."
-        )
-    return Path(model)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -129,11 +129,12 @@ def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
 def check_convertible(clip: vs.VideoNode, colour: Colour, target: Target, wanted: Colour) -> None:
     """Raise InvalidInput where the resizer lacks something to convert a clip's first frame, there and back."""
     first = clip.std.Trim(length=1)
+    matrix = colour.matrix if wanted.matrix in CONSTANT_MATRICES else wanted.matrix
     try:
         from_rgb(to_rgb(first, colour), clip.format, target, wanted).get_frame(0).close()
     except vs.Error as error:
         raise InvalidInput(
-            f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(wanted.matrix)} "
+            f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(matrix)} "
             "needs a transfer function and primaries that fit it; set the properties _Transfer and _Primaries, or "
             "pass another matrix=."
         ) from error

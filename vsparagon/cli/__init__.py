@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
     try:
         return _told(args.run(args))
+    except BrokenPipeError:  # whoever read the output has left, as `head` does
+        return _unread()
     except ParagonError as error:
         sys.stderr.write(f"vsparagon: {error}\n")
         return 1
@@ -48,16 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(text: str) -> int:
-    """Write what a command answers; return 0, or 1 where whoever read the output has left, as `head` does."""
+    """Write what a command answers and return its exit code."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EINVAL):  # the latter on Windows
+        if error.errno != errno.EINVAL:  # what Windows says of a pipe that nobody reads
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
-        return 1
+        return _unread()
     return 0
+
+
+def _unread() -> int:
+    """Return the exit code where nobody reads the output any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

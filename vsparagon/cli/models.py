@@ -14,7 +14,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from vsparagon.bundled import PROFILES, bundled_model, bundled_models
+from vsparagon.bundled import PROFILES, bundled_models, checkpoint_path
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
 from vsparagon.library import find_model
@@ -101,16 +101,12 @@ def _sides(sizes: Sizes) -> str:
 
 
 def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
-    if args.model in VARIANTS:
-        bundled_model(args.model, args.scale, args.profile)
-    elif not Path(args.model).is_file():
-        raise InvalidInput(f"{args.model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")
+    path = _checkpoint(args)
     check_needs("info")
-    from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
+    from vsparagon.checkpoint import build_generator, read_checkpoint
     from vsparagon.models.complexity import macs_per_pixel, peak_bytes
     from vsparagon.models.inference import inference_form
 
-    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path, scale=args.scale)
     side = 2 * model.options.reach + 1
@@ -129,6 +125,14 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     }
 
 
+def _checkpoint(args: argparse.Namespace) -> Path:
+    """Return the file that is meant, before what reads it is asked for."""
+    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
+    if not path.is_file():
+        raise InvalidInput(f"{args.model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")
+    return path
+
+
 def _notes(metadata: dict[str, str]) -> dict[str, str]:
     return {key: metadata[key] for key in NOTES if key in metadata}
 
@@ -143,8 +147,9 @@ def _far(options: object) -> list[str]:
 
 
 def _export(args: argparse.Namespace) -> str:
+    path = _checkpoint(args)
     check_needs("export")
-    from vsparagon.checkpoint import build_generator, checkpoint_path, read_checkpoint
+    from vsparagon.checkpoint import build_generator, read_checkpoint
     from vsparagon.export import export_onnx
     from vsparagon.models.inference import inference_form
 
@@ -152,7 +157,6 @@ def _export(args: argparse.Namespace) -> str:
         raise InvalidInput(f"the output is called {args.out.name}; it must end in .onnx.")
     if args.form == "extended" and (args.height or args.width):
         raise InvalidInput("the extended form has no fixed size: each frame is extended to its own; leave it out.")
-    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path, scale=args.scale)
     try:

@@ -71,6 +71,8 @@ class _Opened:
     Attributes:
         rest: the file that sound and everything else come from, or None.
         contents: what is in it.
+        track: number of the video stream in the file.
+        origin: the time in the file at which players begin, in seconds.
         muxer: ffmpeg's name for the kind of output.
         source, clip: before and after upscaling.
         program: ffmpeg.
@@ -81,6 +83,8 @@ class _Opened:
 
     rest: Path | None
     contents: Contents | None
+    track: int
+    origin: Fraction
     muxer: str
     source: Source
     clip: vs.VideoNode
@@ -88,16 +92,6 @@ class _Opened:
     encoding: Encoding
     video: RawVideo
     environment: Mapping[str, str]
-
-    @property
-    def track(self) -> int:
-        """Number of the video stream in the file."""
-        return self.contents.track if self.contents else 0
-
-    @property
-    def origin(self) -> Fraction:
-        """The time in the file at which players begin, in seconds."""
-        return self.contents.start if self.contents else Fraction(0)
 
 
 def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None = None) -> Result:
@@ -174,6 +168,8 @@ def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress
     return _Opened(
         rest=rest,
         contents=contents,
+        track=track,
+        origin=origin,
         muxer=muxer,
         source=source,
         clip=clip,
