@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
 from vsparagon.export import onnx_model  # noqa: E402
-from vsparagon.models import block_attention, block_attention_onnx, create_generator  # noqa: E402
+from vsparagon.models import block_attention, create_generator  # noqa: E402
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.block_attention import BlockAttention  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.onnx import block_attention as onnx_block_attention  # noqa: E402
 
 TOLERANCE = 1e-4
 WITH_ATTENTION = ["nano_x2", "nano_x2_no_content"]
@@ -47,7 +48,7 @@ def without_attention(form, x, monkeypatch):
 
 
 def without_guard(monkeypatch):
-    for module in (block_attention, block_attention_onnx):
+    for module in (block_attention, onnx_block_attention):
         monkeypatch.setattr(module, "TOLERANCE", 1e9)
         monkeypatch.setattr(module, "largest_r", lambda points: 1e9)
 

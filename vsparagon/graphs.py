@@ -12,7 +12,8 @@ from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
 from vsparagon.files import write_atomically
 from vsparagon.models.plan import Plan, Stage
 
-EXPORTERS = ("checkpoint", "export", "graphs", "onnx_graph", "recognise")  # and all of `vsparagon.models`
+# Modules and packages that make a graph of a checkpoint.
+EXPORTERS = ("checkpoint", "export", "graphs", "models", "onnx", "recognise")
 
 
 def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
@@ -112,5 +113,5 @@ def _key(checkpoint: Path) -> str:
 def _exporter() -> bytes:
     """Return a digest of the modules that make a graph of a checkpoint."""
     package = Path(__file__).parent
-    modules = [package / f"{name}.py" for name in EXPORTERS] + sorted((package / "models").glob("*.py"))
-    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).digest()
+    modules = [path for name in EXPORTERS for path in (package / f"{name}.py", *sorted((package / name).glob("*.py")))]
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules if module.is_file())).digest()

@@ -16,7 +16,7 @@ How many points suffice depends on the picture: on R = half the range of q times
 picture decides for itself. The last two Chebyshev coefficients of f, which the values at the points give, tell how
 much the next ones would still add; up to R = points / 3 nothing can hide from them, as f has no singularity near
 enough (its denominator has no zero within pi / 2R of the range). Where they are not small enough, attention is
-computed in full. `block_attention_onnx` writes the same as ONNX.
+computed in full. `vsparagon.onnx.block_attention` writes the same as ONNX.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from onnx.inliner import inline_local_functions
 from torch import nn
 
 from vsparagon.errors import ModelError, reason_of
-from vsparagon.onnx_graph import with_branches
+from vsparagon.onnx.graph import with_branches
 
 LEAST_OPSET = 18  # of the graphs that `vsparagon.export` writes
 OWN = ("", "ai.onnx")  # domains of ONNX's own operators
