@@ -78,10 +78,14 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def read_sizes(args: argparse.Namespace) -> list[tuple[int, int]]:
     """Return smallest, usual and largest height, width."""
-    if (args.width is None) != (args.height is None) or (args.width and args.shapes):
-        raise InvalidInput("give --width and --height together, or --shapes, or neither.")
     fixed = (args.height, args.width)
-    return [fixed] * 3 if args.width else args.shapes or parse_sizes(SHAPES)
+    if fixed == (None, None):
+        return args.shapes or parse_sizes(SHAPES)
+    if None in fixed or args.shapes:
+        raise InvalidInput("give --width and --height together, or --shapes, or neither.")
+    if min(fixed) < 1:
+        raise InvalidInput(f"the size is {args.width}x{args.height}; give at least 1x1.")
+    return [fixed] * 3
 
 
 def read_graph(args: argparse.Namespace) -> bytes:
@@ -115,7 +119,10 @@ def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict
 
     try:
         model: Any = onnx.load_from_string(graph)
-        (image,) = model.graph.input
+        inputs = model.graph.input
+        if len(inputs) != 1:
+            raise ValueError(f"it has {len(inputs)} inputs")
+        (image,) = inputs
         batch, channels, *sides = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
         if len(sides) != 2:
             raise ValueError("no picture")

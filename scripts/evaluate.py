@@ -15,6 +15,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -65,6 +66,12 @@ def network(name: str, scale: int, **arguments: Any) -> Candidate:
         enlarge=Upscaler(scale=scale, **arguments),
         node=lambda clip: core.paragon.Upscale(clip, scale=scale, **arguments),
     )
+
+
+def named(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return what to call each file or folder: its name without the suffix, or all of it where two have the same."""
+    stems = Counter(path.stem for path in dict.fromkeys(paths))
+    return {path: path.stem if stems[path.stem] == 1 else str(path) for path in paths}
 
 
 def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair]:
@@ -158,9 +165,11 @@ def main() -> None:
         parser.error("give --pictures, --videos or both")
     if args.every < 1:
         parser.error(f"--every is {args.every}; it must be at least 1")
+    if args.plot and args.plot.suffix.lower() != ".png":
+        parser.error(f"--plot is {args.plot}; it must end in .png")
     try:
         evaluate(args)
-    except (ParagonError, FileNotFoundError) as error:
+    except (ParagonError, OSError) as error:
         sys.exit(f"evaluate: {error}")
 
 
@@ -173,10 +182,10 @@ def evaluate(args: argparse.Namespace) -> None:
         network(f"{variant} {profile}", args.scale, variant=variant, profile=profile, **given)
         for variant, profile in product(args.variants, args.profiles)
     ]
-    candidates += [network(path.stem, args.scale, model=str(path), **given) for path in args.models]
+    candidates += [network(name, args.scale, model=str(path), **given) for path, name in named(args.models).items()]
 
     figures: dict[str, dict[str, float]] = {candidate.name: {} for candidate in candidates}
-    for place in (*args.pictures, *args.videos):
+    for place, title in named([*args.pictures, *args.videos]).items():
         moving = place in args.videos
         if moving:
             pairs = load_clip(place, args.scale, args.frames, args.crf)[:: args.every]
@@ -184,7 +193,7 @@ def evaluate(args: argparse.Namespace) -> None:
             pairs = load_pairs(place, args.scale, Degradation())
         for candidate in candidates:
             measured = measure(candidate, pairs, args.scale, moving=moving and args.every == 1)
-            figures[candidate.name] |= {f"{place.stem} {name}": value for name, value in measured.items()}
+            figures[candidate.name] |= {f"{title} {name}": value for name, value in measured.items()}
     for name, speed in frames_per_second(candidates, *args.speed).items():
         figures[name][SPEED] = speed
     compression = "" if args.crf is None else f", x264 CRF {args.crf}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -94,11 +95,14 @@ def main() -> None:
     parser.add_argument("--drawings", type=int, default=64)
     parser.add_argument("--noisy", type=int, default=40)
     args = parser.parse_args()
+    try:
+        photos = picture_files(args.photos)
+    except FileNotFoundError as error:
+        sys.exit(f"hard_pictures: {error}")
     chance, noise = random.Random(SEED), np.random.default_rng(SEED)  # noqa: S311  (pictures, no secrets)
     args.out.mkdir(parents=True, exist_ok=True)
     for number in range(args.drawings):
         Image.fromarray(drawing(chance)).save(args.out / f"drawing{number:03}.png")
-    photos = list(picture_files(args.photos))
     for number, photo in enumerate(chance.sample(photos, min(args.noisy, len(photos)))):
         Image.fromarray(noisy(load_picture(photo), chance, noise)).save(args.out / f"noisy{number:03}.png")
 

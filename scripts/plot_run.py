@@ -12,7 +12,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from vsparagon.errors import InvalidInput
+
 COLUMNS = 2
+KINDS = (".png", ".svg")
 
 
 def draw(run: Path, names: list[str], out: Path) -> None:
@@ -24,15 +27,21 @@ def draw(run: Path, names: list[str], out: Path) -> None:
         out: PNG or SVG file.
 
     Raises:
-        KeyError: the run has no such scalar; the message says which there are.
+        InvalidInput: no such run, no such scalar, of which the message says which there are, or another kind of file.
     """
+    if out.suffix.lower() not in KINDS:
+        raise InvalidInput(f"the picture is called {out.name}; it must end in {' or '.join(KINDS)}.")
+    if not (run / "tensorboard").is_dir():
+        raise InvalidInput(f"{run} is no folder of a run: it has no tensorboard/.")
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     known: list[str] = events.Tags()["scalars"]
     for name in names:
         if name not in known:
-            raise KeyError(f"{run} has no scalar {name!r}; it has {', '.join(known) or 'none'}.")
+            raise InvalidInput(f"{run} has no scalar {name!r}; it has {', '.join(known) or 'none'}.")
     names = names or known
+    if not names:
+        raise InvalidInput(f"{run} has no scalars yet.")
     rows = -(-len(names) // COLUMNS)
     figure = Figure(figsize=(5 * COLUMNS, 2.4 * rows), layout="constrained")
     panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
@@ -54,8 +63,8 @@ def main() -> None:
     args = parser.parse_args()
     try:
         draw(args.run, args.scalars, args.out)
-    except (KeyError, OSError) as error:
-        sys.exit(f"plot_run: {error.args[0] if isinstance(error, KeyError) else error}")
+    except (InvalidInput, OSError) as error:
+        sys.exit(f"plot_run: {error}")
 
 
 if __name__ == "__main__":

@@ -5,52 +5,97 @@
     torchrun --nproc-per-node 4 scripts/train.py --config configs/s_x2_clean.yml
 
 The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to go
-on from) and TensorBoard's files. Whenever the run ends, `path.resume_state=auto` goes on from the last checkpoint,
-and on the CPU exactly as if it had not ended.
+on from), config.yml (all settings) and TensorBoard's files. Whenever the run ends, `path.resume_state=auto` goes on
+from the last checkpoint, and on the CPU exactly as if it had not ended; Ctrl-C ends a run of one process with a
+checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
 import math
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from vsparagon.checkpoint import read_checkpoint, save_generator
+from vsparagon.checkpoint import save_generator
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.models.generators import new_generator
-from vsparagon.models.munet import MUNet
-from vsparagon.training.branches import branch_out, collapsed
-from vsparagon.training.config import Config, read_config
-from vsparagon.training.data import CropPairs, folders, load_batches
-from vsparagon.training.gan import Balance, Discrimination
-from vsparagon.training.losses import weighted_sum
+from vsparagon.training.config import Config, read_config, write_config
+from vsparagon.training.data import CropPairs, load_batches
+from vsparagon.training.degradation import Pair
+from vsparagon.training.interrupt import Interrupt
 from vsparagon.training.monitor import Monitor
-from vsparagon.training.optimisation import average, set_rate
-from vsparagon.training.porting import port_weights
+from vsparagon.training.pairs import folder_pairs
 from vsparagon.training.state import is_finite, load_state, save_state
+from vsparagon.training.trainee import Trainee
 from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 
 log = logging.getLogger("train")
 
 
-def train(config: Config) -> None:
-    """Run a configuration from its beginning or its last checkpoint to its end."""
-    variant, options = config.generator()
-    settings, data, scale = config.train, config.datasets.train, options.scale
+INTERRUPTED = 130
+STATE = "last.state"
+ADVICE = "the last good checkpoint is kept. Lower the rate."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run on its way.
+
+    Attributes:
+        config: its configuration.
+        folder: its files.
+        trainee: what it trains.
+        note: how its weights come about, for people.
+        validation: pictures to measure on, by the name of their folder.
+        monitor: what one sees of it.
+    """
+
+    config: Config
+    folder: Path
+    trainee: Trainee
+    note: str
+    validation: Mapping[str, list[Pair]]
+    monitor: Monitor
+
+    def save(self, done: int) -> None:
+        """Write the weights, and the state to go on from."""
+        config, state = self.config, self.trainee.state(done)
+        if not is_finite(state):
+            raise SystemExit(f"train: the weights of iteration {done} are not finite; {ADVICE}")
+        self.monitor.flush()
+        variant, _ = config.generator()
+        names = [config.name, f"{config.name}_{done}"] if config.logger.keep_weights else [config.name]
+        for name in names:
+            path = self.folder / f"{name}.safetensors"
+            save_generator(self.trainee.weights(), path, variant=variant, note=self.note, licence=config.licence)
+        save_state(self.folder / STATE, state)
+
+    def validate(self, done: int) -> None:
+        """Measure the averaged weights on each folder of `datasets.val` and show a sample."""
+        _, options = self.config.generator()
+        enlarge = enlarger(self.trainee.averaged, options.scale)
+        for name, pairs in self.validation.items():
+            quality = mean_quality(enlarge, pairs, options.scale)
+            log.info("iteration %d: %s %.3f dB, SSIM %.4f", done, name, quality.psnr, quality.ssim)
+            self.monitor.scalars(done, {f"val/{name}/psnr": quality.psnr, f"val/{name}/ssim": quality.ssim})
+            self.monitor.picture(done, f"val/{name}", enlarge(pairs[0].low))
+
+
+def train(config: Config) -> bool:
+    """Run a configuration from its beginning or its last checkpoint to its end; return whether it got there."""
+    data, total, logger = config.datasets.train, config.train.total_iter, config.logger
+    _, options = config.generator()
     folder = Path(config.path.experiments_root) / config.name
-    state_file = folder / "last.state"
-    resumed = _resumed(config, state_file)
+    resumed = _resumed(config, folder / STATE)
     torch.manual_seed(config.manual_seed)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -60,126 +105,77 @@ def train(config: Config) -> None:
         precision=config.precision,
     )
     fabric.launch()
-
-    # The networks, with their optimisers.
-    network = new_generator(options).to(memory_format=torch.channels_last)
-    parameters = network.trainable_parameters()
-    if config.path.pretrain_network_g and not resumed:
-        ported = port_weights(network, read_checkpoint(Path(config.path.pretrain_network_g)).weights)
-        log.info("%s: %s", config.path.pretrain_network_g, ported)
-    if settings.branch_channels:
-        branch_out(network, settings.branch_channels)
-    averaged = copy.deepcopy(network).eval().to(fabric.device)
-    generator, optim_g = fabric.setup(network, settings.optim_g.create(network))
-    holders: dict[str, Any] = {"generator": network, "averaged": averaged, "optim_g": optim_g}
-    gan, balance = settings.gan_opt, Balance()
-    if config.network_d and gan:
-        d = config.network_d
-        judge = Discrimination(MUNet(num_in_ch=d.num_in_ch, num_feat=d.num_feat, ch_mult=d.ch_mult), gan.gamma)
-        discriminator, optim_d = fabric.setup(judge, settings.optim_d.create(judge))
-        holders |= {"discriminator": judge, "optim_d": optim_d}
-
-    # Where to begin.
-    begin = 0
+    trainee = Trainee(config, fabric, pretrained=not resumed)
+    begin = trainee.load(resumed) if resumed else 0
     if resumed:
-        for name, holder in holders.items():
-            holder.load_state_dict(resumed[name])
-        begin, balance.ratio = resumed["iteration"], resumed["ratio"]
         log.info("goes on after iteration %d", begin)
+    if begin >= total:
+        raise InvalidInput(f"{begin} iterations are done already; a train.total_iter above that goes on.")
 
-    # The data.
-    crops = CropPairs(data, scale=scale, seed=config.manual_seed)
+    validation = _validation(config, options.scale) if fabric.is_global_zero else {}
+    crops = CropPairs(data, scale=options.scale, seed=config.manual_seed)
     batches = fabric.setup_dataloaders(
-        load_batches(
-            crops, data, begin=begin, end=settings.total_iter, rank=fabric.global_rank, processes=fabric.world_size
-        ),
+        load_batches(crops, data, begin=begin, end=total, rank=fabric.global_rank, processes=fabric.world_size),
         use_distributed_sampler=False,
     )
-    border = settings.loss_border * scale
-    inside = slice(border, data.lq_size * scale - border)
-    note = (
-        f"{settings.total_iter} iterations of {data.batch_size_per_gpu * fabric.world_size} crops of "
-        f"{data.lq_size}x{data.lq_size} from {crops.pictures} pictures; {config.name}"
-    )
-    log.info("%s: %d parameters, %d pictures", config.name, parameters, crops.pictures)
-
-    monitor = None
+    log.info("%s: %d parameters, %d pictures", config.name, trainee.parameters, crops.pictures)
+    run = None
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
-        monitor = Monitor(folder / "tensorboard", begin=begin, total=settings.total_iter)
+        write_config(config, folder / "config.yml")
+        run = Run(
+            config=config,
+            folder=folder,
+            trainee=trainee,
+            note=f"{total} iterations of {data.batch_size_per_gpu * fabric.world_size} crops of "
+            f"{data.lq_size}x{data.lq_size} from {crops.pictures} pictures; {config.name}",
+            validation=validation,
+            monitor=Monitor(folder / "tensorboard", begin=begin, total=total),
+        )
 
-    for iteration, (low, high) in zip(range(begin, settings.total_iter), batches, strict=True):
-        when = {"iteration": iteration, "warmup": settings.warmup_iter, "total": settings.total_iter}
-        rate = set_rate(optim_g, settings.optim_g.lr, settings.scheduler, **when)
-        low, high = (x.to(memory_format=torch.channels_last).float() / 255 for x in (low, high))
-        result, target = generator(low)[..., inside, inside], high[..., inside, inside]
-        loss = weighted_sum(settings.losses, result, target)
-        measured = {"loss/pixel": loss}
+    with Interrupt(waits=fabric.world_size == 1) as interrupt:
+        for iteration, (low, high) in zip(range(begin, total), batches, strict=True):
+            measured = trainee.step(low, high, iteration)
 
-        adversarial = iteration - settings.gan_start_iter
-        if gan and adversarial >= 0:
-            loss_gan = judge.generator_loss(target, result)
-            loss = loss + gan.weight(adversarial) * loss_gan
-            measured |= {"loss/generator": loss_gan}
-        optim_g.zero_grad()
-        fabric.backward(loss)
-        if settings.grad_clip:
-            fabric.clip_gradients(generator, optim_g, max_norm=1.0, error_if_nonfinite=False)
-        optim_g.step()
-        average(averaged, network, decay=settings.ema_decay, iteration=iteration)
-
-        if gan and adversarial >= 0:
-            set_rate(optim_d, settings.optim_d.lr, settings.scheduler, **when)
-            loss_d, margin, penalty = discriminator(target, result)
-            optim_d.zero_grad()
-            fabric.backward(loss_d)
-            optim_d.step()
-            balance.update(loss_d, loss_gan)
-            measured |= {"loss/discriminator": loss_d, "gan/margin": margin, "gan/penalty": penalty}
-
-        # What follows costs time only now and then.
-        done = iteration + 1
-        last = done == settings.total_iter
-        saves = last or done % config.logger.save_checkpoint_freq == 0
-        if done % config.logger.print_freq == 0 or saves:
-            numbers = {name: _mean(fabric, value) for name, value in measured.items()} | {"rate": rate}
-            if not all(map(math.isfinite, numbers.values())):
-                raise SystemExit(_diverged(done, numbers))
-            if gan and adversarial >= 0:
-                numbers["gan/ratio"] = balance.check(done)
-            if monitor:
-                monitor.scalars(done, numbers)
-                monitor.report(done, numbers["loss/pixel"])
-        if monitor and (last or done % config.val.val_freq == 0):
-            validate(config, averaged, scale, monitor, done)
-        if monitor and saves:
-            state = {name: holder.state_dict() for name, holder in holders.items()}
-            if not is_finite(state):
-                raise SystemExit(_diverged(done, numbers))
-            monitor.flush()
-            save_generator(collapsed(averaged), folder / f"{config.name}.safetensors", variant=variant, note=note)
-            save_state(state_file, state | {"iteration": done, "ratio": balance.ratio})
-        if monitor:
-            monitor.advance()
-    if monitor:
-        monitor.close()
+            # What follows costs time only now and then.
+            done = iteration + 1
+            ends = done == total or interrupt.asked
+            saves = ends or done % logger.save_checkpoint_freq == 0
+            if done % logger.print_freq == 0 or saves:
+                numbers = {name: _mean(fabric, value) for name, value in measured.items()}
+                if not all(map(math.isfinite, numbers.values())):
+                    raise SystemExit(f"train: iteration {done} is not finite ({_listed(numbers)}); {ADVICE}")
+                numbers |= trainee.balance(done)
+                if run:
+                    run.monitor.scalars(done, numbers)
+                    run.monitor.report(done, numbers)
+            if run and saves:
+                run.save(done)
+            if run and (done == total or (done % config.val.val_freq == 0 and not ends)):
+                run.validate(done)
+            if run:
+                run.monitor.advance()
+            if ends:
+                break
+    if run:
+        run.monitor.close()
     if fabric.world_size > 1:
         # A process that ends while torch's threads still talk to the others is aborted.
         fabric.barrier()
         torch.distributed.destroy_process_group()
+    return done == total
 
 
-def validate(config: Config, averaged: nn.Module, scale: int, monitor: Monitor, done: int) -> None:
-    """Measure the averaged weights on each folder of `datasets.val` and show a sample."""
+def _validation(config: Config, scale: int) -> dict[str, list[Pair]]:
+    """Read the folders to measure on, before there is work that a wrong one could stop."""
     val = config.datasets.val
-    enlarge = enlarger(averaged, scale)
-    for folder in folders(val.dataroot_gt) if val else []:
-        assert val
-        pairs = load_pairs(folder, scale, val.degradation)
-        quality = mean_quality(enlarge, pairs, scale)
-        log.info("iteration %d: %s %.3f dB, SSIM %.4f", done, folder.name, quality.psnr, quality.ssim)
-        monitor.scalars(done, {f"val/{folder.name}/psnr": quality.psnr, f"val/{folder.name}/ssim": quality.ssim})
-        monitor.picture(done, f"val/{folder.name}", enlarge(pairs[0].low))
+    if val is None:
+        return {}
+    found: dict[str, list[Pair]] = {}
+    for high, low in folder_pairs(val.dataroot_gt, val.dataroot_lq):
+        name = high.name if high.name not in found else str(high)
+        found[name] = load_pairs(high, scale, val.degradation, low=low)
+    return found
 
 
 def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
@@ -202,22 +198,33 @@ def _mean(fabric: Fabric, value: torch.Tensor) -> float:
     return mean.item()
 
 
-def _diverged(done: int, numbers: Mapping[str, float]) -> str:
-    values = ", ".join(f"{name} {value:g}" for name, value in numbers.items())
-    return f"train: iteration {done} is not finite ({values}); the last good checkpoint is kept. Lower the rate."
+def _listed(numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="YAML file; configs/ has one for each variant")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="values to use instead of the file's")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="values to use instead of the file's: vsparagon/training/config.py describes the keys",
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         with logging_redirect_tqdm():
-            train(read_config(args.config, args.set))
-    except (ParagonError, FileNotFoundError) as error:
+            finished = train(read_config(args.config, args.set))
+    except (ParagonError, OSError) as error:
         sys.exit(f"train: {error}")
+    except KeyboardInterrupt:
+        finished = False
+    if not finished:
+        print("train: stopped; --set path.resume_state=auto goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -260,6 +260,7 @@ def test_script_finds_the_weights_beside_a_model(tmp_path):
     ("arguments", "said"),
     [
         (["--width", 64], "give --width and --height together"),
+        (["--width", 0, "--height", 0], "the size is 0x0"),
         (["--model", "none.onnx"], "cannot read none.onnx"),
         (["--model", __file__], "not a checkpoint|no checkpoint|kind|cannot"),
         (["--model", "bad.onnx"], "bad.onnx is no ONNX model"),

@@ -88,14 +88,21 @@ def write_video(path: Path, frames: int) -> None:
     [
         (["--pictures", "nowhere", "--variants"], "evaluate: no pictures in nowhere"),
         (["--videos", "nowhere.mkv", "--variants"], "evaluate: .*nowhere.mkv"),
+        (["--pictures", ".", "--variants"], "evaluate: no usable picture in"),
         (["--pictures", "nowhere", "--variants", "swft"], "evaluate: unknown variant 'swft'"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
     with pytest.raises(SystemExit, match=message):
         load_script("evaluate").main()
+
+
+def test_equal_names_are_told_apart_by_their_folders():
+    names = load_script("evaluate").named([Path("a/x.onnx"), Path("a/x.safetensors"), Path("a/y.onnx")])
+    assert list(names.values()) == [str(Path("a/x.onnx")), str(Path("a/x.safetensors")), "y"]
 
 
 @pytest.mark.slow

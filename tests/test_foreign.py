@@ -117,7 +117,7 @@ def test_extended_form_keeps_its_shift(device, tmp_path):
     generator = create_generator("nano", use_attention=False, use_content_aware=False).eval()
     save_generator(generator, checkpoint, variant="nano", note="untrained")
     path = tmp_path / "nano.onnx"
-    export_onnx(inference_form(generator), path, metadata={"form": "extended"})
+    export_onnx(inference_form(generator), path)
     assert_same_as_on_the_cpu(path)
 
 

@@ -12,6 +12,7 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 import vsparagon
 from vsparagon import ModelError, Upscaler
 from vsparagon.checkpoint import save_generator
+from vsparagon.cli import main
 from vsparagon.export import export_onnx
 from vsparagon.input.job import Job, Network
 from vsparagon.model_file import files_of
@@ -88,6 +89,30 @@ def test_design_as_onnx_in_the_filter(tmp_path):
     result = vs.core.core.paragon.Upscale(clip, model=str(path))
     assert (result.width, result.height) == (168, 120)
     assert np.abs(np.stack(arrays(result.get_frame(0)), 2) - Upscaler(model=str(path))(photograph(40, 56))).max() <= 1
+
+
+def test_design_as_onnx_is_not_cut_where_it_looks_at_the_whole_frame(tmp_path):
+    network = create_generator("nano").eval()
+    export_onnx(network, tmp_path / "any.onnx")
+    with pytest.raises(vs.Error, match=r"any\.onnx looks at the whole frame.*checkpoint as model=, or leave tilesize="):
+        vs.core.core.paragon.Upscale(clip_of([photograph(200, 200)]), model=str(tmp_path / "any.onnx"), tilesize=64)
+    export_onnx(network, tmp_path / "fixed.onnx", height=96, width=96)
+    with pytest.raises(vsparagon.InvalidInput, match=r"fixed\.onnx looks at the whole frame.*or export it without"):
+        Upscaler(model=str(tmp_path / "fixed.onnx"))(photograph(200, 200))
+
+
+def test_design_as_onnx_is_known_by_what_it_says(tmp_path, capsys):
+    export_onnx(create_generator("nano").eval(), tmp_path / "nano.onnx")
+    assert main(["info", str(tmp_path / "nano.onnx")]) == 0
+    assert "one of vsparagon, as published; `vsparagon export --form extended`" in capsys.readouterr().out
+
+
+def test_onnxruntime_refuses_several_pictures_at_once(tmp_path):
+    model = onnx.load(shuffle_network(tmp_path / "net.onnx", scale=2))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, tmp_path / "four.onnx")
+    with pytest.raises(vsparagon.BackendFailure, match=r"four\.onnx takes 4 pictures at once"):
+        Upscaler(model=str(tmp_path / "four.onnx"), backend="onnxruntime")(photograph(64, 64))
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -200,7 +225,7 @@ def test_extended_form_of_fixed_size_is_refused(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "net.onnx"
     form = inference_form(create_generator("nano", use_attention=False))
-    export_onnx(form, path, height=104, width=104, metadata={"form": "extended"})
+    export_onnx(form, path, height=104, width=104)
     with pytest.raises(ModelError, match="is an extended form of fixed size"):
         Upscaler(model=str(path))
 

@@ -8,6 +8,7 @@ pytest.importorskip("tensorboard")
 from PIL import Image
 from training_runs import load_script
 
+from vsparagon.errors import InvalidInput
 from vsparagon.training.monitor import Monitor
 
 
@@ -32,6 +33,17 @@ def test_a_panel_for_each_scalar(run, tmp_path):
 
 
 def test_unknown_scalar_is_an_error_that_names_the_known(run, tmp_path):
-    with pytest.raises(KeyError, match=r"no scalar 'gan/ratio'; it has .*gan/margin"):
+    with pytest.raises(InvalidInput, match=r"no scalar 'gan/ratio'; it has .*gan/margin"):
         load_script("plot_run").draw(run, ["gan/ratio"], tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_what_cannot_be_drawn_is_one_line(run, tmp_path):
+    draw = load_script("plot_run").draw
+    with pytest.raises(InvalidInput, match=r"it must end in \.png or \.svg"):
+        draw(run, [], tmp_path / "curves.txt")
+    with pytest.raises(InvalidInput, match="is no folder of a run"):
+        draw(tmp_path, [], tmp_path / "curves.png")
+    Monitor(tmp_path / "new" / "tensorboard", begin=0, total=3).close()
+    with pytest.raises(InvalidInput, match="has no scalars yet"):
+        draw(tmp_path / "new", [], tmp_path / "curves.png")

@@ -128,8 +128,13 @@ def test_every_variant_has_a_configuration_for_fidelity():
         ("datasets.train.dataroot_gt=3", "dataroot_gt"),
         ("datasets.train.degradation={resize: [nearest]}", "degradation.resize"),
         ("datasets.train.degradation={video: {crf: 3}}", "crf"),
+        ("datasets.train.degradation={video: {noise: [3, 0]}}", r"noise is \[3\.0, 0\.0\]; give the smaller one first"),
+        ("datasets.train.degradation={video: {h264_crf: [34, 18]}}", "h264_crf is"),
+        ("datasets.train.degradation={video: {hevc_crf: [30, 52]}}", "hevc_crf"),
+        ("datasets.train={dataroot_gt: a, dataroot_lq: b, degradation: {video: {}}}", "give one of the two"),
         ("colour=1", "colour"),
         ("name=a/b", "name"),
+        ("name=..", "name"),
         ("train.total_iter.x=1", "total_iter"),
         ("train", "train"),
     ],
@@ -152,6 +157,9 @@ def test_unusable_file_is_refused(tmp_path, text, said):
         read_config(path)
     with pytest.raises(InvalidInput, match="cannot read"):
         read_config(tmp_path / "none.yml")
+    path.write_text("name: x", encoding="utf-16")  # as Windows PowerShell writes
+    with pytest.raises(InvalidInput, match="is not in UTF-8"):
+        read_config(path)
 
 
 def test_crop_too_small_for_the_discriminator_is_refused(tmp_path):

@@ -2,17 +2,22 @@
 
 import logging
 import math
+import re
 import shutil
 import signal
+import sys
 
 import pytest
 import torch
-from training_runs import GAN, changes, load_script, samples, scalars, start, write_config, write_pictures
+from PIL import Image
+from training_runs import GAN, changes, load_script, samples, scalars, start, textured, write_config, write_pictures
 
-from vsparagon.checkpoint import load_generator
+from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.models.generators import create_generator
+from vsparagon.training import trainee
 from vsparagon.training.config import read_config
+from vsparagon.training.pictures import load_picture
 from vsparagon.training.state import load_state
 
 
@@ -88,14 +93,13 @@ def test_divergence_stops_the_run_and_keeps_the_last_checkpoint(train, config, t
     load_generator(folder / "tiny.safetensors")
 
 
-def test_weights_that_are_not_finite_are_never_saved(config, tmp_path, monkeypatch):
-    script = load_script("train")
+def test_weights_that_are_not_finite_are_never_saved(train, config, tmp_path, monkeypatch):
     model = create_generator("nano", scale=2, use_attention=False)
     with torch.no_grad():  # before a sigmoid: the loss stays finite
         model.get_parameter("content_processor.content_analyzer.7.bias").fill_(math.inf)
-    monkeypatch.setattr(script, "new_generator", lambda _: model)
-    with pytest.raises(SystemExit, match=r"not finite \(loss/pixel 0\."):
-        script.train(read_config(config, ["train.total_iter=1"]))
+    monkeypatch.setattr(trainee, "new_generator", lambda _: model)
+    with pytest.raises(SystemExit, match=r"the weights of iteration 1 are not finite"):
+        train(read_config(config, ["train.total_iter=1"]))
     assert not list((tmp_path / "runs" / "tiny").glob("*.s*"))
 
 
@@ -165,6 +169,98 @@ def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
     assert new["upsampler_net.up_conv.weight"].shape[0] == 12 * 9
 
 
+def test_weights_of_another_network_are_no_beginning(train, config, tmp_path):
+    start_from = tmp_path / "micro.safetensors"
+    save_generator(create_generator("micro", scale=2), start_from, variant="micro", note="untrained")
+    with pytest.raises(InvalidInput, match=r"micro\.safetensors, of whose weights 2 fit the \d+"):
+        train(read_config(config, [f"path.pretrain_network_g={start_from}"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("network_g.scale=3", r"network_g\.scale was 2 and is 3"),
+        ("train.branch_channels=8", r"train\.branch_channels was 0 and is 8"),
+        ("train.optim_g.type=SOAP", r"train\.optim_g\.type was AdamW and is SOAP"),
+        (changes(GAN), r"network_d\.type was absent and is munet"),
+        ("train.total_iter=2", "2 iterations are done already"),
+    ],
+)
+def test_a_run_goes_on_as_what_it_was(train, config, change, said):
+    train(read_config(config, ["train.total_iter=2"]))
+    given = [change] if isinstance(change, str) else change
+    with pytest.raises(InvalidInput, match=said):
+        train(read_config(config, ["path.resume_state=auto", *given]))
+
+
+def test_weights_are_no_state(train, config, tmp_path):
+    torch.save({"params": {}}, tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match="it is of another network, or of none"):
+        train(read_config(config, [f"path.resume_state={tmp_path / 'weights.pth'}"]))
+
+
+def test_a_run_goes_on_with_the_steps_that_are_set_now(train, config, tmp_path):
+    train(read_config(config, ["train.total_iter=2"]))
+    changed = {"path.resume_state": "auto", "train.total_iter": 4, "train.optim_g.weight_decay": 0.25}
+    train(read_config(config, changes(changed | {"train.optim_g.betas": [0.5, 0.75]})))
+    (group,) = load_state(tmp_path / "runs" / "tiny" / "last.state")["optim_g"]["param_groups"]
+    assert (group["weight_decay"], tuple(group["betas"])) == (0.25, (0.5, 0.75))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_an_interrupted_run_loses_nothing(train, config, tmp_path):
+    settings = {"train.total_iter": 100_000, "logger.save_checkpoint_freq": 50_000, "path.resume_state": "auto"}
+    run = start(config, settings | {"datasets.train.num_worker_per_gpu": 1})
+    done = 0
+    for line in run.stderr:
+        if found := re.search(r"iteration (\d+) of", line):
+            done = int(found[1])
+            if done == 3:
+                run.send_signal(signal.SIGINT)
+    assert run.wait() == 130
+    assert "resume_state=auto goes on" in line
+    folder = tmp_path / "runs" / "tiny"
+    assert load_state(folder / "last.state")["iteration"] == done
+    kept = {"train.total_iter": done + 1, "path.resume_state": "auto", "logger.keep_weights": True}
+    train(read_config(folder / "config.yml", changes(kept)))
+    assert load_generator(folder / f"tiny_{done + 1}.safetensors").options.scale == 2
+
+
+def test_what_cannot_be_measured_is_known_before_the_training(train, config, tmp_path, caplog):
+    folder = write_pictures(tmp_path / "val", count=1, side=64)
+    (folder / "folder.png").mkdir()
+    Image.fromarray(textured(12, 12)).save(folder / "small.png")
+    train(read_config(config, [f"datasets.val={{dataroot_gt: {folder}}}", "train.total_iter=1"]))
+    assert "left out" in caplog.text
+    assert "12x12 is smaller than the 15 pixels" in caplog.text
+    with pytest.raises(FileNotFoundError, match="no pictures in nowhere"):
+        train(read_config(config, ["datasets.val={dataroot_gt: nowhere}", "name=other"]))
+    assert not (tmp_path / "runs" / "other").exists()
+
+
+def test_measured_on_pairs_from_files(train, config, tmp_path):
+    high = write_pictures(tmp_path / "val", count=1, side=64)
+    low = tmp_path / "low"
+    low.mkdir()
+    Image.fromarray(255 - load_picture(high / "0.png")[::2, ::2]).save(low / "0.png")  # no reduction of ours makes this
+    pairs = f"datasets.val={{dataroot_gt: {high}, dataroot_lq: {low}}}"
+    train(read_config(config, [pairs, "train.total_iter=1"]))
+    ((_, psnr),) = scalars(tmp_path / "runs" / "tiny")["val/val/psnr"]
+    assert psnr < 15
+    with pytest.raises(InvalidInput, match="give one of the two"):
+        read_config(config, [pairs, "datasets.val.degradation={resize: [lanczos]}"])
+
+
+def test_weights_say_the_licence_that_the_configuration_gives(train, config, tmp_path):
+    for name, settings in (("with", ["licence=CC-BY-4.0"]), ("without", [])):
+        train(read_config(config, [f"name={name}", "train.total_iter=1", *settings]))
+    said = [
+        read_checkpoint(tmp_path / "runs" / name / f"{name}.safetensors").metadata.get("licence")
+        for name in ("with", "without")
+    ]
+    assert said == ["CC-BY-4.0", None]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(train, config, tmp_path):
     settings = GAN | {"train.total_iter": 4}
@@ -183,6 +279,9 @@ def test_unusable_configuration_ends_with_one_line(config, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="unknown field `total` - at `train`"):
         script.main()
     shutil.rmtree(config.parent / "pictures")
-    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config)])
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config), "--set", "name=a", "--set", "threads=1"])
     with pytest.raises(SystemExit, match="train: no pictures in"):
+        script.main()
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config), "--set", "name=a/b", "--set", "threads=1"])
+    with pytest.raises(SystemExit, match="name"):
         script.main()

@@ -45,15 +45,15 @@ class Checkpoint:
     metadata: dict[str, str]
 
 
-def save_generator(model: Generator, path: Path, *, variant: str, note: str, licence: str = "MIT") -> None:
-    """Write the weights with format version, variant, options, scale, licence and a note on the training.
+def save_generator(model: Generator, path: Path, *, variant: str, note: str, licence: str | None = None) -> None:
+    """Write the weights with format version, variant, options, scale, a note on the training and their licence.
 
     Args:
         model: a generator in any dtype and layout.
         path: safetensors file to write or replace; it appears complete or not at all.
         variant: the name that the generator was created by, or "custom".
         note: how the weights came about, for people.
-        licence: of the weights.
+        licence: of the weights; None says nothing of it.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -61,9 +61,10 @@ def save_generator(model: Generator, path: Path, *, variant: str, note: str, lic
         "variant": variant,
         "options": json.dumps(asdict(model.options)),
         "scale": str(model.options.scale),
-        "licence": licence,
         "training": note,
     }
+    if licence:
+        metadata["licence"] = licence
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, safetensors.torch.save(weights, metadata))
 
@@ -136,7 +137,10 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
     for prefix in PREFIXES:
         if all(str(name).startswith(prefix) for name in state):
             state = {str(name).removeprefix(prefix): value for name, value in state.items()}
-    bad = [name for name, tensor in state.items() if not tensor.is_floating_point() or not tensor.isfinite().all()]
+    whole = [str(name) for name, tensor in state.items() if not tensor.is_floating_point()]
+    if whole:
+        raise ModelError(f"{path} holds {listed(whole)} in whole numbers, which no weight of these networks is.")
+    bad = [str(name) for name, tensor in state.items() if not tensor.isfinite().all()]
     if bad:
         raise ModelError(f"{path} holds values that are no finite numbers in {listed(bad)}.")
     return {str(name): tensor.detach().float().contiguous() for name, tensor in state.items()}

@@ -35,7 +35,7 @@ def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
                 f'reading the checkpoint {checkpoint.name} needs {error.name}; pip install "vsparagon[torch]", '
                 "or give an ONNX file."
             ) from error
-        model = onnx_model(inference_form(load_generator(checkpoint)), metadata={"form": "extended"})
+        model = onnx_model(inference_form(load_generator(checkpoint)))
         try:
             graph.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(graph, model.SerializeToString(deterministic=True))

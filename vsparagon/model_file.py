@@ -15,7 +15,7 @@ from typing import Any
 from vsparagon.backends.openvino import OpenVINO, openvino_core
 from vsparagon.errors import BackendUnavailable, ModelError, reason_of
 from vsparagon.graphs import inference_graph
-from vsparagon.models.model import Model, own_model
+from vsparagon.models.model import Model, own_model, own_options
 from vsparagon.tiles.extension import Sizes
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,9 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
         found = Model(
             name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0
         )
+        if notes.get("form") == "published":
+            options = own_options(graph, notes)
+            found = replace(found, needs_whole=not options.is_local, parameters=options.parameters)
     return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
 
 

@@ -98,7 +98,7 @@ def _paragon(weights: dict[str, Tensor], given: Mapping[str, Any], path: Path) -
 
 
 def _from_shapes(weights: dict[str, Tensor], path: Path) -> ParagonSR2Options:
-    length = _Shapes(weights, "ParagonSR2", path).length
+    length = _Shapes(weights, "ParagonSR2 or Swift", path).length
 
     def parts(prefix: str) -> int:
         return len({n[len(prefix) :].partition(".")[0] for n in weights if n.startswith(prefix)})
@@ -141,7 +141,10 @@ class _Shapes:
     def length(self, name: str, axis: int) -> int:
         """Return the length of an axis of a convolution's weight."""
         if name not in self._weights:
-            raise ModelError(f"{self._is_no}: {name} is missing; it holds {listed(list(self._weights))}.")
+            raise ModelError(
+                f"{self._is_no}: {name} is missing; it holds {listed(list(self._weights))}. Networks of other designs "
+                "are taken as ONNX files."
+            )
         weight = self._weights[name]
         if weight.ndim != 4 or not weight.numel():
             raise ModelError(f"{self._is_no}: {name} is {shape_of(weight)}.")

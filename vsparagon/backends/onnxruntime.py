@@ -101,6 +101,12 @@ class OnnxRuntime(EitherBackend):
             slots = [_OnnxRuntimeSlot(session, model, build) for _ in range(run.streams)]
         except Exception as error:  # the library's own exceptions share no narrower base
             raise BackendFailure(f"ONNX Runtime refused {model.name}: {error}") from error
+        batch = session.get_inputs()[0].shape[0]
+        if isinstance(batch, int) and batch != 1:
+            raise BackendFailure(
+                f"{model.name} takes {batch} pictures at once, which ONNX Runtime cannot change; export it for one or "
+                'for any number, or use backend="openvino".'
+            )
         return Session(slots)
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:

@@ -19,6 +19,7 @@ from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
 from vsparagon.library import find_model
 from vsparagon.machine import MEBIBYTE
+from vsparagon.models.model import Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 from vsparagon.tiles.extension import Sizes
 
@@ -45,7 +46,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("published", "extended"),
         default="published",
         help="published: as trained, for pictures of any size; extended: the faster form that the filter runs, for "
-        "pictures with a margin of 8 pixels and sides that are multiples of 8",
+        "pictures with a margin of 8 pixels, whose sides `vsparagon info` says",
     )
     export.set_defaults(run=_export)
 
@@ -81,13 +82,21 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
     model = find_model(model=args.model, scale=args.scale, profile=args.profile)
     rows = {
         "file": args.model,
-        "network": "one of vsparagon, in the form that the filter runs" if model.parameters else "another, as it is",
+        "network": _network(model),
         "scale": str(model.scale),
         "takes": "RGB" if model.channels == 3 else "one plane at a time",
         "type": "float16" if model.is_half else "float32",
         "sides": _sides(model.sizes),
     }
     return rows | ({"parameters": f"{model.parameters:,}"} if model.parameters else {})
+
+
+def _network(model: Model) -> str:
+    if model.parameters is None:
+        return "another, as it is"
+    if model.bytes_per_pixel is None:
+        return "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form"
+    return "one of vsparagon, in the form that the filter runs"
 
 
 def _sides(sizes: Sizes) -> str:
@@ -166,7 +175,7 @@ def _export(args: argparse.Namespace) -> str:
             precision=args.precision,
             height=args.height,
             width=args.width,
-            metadata={"form": args.form, **_notes(checkpoint.metadata)},
+            metadata=_notes(checkpoint.metadata),
         )
     except OSError as error:
         raise ModelError(f"cannot write {args.out}: {error.strerror}.") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsparagon.errors import ModelError, reason_of
 from vsparagon.models.memory import bytes_per_pixel
-from vsparagon.models.variants import NETWORKS, ParagonSR2Options
+from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options
 from vsparagon.tiles.extension import WHOLE_WINDOWS, Sizes
 
 
@@ -29,6 +29,7 @@ class Model:
         reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
             that is not known.
         parameters: trained numbers; None where that is not known.
+        needs_whole: whether it is known to look at the whole picture, so that tiles of its graph would be wrong.
         is_half: whether its graph takes and returns float16.
         bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
@@ -41,6 +42,7 @@ class Model:
     sizes: Sizes
     shift: int
     reach: int | None = None
+    needs_whole: bool = False
     parameters: int | None = None
     bytes_per_pixel: int | None = None
     is_half: bool = False
@@ -56,12 +58,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
     Raises:
         ModelError: no network can be what the notes say.
     """
-    try:
-        options = NETWORKS[notes["network"]](**json.loads(notes["options"]))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(
-            f"{graph.name} says of itself what no network of vsparagon can be: {reason_of(error)}"
-        ) from error
+    options = own_options(graph, notes)
     return Model(
         name=name,
         scale=options.scale,
@@ -70,6 +67,24 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         sizes=WHOLE_WINDOWS if isinstance(options, ParagonSR2Options) else Sizes(),
         shift=options.inference_shift,
         reach=options.reach if options.is_local else None,
+        needs_whole=not options.is_local,
         parameters=options.parameters,
         bytes_per_pixel=bytes_per_pixel(options),
     )
+
+
+def own_options(graph: Path, notes: dict[str, str]) -> AnyOptions:
+    """Return the options of a generator of this project from what a file of it says about it.
+
+    Args:
+        graph, notes: as above.
+
+    Raises:
+        ModelError: no network can be what the notes say.
+    """
+    try:
+        return NETWORKS[notes["network"]](**json.loads(notes["options"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            f"{graph.name} says of itself what no network of vsparagon can be: {reason_of(error)}"
+        ) from error

@@ -83,10 +83,7 @@ class TileChoice:
         if not self.size and (needed <= budget or not (wanted or model.checkpoint)):
             return Whole(model, extension)
         if model.checkpoint is None:
-            raise InvalidInput(
-                f"{model.name} looks at the whole frame, and an ONNX file cannot be cut into stages for tiles: "
-                "give its checkpoint as model=, or leave tilesize= and memory_mb= out."
-            )
+            raise _needs_whole(model, "leave tilesize= and memory_mb= out")
         return self._staged(
             model, extension, plan_stages(model.checkpoint, cache), model.bytes_per_pixel, budget, streams
         )
@@ -156,8 +153,17 @@ class TileChoice:
             size = whole if self.size is None else model.sizes.at_least(*map(min, self.size, whole))
         if size == whole:
             return Whole(model, extension)
+        if model.needs_whole:
+            raise _needs_whole(model, "export it without a size" if model.sizes.fixed else "leave tilesize= out")
         rows, columns = (
             blended_tiles(pixels, size=side, overlap=min(shared, side // 2), scale=model.scale)
             for pixels, side, shared in zip(whole, size, self.overlap or (BLENDED_OVERLAP,) * 2, strict=True)
         )
         return Blended(model, extension, rows, columns)
+
+
+def _needs_whole(model: Model, otherwise: str) -> InvalidInput:
+    return InvalidInput(
+        f"{model.name} looks at the whole frame, and an ONNX file cannot be cut into stages for tiles: "
+        f"give its checkpoint as model=, or {otherwise}."
+    )

@@ -14,11 +14,12 @@ from ruamel.yaml.error import YAMLError
 
 from vsparagon.errors import InvalidInput
 from vsparagon.models.variants import AnyOptions, variant_options
-from vsparagon.training.data import Folders, Positive, TrainingData
+from vsparagon.training.data import Positive, TrainingData
 from vsparagon.training.degradation import Degradation
 from vsparagon.training.gan import GanOptions
 from vsparagon.training.losses import AnyLoss, CharbonnierLoss
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser
+from vsparagon.training.pairs import Folders
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -41,10 +42,12 @@ class ValidationData(_Section, frozen=True, kw_only=True):
 
     Attributes:
         dataroot_gt: folder or folders of high-resolution pictures.
-        degradation: how low resolution is made of them; the same every time.
+        dataroot_lq: folders of their low-resolution versions, as in `datasets.train`.
+        degradation: without those, how low resolution is made; the same every time.
     """
 
     dataroot_gt: Folders
+    dataroot_lq: Folders | None = None
     degradation: Degradation = Degradation()
 
 
@@ -94,10 +97,17 @@ class Validation(_Section, frozen=True, kw_only=True):
 
 
 class Logger(_Section, frozen=True, kw_only=True):
-    """`logger`: every how many iterations to log, and to save all state."""
+    """`logger`.
+
+    Attributes:
+        print_freq: every how many iterations to log.
+        save_checkpoint_freq: every how many to save all state.
+        keep_weights: whether to keep the weights of every checkpoint, NAME_ITERATIONS.safetensors, beside the last.
+    """
 
     print_freq: Positive = 100
     save_checkpoint_freq: Positive = 1000
+    keep_weights: bool = False
 
 
 class Paths(_Section, frozen=True, kw_only=True):
@@ -125,9 +135,10 @@ class Config(_Section, frozen=True, kw_only=True):
         manual_seed: of weights and data.
         precision: of the forward passes: mixed with bfloat16, or float32.
         threads: of torch on the CPU; 0 leaves the choice to it.
+        licence: of the weights, which their file then says.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$")]
     network_g: dict[str, bool | int | float | str]
     datasets: Datasets
     train: Training
@@ -138,6 +149,7 @@ class Config(_Section, frozen=True, kw_only=True):
     manual_seed: Count = 0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     threads: Count = 0
+    licence: str | None = None
 
     def generator(self) -> tuple[str, AnyOptions]:
         """Return the variant and the options of the generator.
@@ -168,6 +180,8 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
         tree = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidInput(f"cannot read the configuration {path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"the configuration {path} is not in UTF-8; save it so.") from None
     except YAMLError as error:
         raise InvalidInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -180,6 +194,12 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     except (msgspec.ValidationError, InvalidInput) as error:
         raise InvalidInput(f"{path}: {error}".replace("`$.", "`")) from None
     return config
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write all settings of a configuration, the usual ones too, as YAML that `read_config` reads."""
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(msgspec.to_builtins(config), file)
 
 
 def _parse(text: str) -> Any:
@@ -203,6 +223,12 @@ def _check(config: Config) -> None:
     train, data = config.train, config.datasets.train
     if (config.network_d is None) != (train.gan_opt is None):
         raise InvalidInput("network_d and train.gan_opt belong together; give both or neither.")
+    for name, part in (("train", data), ("val", config.datasets.val)):
+        if part and part.dataroot_lq is not None and part.degradation != Degradation():
+            raise InvalidInput(
+                f"datasets.{name} has dataroot_lq, pictures of low resolution, and a degradation that would make them; "
+                "give one of the two."
+            )
     if 2 * train.loss_border >= data.lq_size:
         raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves nothing of lq_size {data.lq_size}.")
     if config.network_d is not None:

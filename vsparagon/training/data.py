@@ -6,9 +6,8 @@ begins, therefore do not change what is seen.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import signal
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -18,15 +17,12 @@ from msgspec import Meta
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vsparagon.errors import InvalidInput
 from vsparagon.training.degradation import Degradation, Pair, degrade
-from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files
+from vsparagon.training.pairs import Folders, PairFiles, folder_pairs, load_pair, read_pairs
+from vsparagon.training.pictures import Picture
 from vsparagon.training.resize import REACH
 
-log = logging.getLogger(__name__)
-
 Positive = Annotated[int, Meta(ge=1)]
-Folders = str | tuple[str, ...]
 
 CLIP_SIDE = 128
 """Side of the clips of the video degradation in low-resolution pixels."""
@@ -82,23 +78,18 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, data: TrainingData, *, scale: int, seed: int) -> None:
         self._data, self._scale, self._seed = data, scale, seed
-        self._paths: list[tuple[Path, Path | None]] = []
+        self._files: list[PairFiles] = []
         self._kept: dict[int, Pair] = {}
         self.kept_bytes = 0
         areas = []
-        for path, low in _files(data):
-            try:
-                pair = _load(path, low, scale)
-                _check(pair, _smallest(data, scale), scale)
-            except (OSError, ValueError) as error:
-                log.warning("left out %s: %s", path, error)
-                continue
-            size = pair.high.nbytes + pair.low.nbytes
-            if self.kept_bytes + size <= data.memory_mb << 20:
-                self._kept[len(self._paths)] = pair
-                self.kept_bytes += size
-            self._paths.append((path, low))
-            areas.append(pair.high.shape[0] * pair.high.shape[1])
+        for high, low in folder_pairs(data.dataroot_gt, data.dataroot_lq):
+            for files, pair in read_pairs(high, low, scale=scale, smallest=_smallest(data, scale)):
+                size = pair.high.nbytes + pair.low.nbytes
+                if self.kept_bytes + size <= data.memory_mb << 20:
+                    self._kept[len(self._files)] = pair
+                    self.kept_bytes += size
+                self._files.append(files)
+                areas.append(pair.high.shape[0] * pair.high.shape[1])
         if not areas:
             raise FileNotFoundError(f"no usable picture in {data.dataroot_gt}; see the log for why each was left out")
         self._probability = np.array(areas) / sum(areas)
@@ -107,7 +98,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
     @property
     def pictures(self) -> int:
         """How many pictures crops are taken from."""
-        return len(self._paths)
+        return len(self._files)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng((self._seed, 0, number))
@@ -123,8 +114,8 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         return _tensor(_turned(pair.low, turns, mirrored)), _tensor(_turned(pair.high, turns, mirrored))
 
     def _picture(self, random: np.random.Generator) -> Pair:
-        chosen = int(random.choice(len(self._paths), p=self._probability))
-        return self._kept.get(chosen) or _load(*self._paths[chosen], self._scale)
+        chosen = int(random.choice(len(self._files), p=self._probability))
+        return self._kept.get(chosen) or load_pair(*self._files[chosen], self._scale)
 
     def _cut(self, pair: Pair, random: np.random.Generator) -> Pair:
         side = self._data.lq_size
@@ -150,7 +141,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         random = np.random.default_rng((self._seed, 1, number))
         high, scale, video = self._picture(random).high, self._scale, self._data.degradation.video
         assert video is not None
-        side = max(CLIP_SIDE, self._data.lq_size + 2) * scale + video.pan * (video.frames - 1)
+        side = max(CLIP_SIDE, self._data.lq_size + 2) * scale + video.path
         height, width = (min(pixels, side) // scale * scale for pixels in high.shape[:2])
         y, x = int(random.integers(high.shape[0] - height + 1)), int(random.integers(high.shape[1] - width + 1))
         return degrade(high[y : y + height, x : x + width], scale, self._data.degradation, random)
@@ -176,50 +167,19 @@ def load_batches(
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """Return the batches of the steps `begin` to `end` - 1, for the process `rank` of `processes`."""
     batches = _Batches(begin, end, data.batch_size_per_gpu, rank, processes)
-    return DataLoader(crops, batch_sampler=batches, num_workers=data.num_worker_per_gpu)
+    workers = data.num_worker_per_gpu
+    return DataLoader(crops, batch_sampler=batches, num_workers=workers, worker_init_fn=_leave_interrupts)
 
 
-def folders(given: Folders) -> list[Path]:
-    """Return one or several folders of a configuration as a list."""
-    return [Path(given)] if isinstance(given, str) else [Path(folder) for folder in given]
-
-
-def _files(data: TrainingData) -> Iterator[tuple[Path, Path | None]]:
-    highs = folders(data.dataroot_gt)
-    lows: Sequence[Path | None] = [None] * len(highs) if data.dataroot_lq is None else folders(data.dataroot_lq)
-    if len(lows) != len(highs):
-        raise InvalidInput(f"dataroot_lq has {len(lows)} folders and dataroot_gt {len(highs)}; give as many of both.")
-    for high, low in zip(highs, lows, strict=True):
-        named = {} if low is None else {path.stem: path for path in picture_files(low)}
-        for path in picture_files(high):
-            if low is None:
-                yield path, None
-            elif path.stem in named:
-                yield path, named[path.stem]
-            else:
-                log.warning("left out %s: no picture of this name in %s", path, low)
-
-
-def _load(path: Path, low: Path | None, scale: int) -> Pair:
-    """Read a pair; without a low-resolution file its low resolution is empty."""
-    high = crop_to_multiple(load_picture(path), scale)
-    return Pair(load_picture(low) if low else high[:0], high)
+def _leave_interrupts(_worker: int) -> None:
+    """Have Ctrl-C, which reaches every process of a terminal, end a worker through its run alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _smallest(data: TrainingData, scale: int) -> int:
     """Return the smallest side of a high-resolution picture that crops can be taken from."""
     video = data.degradation.video if data.dataroot_lq is None else None
-    return data.lq_size * scale if video is None else (data.lq_size + 2) * scale + video.pan * (video.frames - 1)
-
-
-def _check(pair: Pair, smallest: int, scale: int) -> None:
-    height, width = (pixels // scale for pixels in pair.high.shape[:2])
-    if min(pair.high.shape[:2]) < smallest:
-        raise ValueError(f"{width * scale}x{height * scale} is smaller than the {smallest} pixels a crop needs")
-    if pair.low.size and pair.low.shape[:2] != (height, width):
-        raise ValueError(
-            f"its low-resolution picture is {pair.low.shape[1]}x{pair.low.shape[0]} instead of {width}x{height}"
-        )
+    return data.lq_size * scale if video is None else (data.lq_size + 2) * scale + video.path
 
 
 def _window(pair: Pair, y: int, x: int, height: int, width: int, scale: int) -> Pair:

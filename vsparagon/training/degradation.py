@@ -18,6 +18,7 @@ from vsparagon.training.resize import Kernel, reduce, resize
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Sigma = Annotated[float, Meta(ge=0)]
+RateFactor = Annotated[int, Meta(ge=0, le=51)]
 
 # An encoder reports every stream that it opens.
 logging.getLogger("libav").setLevel(logging.ERROR)
@@ -31,7 +32,8 @@ class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     Attributes:
         softness: range of the sigma of a Gaussian blur of the high resolution itself, target included: videos are
-            softer than photographs, and a network that has seen none sharpens what never was sharp.
+            softer than photographs, and a network that has seen none sharpens what never was sharp. [0, 0] for
+            validation, whose target is the picture.
         pan: fastest movement of the camera in high-resolution pixels per frame; a third of the clips stand still.
         blur: range of the Gaussian's sigma, in low-resolution pixels.
         noise: range of the sigma of Gaussian noise, in levels of 255.
@@ -45,9 +47,20 @@ class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     blur: tuple[Sigma, Sigma] = (0.0, 0.5)
     noise: tuple[Sigma, Sigma] = (0.0, 3.0)
     frames: Annotated[int, Meta(ge=1)] = 6
-    h264_crf: tuple[int, int] = (18, 34)
-    hevc_crf: tuple[int, int] = (20, 36)
+    h264_crf: tuple[RateFactor, RateFactor] = (18, 34)
+    hevc_crf: tuple[RateFactor, RateFactor] = (20, 36)
     hevc_share: Share = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("softness", "blur", "noise", "h264_crf", "hevc_crf"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is [{low}, {high}]; give the smaller one first")
+
+    @property
+    def path(self) -> int:
+        """High-resolution pixels that the camera moves at most."""
+        return self.pan * (self.frames - 1)
 
 
 class Degradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

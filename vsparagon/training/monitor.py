@@ -15,6 +15,8 @@ from vsparagon.training.pictures import Picture
 
 log = logging.getLogger(__name__)
 
+LOSS = "loss/"
+
 
 class Monitor:
     """Shows one run. The bar appears on a terminal only; where there is none, the log says the same.
@@ -38,12 +40,14 @@ class Monitor:
         for name, value in values.items():
             self._writer.add_scalar(name, value, done)
 
-    def report(self, done: int, loss: float) -> None:
-        """Show the loss, the speed and the time left."""
-        self._bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
+    def report(self, done: int, values: Mapping[str, float]) -> None:
+        """Show the losses among the numbers, the speed and the time left."""
+        losses = {name.removeprefix(LOSS): value for name, value in values.items() if name.startswith(LOSS)}
+        said = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
+        self._bar.set_postfix_str(said, refresh=False)
         speed = (done - self._begin) / (time.monotonic() - self._started)
         left = timedelta(seconds=round((self._total - done) / speed))
-        log.info("iteration %d of %d: loss %.5f, %.1f it/s, %s left", done, self._total, loss, speed, left)
+        log.info("iteration %d of %d: loss %s, %.1f it/s, %s left", done, self._total, said, speed, left)
 
     def picture(self, done: int, name: str, picture: Picture) -> None:
         """Write a sample picture, H,W,3 uint8, to TensorBoard."""

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Real = npt.NDArray[np.float64]
+SSIM_WINDOW = 11
 
 
 def luma(rgb: npt.NDArray[np.generic]) -> Real:
@@ -66,10 +67,11 @@ def _psnr(result: Real, reference: Real) -> float:
 
 
 def _window(x: Real) -> Real:
-    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    reach = SSIM_WINDOW // 2
+    taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * 1.5**2))
     taps /= taps.sum()
-    rows = sum(tap * x[i : x.shape[0] - 10 + i] for i, tap in enumerate(taps))
+    rows = sum(tap * x[i : x.shape[0] - 2 * reach + i] for i, tap in enumerate(taps))
     assert isinstance(rows, np.ndarray)
-    columns = sum(tap * rows[:, i : x.shape[1] - 10 + i] for i, tap in enumerate(taps))
+    columns = sum(tap * rows[:, i : x.shape[1] - 2 * reach + i] for i, tap in enumerate(taps))
     assert isinstance(columns, np.ndarray)
     return columns

@@ -12,8 +12,9 @@ from torch import nn
 
 from vsparagon.tiles.extension import extension_for
 from vsparagon.training.degradation import Degradation, Pair, degrade
-from vsparagon.training.pictures import Picture, crop_to_multiple, load_picture, picture_files, to_picture
-from vsparagon.training.quality import psnr_luma, psnr_rgb, ssim_luma
+from vsparagon.training.pairs import read_pairs
+from vsparagon.training.pictures import Picture, to_picture
+from vsparagon.training.quality import SSIM_WINDOW, psnr_luma, psnr_rgb, ssim_luma
 
 Enlarge = Callable[[Picture], Picture]
 
@@ -33,13 +34,31 @@ class Quality:
     psnr_rgb: float
 
 
-def load_pairs(folder: Path, scale: int, degradation: Degradation) -> list[Pair]:
-    """Return the pictures of a folder with their low resolution, the same every time; of a clip, a middle frame."""
-    pairs = []
-    for number, path in enumerate(picture_files(folder)):
-        high = crop_to_multiple(load_picture(path), scale)
-        clip = degrade(high, scale, degradation, np.random.default_rng(number))
-        pairs.append(clip[len(clip) // 2])
+def load_pairs(folder: Path, scale: int, degradation: Degradation, *, low: Path | None = None) -> list[Pair]:
+    """Return the usable pictures of a folder with their low resolution; the others are named in the log and left out.
+
+    Args:
+        folder: of high-resolution pictures.
+        scale: how many times smaller low resolution is.
+        degradation: how low resolution is made, the same every time; of a clip, a middle frame is taken.
+        low: folder of low-resolution pictures to take instead.
+
+    Raises:
+        FileNotFoundError: a folder is missing or holds no usable picture.
+    """
+
+    def degraded(number: int, pair: Pair) -> Pair:
+        clip = degrade(pair.high, scale, degradation, np.random.default_rng(number))
+        return clip[len(clip) // 2]
+
+    smallest = SSIM_WINDOW + 2 * scale
+    if low is None and degradation.video:
+        smallest = 2 * scale * -(-smallest // (2 * scale)) + degradation.video.path
+    pairs = [
+        pair for _, pair in read_pairs(folder, low, scale=scale, smallest=smallest, degraded=None if low else degraded)
+    ]
+    if not pairs:
+        raise FileNotFoundError(f"no usable picture in {folder}; see the log for why each was left out")
     return pairs
 
 

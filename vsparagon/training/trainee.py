@@ -1,0 +1,184 @@
+"""What a run trains: a generator with its moving average, and a discriminator where it has one."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from vsparagon.checkpoint import read_checkpoint
+from vsparagon.errors import InvalidInput, ModelError, reason_of
+from vsparagon.models.generators import Generator, new_generator
+from vsparagon.models.munet import MUNet
+from vsparagon.training.branches import branch_out, collapsed
+from vsparagon.training.config import Config
+from vsparagon.training.gan import Balance, Discrimination
+from vsparagon.training.losses import weighted_sum
+from vsparagon.training.optimisation import average, set_rate
+from vsparagon.training.porting import port_weights
+
+log = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.25  # of the trained tensors that weights to begin from must fit: another scale changes one or two
+
+
+class Trainee:
+    """The networks of a configuration, with their optimisers.
+
+    Args:
+        config: the configuration.
+        fabric: where and in which precision they compute.
+        pretrained: whether to begin from the weights that the configuration names.
+
+    Attributes:
+        averaged: the moving average of the generator, which is what is measured and saved.
+        parameters: trained numbers of the generator, without the branches that it has meanwhile.
+
+    Raises:
+        InvalidInput: the weights to begin from are of another network.
+        ModelError: they cannot be read.
+    """
+
+    def __init__(self, config: Config, fabric: Fabric, *, pretrained: bool) -> None:
+        _, options = config.generator()
+        self._fabric, self._settings = fabric, config.train
+        self._fixed = _fixed(config)
+        network = new_generator(options).to(memory_format=torch.channels_last)
+        self.parameters = network.trainable_parameters()
+        if config.path.pretrain_network_g and pretrained:
+            _begin_from(Path(config.path.pretrain_network_g), network)
+        if self._settings.branch_channels:
+            branch_out(network, self._settings.branch_channels)
+        self.averaged = copy.deepcopy(network).eval().to(fabric.device)
+        self._network = network
+        self._generator, self._optim_g = fabric.setup(network, self._settings.optim_g.create(network))
+        self._holders: dict[str, Any] = {"generator": network, "averaged": self.averaged, "optim_g": self._optim_g}
+        self._balance = Balance()
+        if config.network_d and self._settings.gan_opt:
+            d = config.network_d
+            munet = MUNet(num_in_ch=d.num_in_ch, num_feat=d.num_feat, ch_mult=d.ch_mult)
+            self._judge = Discrimination(munet, self._settings.gan_opt.gamma)
+            self._discriminator, self._optim_d = fabric.setup(self._judge, self._settings.optim_d.create(self._judge))
+            self._holders |= {"discriminator": self._judge, "optim_d": self._optim_d}
+        border = self._settings.loss_border * options.scale
+        self._inside = slice(border, config.datasets.train.lq_size * options.scale - border)
+
+    def step(self, low: Tensor, high: Tensor, iteration: int) -> dict[str, Tensor]:
+        """Move the weights once, and return the numbers of the iteration by their names in TensorBoard.
+
+        Args:
+            low, high: N,3,H,W and N,3,scale*H,scale*W, uint8.
+            iteration: counted from 0.
+        """
+        settings, gan = self._settings, self._settings.gan_opt
+        when = {"iteration": iteration, "warmup": settings.warmup_iter, "total": settings.total_iter}
+        rate = set_rate(self._optim_g, settings.optim_g.lr, settings.scheduler, **when)
+        low, high = (x.to(memory_format=torch.channels_last).float() / 255 for x in (low, high))
+        result, target = self._generator(low)[..., self._inside, self._inside], high[..., self._inside, self._inside]
+        loss = weighted_sum(settings.losses, result, target)
+        measured = {"loss/pixel": loss, "rate": torch.tensor(rate)}
+
+        adversarial = iteration - settings.gan_start_iter
+        if gan and adversarial >= 0:
+            loss_gan = self._judge.generator_loss(target, result)
+            loss = loss + gan.weight(adversarial) * loss_gan
+            measured |= {"loss/generator": loss_gan}
+        self._optim_g.zero_grad()
+        self._fabric.backward(loss)
+        if settings.grad_clip:
+            self._fabric.clip_gradients(self._generator, self._optim_g, max_norm=1.0, error_if_nonfinite=False)
+        self._optim_g.step()
+        average(self.averaged, self._network, decay=settings.ema_decay, iteration=iteration)
+
+        if gan and adversarial >= 0:
+            set_rate(self._optim_d, settings.optim_d.lr, settings.scheduler, **when)
+            loss_d, margin, penalty = self._discriminator(target, result)
+            self._optim_d.zero_grad()
+            self._fabric.backward(loss_d)
+            self._optim_d.step()
+            self._balance.update(loss_d, loss_gan)
+            measured |= {"loss/discriminator": loss_d, "gan/margin": margin, "gan/penalty": penalty}
+        return measured
+
+    def balance(self, done: int) -> dict[str, float]:
+        """Return how the discriminator stands to the generator, and warn where one is too strong; {} before both are.
+
+        Args:
+            done: iterations.
+        """
+        adversarial = self._settings.gan_opt and done > self._settings.gan_start_iter
+        return {"gan/ratio": self._balance.check(done)} if adversarial else {}
+
+    def weights(self) -> Generator:
+        """Return the averaged generator without the branches of training."""
+        return collapsed(self.averaged)
+
+    def state(self, done: int) -> dict[str, Any]:
+        """Return all that `load` needs to go on after so many iterations."""
+        held = {name: holder.state_dict() for name, holder in self._holders.items()}
+        return held | {"iteration": done, "ratio": self._balance.ratio, "fixed": self._fixed}
+
+    def load(self, state: Mapping[str, Any]) -> int:
+        """Go on from a state, and return how many iterations are done.
+
+        Rates, betas and weight decay are those of the configuration.
+
+        Raises:
+            InvalidInput: the state is of another network, discriminator, optimiser or of other branches.
+            ModelError: it is no state of a run.
+        """
+        was = state.get("fixed", self._fixed)
+        keys = {**was, **self._fixed}
+        changed = [
+            f"{key} was {was.get(key, 'absent')} and is {self._fixed.get(key, 'absent')}"
+            for key in keys
+            if was.get(key) != self._fixed.get(key)
+        ]
+        if changed:
+            raise InvalidInput(
+                f"the state to go on from belongs to another configuration: {'; '.join(changed)}. Change that back, "
+                "or choose another name."
+            )
+        try:
+            for name, holder in self._holders.items():
+                holder.load_state_dict(state[name])
+            done, self._balance.ratio = int(state["iteration"]), state["ratio"]
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"cannot go on from the state: it is of another network, or of none ({reason_of(error)})."
+            ) from error
+        for name in ("optim_g", "optim_d"):
+            for group in self._holders[name].param_groups if name in self._holders else ():
+                chosen = getattr(self._settings, name)
+                group |= {"weight_decay": chosen.weight_decay, "betas": chosen.betas}
+        return done
+
+
+def _begin_from(path: Path, network: Generator) -> None:
+    ported = port_weights(network, read_checkpoint(path).weights)
+    trained = [name for name, weight in network.named_parameters() if weight.requires_grad]
+    fits = sum(name in ported.taken for name in trained)
+    if fits < LEAST_SHARE * len(trained):
+        raise InvalidInput(
+            f"path.pretrain_network_g is {path}, of whose weights {fits} fit the {len(trained)} that are trained here: "
+            "it is of another network."
+        )
+    log.info("%s: %s", path, ported)
+
+
+def _fixed(config: Config) -> dict[str, Any]:
+    """Return what cannot change while a run goes on, by its keys in the configuration."""
+    settings, d = config.train, config.network_d
+    fixed = {f"network_g.{name}": value for name, value in asdict(config.generator()[1]).items()}
+    fixed |= {"train.branch_channels": settings.branch_channels, "train.optim_g.type": settings.optim_g.type}
+    if d:
+        fixed |= {f"network_d.{name}": str(getattr(d, name)) for name in ("type", "num_in_ch", "num_feat", "ch_mult")}
+        fixed |= {"train.optim_d.type": settings.optim_d.type}
+    return fixed
