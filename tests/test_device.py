@@ -90,6 +90,28 @@ def test_another_format_comes_out(format_id, device):
     assert_same(on_device(clip, format=format_id), by_resizer(clip, format=format_id))
 
 
+@pytest.mark.parametrize("full", [0, 1])
+@pytest.mark.parametrize("format_id", [vs.YUV444P8, vs.YUV420P10])
+def test_ycgco_becomes_rgb_and_back(format_id, full, device):
+    rgb = clip_in(vs.RGB24)
+    clip = rgb.resize.Bicubic(format=format_id, matrix=8, range=full)
+    assert_same(on_device(clip, format=vs.RGB24), by_resizer(clip, format=vs.RGB24))
+    arguments = {"format": format_id, "matrix": "ycgco"}
+    assert_same(on_device(rgb, **arguments), by_resizer(rgb, **arguments))
+
+
+@pytest.mark.parametrize("subsampling", [(2, 0), (0, 2), (2, 2)])
+def test_chroma_of_few_samples_is_mirrored_as_by_the_resizer(subsampling, device):
+    clip = clip_in(vs.RGB24, size=(2, 2))
+    coarse = core.core.query_video_format(vs.YUV, vs.INTEGER, 16, *subsampling).id
+    assert_same(on_device(clip, format=coarse), by_resizer(clip, format=coarse))
+
+
+def test_memory_for_a_small_clip_is_enough(device):
+    clip = clip_in(vs.YUV420P8, size=(40, 40))
+    assert_same(on_device(clip, memory_mb=1000), by_resizer(clip))
+
+
 def test_half_precision_is_within_one_step_of_8_bit(device):
     clip = clip_in(vs.YUV420P8)
     assert_same(on_device(clip, precision="auto"), by_resizer(clip))

@@ -55,6 +55,10 @@ CLIPS = {
         lambda: good().std.SetFrameProps(_Matrix=14, _Transfer=2),
         "the matrix ictcp needs a transfer function and primaries that fit it",
     ),
+    "chroma coarser than the resizer converts": (
+        lambda: vs.core.core.std.BlankClip(format=vs.core.core.query_video_format(vs.YUV, vs.INTEGER, 8, 3, 0).id),
+        "the clip is YUVssw3ssh0P8; chroma subsampled more than 4 times is nothing",
+    ),
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
 }
 
@@ -87,6 +91,8 @@ ARGUMENTS = [
     ({"format": -1}, "format is -1, which is no video format"),
     ({"matrix": "chromacl", "format": vs.RGB24}, "the matrix chromacl needs a transfer function"),
     ({"matrix": "2020cl"}, "the clip's colours cannot be converted (Resize error"),
+    ({"matrix": "rgb"}, 'matrix is "rgb", but it is between RGB and YUV or GRAY; give that of these, such as "709"'),
+    ({"matrix": "rgb", "format": vs.RGB24}, 'matrix is "rgb", but it is between RGB and YUV or GRAY'),
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
     ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),
     ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
@@ -94,6 +100,9 @@ ARGUMENTS = [
     ({"model": "/nowhere/net.onnx"}, "the model file /nowhere/net.onnx cannot be read (No such file or directory)"),
     ({"model": "net.onnx", "variant": "nano"}, "variant is 'nano', which chooses a bundled network, and model is 'net"),
     ({"model": "net.onnx", "profile": "clean"}, "profile is 'clean', which chooses a bundled network, and model is"),
+    ({"memory_mb": 90, "tilesize": 64}, "memory_mb is 90 and tilesize 64x64; each chooses the tiles, give one of them"),
+    ({"model": b"caf\xe9.onnx"}, "the model file caf?.onnx cannot be read (No such file or directory)"),
+    ({"model": "a\0b.onnx"}, "the model file a\\0b.onnx cannot be read (embedded null byte)"),
     ({"tilesize": [40]}, "tilesize is 40x40; at least 64 each way is needed"),
     ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
     ({"overlap": [8, 8]}, "overlap goes with tilesize"),

@@ -84,6 +84,22 @@ def test_properties_that_mislead_the_resizer_are_kept_and_change_nothing(format_
     assert dict(marked.props) == dict(plain.props) | props
 
 
+@pytest.mark.parametrize("props", [{"_Matrix": 1}, {"_Matrix": 6, "_Transfer": 3}], ids=str)
+def test_a_matrix_that_rgb_brings_from_elsewhere_changes_nothing(props):
+    clip = clip_of([photograph(40, 56)], vs.RGB24)
+    plain, marked = (vsparagon.upscale(source).get_frame(0) for source in (clip, tagged(clip, **props)))
+    assert all((a == b).all() for a, b in zip(arrays(plain), arrays(marked), strict=True))
+    assert marked.props["_Matrix"] == 0
+
+
+def test_a_matrix_that_lacks_something_is_told_at_its_frame(clip):
+    joined = vs.core.core.std.Splice([clip[0], tagged(clip[0], _Matrix=10)])
+    result = vsparagon.upscale(joined)
+    result.get_frame(0)
+    with pytest.raises(vs.Error, match=r"^paragon.Upscale: frame 1: .*2020cl needs a transfer function and primaries"):
+        result.get_frame(1)
+
+
 @pytest.mark.parametrize("location", range(6))
 def test_chroma_location_is_kept_and_used(location):
     base = clip_of([photograph(120, 160)])
@@ -106,6 +122,9 @@ def test_sample_aspect_ratio_follows_a_change_of_shape(clip):
     assert (same["_SARNum"], same["_SARDen"]) == (8, 9)
     wide = vsparagon.upscale(source, width=112, height=40).get_frame(0).props
     assert (wide["_SARNum"], wide["_SARDen"]) == (4, 9)
+    absurd = tagged(clip, _SARNum=1, _SARDen=2**62 + 1)
+    kept = vsparagon.upscale(absurd, width=112, height=40).get_frame(0).props
+    assert kept["_SARDen"] == 2**62 + 1, "what a property cannot hold is left as it was"
     assert "_SARNum" not in vsparagon.upscale(clip, width=112, height=40).get_frame(0).props
 
 
@@ -117,6 +136,10 @@ def test_alpha_is_enlarged_with_the_clip(clip):
     assert (enlarged.width, enlarged.height, enlarged.format.id) == (112, 80, vs.GRAY8)
     reference = arrays(alpha.resize.Spline36(112, 80).get_frame(1))[0]
     assert abs(arrays(enlarged)[0] - reference).max() == 0
+    for props in ({"_Field": 1}, {"_FieldBased": 1}):
+        result = vsparagon.upscale(core.std.ClipToProp(clip, tagged(alpha, **props), "_Alpha"))
+        enlarged = core.std.PropToClip(result, "_Alpha").get_frame(1)
+        assert abs(arrays(enlarged)[0] - reference).max() == 0, props
 
 
 def test_rate_and_length_are_kept(clip):

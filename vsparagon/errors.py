@@ -51,6 +51,11 @@ def reason_of(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Return a text that may hold names of files which are no UTF-8, as UTF-8 can write it."""
+    return text.encode(errors="replace").decode()
+
+
 def first_line_of(error: BaseException) -> str:
     """Return the first line of an error of torch or Triton: the reason; advice for those who write kernels follows."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import vapoursynth as vs
 import vsutil
 
-from vsparagon.colour import Colour, matrix_code, matrix_name, read_colour
+from vsparagon.colour import RGB_MATRIX, Colour, matrix_code, matrix_name, read_colour
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.frames import (
     Target,
     check_convertible,
+    described,
     first_frame,
     frame_function,
     from_rgb,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from vsparagon.frame_pipeline import FramePipeline
 
 LARGEST = 1 << 16
+FURTHEST_SUBSAMPLING = 2  # as a base-2 logarithm
 
 
 @vapoursynth_log()
@@ -63,8 +65,8 @@ def upscale(
     The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose for me.
 
     Args:
-        clip: progressive, of constant format and size; 8 to 16-bit integer, half or float; GRAY, RGB or YUV of any
-            subsampling.
+        clip: progressive, of constant format and size; 8 to 16-bit integer, half or float; GRAY, RGB or YUV, its
+            chroma subsampled up to four times each way.
         variant: of the network: "nano" (default), "micro", …
         scale: of both sides, 2 (default), 3 or 4 for bundled weights; a model file brings its own.
         profile: what the network was trained on: "clean" (default) or "compressed" video.
@@ -97,10 +99,12 @@ def upscale(
     found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
     code = matrix_code(matrix)
-    first = read_colour(first_frame(clip), code)
-    target_first = target_colour(first, clip.format, target, code)
-    if not layouts(clip.format, first, target.format, target_first):
-        check_convertible(clip, first, target, target_first)
+    if code == RGB_MATRIX and {clip.format.color_family, target.format.color_family} != {vs.RGB}:
+        raise InvalidInput('matrix is "rgb", but it is between RGB and YUV or GRAY; give that of these, such as "709".')
+    with first_frame(clip) as frame:
+        first = read_colour(frame, code)
+        converted = {described(frame, first)}
+        check_convertible(clip, frame, first, target, target_colour(first, clip.format, target, code))
     runtime = choose_runtime(
         found,
         backend=backend,
@@ -129,6 +133,9 @@ def upscale(
             colour = read_colour(f, code)
             if colour.has_alpha and not first.has_alpha:
                 raise InvalidInput("the frame has alpha (_Alpha) but the clip's first frame has none.")
+            if described(f, colour) not in converted:
+                check_convertible(clip, f, colour, target, target_colour(colour, clip.format, target, code))
+                converted.add(described(f, colour))
             return chain(colour)
         except (ParagonError, vs.Error) as error:
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
@@ -174,10 +181,19 @@ def _check_clip(clip: vs.VideoNode) -> None:
         raise InvalidInput(
             "the clip's size varies; bring it to one, for example with clip.resize.Bicubic(width, height)."
         )
+    _check_subsampling("the clip", clip.format)
     depth = vsutil.get_depth(clip)
     if clip.format.sample_type == vs.INTEGER and depth > 16:
         raise InvalidInput(
             f"the clip is {clip.format.name}, {depth}-bit integer; convert it to 16-bit integer or to float first."
+        )
+
+
+def _check_subsampling(what: str, video_format: vs.VideoFormat) -> None:
+    if max(video_format.subsampling_w, video_format.subsampling_h) > FURTHEST_SUBSAMPLING:
+        raise InvalidInput(
+            f"{what} is {video_format.name}; chroma subsampled more than {1 << FURTHEST_SUBSAMPLING} times is nothing "
+            "that VapourSynth's resizer converts."
         )
 
 
@@ -203,6 +219,7 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
             ) from error
     else:
         video_format = clip.format
+    _check_subsampling("format", video_format)
     if video_format.sample_type == vs.INTEGER and video_format.bits_per_sample > 16:
         raise InvalidInput(f"format is {video_format.name}; give one of up to 16-bit integer, half or float.")
     for name, value in (("width", width), ("height", height)):

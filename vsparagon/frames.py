@@ -7,7 +7,7 @@ a clip whose colour description changes gets one such chain for each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -31,6 +31,8 @@ from vsparagon.errors import InvalidInput, reason_of
 from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
+PROBE = 64
+LARGEST_NUMBER = (1 << 63) - 1  # in a frame property
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
 
@@ -110,14 +112,12 @@ def layouts(
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip as full-range RGBS, transfer and primaries untouched."""
     # The resizer believes a frame's properties before its own arguments.
-    properties = {"_Range": colour.range}
-    if clip.format.color_family != vs.RGB:
-        properties["_Matrix"] = conversion_matrix(clip.format, colour.matrix)
+    properties = {"_Range": colour.range, "_Matrix": conversion_matrix(clip.format, colour.matrix)}
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
     # It would move what it takes for one field of a frame.
     described = clip.std.RemoveFrameProps(["_Field"]).std.SetFrameProps(**properties)
-    return _without_needless(described, properties.get("_Matrix")).resize.Spline36(format=vs.RGBS)
+    return _without_needless(described, properties["_Matrix"]).resize.Spline36(format=vs.RGBS)
 
 
 def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
@@ -126,12 +126,21 @@ def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
     return clip.std.RemoveFrameProps(["_Transfer", "_Primaries"]) if needless else clip
 
 
-def check_convertible(clip: vs.VideoNode, colour: Colour, target: Target, wanted: Colour) -> None:
-    """Raise InvalidInput where the resizer lacks something to convert a clip's first frame, there and back."""
-    first = clip.std.Trim(length=1)
+def described(frame: vs.VideoFrame, colour: Colour) -> tuple[Colour, str, str]:
+    """Return all that decides how the resizer converts a frame of this colour description."""
+    return colour, str(frame.props.get("_Transfer")), str(frame.props.get("_Primaries"))
+
+
+def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, target: Target, wanted: Colour) -> None:
+    """Raise InvalidInput where the resizer lacks something to convert a frame of the clip, there and back."""
+    if layouts(clip.format, colour, target.format, wanted):
+        return
     matrix = colour.matrix if wanted.matrix in CONSTANT_MATRICES else wanted.matrix
+    says = {name: frame.props[name] for name in ("_Transfer", "_Primaries") if name in frame.props}
+    probe = clip.std.BlankClip(width=PROBE, height=PROBE, length=1).std.SetFrameProps(**says)
     try:
-        from_rgb(to_rgb(first, colour), clip.format, target, wanted).get_frame(0).close()
+        small = replace(target, width=PROBE, height=PROBE)
+        from_rgb(to_rgb(probe, colour), clip.format, small, wanted).get_frame(0).close()
     except vs.Error as error:
         raise InvalidInput(
             f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(matrix)} "
@@ -221,7 +230,8 @@ def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) ->
     if stretch != 1:
         result = _stretched_pixels(result, stretch)
     if colour.has_alpha:
-        alpha = source.std.PropToClip(prop="_Alpha").resize.Spline36(clip.width, clip.height)
+        alpha = source.std.PropToClip(prop="_Alpha").std.RemoveFrameProps(["_Field", "_FieldBased"])
+        alpha = alpha.resize.Spline36(clip.width, clip.height)
         result = result.std.ClipToProp(alpha, prop="_Alpha")
     return result
 
@@ -235,6 +245,8 @@ def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
             return f
         result = f.copy()
         aspect = Fraction(num, den) * stretch
+        if max(aspect.numerator, aspect.denominator) > LARGEST_NUMBER:
+            return f
         result.props["_SARNum"], result.props["_SARDen"] = aspect.numerator, aspect.denominator
         return result
 

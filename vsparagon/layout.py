@@ -80,7 +80,8 @@ class Layout:
         unit, peak, middle = 1 << self.bits - 8, (1 << self.bits) - 1, 1 << self.bits - 1
         if self.full:
             return np.full(self.planes, float(peak)), np.where(chroma, middle, 0.0)
-        return np.where(chroma, 224.0, 219.0) * unit, np.where(chroma, middle, 16.0 * unit)
+        wide = chroma & (self.matrix != YCGCO)  # H.273 scales R, G and B for YCgCo, not chroma
+        return np.where(wide, 224.0, 219.0) * unit, np.where(chroma, middle, 16.0 * unit)
 
     def from_rgb(self) -> tuple[Matrix, Matrix]:
         """Return the map from RGB to code values: (planes, 3) and (planes,)."""

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon.errors import printable
+
 NO_NEWS: Final = "VideoSource: no return value"  # BestSource returns more than VapourSynth expects of a source
 LEVELS: Final = {logging.INFO: vs.MESSAGE_TYPE_INFORMATION}
 
@@ -25,7 +27,7 @@ class _Handler(logging.Handler):
         # Nothing here is critical: VapourSynth ends the process after such a message.
         level = LEVELS.get(record.levelno, vs.MESSAGE_TYPE_WARNING)
         for core in {id(core): core for core in tuple(self.calls)}.values():
-            core.log_message(level, f"paragon.Upscale: {record.getMessage()}")
+            core.log_message(level, printable(f"paragon.Upscale: {record.getMessage()}"))
 
 
 _handler, _entering = _Handler(), threading.Lock()

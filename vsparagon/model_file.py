@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsparagon.backends.openvino import OpenVINO, openvino_core
-from vsparagon.errors import BackendUnavailable, ModelError, reason_of
+from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
 from vsparagon.graphs import inference_graph
 from vsparagon.models.model import Model, own_model, own_options
 from vsparagon.tiles.extension import Sizes
@@ -63,15 +63,15 @@ def open_model_file(path: Path, cache: Path) -> Model:
         ) from error
     suffix = path.suffix.lower()
     if suffix == ".onnx":
-        return _model(path, name=path.name, checkpoint=None)
+        return _model(path, name=printable(path.name), checkpoint=None)
     if suffix in CHECKPOINTS:
         graph = inference_graph(path, cache)
         try:
-            return _model(graph, name=path.name, checkpoint=path)
+            return _model(graph, name=printable(path.name), checkpoint=path)
         except ModelError as error:
             log.warning("the kept graph %s is damaged (%s); making it anew", graph, error)
             graph.unlink(missing_ok=True)
-            return _model(inference_graph(path, cache), name=path.name, checkpoint=path)
+            return _model(inference_graph(path, cache), name=printable(path.name), checkpoint=path)
     raise ModelError(f"the model file {path} is of no known kind; give an .onnx, .safetensors or .pth file.")
 
 

@@ -5,12 +5,13 @@ script gave and converts its result. See `native/paragon.c` for the way of a cal
 """
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.errors import ParagonError
+from vsparagon.errors import ParagonError, printable
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ def models() -> list[str]:
 def _upscale(**arguments: Any) -> vs.VideoNode:
     from vsparagon.filter import upscale
 
+    for name, value in arguments.items():
+        if isinstance(value, bytes):  # what is no UTF-8, as a file's name may be
+            arguments[name] = os.fsdecode(value)
     return upscale(**arguments)
 
 
@@ -90,6 +94,7 @@ def _answer(name: str) -> Callable[..., dict[str, object]]:
             _log.exception("paragon.%s failed unexpectedly", name)
             reason = f"unexpected {type(error).__name__}: {error}"
         prefix = f"paragon.{name}: "  # already there when the function called itself
-        return {"error": prefix + " ".join(reason.split()).removeprefix(prefix)}
+        said = " ".join(reason.split()).removeprefix(prefix).replace("\0", "\\0")
+        return {"error": prefix + printable(said)}
 
     return answer

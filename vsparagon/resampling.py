@@ -37,8 +37,8 @@ class Kernels:
     def mirrored(self, samples: int) -> npt.NDArray[np.int64]:
         """Return which sample of an axis stands at each position of the mirrored one."""
         position = np.arange(-self.before, samples + self.after)
-        position = np.where(position < 0, -1 - position, position)
-        return np.clip(np.where(position >= samples, 2 * samples - 1 - position, position), 0, samples - 1)
+        beyond = np.where(position >= samples, 2 * samples - 1 - position, position)
+        return np.clip(np.where(position < 0, -1 - position, beyond), 0, samples - 1)
 
 
 def enlarging(factor: int, siting: float) -> Kernels:

@@ -54,6 +54,11 @@ class TileChoice:
             )
         if self.memory_mb < 0:
             raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
+        if self.memory_mb and self.size:
+            raise InvalidInput(
+                f"memory_mb is {self.memory_mb} and tilesize {self.size[1]}x{self.size[0]}; each chooses the tiles, "
+                "give one of them."
+            )
 
     def way(self, model: Model, extension: Extension, *, streams: int, cache: Path) -> Way:
         """Return the way for a model and a size of picture.
@@ -114,8 +119,9 @@ class TileChoice:
         else:
             if self.memory_mb:
                 bytes_per_pixel *= streams + 1
-                area = min(area, self.memory_mb * MEBIBYTE // bytes_per_pixel)
-                if area < SMALLEST_TILE**2:
+                room = self.memory_mb * MEBIBYTE // bytes_per_pixel
+                area = min(area, room)
+                if room < min(SMALLEST_TILE**2, extension.extended_height * extension.extended_width):
                     least = -(-(SMALLEST_TILE**2) * bytes_per_pixel // MEBIBYTE)
                     raise InvalidInput(f"memory_mb is {self.memory_mb}; the smallest tiles need {least}.")
             rows, columns = tile_counts(height, width, reach=reach, area=area)
