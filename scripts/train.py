@@ -40,7 +40,6 @@ from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 
 log = logging.getLogger("train")
 
-
 INTERRUPTED = 130
 STATE = "last.state"
 ADVICE = "the last good checkpoint is kept. Lower the rate."
