@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 from clips import arrays, clip_of, photograph
+from goldens import golden_paths
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
@@ -121,9 +122,10 @@ def test_half_precision_is_within_one_step_of_8_bit(device):
     ("properties", "arguments", "reason"),
     [
         ({}, {"width": 100, "height": 80}, "a size of your own"),
+        ({}, {"width": 128, "height": 80}, "a size of your own"),
         ({"_Matrix": 10, "_Transfer": 14, "_Primaries": 9}, {}, "the matrix 2020cl"),
     ],
-    ids=["size", "matrix"],
+    ids=["size", "height", "matrix"],
 )
 def test_what_the_device_cannot_convert_goes_the_resizers_way(properties, arguments, reason, device, caplog):
     clip = clip_in(vs.YUV420P10).std.SetFrameProps(**properties)
@@ -131,6 +133,15 @@ def test_what_the_device_cannot_convert_goes_the_resizers_way(properties, argume
         result = on_device(clip, **arguments)
     assert f"by VapourSynth's resizer on the CPU, which {reason} needs" in caplog.text
     assert_same(result, by_resizer(clip, **arguments))
+
+
+def test_both_ways_in_one_film_are_opened_once_each(device, monkeypatch):
+    opened, original = [], TorchCuda.prepare
+    monkeypatch.setattr(TorchCuda, "prepare", lambda self, *given: opened.append(given) or original(self, *given))
+    known = clip_in(vs.YUV420P10, 2)
+    clip = known + known.std.SetFrameProps(_Matrix=10, _Transfer=14, _Primaries=9) + known
+    assert_same(on_device(clip), by_resizer(clip))
+    assert len(opened) == 2
 
 
 def test_frames_on_the_device_are_not_said_to_go_the_resizers_way(device, caplog):
@@ -275,11 +286,12 @@ class ShortOfMemory(TorchCuda):
         return super().open_executor(graph, inputs, outputs)
 
 
-def test_too_little_memory_is_tried_once_more_in_tiles(monkeypatch, caplog):
-    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(4))
+@pytest.mark.parametrize(("arguments", "least"), [({}, 4), ({"tilesize": 128}, 40)], ids=["whole", "in tiles"])
+def test_too_little_memory_is_tried_once_more_in_smaller_tiles(arguments, least, monkeypatch, caplog):
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(least))
     clip = clip_in(vs.YUV420P8, size=(200, 240))
     with caplog.at_level("WARNING"):
-        result = on_device(clip)
+        result = on_device(clip, **arguments)
     assert "a small stand-in failed: CUDA out of memory. Tried to allocate 20.00 GiB." in caplog.text
     assert "Trying once more with each frame in" in caplog.text
     assert_same(result, by_resizer(clip))
@@ -299,10 +311,20 @@ def test_memory_that_torch_keeps_for_later_is_given_back_before_a_library_asks_f
     assert done == ["given back", "opened", "given back", "opened"]
 
 
-def test_too_little_memory_for_tiles_too_is_an_error_with_advice(monkeypatch):
+LOOKS_AT_ALL = str(golden_paths()["nano_x2"])  # for which a device has no tiles
+
+
+@pytest.mark.parametrize("model", ["", LOOKS_AT_ALL], ids=["in tiles", "no tiles"])
+def test_too_little_memory_for_tiles_too_is_an_error_with_advice(model, monkeypatch, tmp_path):
     monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(1000))
     with pytest.raises(vs.Error, match=r"failed: CUDA out of memory\..*set num_streams=1 or tilesize"):
-        on_device(clip_in(vs.YUV420P8, size=(200, 240)))
+        on_device(clip_in(vs.YUV420P8, size=(200, 240)), model=model, cache=str(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [{"tilesize": 64}, {"memory_mb": 100}], ids=str)
+def test_tiles_that_a_device_does_not_have_are_refused(arguments, device, tmp_path):
+    with pytest.raises(vs.Error, match="cannot be run in tiles on a stand-in; leave tilesize= and memory_mb= out"):
+        on_device(clip_in(vs.YUV420P8), model=LOOKS_AT_ALL, cache=str(tmp_path), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +353,7 @@ def test_a_failing_frame_is_shown_and_gives_its_lane_back(device, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Eager, "enqueue", fail)
         for n in range(3):
-            with pytest.raises(vs.Error, match="a stand-in failed: CUDA error: the device was lost; start"):
+            with pytest.raises(vs.Error, match=r"Upscale: a stand-in failed: CUDA error: the device was lost; start"):
                 result.get_frame(n)
     assert abs(arrays(result.get_frame(5))[0].mean() - 25) <= 1
 

@@ -170,6 +170,11 @@ def test_engine_is_kept_for_just_this(engines, tmp_path, monkeypatch):
     monkeypatch.setattr(tensorrt, "driver_version", lambda: "590.2")
     upscaled(clip, engines.name, tmp_path).get_frame(0)
     assert len(engines.built) == 7
+    other = Gpu(name="Some Card", capability=(12, 0)), Gpu(name="Another Card", capability=(8, 9))
+    monkeypatch.setattr(tensorrt, "gpus", lambda: other)
+    for device_id in (0, 1):
+        upscaled(clip, engines.name, tmp_path, device_id=device_id).get_frame(0)
+    assert len(engines.built) == 9
 
 
 def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_path, caplog):
@@ -190,7 +195,10 @@ def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_p
     engines.module.Runtime.deserialize_cuda_engine = lambda self, data: None
     with pytest.raises(vs.Error, match="refuses this engine"):
         upscaled(clip, engines.name, tmp_path)
-    assert len(engines.built) == 3, "what was just built is not built again"
+    assert len(engines.built) == 3
+    with pytest.raises(vs.Error, match="refuses this engine"):
+        upscaled(clip, engines.name, tmp_path / "fresh")
+    assert len(engines.built) == 4, "what was just built is not built again"
 
 
 def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
@@ -207,6 +215,21 @@ def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tensorrt, "build_engine", scarce)
     assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
     assert "Trying once more with each frame in" in caplog.text
+
+
+def test_kept_engine_for_which_memory_lacks_is_not_thrown_away(engines, tmp_path):
+    clip, loads = clip_in(vs.YUV420P8, size=(150, 200)), engines.module.Runtime.deserialize_cuda_engine
+    upscaled(clip, engines.name, tmp_path, precision="fp32").get_frame(0)
+    (kept,) = (tmp_path / "engines").glob("*.engine")
+
+    def first_lacks(self, data):
+        engines.module.Runtime.deserialize_cuda_engine = loads
+        self._logger.log(1, "OutOfMemory (Requested size was 12345)")
+
+    engines.module.Runtime.deserialize_cuda_engine = first_lacks
+    assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
+    assert kept in (files := list(kept.parent.glob("*.engine")))
+    assert len(files) == len(engines.built) == 2, "that of the tiles is the only new one"
 
 
 def lane_of(*shape):

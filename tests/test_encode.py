@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 import termios
+from dataclasses import replace
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -21,11 +23,17 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, stamps, streams, times
 
 import vsparagon
-from vsparagon.encode.codec import encoder_options
+from vsparagon.encode.codec import encoder_options, loses_hdr
+from vsparagon.encode.contents import read_contents
 from vsparagon.encode.environment import choices
+from vsparagon.encode.join import MICROSECOND, timing_of_durations, timing_of_file
+from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.progress import Lines
+from vsparagon.encode.run import _timing
 from vsparagon.ffmpeg import find_ffmpegs
 from vsparagon.input.job import Encoding, Job, Network
+from vsparagon.input.pixel_formats import pixel_format_candidates
+from vsparagon.input.source import Source, open_source
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -93,10 +101,31 @@ def test_everything_else_comes_along(mkv_result, mkv):
         assert b.streams.video[0].metadata["title"] == "A View"
         assert b.streams.audio[0].metadata["language"] == "ger"
         assert b.streams[3].metadata["filename"] == "font.ttf"
+        assert [stream.disposition for stream in b.streams] == [stream.disposition for stream in a.streams]
         assert "libx264" not in b.streams.video[0].metadata.get("ENCODER", "")  # that was the input's
     for index in (0, 1):
         with av.open(str(mkv)) as a, av.open(str(out)) as b:
             assert [bytes(p) for p in b.demux(b.streams[index])] == [bytes(p) for p in a.demux(a.streams[index])]
+
+
+def test_film_that_begins_with_its_video_keeps_title_chapters_font_and_cover(mkv, tmp_path):
+    film, out, cover = tmp_path / "in.mkv", tmp_path / "out.mkv", tmp_path / "cover.png"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, cover)
+    order = [part for kind in "vast" for part in ("-map", f"0:{kind}")]
+    ffmpeg("-i", mkv, *order, "-c", "copy", "-attach", cover, "-metadata:s:t:1", "mimetype=image/png", film)
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    assert [kind for kind, _ in streams(out)] == ["video", "audio", "subtitle", "attachment", "video"]
+    assert streams(out) == streams(film)
+    with av.open(str(film)) as a, av.open(str(out)) as b:
+        assert b.metadata["title"] == a.metadata["title"] == "A Film"
+        assert [c["metadata"]["title"] for c in b.chapters()] == ["One", "Two"]
+        for index in (3, 4):
+            names = ("filename", "mimetype")
+            said = [[c.streams[index].metadata[name] for name in names] for c in (a, b)]
+            assert said[0] == said[1]
+        covers = [next(bytes(p) for p in c.demux(c.streams.video[1])) for c in (a, b)]
+        assert covers[0] == covers[1]
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
@@ -104,12 +133,18 @@ def test_everything_else_comes_along(mkv_result, mkv):
 def test_uneven_frame_times_and_sync_are_kept_to_the_millisecond(mkv, tmp_path, codec, suffix):
     """Encoders with and without reordered frames, containers with coarse and fine clocks."""
     out = tmp_path / f"out{suffix}"
-    done = encode(mkv, out, "--segment-frames", 30, "--codec", codec)
+    done = encode(mkv, out, "--segment-frames", 24, "--codec", codec)  # the last of one frame, which nothing follows
     assert done.returncode == 0, done.stderr
     before, after = times(mkv), times(out)
     assert before["video"][0] == pytest.approx(0.3 + 0.023, abs=1e-3)  # AAC begins with 1024 samples of silence
     for kind in ("video", "audio"):
         assert after[kind] == pytest.approx(before[kind], abs=1e-3)
+    if suffix == ".mp4":
+        data = out.read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat"), "it is to be played while it is being loaded"
+    with av.open(str(out)) as container:
+        tag = container.streams.video[0].codec_context.codec_tag
+    assert (tag == "hvc1") == (suffix == ".mp4" and codec == "libx265"), "players of Apple know no other"
 
 
 def test_transport_stream_that_begins_late_keeps_its_sync(mkv, tmp_path):
@@ -131,6 +166,39 @@ def test_turned_picture_is_shown_upright_with_its_shape(mp4, tmp_path):
     props = result.get_frame(0).props
     assert (result.width, result.height, props["Rotation"]) == (2 * 48, 2 * 64, 0)
     assert (props["_SARNum"], props["_SARDen"]) == (3, 4)
+
+
+@pytest.mark.parametrize(("degrees", "shape"), [(0, (4, 3)), (90, (3, 4)), (180, (4, 3)), (270, (3, 4))])
+def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
+    stored, film = tmp_path / "stored.mp4", tmp_path / "turned.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.2,setsar=4/3", "-pix_fmt", "yuv420p", stored)
+    ffmpeg("-display_rotation:v:0", degrees, "-i", stored, "-c", "copy", film)
+    with open_source(Job(input=film), tmp_path / "index", 0, []).clip.get_frame(0) as frame:
+        assert (frame.props["_SARNum"], frame.props["_SARDen"]) == shape
+        assert frame.width == (64 if degrees % 180 == 0 else 48)
+
+
+def test_frames_whose_times_the_file_does_not_tell_follow_at_its_rate(tmp_path):
+    film, out = tmp_path / "raw.h264", tmp_path / "out.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.5", "-pix_fmt", "yuv420p", film)
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    assert times(out)["video"] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=1e-3)
+    script = tmp_path / "flip.vpy"
+    script.write_text("clip.std.FlipVertical().set_output()\n")
+    job = Job(input=film, filter_script=script)
+    assert open_source(job, tmp_path / "index", 0, []).clip.num_frames == 5
+    with pytest.raises(vsparagon.InvalidInput, match=r"raw\.h264 does not tell its frames' times; cut it with"):
+        open_source(replace(job, start=0.2), tmp_path / "index", 0, [])
+
+
+def test_second_view_is_left_out_and_the_first_keeps_its_mark(tmp_path):
+    film = tmp_path / "views.mkv"
+    views = [part for size in ("32x32", "64x48") for part in ("-f", "lavfi", "-i", f"testsrc2=s={size}:d=0.1")]
+    ffmpeg(*views, "-map", 1, "-map", 0, "-pix_fmt", "yuv420p", "-disposition:v:0", "forced", film)
+    contents = read_contents(film, "matroska")
+    assert (contents.track, contents.width, contents.height, contents.disposition) == (0, 64, 48, "forced")
+    assert (contents.carried, contents.left_out) == ((), ("stream 1 (video, h264)",))
 
 
 @pytest.mark.parametrize(
@@ -274,6 +342,34 @@ def test_options_of_the_encoder_stand_behind_the_metadata():
         codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10", options=(("x265-params", "a=1"),)
     )
     assert encoder_options(encoding, props)["x265-params"] == "log-level=error:max-cll=1000,400:a=1"
+
+
+def test_encoders_of_nvidia_get_a_format_of_their_own_and_no_metadata():
+    props = {"ContentLightLevelMax": 1000, "ContentLightLevelAverage": 400}
+    encoding = Encoding(codec="hevc_nvenc", crf=21, preset="p6", pix_fmt="yuv420p10")
+    expected = {"c:v": "hevc_nvenc", "cq": "21", "preset": "p6", "pix_fmt": "p010le", "rc": "vbr", "b:v": "0"}
+    assert encoder_options(encoding, props) == expected
+    assert loses_hdr(encoding, props)
+    assert not loses_hdr(encoding, {})
+    assert not loses_hdr(replace(encoding, codec="libx265"), props)
+
+
+@pytest.mark.parametrize(
+    ("family", "bits", "subsampling", "expected"),
+    [
+        (vs.YUV, 8, (1, 1), ["yuv420p"]),
+        (vs.YUV, 8, (1, 0), ["yuv422p", "yuv420p"]),
+        (vs.YUV, 8, (0, 1), ["yuv444p", "yuv420p"]),
+        (vs.YUV, 8, (2, 0), ["yuv420p"]),
+        (vs.YUV, 9, (1, 1), ["yuv420p10", "yuv420p"]),
+        (vs.YUV, 16, (0, 0), ["yuv444p10", "yuv420p10", "yuv444p", "yuv420p"]),
+        (vs.RGB, 8, (0, 0), ["yuv444p", "yuv420p"]),
+        (vs.GRAY, 10, (0, 0), ["yuv420p10", "yuv420p"]),
+    ],
+)
+def test_format_that_leaves_keeps_what_it_can_of_the_clips(family, bits, subsampling, expected):
+    source = vs.core.core.query_video_format(family, vs.INTEGER, bits, *subsampling)
+    assert pixel_format_candidates(source) == expected
 
 
 @pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
@@ -441,7 +537,7 @@ def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "codec"), [("out.webm", [], "av1"), ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc")]
+    ("name", "options", "codec"), [("out.WEBM", [], "av1"), ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc")]
 )
 def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, tmp_path):
     script = tmp_path / "plain.vpy"
@@ -458,6 +554,71 @@ def test_network_named_in_full_is_the_same_job(mkv):
     plain, named = (Job(input=mkv, network=network) for network in (None, Network(variant="nano", scale=2)))
     assert plain.identity() == named.identity()
     assert Job(input=mkv, network=Network(variant="micro")).identity() != plain.identity()
+
+
+def test_whatever_decides_the_result_makes_another_job(tmp_path):
+    film, script, model = (tmp_path / name for name in ("in.mkv", "filter.vpy", "net.pth"))
+    for path in (film, script, model):
+        path.write_bytes(b"one")
+    job = Job(input=film, filter_script=script, network=Network(model=str(model)))
+    own = Job(input=script)
+    before = job.identity(), own.identity()
+    for path in (script, model):
+        path.write_bytes(b"two")
+        assert job.identity() != before[0], path
+        path.write_bytes(b"one")
+    stamp = film.stat().st_mtime_ns
+    os.utime(film, ns=(stamp + 1, stamp + 1))
+    assert job.identity() != before[0]
+    os.utime(film, ns=(stamp, stamp))
+    script.write_bytes(b"2.0")
+    os.utime(script, ns=(own.input.stat().st_atime_ns, before[1]["modification of the input"]))
+    assert own.identity() != before[1]
+    script.write_bytes(b"one")
+    for change in ({"start": 1}, {"end": 2}, {"segment_frames": 7}, {"encoding": Encoding(crf=3)}):
+        assert replace(job, **change).identity() != before[0], change
+    assert replace(job, device_id=1, num_streams=2, cache="elsewhere").identity() == before[0]
+
+
+def test_times_before_zero_are_moved_and_the_last_frame_lasts_as_the_one_before():
+    timing = timing_of_file([-20, 0, 30], Fraction(1, 1000))
+    assert (list(timing.ticks), timing.end, timing.shift) == ([0, 20, 50], 80, Fraction(1, 50))
+    alone = timing_of_file([7], Fraction(1, 1000))
+    assert (list(alone.ticks), alone.end, alone.shift) == ([7], 47, 0)
+
+
+@pytest.mark.parametrize(
+    ("durations", "start", "expected", "time_base"),
+    [
+        ([(1001, 30000, 2), (1, 25, 1)], Fraction(1, 10), [3000, 4001, 5002, 6202], Fraction(1, 30000)),
+        ([(0, 1, 2)], Fraction(0), [0, 1, 2], Fraction(1, 24)),  # not told: the clip's rate
+        ([(1, 24, 2)], Fraction(-1, 2), [0, 1, 2], Fraction(1, 24)),
+        ([(1, 40009, 1), (1, 30013, 2)], Fraction(0), [0, 25, 58, 92], MICROSECOND),  # no clock counts both
+    ],
+)
+def test_durations_become_times(durations, start, expected, time_base):
+    segments = [Segment(frames=run[2], bytes=1, durations=(run,), times=()) for run in durations]
+    timing = timing_of_durations(segments, Fraction(24), start)
+    assert ([*timing.ticks, timing.end], timing.time_base) == (expected, time_base)
+    assert timing.shift == max(0, -start)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((), [0, 0.04, 0.08, 0.12, 0.14, 0.16]),
+        ((5.0, 5.1, 5.3), [2, 2.1, 2.3, 5, 5.1, 5.3]),
+        ((5.3, 5.1, 5.0), [0, 0.04, 0.08, 0.12, 0.14, 0.16]),  # played backwards
+    ],
+    ids=["durations", "times", "falling times"],
+)
+def test_segments_that_were_made_in_another_order_are_shown_in_theirs(times, expected, tmp_path):
+    clip, parts = vs.core.core.std.BlankClip(length=6), PartsFolder(tmp_path / "out.mkv")
+    earlier = tuple(time - 3 for time in times)
+    parts.segments[1] = Segment(frames=3, bytes=1, durations=((1, 50, 3),), times=times)
+    parts.segments[0] = Segment(frames=3, bytes=1, durations=((1, 25, 3),), times=earlier)
+    timing = _timing(Source(clip=clip, upscaled=True), clip, parts, Fraction(0))
+    assert [float(tick * timing.time_base) for tick in timing.ticks] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

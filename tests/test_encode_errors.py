@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
 from films import encode, ffmpeg, make_film, start_until
+
+from vsparagon.encode.join import join, timing_of_file
+from vsparagon.errors import EncodeFailure
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.avi"], ["out.avi", ".mkv, .mp4"]),
         (["FILM", "no/such/out.mkv"], ["there is no folder", "no/such"]),
         (["FILM", "FILM", "-y"], ["the output is the input"]),
+        (["plain.vpy", "FILM", "--rest-from", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "out.mkv", "--pix-fmt", "yuv420p9"], ["yuv420p9", "yuv420p10"]),
         (["FILM", "out.mkv", "--codec", "libsvtav1", "--pix-fmt", "yuv444p"], ["libsvtav1", "yuv420p10"]),
         (["FILM", "out.mkv", "--variant", "giant"], ["giant", "nano"]),
@@ -86,6 +92,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mkv", "--filter-script", "silent.vpy"], ["silent.vpy outputs no video"]),
         (["FILM", "out.mkv", "--filter-script", "broken.vpy"], ["broken.vpy failed", "line 1"]),
         (["silent.vpy", "out.mkv"], ["silent.vpy outputs no video"]),
+        (["varying.vpy", "out.mkv"], ["the clip that", "varying.vpy outputs varies in format or size"]),
         (["silent.vpy", "out.mkv", "--filter-script", "silent.vpy"], ["a script already"]),
         (["double.vpy", "out.mkv", "--variant", "micro"], ["calls core.paragon.Upscale itself"]),
         (["double.vpy", "out.mkv", "--num-streams", "2"], ["calls core.paragon.Upscale itself"]),
@@ -105,6 +112,8 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
     (tmp_path / "broken.vpy").write_text("clip = (\n")
     (tmp_path / "plain.vpy").write_text(f"{blank}clip.set_output()\n")
     (tmp_path / "double.vpy").write_text(f"{blank}vs.core.paragon.Upscale(clip).set_output()\n")
+    varying = "vs.core.std.Splice([clip, clip.std.Crop(left=2)], mismatch=True).set_output()\n"
+    (tmp_path / "varying.vpy").write_text(f"{blank}{varying}")
     unlucky = "def choose(n):\n    raise ValueError('bad luck')\nclip.std.FrameEval(choose).set_output()\n"
     (tmp_path / "unlucky.vpy").write_text(f"{blank}{unlucky}")
     (tmp_path / "interlaced.vpy").write_text(f"{blank}clip.std.SetFieldBased(2).set_output()\n")
@@ -116,8 +125,6 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
 
 def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
     """Put a shell script in front of the real ffmpeg, and return the environment that finds it."""
-    import imageio_ffmpeg
-
     program = folder / "bin" / "ffmpeg"
     program.parent.mkdir()
     real = imageio_ffmpeg.get_ffmpeg_exe()
@@ -133,13 +140,33 @@ def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
         ("echo '[x @ 0x1] Error: No space left on device' >&2; exit 228", ["cannot write", "No space left on device"]),
         ("head -c 40000 >/dev/null; echo '[a] [b @ 0x2] Bad.' >&2; exit 3", ["failed with exit code 3: Bad "]),
         ("cat >/dev/null; exit 0", ["part-", "damaged"]),
+        ('(head -c 61440; cat >/dev/null) | REAL "$@"', ["segment 0 has 3 frames instead of 30; run"]),
     ],
-    ids=["disk full", "dies", "writes nothing"],
+    ids=["disk full", "dies", "writes nothing", "loses frames"],
 )
 def test_failing_ffmpeg_is_told(script, parts, film, tmp_path):
+    script = script.replace("REAL", imageio_ffmpeg.get_ffmpeg_exe())
     done = encode(film, tmp_path / "out.mkv", env=fake_ffmpeg(tmp_path, script))
     fails_with(done, *parts)
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+@pytest.mark.parametrize(
+    ("second", "frames", "message"),
+    [
+        (["-g", 5, "-bf", 0], 6, "1.mkv was made by another version of the encoder; remove"),
+        ([], 7, "the segments have 6 frames instead of 7; remove"),
+    ],
+    ids=["another encoder", "a frame too few"],
+)
+def test_segments_that_do_not_fit_each_other_are_not_joined(second, frames, message, tmp_path):
+    segments = [tmp_path / f"{n}.mkv" for n in range(2)]
+    for path, options in zip(segments, ([], second), strict=True):
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.3", "-pix_fmt", "yuv420p", *options, path)
+    out = str(tmp_path / "out.mkv")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-f", "nut", "-i", "pipe:0", "-c", "copy", out]
+    with pytest.raises(EncodeFailure, match=message):
+        join(command, segments, timing_of_file(range(frames), Fraction(1, 10)), {})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the other ffmpeg is a shell script")
@@ -179,3 +206,21 @@ def test_input_that_vanishes_is_told_and_what_is_done_is_kept(tmp_path):
     done = encode(*arguments)
     assert done.returncode == 0
     assert "going on: " in done.stderr
+
+
+@pytest.mark.parametrize("what", ["film", "script"])
+def test_input_that_changes_meanwhile_makes_no_output(what, tmp_path):
+    source, script = make_film(tmp_path / "in.mkv", seconds=0.5), tmp_path / "script.vpy"
+    changed = source if what == "film" else script
+    script.write_text(
+        "import os, pathlib\n"
+        "def change(n, f):\n"
+        "    if n == 10:\n"
+        f"        path = pathlib.Path({str(changed)!r})\n"
+        "        path.write_bytes(path.read_bytes() + b' ')\n"
+        "    return f\n"
+        "clip.std.ModifyFrame(clip, change).set_output()\n"
+    )
+    out = tmp_path / "out.mkv"
+    fails_with(encode(source, out, "--filter-script", script), "in.mkv or a script has changed meanwhile; run the")
+    assert not out.exists()

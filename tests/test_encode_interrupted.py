@@ -19,6 +19,8 @@ if sys.platform == "win32":
 
 from films import UNEVEN, command, encode, finished_segments, make_film, pictures, start_until, times
 
+from vsparagon.encode.parts import PartsFolder, Segment
+
 pytestmark = pytest.mark.slow
 
 SEGMENT = 12
@@ -279,3 +281,32 @@ def test_folder_of_unfinished_work_is_kept_when_another_output_is_in_the_way(fil
     out.write_bytes(b"precious")
     assert encode(*arguments).returncode == 1
     assert finished_segments(out) >= 1
+
+
+def keep_segment(folder: Path, number: int, content: bytes) -> Segment:
+    """Keep a segment for an output in a folder."""
+    segment = Segment(frames=3, bytes=len(content), durations=((1001, 30000, 2), (1, 25, 1)), times=(0.5, 0.6, 1.0))
+    with PartsFolder(folder / "out.mkv") as parts:
+        parts.resume({"crf": 17})
+        draft = parts.draft("segment.mkv")
+        draft.write_bytes(content)
+        parts.keep(number, draft, segment)
+    return segment
+
+
+def test_what_is_known_of_a_segment_survives(tmp_path):
+    segments = {number: keep_segment(tmp_path, number, b"x" * number) for number in (2, 10)}
+    with PartsFolder(tmp_path / "out.mkv") as parts:
+        assert parts.resume({"crf": 17}) == []
+        assert parts.segments == segments
+        assert (parts.frames, parts.bytes) == (6, 12)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"format": 1, "job": {}, "segments": {"0": {}}}'])
+def test_manifest_that_cannot_be_read_is_that_of_nothing(text, tmp_path):
+    keep_segment(tmp_path, 0, b"film")
+    (manifest,) = tmp_path.glob("*.parts/*/manifest.json")
+    manifest.write_text(text)
+    with PartsFolder(tmp_path / "out.mkv") as parts:
+        assert parts.resume({"crf": 17}) == []
+        assert parts.segments == {}

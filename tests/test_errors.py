@@ -89,6 +89,7 @@ ARGUMENTS = [
     ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need"),
     ({"format": 12345}, "format is 12345, which is no video format"),
     ({"format": -1}, "format is -1, which is no video format"),
+    ({"format": vs.GRAY32}, "format is Gray32; give one of up to 16-bit integer, half or float"),
     ({"matrix": "chromacl", "format": vs.RGB24}, "the matrix chromacl needs a transfer function"),
     ({"matrix": "2020cl"}, "the clip's colours cannot be converted (Resize error"),
     ({"matrix": "rgb"}, 'matrix is "rgb", but it is between RGB and YUV or GRAY; give that of these, such as "709"'),
@@ -108,6 +109,12 @@ ARGUMENTS = [
     ({"overlap": [8, 8]}, "overlap goes with tilesize"),
     ({"memory_mb": -5}, "memory_mb is -5; it must be 0 (choose) or more"),
 ]  # fmt: skip
+
+
+def test_clip_whose_enlargement_no_frame_could_hold():
+    large = vs.core.core.std.BlankClip(width=16384, height=8192, format=vs.GRAY8)
+    with pytest.raises(vsparagon.InvalidInput, match="the network's output of 32768x16384 has more than the 268435456"):
+        vsparagon.upscale(large, width=64, height=64)
 
 
 @pytest.mark.parametrize(("make", "message"), CLIPS.values(), ids=CLIPS)

@@ -130,12 +130,33 @@ def test_limited_range_output_stays_within_legal_codes(bits):
         assert 16 * unit <= plane.min() < plane.max() <= 240 * unit
 
 
+def test_rgb_of_limited_range_stays_within_it():
+    clip = clip_of([np.kron(np.arange(20).reshape(4, 5, 1) % 2, np.full((8, 8, 3), 255)).astype(np.uint8)], range=0)
+    for plane in arrays(vsparagon.upscale(clip).get_frame(0)):
+        assert (plane.min(), plane.max()) == (16, 235)
+
+
 def test_full_range_stays_full_range():
     clip = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1, range=1)
     result = vsparagon.upscale(clip).get_frame(0)
     assert result.props["_Range"] == 1
     mean = [plane.mean() for plane in arrays(clip.get_frame(0))]
     assert np.allclose([plane.mean() for plane in arrays(result)], mean, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "value_range"),
+    [({}, vs.YUV444P8, 0), ({"range": 1}, vs.GRAY8, 0), ({"range": 0}, vs.YUV444P8, 0), ({"range": 0}, vs.RGB24, 0)],
+    ids=["to YUV", "to gray", "limited to YUV", "limited"],
+)
+def test_rgb_becomes_limited_range_elsewhere_and_keeps_its_own(given, wanted, value_range):
+    clip = clip_of([photograph(40, 56)], vs.RGB24, **given)
+    result = vsparagon.upscale(clip, format=wanted).get_frame(0)
+    assert result.props["_Range"] == value_range
+    matrix = {} if wanted == vs.RGB24 else {"matrix": 6}
+    alike = clip.resize.Spline36(format=wanted, range=value_range, **matrix).get_frame(0)
+    means = [[plane.mean() for plane in arrays(frame)] for frame in (result, alike)]
+    assert np.allclose(*means, atol=0.5)
 
 
 def test_older_range_property_is_read():
@@ -174,10 +195,27 @@ def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():
     assert np.abs(arrays(assumed)[1] - arrays(given)[1]).max() > 2
 
 
-@pytest.mark.parametrize(("given", "expected"), [({"width": 90}, (90, 64)), ({"height": 50}, (70, 50))])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"width": 90}, (90, 64)),
+        ({"width": 96}, (96, 68)),  # 68.6, but chroma has half of the lines
+        ({"height": 50}, (70, 50)),
+        ({"height": 48}, (68, 48)),
+        ({"height": 80}, (112, 80)),
+    ],
+    ids=str,
+)
 def test_one_side_alone_keeps_the_shape(given, expected):
     result = vsparagon.upscale(clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1), **given)
     assert (result.width, result.height) == expected
+
+
+def test_one_side_alone_leaves_something_of_the_other():
+    thin = clip_of([photograph(64, 2)], vs.YUV420P8, matrix=1)
+    flat = clip_of([photograph(2, 64)], vs.YUV420P8, matrix=1)
+    results = vsparagon.upscale(thin, height=16), vsparagon.upscale(flat, width=16)
+    assert [(result.width, result.height) for result in results] == [(2, 16), (16, 2)]
 
 
 def test_luma_alone_is_that_of_the_clips_own_matrix():

@@ -93,6 +93,20 @@ def test_profile_and_exif_are_kept(suffix, target, card, tmp_path):
         assert [float(x) for x in found.get_ifd(PLACE)[LATITUDE]] == pytest.approx([48, 12, 3 / 7])
 
 
+@pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_picture_that_lies_on_its_side_still_does(suffix, target, tmp_path):
+    source, out = tmp_path / f"in{suffix}", tmp_path / f"out{target}"
+    image = pyvips.Image.black(WIDTH, HEIGHT, bands=3).copy(interpretation="srgb")
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    image.set_type(pyvips.GValue.blob_type, "xmp-data", b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    image.write_to_file(str(source))
+    assert main(["image", str(source), str(out)]) == 0
+    found = read(out)[0]
+    assert (found.width, found.height, found.get("orientation")) == (2 * WIDTH, 2 * HEIGHT, 6)
+    assert found.get("xmp-data") == image.get("xmp-data")
+
+
 def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
     """As many cameras write it: the JPEG's EXIF is big-endian."""
     exif = Image.Exif()
@@ -112,6 +126,38 @@ def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
         assert image.getexif()[MAKER] == "Camera works"
         camera = image.getexif().get_ifd(CAMERA)
         assert (float(camera[EXPOSURE]), camera[40962]) == (pytest.approx(1 / 125), 112)
+
+
+def test_exif_that_is_damaged_spoils_nothing(card, tmp_path):
+    path = tmp_path / "out.tif"
+    write(path, card, exif=False)
+    before = path.read_bytes()
+    exif = Image.Exif()
+    exif[MAKER] = "Camera works"
+    blob = exif.tobytes()
+    for damaged in (b"", blob[:12], blob[:-8], b"Exif\0\0" + b"no TIFF at all"):
+        add_to_tiff(path, damaged, width=WIDTH, height=HEIGHT)
+        assert path.read_bytes() == before
+    path.write_bytes(blob[6:-8])
+    assert read_tiff(path) == b""
+
+
+def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypatch, capsys):
+    write(tmp_path / "in.jpg", card)
+    for name in ("add_to_tiff", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"vsparagon.image.image_file.{name}", fail_with(OSError(28, "No space left on device")))
+            assert main(["image", str(tmp_path / "in.jpg"), str(tmp_path / "out.tif")]) == 1
+        said = f"vsparagon: {tmp_path / 'out.tif'} cannot be written: No space left on device.\n"
+        assert capsys.readouterr().err == said
+        assert [path.name for path in tmp_path.iterdir()] == ["in.jpg"]
+
+
+def fail_with(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
 
 
 def test_transparency_of_webp_is_kept(card, tmp_path):

@@ -173,9 +173,35 @@ def four_channels(path):
     return graph(path, [helper.make_node("Identity", ["x"], ["y"])], {}, channels=4, scale=1)
 
 
+def whole_numbers(path):
+    model = onnx.load(graph(path, [helper.make_node("Identity", ["x"], ["y"])], {}, scale=1))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+    return path
+
+
+def size_by_content(path):
+    """As large as the picture has pixels that are not 0, which its shape does not tell."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Shape", ["places"], ["count"]),
+        helper.make_node("Gather", ["count", "one"], ["side"]),
+        helper.make_node("Concat", ["head", "side", "side"], ["size"], axis=0),
+        helper.make_node("Resize", ["x", "", "", "size"], ["y"], mode="nearest"),
+    ]
+    return graph(path, nodes, {"one": np.array([1]), "head": np.array([1, 3])})
+
+
 @pytest.mark.parametrize(
     ("make", "found"),
-    [(two_inputs, r"in: a \[1,3,\?,\?\] f32, b"), (half_size, "f32"), (four_channels, r"in: x \[1,4,\?,\?\] f32")],
+    [
+        (two_inputs, r"in: a \[1,3,\?,\?\] f32, b"),
+        (half_size, "f32"),
+        (four_channels, r"in: x \[1,4,\?,\?\] f32"),
+        (whole_numbers, r"in: x \[1,3,\?,\?\] u8"),
+        (size_by_content, r"out: y \[1,3,\?,\?\] f32"),
+    ],
 )
 def test_network_of_another_kind_is_refused_with_what_was_found(tmp_path, make, found):
     path = make(tmp_path / "net.onnx")

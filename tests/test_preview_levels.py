@@ -60,3 +60,20 @@ def test_halves_are_bicubic_and_ours_with_a_line_between(tmp_path):
     np.testing.assert_allclose(both[:, :256], plain[:, :256], atol=1)  # dithered
     assert (both[:, 256:258] == 235).all()
     np.testing.assert_array_equal(both[:, 258:], ours[:, 258:])
+
+
+def test_halves_keep_what_the_result_says_of_itself(tmp_path):
+    clip = counted(width=66, _SARNum=1, _SARDen=1)
+    job = Job(input=tmp_path / "x.mkv", network=Network(width=198, height=96))
+    both, ours = (levels_for(source_of(clip), job, ab=ab)[0].open() for ab in (True, False))
+    assert (both.width, both.height) == (ours.width, ours.height) == (198, 96)  # half of which is odd
+    with both.get_frame(0) as shown, ours.get_frame(0) as alone:
+        assert dict(shown.props) == dict(alone.props)
+        assert (shown.props["_SARNum"], shown.props["_SARDen"]) == (2, 3)
+
+
+def test_smaller_sources_have_whole_chroma(tmp_path):
+    clip = counted(width=60, height=44)
+    levels = levels_for(source_of(clip), Job(input=tmp_path / "x.mkv"), ab=False)
+    assert [level.name for level in levels] == ["nano", "nano from 44x32", "nano from 30x22"]
+    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 3

@@ -35,7 +35,9 @@ def test_all_properties_survive(clip):
     assert result == dict(source.get_frame(1).props) | {"_Range": 0}
 
 
-@pytest.mark.parametrize(("size", "matrix"), [((48, 64), 6), ((32, 1280), 1), ((592, 16), 1)])
+@pytest.mark.parametrize(
+    ("size", "matrix"), [((48, 64), 6), ((32, 1278), 6), ((32, 1280), 1), ((576, 16), 6), ((578, 16), 1)]
+)
 def test_untagged_matrix_is_what_players_assume_and_is_written_down(size, matrix):
     source = tagged(clip_of([photograph(32, 32)], vs.YUV420P8, matrix=1).resize.Point(size[1], size[0]), _Matrix=2)
     result = vsparagon.upscale(source)
@@ -43,6 +45,14 @@ def test_untagged_matrix_is_what_players_assume_and_is_written_down(size, matrix
     same = vsparagon.upscale(tagged(source, _Matrix=matrix))
     for guessed, told in zip(arrays(result.get_frame(0)), arrays(same.get_frame(0)), strict=True):
         assert (guessed == told).all()
+
+
+@pytest.mark.parametrize("matrix", [0, 8, 10, 14])
+def test_grey_is_the_same_by_every_matrix(matrix):
+    source = clip_of([photograph(40, 56)], vs.GRAY8, matrix=1)
+    plain, other = (vsparagon.upscale(tagged(source, _Matrix=code)).get_frame(0) for code in (1, matrix))
+    assert (arrays(plain)[0] == arrays(other)[0]).all()
+    assert other.props["_Matrix"] == (matrix or 6)
 
 
 def test_matrix_argument_overrides_the_frames(clip):
@@ -126,20 +136,38 @@ def test_sample_aspect_ratio_follows_a_change_of_shape(clip):
     kept = vsparagon.upscale(absurd, width=112, height=40).get_frame(0).props
     assert kept["_SARDen"] == 2**62 + 1, "what a property cannot hold is left as it was"
     assert "_SARNum" not in vsparagon.upscale(clip, width=112, height=40).get_frame(0).props
+    unknown = vsparagon.upscale(tagged(clip, _SARNum=0, _SARDen=0), width=112, height=40).get_frame(0).props
+    assert (unknown["_SARNum"], unknown["_SARDen"]) == (0, 0)
 
 
-def test_alpha_is_enlarged_with_the_clip(clip):
+@pytest.mark.parametrize("size", [(112, 80), (100, 64)], ids=["twice", "of one's own"])
+def test_alpha_is_enlarged_with_the_clip(clip, size):
     core = vs.core.core
     alpha = clip.std.ShufflePlanes(0, vs.GRAY)
-    result = vsparagon.upscale(core.std.ClipToProp(clip, alpha, "_Alpha"))
+    result = vsparagon.upscale(core.std.ClipToProp(clip, alpha, "_Alpha"), width=size[0], height=size[1])
     enlarged = core.std.PropToClip(result, "_Alpha").get_frame(1)
-    assert (enlarged.width, enlarged.height, enlarged.format.id) == (112, 80, vs.GRAY8)
-    reference = arrays(alpha.resize.Spline36(112, 80).get_frame(1))[0]
+    assert (enlarged.width, enlarged.height, enlarged.format.id) == (*size, vs.GRAY8)
+    reference = arrays(alpha.resize.Spline36(*size).get_frame(1))[0]
     assert abs(arrays(enlarged)[0] - reference).max() == 0
     for props in ({"_Field": 1}, {"_FieldBased": 1}):
-        result = vsparagon.upscale(core.std.ClipToProp(clip, tagged(alpha, **props), "_Alpha"))
+        source = core.std.ClipToProp(clip, tagged(alpha, **props), "_Alpha")
+        result = vsparagon.upscale(source, width=size[0], height=size[1])
         enlarged = core.std.PropToClip(result, "_Alpha").get_frame(1)
         assert abs(arrays(enlarged)[0] - reference).max() == 0, props
+
+
+def test_alpha_that_appears_in_the_middle_is_an_error_at_that_frame(clip):
+    core = vs.core.core
+    with_alpha = core.std.ClipToProp(clip[0], clip[0].std.ShufflePlanes(0, vs.GRAY), "_Alpha")
+    result = vsparagon.upscale(core.std.Splice([clip[0], with_alpha, clip[0]]))
+    result.get_frame(0)
+    result.get_frame(2)
+    with pytest.raises(
+        vs.Error, match=r"^paragon.Upscale: frame 1: the frame has alpha \(_Alpha\) but the clip's first"
+    ):
+        result.get_frame(1)
+    vanishing = vsparagon.upscale(core.std.Splice([with_alpha, clip[0]]))
+    assert ["_Alpha" in frame.props for frame in vanishing.frames()] == [True, False]
 
 
 def test_rate_and_length_are_kept(clip):

@@ -175,6 +175,8 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
     monkeypatch.setattr(tensorrt_stand_in.IExecutionContext, "execute_async_v3", lambda self, stream: False)
     with pytest.raises(BackendFailure, match=r"failed while running the network: it gave no reason"):
         executor.enqueue()
+    with pytest.raises(BackendFailure, match=r"failed while running the network"):  # not at the first frame
+        tensorrt_executor.Engine(library, MARK + graph).open(*lane(library))
     library.logger.log(0, "Cuda Runtime (out of\nmemory)")
     with pytest.raises(OutOfDeviceMemory, match=r"running the network: Cuda Runtime \(out of memory\); close"):
         executor.enqueue()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import clip_of, photograph
-from goldens import golden_paths
+from goldens import generator_names, golden, golden_paths
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
@@ -16,7 +16,7 @@ from vsparagon.bundled import bundled_models
 from vsparagon.graphs import plan_stages
 from vsparagon.library import find_model
 from vsparagon.machine import available_memory
-from vsparagon.models.plan import RESULT
+from vsparagon.models.plan import MEAN, RESULT
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.runtime import choose_runtime
 from vsparagon.tiles.choice import FAST_AREA, TileChoice
@@ -254,6 +254,31 @@ def test_plan_names_each_thing_before_it_is_taken(opened):
         assert known.issuperset(stage.inputs)
         known.update(stage.outputs)
     assert [RESULT in stage.outputs for stage in stages] == [False, False, True]
+
+
+@pytest.mark.parametrize("name", generator_names())
+def test_stages_look_as_far_as_they_say(name):
+    torch = pytest.importorskip("torch", reason="stages are torch modules")
+    from vsparagon.models.inference import inference_form
+    from vsparagon.models.stages import channels_of, cut
+
+    form = inference_form(golden(name).generator())
+    parts, side, first, last = cut(form), 128, 64, 72
+    channels = channels_of(parts)
+    assert any(part.stage.has_windows for part in parts) == form.options.use_attention
+    torch.manual_seed(0)
+    for stage, module in ((part.stage, part.module) for part in parts if not part.stage.has_windows):
+        sides = {known: 1 if known.startswith(MEAN) else side for known in stage.inputs}
+        given = [torch.rand(1, channels[known], s, s, requires_grad=True) for known, s in sides.items()]
+        maps = [tensor for tensor in given if tensor.shape[2] == side]
+        looked = 0
+        for made in module(given):
+            place = slice(first * made.shape[2] // side, last * made.shape[2] // side)
+            seen = torch.autograd.grad(made[..., place, place].sum(), maps, retain_graph=True, allow_unused=True)
+            for gradient in (gradient for gradient in seen if gradient is not None):
+                rows = gradient.abs().sum((0, 1, 3)).nonzero()
+                looked = max(looked, first - rows.min().item(), rows.max().item() + 1 - last)
+        assert looked == stage.reach, stage
 
 
 @given(
