@@ -73,11 +73,12 @@ def matrix_name(code: int) -> str:
 
 
 def frame_range(props: Mapping[str, Any], family: vs.ColorFamily) -> int:
-    """Return the range of a frame: its `_Range` or older `_ColorRange`, else full for RGB and limited for the rest."""
+    """Return the range of a frame: its `_Range`, else full for RGB and limited for the rest.
+
+    VapourSynth itself turns the older `_ColorRange` into it.
+    """
     if "_Range" in props:
         return FULL if _number(props, "_Range", LIMITED) == FULL else LIMITED
-    if "_ColorRange" in props:  # the older property counts the other way round
-        return LIMITED if _number(props, "_ColorRange", 1) == 1 else FULL
     return FULL if family == vs.RGB else LIMITED
 
 

@@ -219,7 +219,7 @@ def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) ->
     The colour description is always written: enlarging an untagged clip can change what players would assume. The
     sample aspect ratio follows a change of shape, and an alpha frame is enlarged.
     """
-    result = clip.std.CopyFrameProps(source).std.RemoveFrameProps(["_ColorRange"])
+    result = clip.std.CopyFrameProps(source)
     properties = {"_Matrix": colour.matrix, "_Range": colour.range}
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
