@@ -28,10 +28,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.checkpoint import save_generator
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.interrupt import Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
 from vsparagon.training.degradation import Pair
-from vsparagon.training.interrupt import Interrupt
 from vsparagon.training.monitor import Monitor
 from vsparagon.training.pairs import folder_pairs
 from vsparagon.training.state import is_finite, load_state, save_state
@@ -132,7 +132,9 @@ def train(config: Config) -> bool:
             monitor=Monitor(folder / "tensorboard", begin=begin, total=total),
         )
 
-    with Interrupt(waits=fabric.world_size == 1) as interrupt:
+    # Several processes that ended at different iterations would wait for each other forever.
+    note = "ending after this iteration; once more to end at once"
+    with Interrupt(waits=fabric.world_size == 1, note=note) as interrupt:
         for iteration, (low, high) in zip(range(begin, total), batches, strict=True):
             measured = trainee.step(low, high, iteration)
 

@@ -22,10 +22,12 @@ from vsparagon.bundled import describe
 from vsparagon.cli import main
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import DETAIL, find_detail, make_sheet
+from vsparagon.input.job import Job
+from vsparagon.input.opening import open_to_view
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
-from films import UNEVEN, make_film, read
+from films import UNEVEN, ffmpeg, make_film, read
 
 core: Any = vs.core
 BUNDLED = [name.split()[0] for name in describe() if name.endswith(" x2 clean")]
@@ -108,6 +110,15 @@ def test_three_frames_are_taken_where_no_times_are_given(film, tmp_path):
     frames = pictures_of(tmp_path / "compare.html")
     assert [int(title.rpartition(" ")[2]) for title in frames] == [12, 24, 36]
     assert all(list(versions) == ["nano"] for versions in frames.values())
+
+
+def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
+    film = tmp_path / "film.avi"
+    for number, colour in enumerate(("red", "blue")):
+        ffmpeg("-f", "lavfi", "-i", f"color={colour}:s=64x48:r=10:d=0.5", "-c:v", "rawvideo", "-pix_fmt", "bgr24", film)
+        opened = open_to_view(Job(input=film, cache=str(tmp_path / "cache")), [])
+        with opened.source.clip.get_frame(2) as frame:
+            assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 
 
 def test_profiles_are_compared_side_by_side(film, tmp_path):

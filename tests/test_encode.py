@@ -159,6 +159,63 @@ def test_transport_stream_that_begins_late_keeps_its_sync(mkv, tmp_path):
     assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
 
 
+@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+def test_broadcast_whose_sound_begins_late_keeps_its_sync(suffix, program, tmp_path):
+    source, out = tmp_path / f"in{suffix}", tmp_path / "out.mkv"
+    inputs = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-itsoffset", 0.7, "-f", "lavfi", "-i", "sine=d=2")
+    ffmpeg(*inputs, "-c:v", "mpeg2video", "-c:a", "mp2", *(("-f", "vob") if suffix == ".mpg" else ()), source)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ffmpeg").symlink_to(program)
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    done = encode(source, out, env=environment)
+    assert done.returncode == 0, done.stderr
+    before, after = times(source)["video"], times(out)["video"]
+    assert before[0] < -0.4
+    assert after == pytest.approx([before[0] + 0.04 * n for n in range(50)], abs=1.5e-3)
+
+
+def test_times_that_the_film_has_twice_move_nothing_else(mkv, tmp_path):
+    film, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    twice = "setts=pts='if(eq(mod(N,10),5),PREV_OUTPTS,PTS)':dts='if(eq(mod(N,10),5),PREV_OUTPTS,PTS)'"
+    plain = tmp_path / "plain.mkv"
+    ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:a", "copy", "-bf", 0, "-fps_mode", "passthrough", plain)
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", twice, film)
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\n\d frames have no time of their own in the file", done.stderr)
+    right, found = times(plain)["video"], times(out)["video"]
+    assert len(found) == len(right)
+    assert max(abs(a - b) for a, b in zip(found, right, strict=True)) < 0.2
+    assert found[-1] == pytest.approx(right[-1], abs=2e-3)
+
+
+def test_every_cover_is_kept_under_its_name(mp4, tmp_path):
+    film, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    attached = []
+    for number, (name, kind) in enumerate([("small_cover.jpg", "jpeg"), ("cover.png", "png")]):
+        ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, tmp_path / name)
+        attached += ["-attach", tmp_path / name, f"-metadata:s:t:{number}", f"mimetype=image/{kind}"]
+    ffmpeg("-i", mp4, "-map", "0:v:0", "-map", "0:a", "-c", "copy", *attached, film)
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr
+    with av.open(str(film)) as a, av.open(str(out)) as b:
+        names = [[stream.metadata["filename"] for stream in c.streams.video[1:]] for c in (a, b)]
+    assert names == [["small_cover.jpg", "cover.png"]] * 2
+
+
+def test_transparency_that_is_lost_is_told_of(tmp_path):
+    film, vp9 = tmp_path / "in.mkv", tmp_path / "in.webm"
+    drawn = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.3,format=yuva420p")
+    ffmpeg(*drawn, "-c:v", "ffv1", "-pix_fmt", "bgra", film)
+    ffmpeg(*drawn, "-c:v", "libvpx-vp9", "-metadata:s:v", "alpha_mode=1", vp9)
+    for source in (film, vp9):
+        done = encode(source, tmp_path / f"{source.suffix[1:]}.mkv")
+        assert done.returncode == 0, done.stderr
+        assert "left out: transparency" in done.stderr
+
+
 def test_turned_picture_is_shown_upright_with_its_shape(mp4, tmp_path):
     done = encode(mp4, tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr

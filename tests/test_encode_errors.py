@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import encode, ffmpeg, make_film, start_until
 
 from vsparagon.encode.join import join, timing_of_file
+from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure
 
 
@@ -68,6 +70,10 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.avi"], ["out.avi", ".mkv, .mp4"]),
         (["FILM", "no/such/out.mkv"], ["there is no folder", "no/such"]),
         (["FILM", "FILM", "-y"], ["the output is the input"]),
+        (["FILM", "folder.mkv", "-y"], ["folder.mkv is a folder; give the name of a file"]),
+        (["FILM", os.fsdecode(b"caf\xe9.mkv")], ["caf?.mkv is no UTF-8; rename"]),
+        (["leaving.vpy", "out.mkv"], ["leaving.vpy failed: SystemExit: 3"]),
+        (["opus.mkv", "out.mov"], ["the sound cannot be put into the output", "opus", "Write to an .mkv file"]),
         (["plain.vpy", "FILM", "--rest-from", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "out.mkv", "--pix-fmt", "yuv420p9"], ["yuv420p9", "yuv420p10"]),
         (["FILM", "out.mkv", "--codec", "libsvtav1", "--pix-fmt", "yuv444p"], ["libsvtav1", "yuv420p10"]),
@@ -108,6 +114,9 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
     )
     (tmp_path / "text.mkv").write_text("not a video")
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mka")
+    ffmpeg("-i", film, "-map", "0:v", "-map", "0:a", "-c:v", "copy", "-c:a", "libopus", tmp_path / "opus.mkv")
+    (tmp_path / "folder.mkv").mkdir()
+    (tmp_path / "leaving.vpy").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "silent.vpy").write_text("")
     (tmp_path / "broken.vpy").write_text("clip = (\n")
     (tmp_path / "plain.vpy").write_text(f"{blank}clip.set_output()\n")
@@ -140,7 +149,10 @@ def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
         ("echo '[x @ 0x1] Error: No space left on device' >&2; exit 228", ["cannot write", "No space left on device"]),
         ("head -c 40000 >/dev/null; echo '[a] [b @ 0x2] Bad.' >&2; exit 3", ["failed with exit code 3: Bad "]),
         ("cat >/dev/null; exit 0", ["part-", "damaged"]),
-        ('(head -c 61440; cat >/dev/null) | REAL "$@"', ["segment 0 has 3 frames instead of 30; run"]),
+        (
+            '(head -c 61440; cat >/dev/null) | REAL "$@"',
+            ["segment 0 has 3 frames instead of 30", "run the command again"],
+        ),
     ],
     ids=["disk full", "dies", "writes nothing", "loses frames"],
 )
@@ -206,6 +218,54 @@ def test_input_that_vanishes_is_told_and_what_is_done_is_kept(tmp_path):
     done = encode(*arguments)
     assert done.returncode == 0
     assert "going on: " in done.stderr
+
+
+@pytest.fixture
+def joined(film):
+    """Return a function that joins the pictures of a film, by a stand-in for ffmpeg that takes them."""
+
+    def call():
+        take = [sys.executable, "-c", "import sys; sys.stdin.buffer.read()"]
+        join(take, [film], timing_of_file(range(30), Fraction(1, 30)), {})
+
+    return call
+
+
+def test_ffmpeg_that_fails_while_joining_says_why(joined, monkeypatch):
+    write, written = FedProcess.write, []
+
+    def fail(self, data):
+        if len(written) > 5:
+            raise EncodeFailure("ffmpeg cannot write: no space; make room and run the command again.")
+        written.append(write(self, data))
+        return written[-1]
+
+    monkeypatch.setattr(FedProcess, "write", fail)
+    with pytest.raises(EncodeFailure, match=r"^ffmpeg cannot write: no space; make room and run the command again\.$"):
+        joined()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@pytest.mark.parametrize("last", [False, True], ids=["meanwhile", "at the end"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_joining_is_not_lost_and_cuts_nothing_in_two(number, last, joined, monkeypatch):
+    write, lengths = FedProcess.write, []
+
+    def interrupted(self, data):
+        if len(lengths) == (count - 1 if last else count // 2):
+            signal.raise_signal(number)
+        lengths.append(len(bytes(data)))
+        return write(self, data)
+
+    monkeypatch.setattr(FedProcess, "write", lambda self, data: lengths.append(len(data)) or write(self, data))
+    joined()
+    count = len(lengths)
+    lengths.clear()
+    monkeypatch.setattr(FedProcess, "write", interrupted)
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        joined()
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("what", ["film", "script"])

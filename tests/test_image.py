@@ -177,6 +177,16 @@ def test_16_bit_is_rounded_where_the_file_has_8(card, tmp_path):
     assert np.abs(found - wanted).mean() < 1
 
 
+def test_animation_is_not_taken_for_its_first_picture(tmp_path, capsys):
+    path = tmp_path / "in.png"
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert main(["image", str(path), str(tmp_path / "out.png")]) == 1
+    assert "in.png holds an animation; split it into files of one picture each." in capsys.readouterr().err
+    frames[0].save(path, save_all=True)
+    assert main(["image", str(path), str(tmp_path / "out.png")]) == 0
+
+
 def test_palette_is_shown_in_its_colours(card, tmp_path):
     samples = np.rint(card[..., :3] * 255).astype(np.uint8)
     Image.fromarray(samples).quantize(32).save(tmp_path / "in.png")

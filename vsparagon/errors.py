@@ -5,6 +5,7 @@ what was given, what is wanted and what to do.
 """
 
 import re
+from pathlib import Path
 from typing import Final
 
 OUT_OF_MEMORY: Final = re.compile("out ?of ?memory|failed to allocate memory|alloc_failed", re.IGNORECASE)
@@ -54,6 +55,16 @@ def reason_of(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Return a text that may hold names of files which are no UTF-8, as UTF-8 can write it."""
     return text.encode(errors="replace").decode()
+
+
+def check_name(path: Path) -> None:
+    """Raise InvalidInput for the name of a file that VapourSynth and libvips, which know UTF-8 alone, cannot open."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"the name of {printable(str(path))} is no UTF-8; rename the file, or link to it."
+        ) from error
 
 
 def first_line_of(error: BaseException) -> str:

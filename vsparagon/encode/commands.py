@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -77,7 +77,7 @@ def join_command(
     rest: Path | None,
     part: tuple[float, float],
     contents: Contents | None,
-    cover: Path | None,
+    covers: Sequence[Path],
 ) -> list[str]:
     """Return the command that puts the encoded video, as NUT on its standard input, beside the rest of a file.
 
@@ -91,15 +91,18 @@ def join_command(
         rest: the file that everything else comes from, or None.
         part: where what comes along begins and ends, in seconds as players count them; (0, 0) for all.
         contents: what comes along from it.
-        cover: a picture to attach, or None.
+        covers: pictures to attach.
     """
     encoded = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
     streams, place = [encoded], 0
-    options: dict[str, Any] = {"c": "copy", "copyts": None, **video.shape}
+    # FLAC in MP4 was experimental in older versions of ffmpeg.
+    options: dict[str, Any] = {"c": "copy", "copyts": None, "strict": "-2", **video.shape}
     if rest is not None and contents is not None:
         start, end = part
         # By itself, ffmpeg trims what it decodes at the time in the file, not at that which the offset makes of it.
         skipped = {"ss": _seconds(start), "noaccurate_seek": None} if start else {}
+        if contents.jumps:
+            skipped["fflags"] = "+discardcorrupt"  # what a reception error has left would end the command
         everything = ffmpeg.input(str(rest), itsoffset=_seconds(-contents.start - Fraction(start)), **skipped)
         if start:
             options["copypriorss"] = 0  # or packets from the key frame before would come along
@@ -122,11 +125,34 @@ def join_command(
         options["movflags"] = "+faststart"
         if encoding.codec in HEVC:
             options[f"tag:{place}"] = "hvc1"  # players of Apple know no other
-    if cover is not None and contents is not None:
-        # ffmpeg takes what follows the last slash for its name.
-        attachments = sum(stream.kind == "attachment" for stream in contents.carried)
-        options |= {"attach": cover.as_posix(), f"metadata:s:t:{attachments}": f"mimetype={COVERS[cover.suffix]}"}
-    return _compile(ffmpeg.output(*streams, str(out), format=muxer, **options), program)
+    attached: list[str] = []
+    if contents is not None:
+        before = sum(stream.kind == "attachment" for stream in contents.carried)
+        for number, cover in enumerate(covers, start=before):
+            attached += ["-attach", cover.as_posix()]  # its name is what follows the last slash
+            options[f"metadata:s:t:{number}"] = f"mimetype={COVERS[cover.suffix]}"
+    output = ffmpeg.output(*streams, str(out), format=muxer, **options)
+    if rest is not None and contents is not None and contents.jumps:
+        # Where times may jump, older versions of ffmpeg count from the first stream that they are to use.
+        used = {name: value for name, value in options.items() if name in {"c", "copyts", "t"}}
+        output = ffmpeg.merge_outputs(output, everything[str(contents.track)].output("-", format="null", **used))
+    command = _compile(output, program)
+    last = command.index(str(out))
+    return command[:last] + attached + command[last:]  # ffmpeg-python would give the option once
+
+
+def sound_command(program: str, rest: Path, contents: Contents, muxer: str, out: Path) -> list[str]:
+    """Return the command that puts the first second of the sound into a file like the output.
+
+    Args:
+        program, rest, contents, muxer: as above.
+        out: file to write.
+    """
+    given = ffmpeg.input(str(rest))
+    sound = [stream for stream in contents.carried if stream.kind == "audio"]
+    codecs = {f"c:{number}": stream.codec for number, stream in enumerate(sound)}
+    streams = [given[str(stream.index)] for stream in sound]
+    return _compile(ffmpeg.output(*streams, str(out), format=muxer, strict="-2", t="1", **codecs), program)
 
 
 def _compile(output: Any, program: str) -> list[str]:

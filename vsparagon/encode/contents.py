@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,8 +22,11 @@ OWN_TEXT: Final = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 LOSSLESS: Final = "flac"  # for sound that Matroska cannot hold as it is
 COVERS: Final = {".png": "image/png", ".jpg": "image/jpeg"}
 _COVER_SUFFIXES: Final = {"png": ".png", "mjpeg": ".jpg"}
-# What mkvmerge and ffmpeg note about a stream as it was.
-STALE: Final = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS", "ENCODER", "SOURCE_ID")
+# What is noted about a stream as it was, mostly by mkvmerge and ffmpeg.
+STALE: Final = (
+    "ALPHA_MODE", "BPS", "DURATION", "ENCODER", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "SOURCE_ID", "_STATISTICS",
+)  # fmt: skip
+TS_DISCONT: Final = 0x200  # ffmpeg's flag of formats whose times may jump
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +48,14 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True)
 class Cover:
-    """A picture of the whole, which in Matroska is an attachment."""
+    """A picture of the whole, which in Matroska is an attachment, known by its name."""
 
-    suffix: str
+    name: str
     data: bytes
 
     def write(self, folder: Path) -> Path:
-        """Write the picture under the name that players look for."""
-        path = folder / f"cover{self.suffix}"
+        """Write the picture under its name."""
+        path = folder / self.name
         path.write_bytes(self.data)
         return path
 
@@ -71,7 +74,8 @@ class Contents:
         left_out: those that do not, and why, each in a few words.
         metadata: of the video stream, without what was true of the old one only.
         disposition: of the video stream, as ffmpeg writes it.
-        cover: to attach, where it is no stream of its own.
+        covers: to attach, where they are no streams of their own.
+        jumps: whether times in a file of its kind may jump, as those of broadcasts do.
     """
 
     track: int
@@ -84,7 +88,8 @@ class Contents:
     left_out: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     disposition: str = "0"
-    cover: Cover | None = None
+    covers: tuple[Cover, ...] = ()
+    jumps: bool = False
 
 
 def muxer_for(output: Path) -> str:
@@ -109,16 +114,19 @@ def read_contents(path: Path, muxer: str) -> Contents:
         streams = [describe_stream(stream) for stream in container.streams]
         start = start_of(container)
         chapters = bool(container.chapters())
-        cover = _read_cover(container, streams) if muxer == "matroska" else None
+        covers = dict(_read_covers(container, streams)) if muxer == "matroska" else {}
         video = first_video(path, streams)
         pictures = next(stream for stream in container.streams.video if stream.index == video.index)
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
         begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
+        jumps = bool(container.format.flags & TS_DISCONT)
     carried, left_out = [], []
+    if "1" in (video.metadata.get("alpha_mode"), video.metadata.get("ALPHA_MODE")):
+        left_out.append("transparency")  # that of VP8 and VP9, which BestSource does not read
     able = _codecs_of(muxer)
     titles = int(chapters)  # in MP4, chapter titles are a stream of data: they come along as chapters
     for stream in streams:
-        if stream is video or (cover and stream is cover[0]):
+        if stream is video or stream.index in covers:
             continue
         codec = _fate(stream, muxer, able)
         if codec:
@@ -142,7 +150,8 @@ def read_contents(path: Path, muxer: str) -> Contents:
         left_out=tuple(left_out),
         metadata={k: v for k, v in video.metadata.items() if not k.upper().startswith(STALE)},
         disposition="+".join(d.name for d in Disposition if d.name and d & video.disposition) or "0",
-        cover=cover[1] if cover else None,
+        covers=tuple(covers.values()),
+        jumps=jumps,
     )
 
 
@@ -156,12 +165,14 @@ def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -
     return float(container.duration or 0) / 1_000_000
 
 
-def _read_cover(container: av.container.InputContainer, streams: Sequence[Stream]) -> tuple[Stream, Cover] | None:
-    stream = next((s for s in streams if s.is_picture and s.codec in _COVER_SUFFIXES), None)
-    if stream is None:
-        return None
-    packet = next(container.demux(container.streams[stream.index]))
-    return stream, Cover(suffix=_COVER_SUFFIXES[stream.codec], data=bytes(packet))
+def _read_covers(container: av.container.InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[int, Cover]]:
+    """Yield each cover with the number of its stream; the first without a name gets that which players look for."""
+    pictures = [stream for stream in streams if stream.is_picture and stream.codec in _COVER_SUFFIXES]
+    for stream in pictures:
+        suffix = _COVER_SUFFIXES[stream.codec]
+        name = Path(stream.metadata.get("filename") or ("cover" if stream is pictures[0] else f"cover{stream.index}"))
+        packet = next(container.demux(container.streams[stream.index]))
+        yield stream.index, Cover(name=f"{name.stem}{suffix}", data=bytes(packet))
 
 
 def _codecs_of(muxer: str) -> set[str]:

@@ -14,6 +14,7 @@ import av
 from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure
+from vsparagon.interrupt import Interrupt
 
 FINEST = 1_000_000_000  # ticks in a second that containers can still count
 MICROSECOND = Fraction(1, 1_000_000)
@@ -84,17 +85,42 @@ def join(command: list[str], files: Sequence[Path], timing: Timing, metadata: Ma
         EncodeFailure: ffmpeg failed, or a segment is damaged.
     """
     with FedProcess(command) as muxer:
-        try:
-            _write_nut(muxer, files, timing, metadata)
-        except av.FFmpegError as error:
-            raise EncodeFailure(f"the segments cannot be joined: {error}") from error
+        pipe = _Pipe(muxer)
+        with Interrupt() as interrupt:
+            try:
+                _write_nut(pipe, files, timing, metadata, interrupt)
+            except av.FFmpegError as error:
+                raise pipe.raised or EncodeFailure(f"the segments cannot be joined: {error}") from error
+        if interrupt.asked:
+            raise KeyboardInterrupt
         muxer.finish()
 
 
-def _write_nut(muxer: FedProcess, files: Sequence[Path], timing: Timing, metadata: Mapping[str, str]) -> None:
+class _Pipe:
+    """What PyAV writes to, which keeps but the number of an error that is raised there.
+
+    Attributes:
+        raised: the error.
+    """
+
+    def __init__(self, process: FedProcess) -> None:
+        self._process = process
+        self.raised: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._process.write(data)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
+def _write_nut(
+    pipe: _Pipe, files: Sequence[Path], timing: Timing, metadata: Mapping[str, str], interrupt: Interrupt
+) -> None:
     delay = max(_reordering(file) for file in files)
     # The times of decoding may be negative. NUT leaves them out; moving everything for their sake would spoil the sync.
-    with av.open(muxer, "w", format="nut", options={"avoid_negative_ts": "disabled"}) as nut:
+    with av.open(pipe, "w", format="nut", options={"avoid_negative_ts": "disabled"}) as nut:
         stream: Any = None
         header = b""
         first = 0
@@ -117,6 +143,8 @@ def _write_nut(muxer: FedProcess, files: Sequence[Path], timing: Timing, metadat
                         timing, shown=first + place, stored=first + count - 1 - delay
                     )
                     nut.mux_one(packet)
+                    if interrupt.asked:  # raised within PyAV, it would be dropped, and what was being written with it
+                        raise KeyboardInterrupt
                 first += count
         if first != len(timing.ticks):
             raise EncodeFailure(

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from vsparagon.encode.codec import loses_hdr
 from vsparagon.encode.commands import RawVideo
 from vsparagon.encode.contents import Contents
+from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source
 
+# Properties of frames that no encoder is given.
+UNSEEN: Final = {
+    "_Alpha": "transparency",
+    "HDR10Plus": "the dynamic metadata of HDR10+; those of HDR10 stay",
+    "DolbyVisionRPU": "the metadata of Dolby Vision, without which its profile 5 has wrong colours",
+}
 INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth a word
 
 
 def left_out(contents: Contents | None, job: Job, source: Source, encoding: Encoding, video: RawVideo) -> list[str]:
     """Return what the output cannot hold of the input, in a line each."""
     notes = []
+    with first_frame(source.clip) as frame:
+        shown = set(frame.props)
     closest = pixel_format_candidates(source.clip.format)[0]
     if encoding.pix_fmt != closest and not job.encoding.pix_fmt:
         notes.append(f"left out: pictures become {encoding.pix_fmt}, because {encoding.codec} cannot encode {closest}")
@@ -27,6 +37,7 @@ def left_out(contents: Contents | None, job: Job, source: Source, encoding: Enco
             for stream in contents.carried
             if stream.kind == "audio" and stream.codec != "copy"
         ]
+    notes += [f"left out: {what}" for name, what in UNSEEN.items() if name in shown]
     if loses_hdr(encoding, video.props):
         notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
     return notes
@@ -46,9 +57,13 @@ def shortfalls(contents: Contents | None, source: Source, job: Job) -> list[str]
             f"left out: the last column or row of {stored[0]}x{stored[1]}, as VapourSynth has no "
             f"{source.clip.format.name} of odd size"
         )
-    if source.timestamps and not job.end:
-        end = float(source.timestamps[-1] * source.time_base - contents.start)
-        if contents.seconds - end > INCOMPLETE:
+    stamps = source.timestamps
+    if source.strayed and stamps:
+        notes.append(f"{source.strayed} frames have no time of their own in the file, and were put between the others")
+    if stamps and not job.end:
+        end = float(stamps[-1] * source.time_base - contents.start)
+        longest = float(max((later - earlier for earlier, later in pairwise(stamps)), default=0) * source.time_base)
+        if contents.seconds - end > max(INCOMPLETE, 2 * longest):
             claim = f"the file says that it lasts {contents.seconds:.1f} s"
             notes.append(f"{claim}, but its pictures end at {end:.1f} s: is it complete?")
     return notes

@@ -77,11 +77,15 @@ class FedProcess:
         if wait_for(self._process) != 0:
             raise self._failure()
 
-    def _failure(self) -> EncodeFailure:
+    def said(self) -> list[str]:
+        """Return what the process has written to its log, line by line."""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines()
         said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip().rstrip(".") for line in lines]
-        said = [line for line in said if line and not line.startswith(_CHATTER)]
+        return [line for line in said if line and not line.startswith(_CHATTER)]
+
+    def _failure(self) -> EncodeFailure:
+        said = self.said()
         code = self._process.returncode
         how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         if full := next((line for line in said if any(sign in line for sign in _FULL)), ""):

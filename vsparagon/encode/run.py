@@ -24,7 +24,8 @@ from vsparagon.encode.left_out import left_out, shortfalls
 from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
-from vsparagon.errors import EncodeFailure, InvalidInput
+from vsparagon.encode.sound import check_sound
+from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import Source, open_source, upscaled_clip
 from vsparagon.log import collected_log
@@ -161,6 +162,8 @@ def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress
     track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
     source = open_source(job, parts.index, track, log, origin)
     program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
+    if rest and contents:
+        check_sound(program, rest, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
     clip = upscaled_clip(source, job, encoding.pix_fmt)
     video = RawVideo.of(clip)
     for text in [*shortfalls(contents, source, job), *left_out(contents, job, source, encoding, video)]:
@@ -228,7 +231,7 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
         rest=opened.rest,
         part=(job.start, job.end),
         contents=contents,
-        cover=contents.cover.write(parts.folder) if contents and contents.cover else None,
+        covers=[cover.write(parts.folder) for cover in contents.covers] if contents else [],
     )
     join(command, [parts.path(span.number) for span in spans], timing, contents.metadata if contents else {})
     return draft
@@ -271,8 +274,11 @@ def _sweep(output: Path) -> None:
 
 def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:
     for path in (job.input, job.filter_script, job.rest):
-        if path is not None and not path.is_file():
-            raise InvalidInput(f"there is no file {path}.")
+        if path is not None:
+            check_name(path)
+            if not path.is_file():
+                raise InvalidInput(f"there is no file {path}.")
+    check_name(output)
     if output.exists() and any(output.samefile(path) for path in (job.input, job.rest) if path):
         raise InvalidInput("the output is the input; give another name.")
     if job.rest and not job.is_script:
@@ -281,6 +287,8 @@ def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:
         raise InvalidInput(
             "--start and --end are for video files; cut a script's clip in the script: clip[first:last]."
         )
+    if output.is_dir():
+        raise InvalidInput(f"{output} is a folder; give the name of a file.")
     if output.exists() and not overwrite:
         _sweep(output)
         raise InvalidInput(f"{output} exists; add -y to replace it.")

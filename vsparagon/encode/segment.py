@@ -88,9 +88,13 @@ def encode_segment(
                 times.append(float(time))
             on_frame()
         encoder.finish()
+        said = encoder.said()
     wanted, found = span.last - span.first, count_packets(out)
     if len(durations) != wanted or found != wanted:
-        raise EncodeFailure(f"segment {span.number} has {found} frames instead of {wanted}; run the command again.")
+        why = f" (ffmpeg: {said[0]})" if said else ""
+        raise EncodeFailure(
+            f"segment {span.number} has {found} frames instead of {wanted}{why}; run the command again."
+        )
     runs = tuple((*value, len(list(group))) for value, group in itertools.groupby(durations))
     return Segment(frames=wanted, bytes=out.stat().st_size, durations=runs, times=tuple(times))
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyvips
 
-from vsparagon.errors import InvalidInput, ParagonError, reason_of
+from vsparagon.errors import InvalidInput, ParagonError, check_name, reason_of
 from vsparagon.files import replace
-from vsparagon.image.stills import to_8_bit
+from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
 
 EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
@@ -46,7 +46,10 @@ def read_picture(path: Path) -> ImageFile:
     Raises:
         InvalidInput: the file cannot be read, or holds something else.
     """
+    check_name(path)
     try:
+        if is_animated_png(path):  # of which libvips reads the first picture
+            raise InvalidInput(f"{path} holds an animation; split it into files of one picture each.")
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
         if image.get_typeof("n-pages") and image.get("n-pages") > 1:
             raise InvalidInput(f"{path} holds {image.get('n-pages')} pictures; split it into files of one each.")
@@ -56,7 +59,7 @@ def read_picture(path: Path) -> ImageFile:
         if image.format not in ("uchar", "ushort"):
             raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bit first.")
         samples = image.numpy().reshape(image.height, image.width, image.bands)
-    except pyvips.Error as error:
+    except (pyvips.Error, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {reason_of(error).rstrip('.')}.") from error
     if path.suffix.lower() in TIFF and (exif := read_tiff(path)):
         image = image.copy()

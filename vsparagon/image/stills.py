@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,7 +12,27 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+PNG: Final = b"\x89PNG\r\n\x1a\n"
 UNBOUNDED: Final = ("I", "F")  # Pillow's modes of 32 bit, in which nothing says what white is
+
+
+def is_animated_png(path: Path) -> bool:
+    """Return whether a file is a PNG whose chunk acTL, before its picture, announces more than one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(PNG)) != PNG:
+            return False
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4]), head[4:]
+            if kind == b"acTL":
+                return int.from_bytes(file.read(4)) > 1
+            if kind == b"IDAT":
+                return False
+            file.seek(length + 4, 1)  # past the chunk and its checksum
+    return False
 
 
 def to_8_bit(samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from typing import Final
 import vapoursynth as vs
 
 from vsparagon.cache import cache_folder
-from vsparagon.errors import InvalidInput
+from vsparagon.errors import InvalidInput, check_name
 from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source
 from vsparagon.input.streams import read_overview
@@ -48,8 +48,10 @@ def open_to_view(job: Job, log: Sequence[str]) -> Opened:
         ParagonError: it cannot be used.
     """
     for path in (job.input, job.filter_script):
-        if path is not None and not path.is_file():
-            raise InvalidInput(f"there is no file {path}.")
+        if path is not None:
+            check_name(path)
+            if not path.is_file():
+                raise InvalidInput(f"there is no file {path}.")
     if job.is_script:
         return Opened(source=open_source(job, Path(), 0, log))
     overview = read_overview(job.input)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import runpy
 import sys
 from bisect import bisect_left
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import vapoursynth as vs
 
@@ -21,9 +20,8 @@ from vsparagon.extras import installation
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
+from vsparagon.input.times import mended
 from vsparagon.runtime import choice_in
-
-NO_TIMESTAMP: Final = -(1 << 63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,14 @@ class Source:
         upscaled: whether a script has upscaled it with `core.paragon.Upscale`.
         timestamps: of the file's frames, in units of `time_base`; empty when there is no file or it tells none.
         time_base: in seconds.
+        strayed: how many of the times are not the file's, which had none or wrong ones there.
     """
 
     clip: vs.VideoNode
     upscaled: bool
     timestamps: Sequence[int] = ()
     time_base: Fraction = Fraction(1)
+    strayed: int = 0
 
 
 def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: Fraction = Fraction(0)) -> Source:
@@ -63,17 +63,18 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: F
     if not hasattr(vs.core, "bs"):
         raise BackendUnavailable(f"reading video files needs BestSource; install it with {installation('encode')}.")
     try:
-        found = _read_file(job.input, index, track)
+        state = job.input.stat()  # BestSource knows another file of the same name by its size alone
+        found = _read_file(job.input, Path(f"{index}-{state.st_size:x}-{state.st_mtime_ns:x}"), track)
     except vs.Error as error:
         raise InvalidInput(f"{job.input} cannot be read as video: {error}") from error
-    stamps = found["timestamps"]
-    stamps = [stamps] if isinstance(stamps, int) else list(stamps)  # VapourSynth's array of one number is that number
-    if NO_TIMESTAMP in stamps or any(later <= earlier for earlier, later in itertools.pairwise(stamps)):
-        stamps = []
+    given = found["timestamps"]
+    # VapourSynth's array of one number is that number.
+    stamps, strayed = mended([given] if isinstance(given, int) else list(given))
     source = Source(
         clip=found["clip"],
         upscaled=False,
         timestamps=stamps,
+        strayed=strayed,
         time_base=Fraction(found["timebasenum"], found["timebaseden"]),
     )
     source = _part(source, job, origin)
@@ -194,7 +195,7 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         output = vs.get_outputs().get(0)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error}.") from error
-    except Exception as error:  # whatever a script may raise
+    except (Exception, SystemExit) as error:  # whatever a script may raise
         raise InvalidInput(f"{path} failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
     finally:
         vs.clear_outputs()

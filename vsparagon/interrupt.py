@@ -1,10 +1,11 @@
-"""Ctrl-C while a run is on its way."""
+"""Ctrl-C while something is under way that it must not cut in two."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -16,18 +17,20 @@ if sys.platform == "win32":
 
 
 class Interrupt:
-    """Has Ctrl-C and SIGTERM wait for the end of an iteration; a second one does not wait.
+    """Has Ctrl-C and SIGTERM wait until somebody looks at `asked`; a second one does not wait.
 
     Args:
-        waits: whether to. Several processes that end at different iterations would wait for each other forever.
+        waits: whether to. Python tells its main thread alone of signals; on others there is nothing to wait for.
+        note: logged at the first.
 
     Attributes:
-        asked: whether somebody wants the run to end.
+        asked: whether the work is to end.
     """
 
-    def __init__(self, *, waits: bool) -> None:
+    def __init__(self, *, waits: bool = True, note: str = "") -> None:
         self.asked = False
-        self._signals = SIGNALS if waits else []
+        self._note = note
+        self._signals = SIGNALS if waits and threading.current_thread() is threading.main_thread() else []
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -44,4 +47,5 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        log.info("ending after this iteration; once more to end at once")
+        if self._note:
+            log.info(self._note)

@@ -1,0 +1,29 @@
+"""Times of frames that a file has wrong."""
+
+import pytest
+
+from vsparagon.input.times import NO_TIMESTAMP, mended
+
+
+@pytest.mark.parametrize(
+    ("stamps", "wanted", "strayed"),
+    [
+        ([-20, 0, 30], [-20, 0, 30], 0),
+        ([5], [5], 0),
+        ([0, 40, 40, 80, 120], [0, 20, 40, 80, 120], 1),
+        ([0, 40, NO_TIMESTAMP, 120], [0, 40, 80, 120], 1),
+        ([0, 40, 99999, 120, 160], [0, 40, 80, 120, 160], 1),
+        ([0, 40, -99999, NO_TIMESTAMP, 160], [0, 40, 80, 120, 160], 2),
+        ([NO_TIMESTAMP, 40, 80], [0, 40, 80], 1),
+        ([0, 40, 80, 20], [0, 40, 80, 120], 1),
+        ([0, 40, 41, 41, 42, 80], [0, 13, 27, 41, 42, 80], 2),
+        ([0, 1, 1, 2, 3, 4], [-1, 0, 1, 2, 3, 4], 2),  # no tick is free between
+        ([0, 4, *[NO_TIMESTAMP] * 5, 28, NO_TIMESTAMP], [0, 4, 8, 12, 16, 20, 24, 28, 32], 6),  # as in MPEG-PS
+        ([5, 4, 3, 2], [], 4),
+        ([], [], 0),
+        ([NO_TIMESTAMP, NO_TIMESTAMP, 7], [], 3),
+        ([NO_TIMESTAMP], [], 1),
+    ],
+)
+def test_most_times_are_kept_and_the_others_put_between(stamps, wanted, strayed):
+    assert mended(stamps) == (wanted, strayed)
