@@ -125,6 +125,7 @@ def test_metadata_says_what_the_model_is():
         "network": "paragonsr2",
         "variant": "micro",
         "scale": "3",
+        "form": "published",
         "licence": "MIT",
     }
 

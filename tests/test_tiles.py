@@ -306,7 +306,7 @@ def test_grid_tiles_cover_the_axis_once(blocks, step, reach, size, margin):
 @pytest.mark.parametrize(
     ("name", "share", "most"),
     [
-        ("nano x2 clean", 1e-4, 1.5),
+        ("nano x2 clean", 2e-3, 2.5),
         ("micro x2 clean", 1e-4, 1.5),
         ("swift x2 clean", 1e-3, 2),
         ("swift_plus x2 clean", 5e-3, 4),
