@@ -26,11 +26,11 @@ from vsparagon.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.engines.build import LIBRARIES, Profile, build_engine, load_library
 from vsparagon.errors import InvalidInput, ModelError, ParagonError, reason_of
 from vsparagon.files import write_atomically
+from vsparagon.interrupt import INTERRUPTED
 from vsparagon.library import find_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
 SHAPES = "64x64/960x540/1920x1080"
-INTERRUPTED = 130
 
 
 def parse_sizes(text: str) -> list[tuple[int, int]]:

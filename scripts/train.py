@@ -28,7 +28,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.checkpoint import save_generator
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.interrupt import Interrupt
+from vsparagon.interrupt import INTERRUPTED, Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
 from vsparagon.training.degradation import Pair
@@ -40,7 +40,6 @@ from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 
 log = logging.getLogger("train")
 
-INTERRUPTED = 130
 STATE = "last.state"
 ADVICE = "the last good checkpoint is kept. Lower the rate."
 
@@ -72,10 +71,11 @@ class Run:
             raise SystemExit(f"train: the weights of iteration {done} are not finite; {ADVICE}")
         self.monitor.flush()
         variant, _ = config.generator()
+        weights = self.trainee.weights()
         names = [config.name, f"{config.name}_{done}"] if config.logger.keep_weights else [config.name]
         for name in names:
             path = self.folder / f"{name}.safetensors"
-            save_generator(self.trainee.weights(), path, variant=variant, note=self.note, licence=config.licence)
+            save_generator(weights, path, variant=variant, note=self.note, licence=config.licence)
         save_state(self.folder / STATE, state)
 
     def validate(self, done: int) -> None:

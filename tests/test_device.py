@@ -1,10 +1,8 @@
 """Frames through a device, whose part the CPU plays here: memory, order, errors, and the filter's use of it."""
 
-import ctypes
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,19 +12,13 @@ from goldens import golden_paths
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
-from vsparagon import Upscaler, backends, frame_pipeline  # noqa: E402
-from vsparagon.backends import cuda, either  # noqa: E402
-from vsparagon.backends import torch as torch_backend  # noqa: E402
-from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
-from vsparagon.backends.cuda import Gpu  # noqa: E402
+from vsparagon import Upscaler, frame_pipeline  # noqa: E402
 from vsparagon.backends.device import QUEUING, FrameSession, Lane, Staging, device_errors  # noqa: E402
 from vsparagon.backends.executor import Executor  # noqa: E402
-from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
+from vsparagon.backends.torch import Torch  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
-from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, OutOfDeviceMemory  # noqa: E402
+from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
 from vsparagon.frame_pipeline import FRAMES_PER_LANE, FramePipeline  # noqa: E402
-from vsparagon.models.model import Model  # noqa: E402
-from vsparagon.tiles.extension import Sizes  # noqa: E402
 
 core = vs.core
 
@@ -389,139 +381,6 @@ def test_lack_of_memory_is_told_also_where_it_spoils_a_recording():
     spoilt.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried")
     with pytest.raises(OutOfDeviceMemory, match="CUDA out of memory"), device_errors("GPU 0"):
         raise spoilt
-
-
-# Which device: the driver, torch and the arguments.
-
-
-class Driver:
-    """A stand-in for libcuda with two GPUs."""
-
-    def __init__(self, answer=0):
-        self.answer = answer
-
-    def cuInit(self, flags):  # noqa: N802
-        return self.answer
-
-    def cuDeviceGetCount(self, count):  # noqa: N802
-        count._obj.value = 2
-        return 0
-
-    def cuDeviceGet(self, device, ordinal):  # noqa: N802
-        device._obj.value = 40 + ordinal
-        return 0
-
-    def cuDeviceGetName(self, name, length, device):  # noqa: N802
-        name.value = {40: b"Fast", 41: b"Slow"}[device.value]
-        return 0
-
-    def cuDeviceGetAttribute(self, value, attribute, device):  # noqa: N802
-        value._obj.value = {(75, 40): 9, (76, 40): 0, (75, 41): 3, (76, 41): 7}[attribute, device.value]
-        return 0
-
-
-@pytest.fixture
-def driver(monkeypatch):
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
-    cuda.gpus.cache_clear()
-    yield
-    cuda.gpus.cache_clear()
-
-
-def test_the_driver_is_asked_for_gpus(driver):
-    assert cuda.gpus() == (Gpu(name="Fast", capability=(9, 0)), Gpu(name="Slow", capability=(3, 7)))
-
-
-def test_lack_of_memory_is_not_remembered_of_a_gpu():
-    answers = iter(["CUDA out of memory", "it is too old", "asked again"])
-
-    @cuda.remembered_unless_it_passes
-    def trouble(device_id):
-        return next(answers)
-
-    assert [trouble(0), trouble(0), trouble(0)] == ["CUDA out of memory", "it is too old", "it is too old"]
-    assert trouble(1) == "asked again"
-
-
-@pytest.mark.parametrize("answer", [100, None])
-def test_no_driver_or_no_device_is_no_gpu(answer, monkeypatch):
-    def load(name):
-        if answer is None:
-            raise OSError(name)
-        return Driver(answer)
-
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    cuda.gpus.cache_clear()
-    assert cuda.gpus() == ()
-    cuda.gpus.cache_clear()
-
-
-@pytest.fixture
-def torch_with_cuda(driver, monkeypatch):
-    monkeypatch.setattr(torch.version, "cuda", "13.2")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90", "sm_90a", "sm_120"])
-    ones = torch.ones
-    monkeypatch.setattr(torch, "ones", lambda *sizes, device: ones(*sizes))
-
-
-def test_a_gpu_that_torch_can_use_is_used(torch_with_cuda):
-    backend = Torch().on(0)
-    assert isinstance(backend, FrameBackend)
-    assert (backend.device, backend.place, backend.precisions) == ("cuda:0", "cuda:0 (Fast)", ("fp16", "fp32"))
-
-
-@pytest.mark.parametrize("device_id", [2, -1])
-def test_a_device_that_is_not_there(device_id, torch_with_cuda):
-    with pytest.raises(InvalidInput, match=rf"device_id is {device_id}; .* are 0: Fast, 1: Slow"):
-        Torch().on(device_id)
-
-
-def test_a_gpu_too_old_for_torch(torch_with_cuda):
-    with pytest.raises(
-        BackendUnavailable, match=r"device_id is 1, .*Slow has compute capability 3\.7, and this torch is for 7\.5"
-    ):
-        Torch().on(1)
-
-
-def test_a_gpu_that_does_not_answer_leaves_the_cpu_and_says_why(torch_with_cuda, monkeypatch):
-    def lost(*sizes, device):
-        raise RuntimeError("CUDA error: device busy\nmore")
-
-    monkeypatch.setattr(torch, "ones", lost)
-    backend = Torch().on(0)
-    assert isinstance(backend, PictureBackend)
-    assert "CPU, as torch cannot use the GPU: Fast does not answer: CUDA error: device busy" in backend.place
-
-
-@pytest.mark.parametrize(
-    ("attribute", "value", "reason"),
-    [
-        ("torch.version.cuda", None, "this torch was built for CPUs only"),
-        ("torch.cuda.is_available", lambda: False, "which the driver does not offer; update the driver"),
-    ],
-)
-def test_a_torch_without_cuda_or_a_driver_too_old(attribute, value, reason, torch_with_cuda, monkeypatch):
-    monkeypatch.setattr(attribute, value)
-    assert reason in trouble_with(0)
-
-
-def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
-    for module in (either, torch_backend):
-        monkeypatch.setattr(module, "gpus", tuple)
-    with caplog.at_level("INFO"):
-        core.paragon.Upscale(numbered(1), backend="torch")
-    assert "on torch, fp32, CPU, as there is no NVIDIA GPU, " in caplog.text
-    with pytest.raises(vs.Error, match="device_id is 1; the NVIDIA GPUs of this machine are none"):
-        core.paragon.Upscale(numbered(1), backend="torch", device_id=1)
-
-
-def test_auto_takes_a_gpu_that_works(torch_with_cuda, monkeypatch):
-    monkeypatch.setattr(backends, "gpus", cuda.gpus)
-    monkeypatch.setattr(backends, "ON_GPU", ("torch",))
-    assert backends.choose_backend("auto").place == "cuda:0 (Fast)"
-    graph = Model(name="net.onnx", scale=2, graph=Path("net.onnx"), checkpoint=None, sizes=Sizes(), shift=0)
-    assert isinstance(backends.choose_backend("auto", model=graph), PictureBackend)
 
 
 def test_an_executor_is_bound_to_the_lanes_tensors():

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import termios
 from dataclasses import replace
-from fractions import Fraction
 
 import av
 import numpy as np
@@ -20,20 +19,16 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, stamps, streams, times
+from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
 
 import vsparagon
 from vsparagon.encode.codec import encoder_options, loses_hdr
 from vsparagon.encode.contents import read_contents
 from vsparagon.encode.environment import choices
-from vsparagon.encode.join import MICROSECOND, timing_of_durations, timing_of_file
-from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.progress import Lines
-from vsparagon.encode.run import _timing
-from vsparagon.ffmpeg import find_ffmpegs
 from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
-from vsparagon.input.source import Source, open_source
+from vsparagon.input.source import open_source
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -128,68 +123,6 @@ def test_film_that_begins_with_its_video_keeps_title_chapters_font_and_cover(mkv
         assert covers[0] == covers[1]
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
-def test_uneven_frame_times_and_sync_are_kept_to_the_millisecond(mkv, tmp_path, codec, suffix):
-    """Encoders with and without reordered frames, containers with coarse and fine clocks."""
-    out = tmp_path / f"out{suffix}"
-    done = encode(mkv, out, "--segment-frames", 24, "--codec", codec)  # the last of one frame, which nothing follows
-    assert done.returncode == 0, done.stderr
-    before, after = times(mkv), times(out)
-    assert before["video"][0] == pytest.approx(0.3 + 0.023, abs=1e-3)  # AAC begins with 1024 samples of silence
-    for kind in ("video", "audio"):
-        assert after[kind] == pytest.approx(before[kind], abs=1e-3)
-    if suffix == ".mp4":
-        data = out.read_bytes()
-        assert data.index(b"moov") < data.index(b"mdat"), "it is to be played while it is being loaded"
-    with av.open(str(out)) as container:
-        tag = container.streams.video[0].codec_context.codec_tag
-    assert (tag == "hvc1") == (suffix == ".mp4" and codec == "libx265"), "players of Apple know no other"
-
-
-def test_transport_stream_that_begins_late_keeps_its_sync(mkv, tmp_path):
-    source = tmp_path / "in.ts"
-    ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:v", "mpeg2video", "-r", 25, "-c:a", "mp2", source)
-    with av.open(str(source)) as container:
-        assert container.start_time > 1_000_000
-    done = encode(source, tmp_path / "out.mkv")
-    assert done.returncode == 0, done.stderr
-    before, after = times(source), times(tmp_path / "out.mkv")
-    assert after["video"] == pytest.approx(before["video"], abs=1e-3)
-    assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
-
-
-@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
-@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
-def test_broadcast_whose_sound_begins_late_keeps_its_sync(suffix, program, tmp_path):
-    source, out = tmp_path / f"in{suffix}", tmp_path / "out.mkv"
-    inputs = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-itsoffset", 0.7, "-f", "lavfi", "-i", "sine=d=2")
-    ffmpeg(*inputs, "-c:v", "mpeg2video", "-c:a", "mp2", *(("-f", "vob") if suffix == ".mpg" else ()), source)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ffmpeg").symlink_to(program)
-    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    done = encode(source, out, env=environment)
-    assert done.returncode == 0, done.stderr
-    before, after = times(source)["video"], times(out)["video"]
-    assert before[0] < -0.4
-    assert after == pytest.approx([before[0] + 0.04 * n for n in range(50)], abs=1.5e-3)
-
-
-def test_times_that_the_film_has_twice_move_nothing_else(mkv, tmp_path):
-    film, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
-    twice = "setts=pts='if(eq(mod(N,10),5),PREV_OUTPTS,PTS)':dts='if(eq(mod(N,10),5),PREV_OUTPTS,PTS)'"
-    plain = tmp_path / "plain.mkv"
-    ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:a", "copy", "-bf", 0, "-fps_mode", "passthrough", plain)
-    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", twice, film)
-    done = encode(film, out)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"\n\d frames have no time of their own in the file", done.stderr)
-    right, found = times(plain)["video"], times(out)["video"]
-    assert len(found) == len(right)
-    assert max(abs(a - b) for a, b in zip(found, right, strict=True)) < 0.2
-    assert found[-1] == pytest.approx(right[-1], abs=2e-3)
-
-
 def test_every_cover_is_kept_under_its_name(mp4, tmp_path):
     film, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     attached = []
@@ -233,20 +166,6 @@ def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
     with open_source(Job(input=film), tmp_path / "index", 0, []).clip.get_frame(0) as frame:
         assert (frame.props["_SARNum"], frame.props["_SARDen"]) == shape
         assert frame.width == (64 if degrees % 180 == 0 else 48)
-
-
-def test_frames_whose_times_the_file_does_not_tell_follow_at_its_rate(tmp_path):
-    film, out = tmp_path / "raw.h264", tmp_path / "out.mkv"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.5", "-pix_fmt", "yuv420p", film)
-    done = encode(film, out)
-    assert done.returncode == 0, done.stderr
-    assert times(out)["video"] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4], abs=1e-3)
-    script = tmp_path / "flip.vpy"
-    script.write_text("clip.std.FlipVertical().set_output()\n")
-    job = Job(input=film, filter_script=script)
-    assert open_source(job, tmp_path / "index", 0, []).clip.num_frames == 5
-    with pytest.raises(vsparagon.InvalidInput, match=r"raw\.h264 does not tell its frames' times; cut it with"):
-        open_source(replace(job, start=0.2), tmp_path / "index", 0, [])
 
 
 def test_second_view_is_left_out_and_the_first_keeps_its_mark(tmp_path):
@@ -429,55 +348,6 @@ def test_format_that_leaves_keeps_what_it_can_of_the_clips(family, bits, subsamp
     assert pixel_format_candidates(source) == expected
 
 
-@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
-@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
-def test_part_of_a_film_is_as_in_the_whole(suffix, program, mkv, tmp_path):
-    film, out = mkv, tmp_path / "part.mkv"
-    if suffix == ".ts":  # players begin at 1.4 s of its clock
-        film = tmp_path / "in.ts"
-        ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:v", "mpeg2video", "-r", 25, "-c:a", "mp2", film)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ffmpeg").symlink_to(program)
-    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    done = encode(film, out, "--start", "0.7", "--end", "0:01.6", "--crf", 0, env=environment)
-    assert done.returncode == 0, done.stderr
-    shown = {kind: stamps(film, kind) for kind in ("video", "audio")}
-    wanted = {kind: [time - 0.7 for time in every if 0.7 <= time < 1.6] for kind, every in shown.items()}
-    found = {kind: stamps(out, kind) for kind in shown}
-    late = found["video"][0] - wanted["video"][0]  # muxers move everything together
-    assert abs(late) < 0.05
-    assert [time - late for time in found["video"]] == pytest.approx(wanted["video"], abs=1.5e-3)
-    assert len(wanted["audio"]) - 1 <= len(found["audio"]) <= len(wanted["audio"])
-    assert all(min(abs(time - late - one) for one in wanted["audio"]) < 1.5e-3 for time in found["audio"])
-    first = next(n for n, time in enumerate(shown["video"]) if time >= 0.7)
-    with vsparagon.upscale(read(film)).get_frame(first) as expected, read(out).get_frame(0) as got:
-        assert np.abs(np.asarray(expected[0]).astype(int) - np.asarray(got[0])).max() <= 1
-    with av.open(str(out)) as container:
-        titles = {c["metadata"]["title"]: round(c["start"] * float(c["time_base"]), 2) for c in container.chapters()}
-    assert titles == ({"One": 0, "Two": 0.3} if suffix == ".mkv" else {})
-
-
-@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
-def test_part_of_a_film_has_its_sound_where_that_becomes_flac(program, tmp_path):
-    film, out = tmp_path / "disc.m2ts", tmp_path / "part.mkv"
-    sound, view = "anoisesrc=d=2:r=48000:seed=1", "testsrc2=s=64x48:r=30:d=2"
-    ffmpeg("-f", "lavfi", "-i", view, "-f", "lavfi", "-i", sound, "-c:a", "pcm_bluray", "-c:v", "libx264", film)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "ffmpeg").symlink_to(program)
-    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    done = encode(film, out, "--start", "0.5", "--end", "1.5", env=environment)
-    assert done.returncode == 0, done.stderr
-    whole, part = samples(film)[0], samples(out)[0]
-    assert part.size == pytest.approx(48000, abs=500)
-    late = stamps(film, "audio")[0], stamps(out, "audio")[0] - stamps(out, "video")[0]
-    first = next(time for time in stamps(film, "video") if time >= 0.5)
-    expected = round((first + late[1] - late[0]) * 48000)
-    near = [
-        place for place in range(expected - 100, expected + 100) if (whole[place : place + 999] == part[:999]).all()
-    ]
-    assert len(near) == 1
-
-
 # --- scripts ------------------------------------------------------------------------------------
 
 
@@ -490,30 +360,6 @@ def test_filter_script_comes_before_the_network(mkv, tmp_path):
     wanted = vsparagon.upscale(read(mkv).std.FlipVertical())
     np.testing.assert_array_equal(read(tmp_path / "out.mkv").get_frame(7)[0], wanted.get_frame(7)[0])
     assert times(tmp_path / "out.mkv")["video"] == pytest.approx(times(mkv)["video"], abs=1e-3)
-
-
-def test_filter_script_that_drops_frames_keeps_the_sync(mkv, tmp_path):
-    script = tmp_path / "half.vpy"
-    script.write_text("clip.std.SelectEvery(2, [0]).set_output()\n")
-    done = encode(mkv, tmp_path / "out.mkv", "--filter-script", script, "--segment-frames", 10)
-    assert done.returncode == 0, done.stderr
-    before, after = times(mkv), times(tmp_path / "out.mkv")
-    assert len(after["video"]) == 25
-    assert after["video"] == pytest.approx(before["video"][::2], abs=1e-3)
-    assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
-
-
-def test_filter_script_that_doubles_frames_keeps_the_sync(tmp_path):
-    source = make_film(tmp_path / "in.mkv", video="setpts=PTS+0.3/TB")
-    script = tmp_path / "double.vpy"
-    script.write_text("import vapoursynth as vs\nvs.core.std.Interleave([clip, clip]).set_output()\n")
-    done = encode(source, tmp_path / "out.mkv", "--filter-script", script)
-    assert done.returncode == 0, done.stderr
-    after = times(tmp_path / "out.mkv")
-    begin = times(source)["video"][0]
-    assert begin > 0.3
-    assert after["video"] == pytest.approx([begin + n / 60 for n in range(120)], abs=2e-3)  # milliseconds in the input
-    assert after["audio"] == pytest.approx(times(source)["audio"], abs=1e-3)
 
 
 @pytest.mark.parametrize(("call", "factor"), [("", 2), ("clip = vs.core.paragon.Upscale(clip)", 2)])
@@ -635,47 +481,6 @@ def test_whatever_decides_the_result_makes_another_job(tmp_path):
     for change in ({"start": 1}, {"end": 2}, {"segment_frames": 7}, {"encoding": Encoding(crf=3)}):
         assert replace(job, **change).identity() != before[0], change
     assert replace(job, device_id=1, num_streams=2, cache="elsewhere").identity() == before[0]
-
-
-def test_times_before_zero_are_moved_and_the_last_frame_lasts_as_the_one_before():
-    timing = timing_of_file([-20, 0, 30], Fraction(1, 1000))
-    assert (list(timing.ticks), timing.end, timing.shift) == ([0, 20, 50], 80, Fraction(1, 50))
-    alone = timing_of_file([7], Fraction(1, 1000))
-    assert (list(alone.ticks), alone.end, alone.shift) == ([7], 47, 0)
-
-
-@pytest.mark.parametrize(
-    ("durations", "start", "expected", "time_base"),
-    [
-        ([(1001, 30000, 2), (1, 25, 1)], Fraction(1, 10), [3000, 4001, 5002, 6202], Fraction(1, 30000)),
-        ([(0, 1, 2)], Fraction(0), [0, 1, 2], Fraction(1, 24)),  # not told: the clip's rate
-        ([(1, 24, 2)], Fraction(-1, 2), [0, 1, 2], Fraction(1, 24)),
-        ([(1, 40009, 1), (1, 30013, 2)], Fraction(0), [0, 25, 58, 92], MICROSECOND),  # no clock counts both
-    ],
-)
-def test_durations_become_times(durations, start, expected, time_base):
-    segments = [Segment(frames=run[2], bytes=1, durations=(run,), times=()) for run in durations]
-    timing = timing_of_durations(segments, Fraction(24), start)
-    assert ([*timing.ticks, timing.end], timing.time_base) == (expected, time_base)
-    assert timing.shift == max(0, -start)
-
-
-@pytest.mark.parametrize(
-    ("times", "expected"),
-    [
-        ((), [0, 0.04, 0.08, 0.12, 0.14, 0.16]),
-        ((5.0, 5.1, 5.3), [2, 2.1, 2.3, 5, 5.1, 5.3]),
-        ((5.3, 5.1, 5.0), [0, 0.04, 0.08, 0.12, 0.14, 0.16]),  # played backwards
-    ],
-    ids=["durations", "times", "falling times"],
-)
-def test_segments_that_were_made_in_another_order_are_shown_in_theirs(times, expected, tmp_path):
-    clip, parts = vs.core.core.std.BlankClip(length=6), PartsFolder(tmp_path / "out.mkv")
-    earlier = tuple(time - 3 for time in times)
-    parts.segments[1] = Segment(frames=3, bytes=1, durations=((1, 50, 3),), times=times)
-    parts.segments[0] = Segment(frames=3, bytes=1, durations=((1, 25, 3),), times=earlier)
-    timing = _timing(Source(clip=clip, upscaled=True), clip, parts, Fraction(0))
-    assert [float(tick * timing.time_base) for tick in timing.ticks] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

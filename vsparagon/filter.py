@@ -133,9 +133,9 @@ def upscale(
             colour = read_colour(f, code)
             if colour.has_alpha and not first.has_alpha:
                 raise InvalidInput("the frame has alpha (_Alpha) but the clip's first frame has none.")
-            if described(f, colour) not in converted:
+            if (kind := described(f, colour)) not in converted:
                 check_convertible(clip, f, colour, target, target_colour(colour, clip.format, target, code))
-                converted.add(described(f, colour))
+                converted.add(kind)
             return chain(colour)
         except (ParagonError, vs.Error) as error:
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")

@@ -31,7 +31,7 @@ from vsparagon.errors import InvalidInput, reason_of
 from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
-PROBE = 64
+PROBE = 64  # side of the picture that conversions are tried on
 LARGEST_NUMBER = (1 << 63) - 1  # in a frame property
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}

@@ -1,4 +1,4 @@
-"""Ctrl-C while something is under way that it must not cut in two."""
+"""Being asked to end: by Ctrl-C, and by SIGTERM in the same way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,21 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
+INTERRUPTED = 130  # what a command returns that Ctrl-C has ended, as shells count
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if sys.platform == "win32":
+if sys.platform == "win32":  # where no other process can send SIGTERM
     SIGNALS.append(signal.SIGBREAK)
+
+
+def end_tidily_on_sigterm() -> None:
+    """Have SIGTERM end the command as Ctrl-C does, so that nothing is left behind."""
+    for number in SIGNALS[1:]:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 class Interrupt:

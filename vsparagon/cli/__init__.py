@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.errors import ParagonError
+from vsparagon.interrupt import INTERRUPTED
 from vsparagon.machine import RUNTIME_ADVICE
-
-INTERRUPTED = 130  # as shells count a command that Ctrl-C has ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsparagon.cli.interrupt import end_tidily_on_sigterm
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
+from vsparagon.interrupt import end_tidily_on_sigterm
 
 if TYPE_CHECKING:
     from vsparagon.encode.run import Result, Workers

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from vsparagon.cli.interrupt import end_tidily_on_sigterm
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.extras import check_needs
+from vsparagon.interrupt import end_tidily_on_sigterm
 
 DESCRIPTION = """\
 Show a video upscaled, while it is computed. INPUT may be a VapourSynth script (.vpy).

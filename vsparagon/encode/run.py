@@ -273,11 +273,7 @@ def _sweep(output: Path) -> None:
 
 
 def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:
-    for path in (job.input, job.filter_script, job.rest):
-        if path is not None:
-            check_name(path)
-            if not path.is_file():
-                raise InvalidInput(f"there is no file {path}.")
+    job.check_files()
     check_name(output)
     if output.exists() and any(output.samefile(path) for path in (job.input, job.rest) if path):
         raise InvalidInput("the output is the input; give another name.")

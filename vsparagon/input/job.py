@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
+from vsparagon.errors import InvalidInput, check_name
 from vsparagon.model_file import files_of
 
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")
@@ -86,6 +87,14 @@ class Job:
     device_id: int = 0
     num_streams: int = 0
     cache: str = ""
+
+    def check_files(self) -> None:
+        """Raise InvalidInput if a file that the job names is not there or has a name that cannot be used."""
+        for path in (self.input, self.filter_script, self.rest):
+            if path is not None:
+                check_name(path)
+                if not path.is_file():
+                    raise InvalidInput(f"there is no file {path}.")
 
     @property
     def is_script(self) -> bool:

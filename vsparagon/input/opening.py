@@ -12,7 +12,6 @@ from typing import Final
 import vapoursynth as vs
 
 from vsparagon.cache import cache_folder
-from vsparagon.errors import InvalidInput, check_name
 from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source
 from vsparagon.input.streams import read_overview
@@ -47,11 +46,7 @@ def open_to_view(job: Job, log: Sequence[str]) -> Opened:
     Raises:
         ParagonError: it cannot be used.
     """
-    for path in (job.input, job.filter_script):
-        if path is not None:
-            check_name(path)
-            if not path.is_file():
-                raise InvalidInput(f"there is no file {path}.")
+    job.check_files()
     if job.is_script:
         return Opened(source=open_source(job, Path(), 0, log))
     overview = read_overview(job.input)
