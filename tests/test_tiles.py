@@ -19,7 +19,7 @@ from vsparagon.machine import available_memory
 from vsparagon.models.plan import MEAN, RESULT
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.runtime import choose_runtime
-from vsparagon.tiles.choice import FAST_AREA, TileChoice
+from vsparagon.tiles.choice import FAST_AREA, FAST_MEMORY, TileChoice
 from vsparagon.tiles.extension import extension_for
 from vsparagon.tiles.geometry import Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.tiles.ways import Exact, Staged, Whole
@@ -60,7 +60,8 @@ def test_any_tile_of_any_frame_gives_the_whole_picture(model, height, width, til
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
-def test_default_is_tiles_and_gives_the_whole_picture(backend):
+def test_default_is_tiles_and_gives_the_whole_picture(backend, monkeypatch):
+    monkeypatch.setattr("vsparagon.tiles.choice.FAST_MEMORY", 0)
     model = MODELS["nano x2 clean"]
     picture = data.astronaut()[:400].astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame(), backend)
@@ -70,8 +71,23 @@ def test_default_is_tiles_and_gives_the_whole_picture(backend):
     assert np.abs(tiled - whole).max() < 1e-5
 
 
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_default_tiles_share_their_memory(model):
+    extension = extension_for(1080, 1920)
+    areas = []
+    for streams in (1, 2, 4, 8, 16, 64):
+        way = TileChoice().way(model, extension, streams=streams, cache=Path())
+        areas.append(way.height * way.width)
+        together = areas[-1] * model.bytes_per_pixel * (streams + 1)
+        assert together <= FAST_MEMORY or areas[-1] <= FAST_AREA
+    assert areas == sorted(areas, reverse=True)
+    assert areas[0] > 2 * FAST_AREA
+    assert areas[-1] > FAST_AREA / 2
+
+
 def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     model = MODELS["nano x2 clean"]
+    monkeypatch.setattr("vsparagon.tiles.choice.FAST_MEMORY", 0)
     monkeypatch.setattr("vsparagon.tiles.choice.FAST_AREA", 10_000)
     picture = photograph(200, 200).astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame())

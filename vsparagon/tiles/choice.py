@@ -15,9 +15,12 @@ from vsparagon.tiles.geometry import BLOCK, ExactTiles, Grid, blended_tiles, exa
 from vsparagon.tiles.ways import Blended, Exact, Staged, Way, Whole
 
 SMALLEST_TILE = 64
-# Pixels of a tile, with what it looks at around what it is kept for. On a Xeon with AVX-512 a pixel in a tile of 80,000
-# took nano 20 % less time than one in a large picture; on an EPYC frames of 640x360 are 4 to 8 % faster whole, those of
-# 1080p as fast in tiles of any size.
+# What tiles may take together, in bytes. The larger a tile is, the less of it is computed for its neighbours, too: on
+# two EPYCs pictures of 640x360 were 4 to 14 % faster whole than in tiles of `FAST_AREA`, on one of them those of 1080p
+# up to 13 % faster in four.
+FAST_MEMORY = 512 * MEBIBYTE
+# Pixels of a tile, with what it looks at around what it is kept for, that are fast even where that is more. On a Xeon a
+# pixel in such a tile took nano 20 % less time than one in a large picture.
 FAST_AREA = 80_000
 BLENDED_OVERLAP = 32
 SHARE = 4  # by which the available memory is divided, for networks that look at the whole frame
@@ -80,7 +83,8 @@ class TileChoice:
                     "use tilesize= instead."
                 )
             return self._blended(model, extension)
-        if tiles := self.exact(model, extension, streams=streams, area=FAST_AREA):
+        area = max(FAST_AREA, FAST_MEMORY // (model.bytes_per_pixel * (streams + 1)))
+        if tiles := self.exact(model, extension, streams=streams, area=area):
             return Exact(model, extension, *tiles)
         wanted = self.size or self.memory_mb
         budget = (self.memory_mb or available_memory() // SHARE) * MEBIBYTE
