@@ -12,6 +12,7 @@ from clips import clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
+from vsparagon.backends.openvino import import_trouble
 from vsparagon.bundled import describe
 from vsparagon.library import find_model
 
@@ -156,12 +157,14 @@ def test_backend_that_is_not_installed_names_its_extra(monkeypatch):
     assert any(line.startswith("onnxruntime: onnxruntime is not installed") for line in vs.core.core.paragon.Backends())
 
 
-def test_foreign_openvino_in_the_process_is_named(monkeypatch):
+def test_openvino_that_cannot_be_loaded_anywhere_is_named(monkeypatch):
     def fail():
         raise ImportError("Check 'versions_compatible' failed\nOpenVINO Python version mismatches")
 
     monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
-    with pytest.raises(vs.Error, match="cannot be loaded beside another OpenVINO of this process, such as vs-mlrt's"):
+    monkeypatch.setattr("vsparagon.backends.openvino.import_trouble", import_trouble.__wrapped__)
+    monkeypatch.setattr("vsparagon.backends.openvino.trouble_apart", import_trouble.__wrapped__)
+    with pytest.raises(vs.Error, match=r"openvino cannot be imported \(OpenVINO Python version mismatches\)"):
         vs.core.core.paragon.Upscale(good(), backend="openvino")
     assert backends.choose_backend("auto").name != "openvino"
     graph = str(find_model().graph)
@@ -231,7 +234,10 @@ def test_import_and_default_filter_need_neither_torch_nor_onnx():
         "assert not {'torch', 'onnx', 'openvino', 'onnxruntime'} & set(sys.modules)\n"
         "clip = vs.core.std.BlankClip(width=64, height=64, length=3)\n"
         "[f for f in vs.core.paragon.Upscale(clip).frames()]\n"
-        "assert not {'torch', 'onnx', 'onnxruntime', 'safetensors', 'PIL', 'openvino_telemetry'} & set(sys.modules)\n"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'safetensors', 'PIL', 'openvino_telemetry',\n"
+        "            'openvino.tools.ovc'} & set(sys.modules)\n"
+        "sys.modules['openvino_telemetry'] = None\n"
+        "from openvino import convert_model\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -24,6 +24,22 @@ def available_memory() -> int:
     return min(found) // MEBIBYTE
 
 
+def python_executable() -> str:
+    """Return the interpreter of this Python, which may be within another program, such as vspipe.
+
+    Raises:
+        OSError: there is none.
+    """
+    here = Path(sys.executable or "")
+    candidates = [here] if here.stem.lower().startswith("python") else []
+    prefix = Path(sys.prefix)
+    candidates += [prefix / "bin" / "python3", prefix / "python.exe", prefix / "Scripts" / "python.exe"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return str(candidate)
+    raise FileNotFoundError(f"there is no Python in {prefix}")
+
+
 def processor_name() -> str:
     """Return the processor's name, or its architecture where the system tells no name."""
     names = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))

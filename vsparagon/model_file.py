@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vsparagon.backends.openvino import OpenVINO, openvino_core
+from vsparagon.backends.apart import the_worker
+from vsparagon.backends.openvino import OpenVINO, import_trouble, openvino_core
 from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
 from vsparagon.graphs import inference_graph
 from vsparagon.models.model import Model, own_model, own_options
@@ -76,9 +77,23 @@ def open_model_file(path: Path, cache: Path) -> Model:
 
 
 def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
-    """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes."""
     if missing := OpenVINO().missing():
         raise BackendUnavailable(f"the model file {name} is read by OpenVINO on every backend, and {missing}.")
+    if import_trouble():
+        found: Model = the_worker().ask("read_graph", graph, name, checkpoint)
+        return found
+    return read_graph(graph, name, checkpoint)
+
+
+def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
+    """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes.
+
+    Args:
+        graph, name, checkpoint: as in `Model`.
+
+    Raises:
+        ModelError: it is damaged, or holds something else than an image-to-image network.
+    """
     try:
         network = openvino_core().read_model(graph)
     except RuntimeError as error:

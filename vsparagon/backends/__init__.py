@@ -73,7 +73,7 @@ def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None)
         return found
     if isinstance(backend, PictureBackend):
         log.info("backend %s leaves the GPU aside: %s", name, why)
-        return _on_cpu(backend, device_id)
+        return backend.on_cpu(device_id)
     raise BackendUnavailable(f'backend {name!r} cannot be used: {why}; backend="openvino" runs it on the CPU.')
 
 
@@ -107,13 +107,9 @@ def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
 def _first_on_cpu(device_id: int) -> Backend:
     for name in ON_CPU:
         if not BACKENDS[name].missing():
-            return _on_cpu(BACKENDS[name], device_id)
+            return BACKENDS[name].on_cpu(device_id)
     lacks = "; ".join(f"{name}: {BACKENDS[name].missing()}" for name in ON_CPU)
     raise BackendUnavailable(f"no backend can be used: {lacks}.")
-
-
-def _on_cpu(backend: Backend, device_id: int) -> Backend:
-    return Backend.on(backend, device_id)  # not the override, which would look for a GPU again
 
 
 def _told(passed: list[str]) -> str:

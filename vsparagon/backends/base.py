@@ -174,6 +174,14 @@ class Backend(ABC):
             InvalidInput: there is no such device.
             BackendUnavailable: the device cannot be used; the message says why.
         """
+        return self.on_cpu(device_id)
+
+    def on_cpu(self, device_id: int) -> Backend:
+        """Return this runtime on the CPU, whatever GPUs there are.
+
+        Raises:
+            InvalidInput: the device is not 0.
+        """
         if device_id != 0:
             raise InvalidInput(
                 f"device_id is {device_id}; the backend {self.name!r} runs on the CPU and has only device 0."

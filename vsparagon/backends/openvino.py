@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vsparagon.backends.apart import Apart, trouble_apart
 from vsparagon.backends.base import (
+    Backend,
     BuildOptions,
     PassingSession,
     PictureBackend,
@@ -127,14 +129,11 @@ class OpenVINO(PictureBackend):
     def missing(self) -> str:
         if not find_spec("openvino"):
             return "openvino is not installed; pip install openvino"
-        try:
-            import_openvino()
-        except ImportError as error:
-            return (
-                "openvino cannot be loaded beside another OpenVINO of this process, such as vs-mlrt's plugin; remove "
-                f"one of them, or import openvino in Python before VapourSynth's core is used ({reason_of(error)})"
-            )
-        return ""
+        return import_trouble() and trouble_apart()
+
+    def on_cpu(self, device_id: int) -> Backend:
+        super().on_cpu(device_id)
+        return Apart(self) if import_trouble() else self
 
     def default_streams(self, threads: int) -> int:
         return threads
@@ -269,13 +268,32 @@ def openvino_core() -> Any:
     return import_openvino().Core()
 
 
+@cache
+def import_trouble() -> str:
+    """Return why OpenVINO cannot be imported into this process, "" if it can."""
+    try:
+        import_openvino()
+    except ImportError as error:
+        return f"openvino cannot be imported ({reason_of(error)})"
+    return ""
+
+
 def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry, which would fork this process, threads and all, to call home."""
-    name = "openvino_telemetry"
+    """Import OpenVINO without its converter, which takes as long as the rest and forks this process to call home."""
+    name = "openvino.tools.ovc"
     if "openvino" in sys.modules or name in sys.modules:
         return import_module("openvino")
     sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail; OpenVINO then does without
     try:
-        return import_module("openvino")
+        openvino: Any = import_module("openvino")
     finally:
         del sys.modules[name]
+    openvino.__getattr__ = _wanted_later
+    return openvino
+
+
+def _wanted_later(name: str) -> Any:
+    """Find what `import_openvino` left out, for others in this process."""
+    if name == "convert_model":
+        return import_module("openvino.tools.ovc").convert_model
+    raise AttributeError(f"module 'openvino' has no attribute {name!r}")

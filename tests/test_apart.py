@@ -1,0 +1,198 @@
+"""OpenVINO in a process of its own, beside another OpenVINO in this one: the same pictures, and clear ends."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+from goldens import golden_paths
+
+import vsparagon
+from vsparagon import Upscaler
+from vsparagon.backends import apart
+from vsparagon.backends.apart import the_worker
+from vsparagon.library import find_model
+from vsparagon.machine import python_executable
+from vsparagon.shared_arrays import SharedArrays
+
+PICTURE = photograph(70, 90).astype(np.float32) / 255
+
+
+@pytest.fixture
+def conflict(monkeypatch):
+    """Another OpenVINO in this process, as far as it can tell; and a worker of this test's own."""
+
+    def fail():
+        raise ImportError("version mismatches")
+
+    monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
+    for module in ("vsparagon.backends.openvino", "vsparagon.model_file"):
+        monkeypatch.setattr(f"{module}.import_trouble", lambda: "version mismatches")
+    monkeypatch.setattr(apart, "_started", [])
+    yield
+    for worker in apart._started:
+        worker._process.kill()
+        worker._process.wait()
+
+
+def apart_after(request, make):
+    """What `make` gives here, and what it gives where OpenVINO cannot be loaded."""
+    here = make()
+    request.getfixturevalue("conflict")
+    there = make()
+    assert apart._started[0].pid != os.getpid()
+    return here, there
+
+
+@pytest.mark.parametrize(("variant", "precision"), [("nano", "fp32"), ("nano", "bf16"), ("swift", "fp32")])
+def test_pictures_are_the_same(variant, precision, request):
+    here, there = apart_after(request, lambda: Upscaler(variant, backend="openvino", precision=precision)(PICTURE))
+    assert (here == there).all()
+
+
+@pytest.mark.parametrize("arguments", [{}, {"tilesize": 64}, {"num_streams": 3}], ids=str)
+def test_frames_are_the_same(arguments, request):
+    clip = clip_of([photograph(60, 80)[:, ::-1] if n % 2 else photograph(60, 80) for n in range(12)])
+
+    def frames():
+        return [arrays(frame) for frame in clip.paragon.Upscale(**arguments).frames(prefetch=8)]
+
+    here, there = apart_after(request, frames)
+    assert (np.array(here) == np.array(there)).all()
+
+
+@pytest.mark.parametrize("name", ["nano_x2", "micro_x2_full_body"])
+def test_stages_are_the_same(name, request, tmp_path):
+    pytest.importorskip("onnx", reason="stages are exported as ONNX")
+    clip = clip_of([photograph(120, 130)])
+
+    def frame():
+        enlarged = clip.paragon.Upscale(model=str(golden_paths()[name]), tilesize=96, cache=str(tmp_path))
+        return arrays(enlarged.get_frame(0))
+
+    here, there = apart_after(request, frame)
+    assert (np.array(here) == np.array(there)).all()
+
+
+def test_long_plans_hold_a_stage_only_while_it_runs(request, tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="stages are exported as ONNX")
+    monkeypatch.setattr("vsparagon.models.plan.FEW", 1)
+    clip = clip_of([photograph(120, 130)])
+
+    def frame():
+        model = str(golden_paths()["micro_x2_full_body"])
+        return arrays(clip.paragon.Upscale(model=model, tilesize=96, cache=str(tmp_path)).get_frame(0))
+
+    here, there = apart_after(request, frame)
+    assert (np.array(here) == np.array(there)).all()
+
+
+def test_model_files_are_read_there(conflict, tmp_path):
+    graph = find_model().graph
+    assert find_model(model=str(graph)).scale == 2
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(graph.read_bytes()[:1000])
+    with pytest.raises(vsparagon.ModelError, match=r"broken\.onnx is not an ONNX file that can be read"):
+        find_model(model=str(broken))
+
+
+def test_what_runs_where_is_said(conflict):
+    lines = vs.core.core.paragon.Backends()
+    place = "CPU, in a process of its own as another OpenVINO, such as vs-mlrt's, is in this one"
+    assert f"openvino: available on {place}" in lines
+    assert lines[-1].startswith("auto: openvino on CPU, in a process")
+
+
+def test_worker_that_died_is_named_and_replaced(conflict):
+    clip = clip_of([photograph(40, 56)] * 3)
+    enlarged = clip.paragon.Upscale()
+    enlarged.get_frame(0).close()
+    first = the_worker()
+    first._process.kill()
+    with pytest.raises(vs.Error, match=r"OpenVINO's own process ended \(exit status -?\d+\); open the clip again"):
+        enlarged.get_frame(1)
+    clip.paragon.Upscale().get_frame(1).close()
+    assert the_worker() is not first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_worker_forgets_what_is_dropped_here(conflict):
+    def megabytes():
+        return int(Path(f"/proc/{the_worker().pid}/statm").read_text(encoding="ascii").split()[1]) * 4 >> 10
+
+    large, peaks = np.zeros((700, 800, 3), np.float32), []
+    for _ in range(6):
+        Upscaler(backend="openvino")(large)
+        peaks.append(megabytes())
+    assert peaks[-1] - peaks[1] < 100, "each took some hundred megabytes"
+
+
+def test_many_threads_ask_at_once(conflict):
+    upscaler = Upscaler(backend="openvino")
+    expected = upscaler(PICTURE)
+    with ThreadPoolExecutor(12) as pool:
+        results = list(pool.map(lambda _: upscaler(PICTURE), range(24)))
+    assert all((result == expected).all() for result in results)
+
+
+def test_what_fails_there_is_told_here(conflict):
+    worker = the_worker()
+    with pytest.raises(vsparagon.BackendFailure, match=r"OpenVINO's own process failed: 99"):
+        worker.ask("run", 99)
+    assert worker.ask("trouble") == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
+def test_worker_ends_with_its_process():
+    program = (
+        "import os\n"
+        "from vsparagon.backends.apart import the_worker\n"
+        "assert the_worker().ask('trouble') == ''\n"
+        "print(the_worker().pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False, timeout=60)
+    deadline = time.monotonic() + 30
+    while is_running(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_worker_is_not_misled_by_modules_beside_it(conflict, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert the_worker().ask("trouble") == ""
+
+
+def test_program_that_embeds_python_finds_its_interpreter(monkeypatch):
+    expected = Path(python_executable())
+    monkeypatch.setattr(sys, "executable", str(Path(sys.prefix) / "bin" / "vspipe"))
+    assert Path(python_executable()).samefile(expected)
+    monkeypatch.setattr(sys, "prefix", str(Path(__file__).parent))
+    with pytest.raises(FileNotFoundError, match="there is no Python in"):
+        python_executable()
+
+
+def test_shared_arrays_are_the_same_memory():
+    shapes = {"a": (2, 3), "b": (1, 5, 7)}
+    ours = SharedArrays(shapes)
+    theirs = SharedArrays(shapes, ours.place)
+    ours.arrays["a"][1, 2] = 5
+    theirs.arrays["b"][:] = 7
+    assert theirs.arrays["a"].sum() == 5
+    assert (ours.arrays["b"] == 7).all()
+    assert ours.arrays["a"].sum() == 5

@@ -1,0 +1,51 @@
+"""Arrays in memory that two processes share."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import sys
+from collections.abc import Mapping
+from uuid import uuid4
+
+import numpy as np
+
+from vsparagon.layout import Array
+
+ALIGNMENT = 64  # bytes
+
+
+class SharedArrays:
+    """Float32 arrays by name, in one block of memory.
+
+    Args:
+        shapes: of the arrays, by name: the same, in the same order, in both processes.
+        place: that of the other process's; "" for new memory.
+
+    Attributes:
+        arrays: by name; new ones are zero.
+        place: where the other process finds them, for as long as this object lives.
+
+    Raises:
+        OSError: the memory cannot be had.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], place: str = "") -> None:
+        starts, size = {}, 0
+        for name, shape in shapes.items():
+            starts[name] = size
+            size += -(-math.prod(shape) * np.float32().itemsize // ALIGNMENT) * ALIGNMENT
+        if sys.platform == "win32":
+            self.place = place or f"vsparagon-{uuid4()}"
+            memory = mmap.mmap(-1, size, tagname=self.place)
+        else:
+            self._file = os.fdopen(os.open(place, os.O_RDWR) if place else os.memfd_create("vsparagon"), "r+b")
+            if not place:
+                self._file.truncate(size)
+            self.place = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+            memory = mmap.mmap(self._file.fileno(), size)
+        self.arrays: dict[str, Array] = {
+            name: np.frombuffer(memory, np.float32, math.prod(shape), starts[name]).reshape(shape)
+            for name, shape in shapes.items()
+        }
