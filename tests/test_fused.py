@@ -356,7 +356,7 @@ def test_tiles_and_frames_too_large_are_left_to_torch(monkeypatch):
     assert trouble_with_graph(frame) == "the package triton is not installed"
 
 
-@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift", "swift_plus"])
+@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift_lite", "swift", "swift_plus"])
 def test_the_bundled_networks_are_of_the_kind(variant):
     model = find_model(variant=variant)
     assert trouble_with_graph(frame_of(network_of(model, "fp16"))) == ""

@@ -87,6 +87,7 @@ def test_nothing_is_left_out_behind_a_step_that_is_not_known():
         ("nano", Rim(before=2, after=3)),
         ("micro", Rim(before=2, after=3)),
         ("tiny", Rim(before=2, after=3)),
+        ("swift_lite", Rim(before=3, after=3)),
         ("swift", Rim(before=5, after=5)),
         ("swift_plus", Rim(before=8, after=8)),
     ],

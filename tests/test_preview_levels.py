@@ -19,15 +19,16 @@ def source_of(clip, upscaled=False):
 @pytest.mark.parametrize(
     ("network", "names"),
     [
-        (Network(variant="nano"), ["nano"]),
-        (Network(variant="nano", precision="bf16"), ["nano", "swift"]),
-        (Network(variant="micro"), ["micro", "swift"]),
-        (Network(variant="tiny", scale=4), ["tiny", "swift"]),
-        (Network(variant="swift"), ["swift"]),
-        (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift"]),
+        (Network(variant="nano"), ["nano", "swift_lite"]),
+        (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift_lite"]),
+        (Network(variant="micro"), ["micro", "swift", "swift_lite"]),
+        (Network(variant="tiny", scale=4), ["tiny", "swift", "swift_lite"]),
+        (Network(variant="swift"), ["swift", "swift_lite"]),
+        (Network(variant="swift_lite", scale=3), ["swift_lite"]),
+        (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift", "swift_lite"]),
     ],
 )
-def test_a_network_gives_way_only_to_one_that_is_faster_and_no_worse(tmp_path, network, names):
+def test_a_network_gives_way_to_ever_faster_ones(tmp_path, network, names):
     levels = levels_for(source_of(counted()), Job(input=tmp_path / "x.mkv", network=network), ab=False)
     assert [level.name for level in levels] == [*names, f"{names[-1]} from 48x36", f"{names[-1]} from 32x24"]
 
@@ -36,7 +37,12 @@ def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
     source = source_of(counted())
     job = Job(input=tmp_path / "x.mkv", network=Network(variant="micro"))
     levels = levels_for(source, job, ab=False)
-    assert [level.name for level in levels] == ["micro", "swift", "swift from 48x36", "swift from 32x24"]
+    assert [level.name for level in levels] == [
+        "micro",
+        "swift",
+        "swift_lite",
+        *(f"swift_lite from {size}" for size in ("48x36", "32x24")),
+    ]
     clips = [level.open() for level in levels]
     assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
         (128, 96, 20, vs.YUV420P8)

@@ -187,6 +187,7 @@ VARIANTS: dict[str, AnyOptions] = {
     "m": _variant(64, 4, 6, 2.0, 11, 0.50, fast_body_mode=False),
     "l": _variant(96, 6, 8, 2.0, 13, 0.55, fast_body_mode=False, use_attention=False),
     "xl": _variant(128, 8, 10, 2.0, 15, 0.60, fast_body_mode=False, use_attention=False),
+    "swift_lite": SwiftOptions(num_feat=16, num_layers=1),
     "swift": SwiftOptions(num_feat=16, num_layers=3),
     "swift_plus": SwiftOptions(num_feat=16, num_layers=7),
 }

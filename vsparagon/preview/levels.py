@@ -15,9 +15,15 @@ from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
 
-# The variant to go on with where another is too slow: faster, and no worse, on CPUs and GPUs by docs/speed.md.
-FASTER: Final = {"micro": "swift", "tiny": "swift", "swift_plus": "swift"}
-FASTER_IN_BF16: Final = FASTER | {"nano": "swift"}
+# The variants to go on with where another is too slow, each faster than the one before it (docs/speed.md).
+FASTER: Final = {
+    "nano": ("swift_lite",),
+    "micro": ("swift", "swift_lite"),
+    "tiny": ("swift", "swift_lite"),
+    "swift": ("swift_lite",),
+    "swift_plus": ("swift", "swift_lite"),
+}
+FASTER_IN_BF16: Final = FASTER | {"nano": ("swift", "swift_lite")}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # of width and height: less is no picture any more
 LINE: Final = 2  # pixels between the halves
@@ -73,7 +79,7 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     name = Path(network.model).stem if network.model else network.variant
     found = [level(name, first, network, Fraction(1))]
     fixed = replace(network, **size)
-    if faster := _faster_variant(fixed):
+    for faster in _faster_variants(fixed):
         name, fixed = faster, replace(fixed, variant=faster)
         found.append(level(name, None, fixed, Fraction(1)))
     for share in SMALLER:
@@ -88,13 +94,12 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
     return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
 
 
-def _faster_variant(network: Network) -> str:
+def _faster_variants(network: Network) -> list[str]:
+    if network.model:
+        return []
     faster = FASTER_IN_BF16 if network.precision == "bf16" else FASTER
-    if network.model or network.variant not in faster:
-        return ""
-    variant = faster[network.variant]
-    name = f"{variant} x{network.scale} {network.profile}"
-    return variant if any(model.name == name for model in bundled_models()) else ""
+    bundled = {model.name for model in bundled_models()}
+    return [v for v in faster.get(network.variant, ()) if f"{v} x{network.scale} {network.profile}" in bundled]
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
