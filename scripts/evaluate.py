@@ -15,7 +15,6 @@ import argparse
 import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -30,6 +29,7 @@ from matplotlib.figure import Figure
 
 from vsparagon import Upscaler
 from vsparagon.errors import ParagonError
+from vsparagon.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple
 from vsparagon.training.quality import flicker
@@ -66,12 +66,6 @@ def network(name: str, scale: int, **arguments: Any) -> Candidate:
         enlarge=Upscaler(scale=scale, **arguments),
         node=lambda clip: core.paragon.Upscale(clip, scale=scale, **arguments),
     )
-
-
-def named(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return what to call each file or folder: its name without the suffix, or all of it where two have the same."""
-    stems = Counter(path.stem for path in dict.fromkeys(paths))
-    return {path: path.stem if stems[path.stem] == 1 else str(path) for path in paths}
 
 
 def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair]:
@@ -182,10 +176,12 @@ def evaluate(args: argparse.Namespace) -> None:
         network(f"{variant} {profile}", args.scale, variant=variant, profile=profile, **given)
         for variant, profile in product(args.variants, args.profiles)
     ]
-    candidates += [network(name, args.scale, model=str(path), **given) for path, name in named(args.models).items()]
+    candidates += [
+        network(name, args.scale, model=str(path), **given) for path, name in distinct_names(args.models).items()
+    ]
 
     figures: dict[str, dict[str, float]] = {candidate.name: {} for candidate in candidates}
-    for place, title in named([*args.pictures, *args.videos]).items():
+    for place, title in distinct_names([*args.pictures, *args.videos]).items():
         moving = place in args.videos
         if moving:
             pairs = load_clip(place, args.scale, args.frames, args.crf)[:: args.every]

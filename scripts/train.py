@@ -28,6 +28,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.checkpoint import save_generator
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.files import distinct_names
 from vsparagon.interrupt import INTERRUPTED, Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
@@ -172,11 +173,9 @@ def _validation(config: Config, scale: int) -> dict[str, list[Pair]]:
     val = config.datasets.val
     if val is None:
         return {}
-    found: dict[str, list[Pair]] = {}
-    for high, low in folder_pairs(val.dataroot_gt, val.dataroot_lq):
-        name = high.name if high.name not in found else str(high)
-        found[name] = load_pairs(high, scale, val.degradation, low=low)
-    return found
+    pairs = folder_pairs(val.dataroot_gt, val.dataroot_lq)
+    names = distinct_names(high for high, _ in pairs)
+    return {names[high]: load_pairs(high, scale, val.degradation, low=low) for high, low in pairs}
 
 
 def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:

@@ -152,7 +152,7 @@ def test_backends_explains(machine):
     assert not any("available" in str(line) for line in vs.core.paragon.Backends())
 
 
-class TensorRTLibrary:
+class DriverLibrary:
     """A library of the driver's: its functions by name."""
 
     def __init__(self, **functions):
@@ -172,8 +172,8 @@ def number_into(reference):
 @pytest.mark.parametrize(
     ("management", "expected"),
     [
-        (TensorRTLibrary(nvmlInit_v2=lambda: 0, nvmlSystemGetDriverVersion=version_into), "580.65.06"),
-        (TensorRTLibrary(nvmlInit_v2=lambda: 9), "CUDA 13.2"),
+        (DriverLibrary(nvmlInit_v2=lambda: 0, nvmlSystemGetDriverVersion=version_into), "580.65.06"),
+        (DriverLibrary(nvmlInit_v2=lambda: 9), "CUDA 13.2"),
         (None, "CUDA 13.2"),
     ],
     ids=["management", "failing management", "no management"],
@@ -181,7 +181,7 @@ def number_into(reference):
 def test_driver_tells_its_version(management, expected, monkeypatch):
     def load(name):
         if name == cuda.DRIVER:
-            return TensorRTLibrary(cuDriverGetVersion=number_into)
+            return DriverLibrary(cuDriverGetVersion=number_into)
         if management is None:
             raise OSError(name)
         return management

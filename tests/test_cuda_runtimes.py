@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import vapoursynth as vs
 from clips import clip_of, photograph
+from engines import STOP_IN_THE_MIDDLE, TELL_STEPS, building_process
 
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 
@@ -31,29 +32,6 @@ pytestmark = pytest.mark.needs_cuda
 
 PATIENCE = 600  # seconds; TensorRT measures its kernels
 
-# Another process: builds and runs one frame, with what the test adds before.
-PROCESS = """
-import logging, os, sys
-import vapoursynth as vs
-from vsparagon.engines.progress import Progress
-logging.basicConfig(level=logging.INFO, format="%(message)s")
-{before}
-clip = vs.core.std.BlankClip(format=vs.YUV420P8, width=320, height=180, length=1)
-vs.core.paragon.Upscale(clip, backend=sys.argv[1], cache=sys.argv[2]).get_frame(0)
-print("done", flush=True)
-"""
-STOP_IN_THE_MIDDLE = """
-import time
-steps = []
-def step(self, phase, number):
-    steps.append(number)
-    if len(steps) == 5:
-        print("in the middle", flush=True)
-        time.sleep(1000)
-    return True
-Progress.step = step
-"""
-
 
 @pytest.fixture(params=LIBRARIES)
 def library(request):
@@ -69,7 +47,7 @@ def library(request):
 
 
 def start(library, folder, before=""):
-    command = [sys.executable, "-c", PROCESS.format(before=before), library, str(folder)]
+    command = [sys.executable, "-c", building_process(before), library, str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -124,8 +102,7 @@ def test_two_processes_build_one_engine(library, tmp_path):
 
 
 def test_interrupted_build_ends_and_keeps_nothing(library, tmp_path):
-    before = "step = Progress.step\nProgress.step = lambda *given: (print('step', flush=True), step(*given))[1]"
-    process = start(library, tmp_path, before)
+    process = start(library, tmp_path, TELL_STEPS)
     assert process.stdout.readline() == "step\n", process.communicate()
     os.kill(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=PATIENCE)

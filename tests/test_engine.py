@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from engines import STOP_IN_THE_MIDDLE, TELL_STEPS, building_process
 from goldens import golden
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
@@ -299,3 +300,11 @@ def test_script_wants_three_growing_sizes(shapes, tmp_path):
     done = run_script("--backend", "tensorrt_rtx", "--output", "out", "--shapes", shapes, cwd=tmp_path)
     assert done.returncode == 2
     assert f"'{shapes}' is not three sizes from small to large, such as 64x64/960x540/1920x1080" in done.stderr
+
+
+@pytest.mark.parametrize("before", ["", STOP_IN_THE_MIDDLE, TELL_STEPS])
+def test_programs_of_the_gpu_tests_run(before, tmp_path):
+    """Where there is no GPU, nobody would see that they name what is not there."""
+    command = [sys.executable, "-c", building_process(before), "openvino", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -163,7 +163,7 @@ def test_openvino_that_cannot_be_loaded_anywhere_is_named(monkeypatch):
 
     monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
     monkeypatch.setattr("vsparagon.backends.openvino.import_trouble", import_trouble.__wrapped__)
-    monkeypatch.setattr("vsparagon.backends.openvino.trouble_apart", import_trouble.__wrapped__)
+    monkeypatch.setattr("vsparagon.backends.openvino.trouble_in_worker", import_trouble.__wrapped__)
     with pytest.raises(vs.Error, match=r"openvino cannot be imported \(OpenVINO Python version mismatches\)"):
         vs.core.core.paragon.Upscale(good(), backend="openvino")
     assert backends.choose_backend("auto").name != "openvino"

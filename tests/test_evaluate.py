@@ -100,11 +100,6 @@ def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monk
         load_script("evaluate").main()
 
 
-def test_equal_names_are_told_apart_by_their_folders():
-    names = load_script("evaluate").named([Path("a/x.onnx"), Path("a/x.safetensors"), Path("a/y.onnx")])
-    assert list(names.values()) == [str(Path("a/x.onnx")), str(Path("a/x.safetensors")), "y"]
-
-
 @pytest.mark.slow
 def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, capsys):
     write_pictures(tmp_path / "pictures", count=2, side=64)

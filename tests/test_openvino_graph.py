@@ -6,8 +6,8 @@ import pytest
 from openvino import opset13 as ops
 
 from vsparagon.backends.openvino import openvino_core
-from vsparagon.backends.openvino_base import anchor_apart
-from vsparagon.backends.openvino_graph import Rim, narrow, unseen_rim, without_shuffle
+from vsparagon.backends.openvino.base import anchor_apart
+from vsparagon.backends.openvino.graph import Rim, narrow, unseen_rim, without_shuffle
 from vsparagon.library import find_model
 
 HEIGHT, WIDTH = 20, 23

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsparagon.backends.phases import write_phases
+from vsparagon.backends.openvino.phases import write_phases
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])

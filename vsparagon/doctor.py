@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,13 +61,20 @@ def examine() -> Iterator[Finding]:
     ):
         try:
             yield from ask()
+        except ParagonError as error:  # which names its own remedy
+            text, _, advice = str(error).rstrip(".").partition("; ")
+            yield Finding(topic=_topic(ask), state="problem", text=text, advice=advice)
         except Exception as error:  # the reason for a doctor is that anything may be broken
             yield Finding(
-                topic=ask.__name__.strip("_").replace("_", "-"),
+                topic=_topic(ask),
                 state="problem",
                 text=f"{type(error).__name__}: {reason_of(error)}",
                 advice="install vsparagon again: pip install --force-reinstall vsparagon",
             )
+
+
+def _topic(ask: Callable[[], Iterator[Finding]]) -> str:
+    return ask.__name__.strip("_").replace("_", "-")
 
 
 def _versions() -> Iterator[Finding]:
@@ -167,10 +174,6 @@ def _cache() -> Iterator[Finding]:
     from vsparagon.cache import cache_folder
 
     folder = cache_folder("")
-    if not os.access(folder, os.W_OK):
-        advice = "allow writing to it, or name another with cache="
-        yield Finding(topic="cache", state="problem", text=f"{folder} cannot be written", advice=advice)
-        return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
     text = f"{folder}, {size / MEBIBYTE:.1f} MiB used, {free / MEBIBYTE:,.0f} MiB free; it may be removed at any time"

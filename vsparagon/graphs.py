@@ -13,6 +13,7 @@ from vsparagon.files import write_atomically
 from vsparagon.models.plan import Plan, Stage
 
 # Modules and packages that make a graph of a checkpoint.
+FEW = 3  # stages that are held ready at once
 EXPORTERS = ("checkpoint", "export", "graphs", "models", "onnx", "recognise")
 
 
@@ -68,7 +69,14 @@ def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
     stages = tuple(
         Stage(**(stage | {side: tuple(stage[side]) for side in ("inputs", "outputs")})) for stage in facts["stages"]
     )
-    return Plan(checkpoint=checkpoint, folder=folder, scale=facts["scale"], stages=stages, channels=facts["channels"])
+    return Plan(
+        checkpoint=checkpoint,
+        folder=folder,
+        scale=facts["scale"],
+        stages=stages,
+        channels=facts["channels"],
+        is_long=len(stages) > FEW,
+    )
 
 
 def _export_stages(checkpoint: Path, folder: Path, plan: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import subprocess
 import sys
 import threading
 from types import FrameType, TracebackType
@@ -16,6 +17,13 @@ INTERRUPTED = 130  # what a command returns that Ctrl-C has ended, as shells cou
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":  # where no other process can send SIGTERM
     SIGNALS.append(signal.SIGBREAK)
+
+
+def own_process_group() -> dict[str, Any]:
+    """Return arguments of `subprocess.Popen`: Ctrl-C in the terminal then reaches us alone, who end the process."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def end_tidily_on_sigterm() -> None:

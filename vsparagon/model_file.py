@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vsparagon.backends.apart import the_worker
 from vsparagon.backends.openvino import OpenVINO, import_trouble, openvino_core
+from vsparagon.backends.openvino.client import worker_process
 from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
 from vsparagon.graphs import inference_graph
 from vsparagon.models.model import Model, own_model, own_options
@@ -80,7 +80,7 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
     if missing := OpenVINO().missing():
         raise BackendUnavailable(f"the model file {name} is read by OpenVINO on every backend, and {missing}.")
     if import_trouble():
-        found: Model = the_worker().ask("read_graph", graph, name, checkpoint)
+        found: Model = worker_process().call("read_graph", graph, name, checkpoint)
         return found
     return read_graph(graph, name, checkpoint)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.backends.openvino_graph import CONVOLUTIONS
+from vsparagon.backends.openvino.graph import CONVOLUTIONS
 from vsparagon.models.model import Model
 from vsparagon.tiles.extension import extension_for
 

@@ -13,6 +13,7 @@ from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
 from vsparagon.backends.base import FrameBackend
 from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.files import distinct_names
 from vsparagon.library import find_model
 from vsparagon.models.model import Model
 
@@ -66,11 +67,11 @@ def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> 
         )
         for variant in variants
     ]
-    for file in files:
-        model = find_model(model=file)
+    for file, name in distinct_names(map(Path, files)).items():
+        model = find_model(model=str(file))
         if model.scale != scale:
             raise InvalidInput(f"{file} enlarges {model.scale} times, not {scale}; give --scale {model.scale}.")
-        found.append(Network(name=Path(file).stem, model=model, arguments={"model": file}))
+        found.append(Network(name=name, model=model, arguments={"model": str(file)}))
     names = [network.name for network in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InvalidInput(f"two networks are called {', '.join(sorted(twice))}; give their files other names.")

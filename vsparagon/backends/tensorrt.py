@@ -119,7 +119,6 @@ class TensorRTCuda(FrameBackend):
         return EngineKey(
             model=hashlib.sha256(onnx).hexdigest(),
             precision="fp16" if half else "fp32",
-            profiles="",
             build=BUILD_REVISION,
             library=f"{self._library.name} {self._library.version}",
             gpu=self._gpu.name,

@@ -6,13 +6,12 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Buffer, Sequence
 from types import TracebackType
-from typing import Any
 
 from vsparagon.errors import EncodeFailure
+from vsparagon.interrupt import own_process_group
 from vsparagon.waiting import wait_for
 
 _FULL = ("No space left on device", "Disk quota exceeded")
@@ -31,9 +30,6 @@ class FedProcess:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
-        apart: dict[str, Any] = {"start_new_session": True}
-        if sys.platform == "win32":
-            apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         try:
             self._process = subprocess.Popen(
                 command,
@@ -41,7 +37,7 @@ class FedProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
                 env={**os.environ, "SVT_LOG": "1"},  # SVT-AV1: errors only
-                **apart,
+                **own_process_group(),
             )
         except OSError as error:
             self._log.close()

@@ -38,7 +38,6 @@ class EngineKey:
     Attributes:
         model: SHA-256 of the ONNX file, in which all that the caller chose of the network and its pictures lies.
         precision: of the network.
-        profiles: shapes of the inputs, as text; "" where the model states them.
         build: revision of how engines are built.
         library: name and full version.
         gpu, capability, driver: of the device.
@@ -46,7 +45,6 @@ class EngineKey:
 
     model: str
     precision: str
-    profiles: str
     build: int
     library: str
     gpu: str

@@ -10,7 +10,6 @@ from vsparagon.tiles.geometry import BLOCK
 PICTURE, RESULT = "picture", "result"
 MAP, MEAN = "map", "mean"  # each followed by a number
 FURTHEST = 48  # reach of a network that is not cut between its blocks
-FEW = 3  # stages that are held ready at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,7 @@ class Plan:
         scale: enlargement of the result.
         stages: what they are.
         channels: of everything that is named in them.
+        is_long: whether stages are to hold their memory only while they run.
     """
 
     checkpoint: Path
@@ -47,6 +47,7 @@ class Plan:
     scale: int
     stages: tuple[Stage, ...]
     channels: dict[str, int]
+    is_long: bool
 
     def graph(self, index: int) -> Path:
         """Return the ONNX file of a stage."""
@@ -82,11 +83,6 @@ class Plan:
             most = max(most, sum(self.channels[name] for name in held))
             held = {name for name in held if self.is_used_after(index, name)}
         return most
-
-    @property
-    def is_long(self) -> bool:
-        """Whether stages are to hold their memory only while they run."""
-        return len(self.stages) > FEW
 
     @property
     def reach(self) -> int:

@@ -1,6 +1,5 @@
 """OpenVINO in a process of its own, beside another OpenVINO in this one: the same pictures, and clear ends."""
 
-import os
 import subprocess
 import sys
 import time
@@ -15,11 +14,10 @@ from goldens import golden_paths
 
 import vsparagon
 from vsparagon import Upscaler
-from vsparagon.backends import apart
-from vsparagon.backends.apart import the_worker
+from vsparagon.backends.openvino import client
+from vsparagon.backends.openvino.client import worker_process
+from vsparagon.backends.openvino.shared_arrays import SharedArrays
 from vsparagon.library import find_model
-from vsparagon.machine import python_executable
-from vsparagon.shared_arrays import SharedArrays
 
 PICTURE = photograph(70, 90).astype(np.float32) / 255
 
@@ -34,19 +32,19 @@ def conflict(monkeypatch):
     monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
     for module in ("vsparagon.backends.openvino", "vsparagon.model_file"):
         monkeypatch.setattr(f"{module}.import_trouble", lambda: "version mismatches")
-    monkeypatch.setattr(apart, "_started", [])
+    monkeypatch.setattr(client, "_worker", None)
     yield
-    for worker in apart._started:
-        worker._process.kill()
-        worker._process.wait()
+    if client._worker:
+        client._worker.kill()
 
 
 def apart_after(request, make):
     """What `make` gives here, and what it gives where OpenVINO cannot be loaded."""
     here = make()
     request.getfixturevalue("conflict")
+    assert client._worker is None
     there = make()
-    assert apart._started[0].pid != os.getpid()
+    assert client._worker is not None
     return here, there
 
 
@@ -82,7 +80,7 @@ def test_stages_are_the_same(name, request, tmp_path):
 
 def test_long_plans_hold_a_stage_only_while_it_runs(request, tmp_path, monkeypatch):
     pytest.importorskip("onnx", reason="stages are exported as ONNX")
-    monkeypatch.setattr("vsparagon.models.plan.FEW", 1)
+    monkeypatch.setattr("vsparagon.graphs.FEW", 1)
     clip = clip_of([photograph(120, 130)])
 
     def frame():
@@ -113,18 +111,18 @@ def test_worker_that_died_is_named_and_replaced(conflict):
     clip = clip_of([photograph(40, 56)] * 3)
     enlarged = clip.paragon.Upscale()
     enlarged.get_frame(0).close()
-    first = the_worker()
-    first._process.kill()
+    first = worker_process()
+    first.kill()
     with pytest.raises(vs.Error, match=r"OpenVINO's own process ended \(exit status -?\d+\); open the clip again"):
         enlarged.get_frame(1)
     clip.paragon.Upscale().get_frame(1).close()
-    assert the_worker() is not first
+    assert worker_process() is not first
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_worker_forgets_what_is_dropped_here(conflict):
     def megabytes():
-        return int(Path(f"/proc/{the_worker().pid}/statm").read_text(encoding="ascii").split()[1]) * 4 >> 10
+        return int(Path(f"/proc/{worker_process().pid}/statm").read_text(encoding="ascii").split()[1]) * 4 >> 10
 
     large, peaks = np.zeros((700, 800, 3), np.float32), []
     for _ in range(6):
@@ -134,27 +132,27 @@ def test_worker_forgets_what_is_dropped_here(conflict):
 
 
 def test_many_threads_ask_at_once(conflict):
-    upscaler = Upscaler(backend="openvino")
-    expected = upscaler(PICTURE)
+    clip = clip_of([photograph(40, 56)] * 24).paragon.Upscale()
+    expected = arrays(clip.get_frame(0))
     with ThreadPoolExecutor(12) as pool:
-        results = list(pool.map(lambda _: upscaler(PICTURE), range(24)))
-    assert all((result == expected).all() for result in results)
+        results = list(pool.map(lambda number: arrays(clip.get_frame(number)), range(24)))
+    assert (np.array(results) == np.array(expected)).all()
 
 
 def test_what_fails_there_is_told_here(conflict):
-    worker = the_worker()
+    worker = worker_process()
     with pytest.raises(vsparagon.BackendFailure, match=r"OpenVINO's own process failed: 99"):
-        worker.ask("run", 99)
-    assert worker.ask("trouble") == ""
+        worker.call("run", 99)
+    assert worker.call("trouble") == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 def test_worker_ends_with_its_process():
     program = (
         "import os\n"
-        "from vsparagon.backends.apart import the_worker\n"
-        "assert the_worker().ask('trouble') == ''\n"
-        "print(the_worker().pid, flush=True)\n"
+        "from vsparagon.backends.openvino.client import worker_process\n"
+        "assert worker_process().call('trouble') == ''\n"
+        "print(worker_process().pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False, timeout=60)
@@ -175,16 +173,7 @@ def is_running(pid):
 def test_worker_is_not_misled_by_modules_beside_it(conflict, tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit(3)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert the_worker().ask("trouble") == ""
-
-
-def test_program_that_embeds_python_finds_its_interpreter(monkeypatch):
-    expected = Path(python_executable())
-    monkeypatch.setattr(sys, "executable", str(Path(sys.prefix) / "bin" / "vspipe"))
-    assert Path(python_executable()).samefile(expected)
-    monkeypatch.setattr(sys, "prefix", str(Path(__file__).parent))
-    with pytest.raises(FileNotFoundError, match="there is no Python in"):
-        python_executable()
+    assert worker_process().call("trouble") == ""
 
 
 def test_shared_arrays_are_the_same_memory():

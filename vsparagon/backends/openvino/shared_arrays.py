@@ -21,7 +21,7 @@ class SharedArrays:
 
     Args:
         shapes: of the arrays, by name: the same, in the same order, in both processes.
-        place: that of the other process's; "" for new memory.
+        place: `place` of the other process's object, to attach to its memory; "" allocates new memory.
 
     Attributes:
         arrays: by name; new ones are zero.

@@ -1,4 +1,13 @@
-"""Intel's OpenVINO on the CPU: the default where no GPU is, on any x86-64 or Arm processor."""
+"""Intel's OpenVINO on the CPU: the default where no GPU is, on any x86-64 or Arm processor.
+
+graph.py           what need not be computed is taken out of a network: its pixel shuffle, the rim that no tile keeps
+base.py            so is the base that a network adds to
+phases.py          the pixel shuffle, as part of the copy to a frame
+remote.py          OpenVINO in a process of its own, where another OpenVINO keeps it out of this one
+client.py          that process and the channel to it
+server.py          what runs in it
+shared_arrays.py   memory that both processes share
+"""
 
 from __future__ import annotations
 
@@ -12,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsparagon.backends.apart import Apart, trouble_apart
 from vsparagon.backends.base import (
     Backend,
     BuildOptions,
@@ -24,9 +32,11 @@ from vsparagon.backends.base import (
     Slot,
     StageSlot,
 )
-from vsparagon.backends.openvino_base import MIDDLE, anchor_apart, base_apart, take_about_middle
-from vsparagon.backends.openvino_graph import Rim, narrow, ports, unseen_rim, without_shuffle
-from vsparagon.backends.phases import write_phases
+from vsparagon.backends.openvino.base import MIDDLE, anchor_apart, base_apart, take_about_middle
+from vsparagon.backends.openvino.client import trouble_in_worker
+from vsparagon.backends.openvino.graph import Rim, narrow, ports, unseen_rim, without_shuffle
+from vsparagon.backends.openvino.phases import write_phases
+from vsparagon.backends.openvino.remote import RemoteOpenVINO
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.layout import Array
 from vsparagon.models.model import Model
@@ -129,11 +139,11 @@ class OpenVINO(PictureBackend):
     def missing(self) -> str:
         if not find_spec("openvino"):
             return "openvino is not installed; pip install openvino"
-        return import_trouble() and trouble_apart()
+        return import_trouble() and trouble_in_worker()
 
     def on_cpu(self, device_id: int) -> Backend:
         super().on_cpu(device_id)
-        return Apart(self) if import_trouble() else self
+        return RemoteOpenVINO(self) if import_trouble() else self
 
     def default_streams(self, threads: int) -> int:
         return threads

@@ -1,0 +1,137 @@
+"""The worker process that OpenVINO runs in where this one cannot load it, and the channel to it.
+
+A process holds one OpenVINO of a version: where vs-mlrt's plugin has loaded one, Python's cannot be imported. One
+worker serves every filter of this process, and ends with it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections import deque
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final
+
+from vsparagon.errors import BackendFailure, BackendUnavailable
+from vsparagon.interrupt import own_process_group
+from vsparagon.machine import python_executable
+
+SERVER: Final = "vsparagon.backends.openvino.server"
+
+
+class WorkerProcess:
+    """The worker and the channel to it. Thread-safe.
+
+    Attributes:
+        ended: what became of it; "" while it runs.
+
+    Raises:
+        BackendUnavailable: it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        flags = own_process_group()
+        if sys.platform == "win32":
+            flags["creationflags"] |= subprocess.CREATE_NO_WINDOW
+        paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH"))))
+        try:
+            self._process = subprocess.Popen(
+                [python_executable(), "-P", "-m", SERVER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": paths},
+                **flags,
+            )
+        except OSError as error:
+            raise BackendUnavailable(f"a process for OpenVINO cannot be started: {error}.") from error
+        self.ended = ""
+        self._tickets = itertools.count()
+        self._answers: dict[int, Future[Any]] = {}
+        self._released: deque[int] = deque()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._listen, name="paragon worker", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the worker at once; who waits for an answer gets `BackendFailure`."""
+        self._process.kill()
+        self._process.wait()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Return what a method of `vsparagon.backends.openvino.server.Server` returns.
+
+        Raises:
+            ParagonError: the method raised it.
+            BackendFailure: the worker has ended.
+        """
+        assert self._process.stdin is not None
+        answer: Future[Any] = Future()
+        with self._lock:
+            if self.ended:
+                raise BackendFailure(self.ended)
+            ticket = next(self._tickets)
+            released = [self._released.popleft() for _ in range(len(self._released))]
+            message = pickle.dumps((ticket, released, method, arguments))
+            self._answers[ticket] = answer
+            try:
+                self._process.stdin.write(message)
+                self._process.stdin.flush()
+            except OSError:  # `_listen` answers
+                pass
+        return answer.result()
+
+    def release_with(self, owner: object, handle: int) -> None:
+        """Release a handle in the worker when `owner` is garbage-collected."""
+        # With the next message: the garbage collector may call this in the middle of one.
+        weakref.finalize(owner, self._released.append, handle).atexit = False
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        while True:
+            try:
+                ticket, result, error = pickle.load(self._process.stdout)  # noqa: S301 -- ours
+            except Exception:  # its end, or an answer that cannot be read, after which no other can
+                break
+            answer = self._answers.pop(ticket)
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+        self._process.kill()
+        code = self._process.wait()
+        with self._lock:
+            self.ended = f"OpenVINO's own process ended (exit status {code}); open the clip again."
+            for answer in self._answers.values():
+                answer.set_exception(BackendFailure(self.ended))
+
+
+_worker: WorkerProcess | None = None
+_starting = threading.Lock()
+
+
+def worker_process() -> WorkerProcess:
+    """Return this process's worker, a new one where none runs."""
+    global _worker
+    with _starting:
+        if _worker is None or _worker.ended:
+            _worker = WorkerProcess()
+        return _worker
+
+
+def trouble_in_worker() -> str:
+    """Return why the worker cannot import OpenVINO either, "" if it can."""
+    try:
+        trouble: str = worker_process().call("trouble")
+    except (BackendUnavailable, BackendFailure) as error:
+        return str(error).rstrip(".")
+    return trouble

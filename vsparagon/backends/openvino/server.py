@@ -1,0 +1,153 @@
+"""The worker: `python -m vsparagon.backends.openvino.server`. It serves one other process, and ends with its messages.
+
+Messages are pickles on standard input: ticket, handles to release, method, arguments. Answers are pickles on standard
+output: ticket, result, error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from vsparagon.backends.base import BuildOptions, RunOptions, Session, Slot, StageSlot
+from vsparagon.backends.openvino import OpenVINO, import_trouble
+from vsparagon.backends.openvino.remote import INPUT, OUTPUT
+from vsparagon.backends.openvino.shared_arrays import SharedArrays
+from vsparagon.errors import BackendFailure, ParagonError, reason_of
+from vsparagon.model_file import read_graph
+from vsparagon.models.model import Model
+from vsparagon.models.plan import Plan
+
+THREADS: Final = 512  # more than there can be callers: `take` may wait for a slot that only another message frees
+
+
+class _Taken[AnySlot: (Slot, StageSlot)]:
+    """A slot that the client has taken, and the arrays that it shares."""
+
+    def __init__(self, session: Session[AnySlot], shared: SharedArrays) -> None:
+        stack = ExitStack()
+        self._slot: AnySlot = stack.enter_context(session.slot())
+        self._arrays = shared.arrays
+        self.release = stack.close
+
+
+class TakenSlot(_Taken[Slot]):
+    """For pictures."""
+
+    def run(self) -> None:
+        """Compute from the shared input."""
+        self._slot.input[:] = self._arrays[INPUT]
+        self._slot.run()
+
+    def write(self, rows: slice, columns: slice) -> None:
+        """Copy a part of the output to the top left of the shared one."""
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        self._slot.write(list(self._arrays[OUTPUT][0, :, :height, :width]), rows, columns)
+
+
+class TakenStageSlot(_Taken[StageSlot]):
+    """For a stage."""
+
+    def run(self) -> None:
+        """Compute the shared outputs from the shared inputs."""
+        for name, array in self._slot.inputs.items():
+            array[:] = self._arrays[name]
+        self._slot.run()
+        for name, array in self._slot.outputs.items():
+            self._arrays[name][:] = array
+
+
+class Server:
+    """The sessions and slots that the client holds, by handle. Each method can be called by a message."""
+
+    def __init__(self) -> None:
+        self._backend = OpenVINO()
+        self._handles = itertools.count()
+        self._opened: dict[int, list[Session[Any]]] = {}
+        self._taken: dict[int, Any] = {}
+
+    def trouble(self) -> str:
+        """Return why OpenVINO cannot be imported here, "" if it can."""
+        return import_trouble()
+
+    def read_graph(self, graph: Path, name: str, checkpoint: Path | None) -> Model:
+        """See `vsparagon.model_file.read_graph`."""
+        return read_graph(graph, name, checkpoint)
+
+    def open(self, model: Model | Plan, build: BuildOptions, run: RunOptions) -> tuple[int, int]:
+        """Open a model, or the stages of one; return its handle, and how many slots a session has."""
+        sessions: list[Session[Any]]
+        if isinstance(model, Model):
+            sessions = [self._backend.open(model, build, run)]
+        else:
+            sessions = [*self._backend.open_stages(model, build, run)]
+        handle = next(self._handles)
+        self._opened[handle] = sessions
+        return handle, sessions[0].slots
+
+    def take(self, opened: int, index: int, place: str, shapes: dict[str, tuple[int, ...]]) -> int:
+        """Take a slot of a session for the arrays at a place; return its handle."""
+        kind = TakenSlot if INPUT in shapes else TakenStageSlot
+        taken = kind(self._opened[opened][index], SharedArrays(shapes, place))
+        handle = next(self._handles)
+        self._taken[handle] = taken
+        return handle
+
+    def run(self, taken: int) -> None:
+        """Compute in a slot."""
+        self._taken[taken].run()
+
+    def write(self, taken: int, rows: slice, columns: slice) -> None:
+        """Copy a part of the output of a slot to where the client sees it."""
+        self._taken[taken].write(rows, columns)
+
+    def release(self, handle: int) -> None:
+        """Close what was opened, or give back what was taken."""
+        self._opened.pop(handle, None)
+        if taken := self._taken.pop(handle, None):
+            taken.release()
+
+
+def serve(server: Server, messages: BinaryIO, answers: BinaryIO) -> None:
+    """Answer messages, side by side, until they end."""
+    lock = threading.Lock()
+
+    def answer(ticket: int, method: str, arguments: tuple[Any, ...]) -> None:
+        try:
+            data = pickle.dumps((ticket, getattr(server, method)(*arguments), None))
+        except ParagonError as error:
+            data = pickle.dumps((ticket, None, error))
+        except Exception as error:
+            failure = BackendFailure(f"OpenVINO's own process failed: {reason_of(error)}")
+            data = pickle.dumps((ticket, None, failure))
+        with lock:
+            answers.write(data)
+            answers.flush()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        while True:
+            try:
+                ticket, released, method, arguments = pickle.load(messages)  # noqa: S301 -- ours
+            except EOFError:
+                return
+            for handle in released:
+                server.release(handle)
+            pool.submit(answer, ticket, method, arguments)
+
+
+def main() -> None:
+    """Serve on standard input and output; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(Server(), sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
