@@ -20,7 +20,8 @@ pytest.importorskip("safetensors", reason="the golden vectors are safetensors fi
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
-from vsparagon.models import ParagonSR2, create_generator  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
+from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 
 FOLDER = Path(__file__).parent / "golden"
 

@@ -15,9 +15,14 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from vsparagon.checkpoint import build_generator, read_checkpoint, save_generator  # noqa: E402
+from vsparagon.checkpoint import (  # noqa: E402
+    build_generator,
+    load_generator,
+    read_checkpoint,
+    save_generator,
+)
 from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
-from vsparagon.models import create_generator, load_generator  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
 
 

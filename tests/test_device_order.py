@@ -20,8 +20,8 @@ from vsparagon.backends.device import FrameSession, Lanes, Staging  # noqa: E402
 from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
-from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402

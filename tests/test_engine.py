@@ -27,7 +27,7 @@ from vsparagon.engines.build import Profile, TensorRTLibrary, build_engine, load
 from vsparagon.engines.progress import BuildProgress, run_interruptibly  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
-from vsparagon.models import create_generator  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
 

@@ -20,9 +20,9 @@ from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda  # noqa: E402
 from vsparagon.checkpoint import save_generator  # noqa: E402
 from vsparagon.export import export_onnx, frame_onnx  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
-from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.foreign import ForeignNetwork  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 

@@ -188,7 +188,8 @@ def test_layouts_are_equal_where_the_numbers_mean_the_same():
 
 @pytest.fixture(scope="module", params=["nano", "tiny", "swift"])
 def generator(request):
-    from vsparagon.models import create_generator, load_generator
+    from vsparagon.checkpoint import load_generator
+    from vsparagon.models.generators import create_generator
 
     if request.param == "nano":
         return load_generator("nano")
@@ -272,7 +273,7 @@ def test_tiles_give_the_picture_of_the_whole():
 
 @pytest.mark.parametrize("variant", ["nano", "swift", "tiny"])
 def test_half_form_is_near_the_inference_form_and_nearer_than_half_throughout(variant):
-    from vsparagon.models import create_generator
+    from vsparagon.models.generators import create_generator
 
     torch.manual_seed(3)
     generator = create_generator(variant)

@@ -16,7 +16,7 @@ from vsparagon.cli import main
 from vsparagon.export import export_onnx
 from vsparagon.input.job import Job, Network
 from vsparagon.model_file import files_of
-from vsparagon.models import create_generator
+from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
 from vsparagon.tiles.extension import extension_for
 

@@ -12,7 +12,8 @@ from goldens import GOLDEN_TOLERANCE, generator_names, golden
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from vsparagon.errors import InvalidInput  # noqa: E402
-from vsparagon.models import ParagonSR2, create_generator  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
+from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 from vsparagon.models.variants import VARIANTS, ParagonSR2Options  # noqa: E402
 
 # Trainable parameters at scale 2, counted on the published networks.
@@ -271,7 +272,7 @@ def test_picture_made_in_strips_equals_the_whole(height):
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_nano_as_published_takes_less_than_a_gigabyte_at_1080p():
     code = (
-        "import torch; from vsparagon.models import create_generator; torch.set_num_threads(2)\n"
+        "import torch; from vsparagon.models.generators import create_generator; torch.set_num_threads(2)\n"
         "def megabytes(name):\n"
         "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith(name)) // 1000\n"
         "model = create_generator('nano').eval()\n"

@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel, peak_bytes  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 
 
 # The first two are those of the published networks.

@@ -8,8 +8,8 @@ from goldens import generator_names, golden
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
-from vsparagon.models import create_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.tiles.extension import extension_for  # noqa: E402
 

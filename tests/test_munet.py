@@ -11,8 +11,7 @@ from safetensors.torch import load_file  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 from vsparagon.errors import InvalidInput  # noqa: E402
-from vsparagon.models import MUNet  # noqa: E402
-from vsparagon.models.munet import log_magnitude  # noqa: E402
+from vsparagon.models.munet import MUNet, log_magnitude  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """How the modules of the package hang together."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -58,3 +59,13 @@ def test_kept_graphs_are_those_of_all_the_code_that_makes_them(tmp_path):
     used = {name.removeprefix("vsparagon.") for name in done.stdout.split()}
     packages = {name for name in EXPORTERS if (ROOT / "vsparagon" / name).is_dir()}
     assert {name.split(".")[0] if name.split(".")[0] in packages else name for name in used} - NEUTRAL == set(EXPORTERS)
+
+
+@pytest.mark.parametrize(
+    "package", sorted(p.parent for p in (ROOT / "vsparagon").rglob("__init__.py")), ids=lambda p: p.name
+)
+def test_map_of_a_package_names_what_is_in_it(package):
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+    files = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    named = set(re.findall(r"^ *(\w+\.py)\b", text, re.MULTILINE))
+    assert not named or named == files

@@ -15,9 +15,10 @@ from vsparagon import ModelError, Upscaler  # noqa: E402
 from vsparagon.bundled import bundled_models, describe  # noqa: E402
 from vsparagon.checkpoint import load_generator, save_generator  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
-from vsparagon.models import Swift, create_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.models.swift import Swift  # noqa: E402
 
 # Beyond 0..1 as well, as saturated YUV is.
 BEYOND = torch.from_numpy(1.6 * photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255 - 0.3)

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vsparagon.models import create_generator  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.training.branches import branch_out, collapsed  # noqa: E402
 
 

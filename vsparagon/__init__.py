@@ -2,12 +2,13 @@
 
 The way of a frame, and of a model to what runs it:
 
-    clip -> plugin -> filter -> frames (to RGB) -> stream -> pipeline (ways, tiling, backends) -> frames -> clip
+    clip -> plugin -> filter -> frames (to RGB) -> stream -> picture_pipeline (tiles, backends) -> frames -> clip
     clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, backends.device, fused) -> clip     on a GPU
-    name or file -> library, model_file -> checkpoint (recognise) -> models -> export -> ONNX graph
-    ONNX graph -> engine, engine_cache -> backends.tensorrt
+    name or file -> library, model_file -> checkpoint (recognise) -> models -> export (onnx) -> ONNX graph
+    ONNX graph -> engines -> backends.tensorrt
 
-`encode`, `preview`, `compare` and `image_file` are what the command line builds on that; `training` makes weights.
+`input`, `encode`, `preview`, `compare` and `image` are what the command line (`cli`) builds on that; `training` makes
+weights.
 The names below are loaded on first use, so that `import vsparagon` costs nothing and pulls in no runtime.
 """
 

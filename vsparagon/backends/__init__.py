@@ -1,4 +1,21 @@
-"""The runtimes that can run a network, and the choice among them."""
+"""The runtimes that can run a network, and the choice among them.
+
+base.py                the contract: backends for pictures, on the CPU, and for frames, on a device
+either.py              runtimes that are both
+openvino               OpenVINO, on the CPU
+onnxruntime.py         ONNX Runtime, and on a GPU:
+onnxruntime_cuda.py
+torch.py               torch, and on a GPU:
+torch_cuda.py
+tensorrt.py            TensorRT and TensorRT-RTX, whose engines are run by
+tensorrt_executor.py
+cuda.py                which GPUs there are
+device.py              frames through a device: its lanes, their memory and their order
+executor.py            the contract between a lane and what runs the network on it
+recorded.py            CUDA graphs
+trial.py               whether our own kernels (`vsparagon.fused`) or torch's are used
+crashes.py             where ours have crashed before
+"""
 
 from __future__ import annotations
 

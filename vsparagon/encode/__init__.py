@@ -10,6 +10,7 @@
     environment.py   what decides the pictures beside the job
     cluster.py       segments made by other processes and machines
     join.py          segments, and everything else of the input -> output
+    sound.py         whether the sound can come along, asked before the work
     left_out.py      what of the input does not reach the output
     progress.py      what is shown meanwhile
     run.py           all of it in order

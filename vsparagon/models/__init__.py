@@ -1,28 +1,21 @@
-"""The networks, as torch modules. torch is imported when the first of them is asked for; `variants` needs none."""
+"""The networks, as torch modules, and what is known of them without torch.
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vsparagon.checkpoint import load_generator as load_generator
-    from vsparagon.models.generators import create_generator as create_generator
-    from vsparagon.models.munet import MUNet as MUNet
-    from vsparagon.models.paragonsr2 import ParagonSR2 as ParagonSR2
-    from vsparagon.models.swift import Swift as Swift
-
-_HOMES = {
-    "MUNet": "vsparagon.models.munet",
-    "ParagonSR2": "vsparagon.models.paragonsr2",
-    "Swift": "vsparagon.models.swift",
-    "create_generator": "vsparagon.models.generators",
-    "load_generator": "vsparagon.checkpoint",
-}
-__all__ = ["MUNet", "ParagonSR2", "Swift", "create_generator", "load_generator"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+variants.py          options of every variant; plain data, as are:
+model.py             what a network is to a backend
+plan.py              the stages that a network is cut into
+memory.py            what its layers take
+paragonsr2.py        the generator in its published form, with
+attention.py         its window attention
+swift.py             plain convolutions of our own
+munet.py             the discriminator
+generators.py        generators of either kind, by their options
+foreign.py           ONNX graphs of others in the place of a module
+inference.py         published form -> inference form, by
+folding.py           linear parts as single kernels,
+carried.py           the base carried through the body, and
+block_attention.py   attention in blocks
+half.py              the same in float16, on a float32 base
+stages.py            a network cut into stages
+frame.py             the network with the conversions of a frame around it
+complexity.py        multiplications and parameters
+"""

@@ -1,5 +1,8 @@
 """Modules of torch as ONNX graphs.
 
-`graph` builds one from nodes and constants, `emitter` walks a traced module and adds what each of its steps is:
-`functions` and methods, and the two kinds of attention as a whole (`attention`, `block_attention`).
+emitter.py           walks a traced module and adds what each of its steps is:
+functions.py         functions and methods of torch
+attention.py         window attention as a whole
+block_attention.py   the same in blocks
+graph.py             the graph, from nodes and constants
 """
