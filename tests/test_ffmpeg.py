@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from films import read
 
+from vsparagon.encode.codec import encoder_formats
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
 
@@ -44,3 +45,12 @@ def test_find_ffmpeg_says_what_to_install_when_there_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ParagonError, match="pip install imageio-ffmpeg"):
         find_ffmpeg()
+
+
+def test_ffmpeg_that_is_no_program_has_no_encoder(tmp_path):
+    for name in ("missing", "text"):
+        program = tmp_path / name
+        if name == "text":
+            program.write_text("no program", encoding="utf-8")
+            program.chmod(0o755)
+        assert encoder_formats.__wrapped__(str(program), "libx264") == frozenset()

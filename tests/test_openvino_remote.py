@@ -1,5 +1,6 @@
 """OpenVINO in a process of its own, beside another OpenVINO in this one: the same pictures, and clear ends."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -170,10 +171,32 @@ def is_running(pid):
     return state != "Z"
 
 
-def test_worker_is_not_misled_by_modules_beside_it(conflict, tmp_path, monkeypatch):
-    (tmp_path / "numpy.py").write_text("raise SystemExit(3)", encoding="utf-8")
+def test_files_are_those_of_the_folder_that_this_process_is_in(conflict, tmp_path, monkeypatch):
+    for folder, scale in (("a", 2), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        shutil.copy(find_model(variant="swift", scale=scale).graph, "net.onnx")
+        clip = clip_of([photograph(40, 56)]).paragon.Upscale(model="net.onnx", cache="kept")
+        assert clip.get_frame(0).width == 56 * scale
+        assert list(Path("kept").glob("openvino-*/*"))
+
+
+def test_worker_is_not_misled_by_modules_that_are_called_like_pythons(conflict, tmp_path, monkeypatch):
+    for name in ("numpy", "pathlib"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(client, "__file__", str(tmp_path / "1/2/3/client.py"))
     assert worker_process().call("trouble") == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
+def test_slots_take_one_descriptor_each(conflict):
+    clip = clip_of([photograph(40, 56)])
+    clip.paragon.Upscale().get_frame(0).close()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    opened = clip.paragon.Upscale(num_streams=20)
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 22
+    assert opened.num_frames == 1
 
 
 def test_shared_arrays_are_the_same_memory():

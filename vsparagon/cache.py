@@ -36,7 +36,8 @@ def cache_folder(chosen: str) -> Path:
     """
     from platformdirs import user_cache_path
 
-    folder = Path(chosen).expanduser() if chosen else user_cache_path("vsparagon", appauthor=False)
+    # Absolute, as there may be processes in other folders.
+    folder = Path(chosen).expanduser().absolute() if chosen else user_cache_path("vsparagon", appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:

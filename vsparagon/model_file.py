@@ -62,6 +62,7 @@ def open_model_file(path: Path, cache: Path) -> Model:
             f"the model file {path} cannot be read ({getattr(error, 'strerror', None) or error}); "
             "give the path of an .onnx, .safetensors or .pth file."
         ) from error
+    path = path.absolute()  # another process, or a later moment, may be in another folder
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _model(path, name=printable(path.name), checkpoint=None)

@@ -26,7 +26,10 @@ WEBM: Final = "webm"  # ffmpeg's name for the kind of file, which holds AV1 alon
 def encoder_formats(ffmpeg: str, codec: str) -> frozenset[str]:
     """Return the pixel formats that an ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`; none without it."""
     command = [ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]
-    said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+    except OSError:  # a file that is no program
+        return frozenset()
     found = re.search(r"Supported pixel formats: (.*)", said)
     names = {name.removesuffix("le") for name in found[1].split()} if found else set()
     return frozenset(names) | {ours for ours, theirs in SEMIPLANAR.items() if theirs.removesuffix("le") in names}

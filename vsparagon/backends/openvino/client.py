@@ -7,7 +7,6 @@ worker serves every filter of this process, and ends with it.
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 import subprocess
 import sys
@@ -39,13 +38,13 @@ class WorkerProcess:
         flags = own_process_group()
         if sys.platform == "win32":
             flags["creationflags"] |= subprocess.CREATE_NO_WINDOW
-        paths = os.pathsep.join(filter(None, (str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH"))))
+        # After all else: where packages lie, there may be some with the names of Python's own modules.
+        start = f"import sys; sys.path.append({str(Path(__file__).parents[3])!r}); from {SERVER} import main; main()"
         try:
             self._process = subprocess.Popen(
-                [python_executable(), "-P", "-m", SERVER],
+                [python_executable(), "-P", "-c", start],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": paths},
                 **flags,
             )
         except OSError as error:

@@ -31,8 +31,10 @@ class _Opened:
         try:
             shared = SharedArrays(shapes)
         except OSError as error:
-            raise BackendFailure(f"no memory to share with OpenVINO's own process: {error}.") from error
-        return self.worker.call("take", self._handle, index, shared.place, dict(shapes)), shared
+            raise BackendFailure(f"nothing can be shared with OpenVINO's own process: {error}.") from error
+        handle = self.worker.call("take", self._handle, index, shared.place, dict(shapes))
+        shared.attached()
+        return handle, shared
 
 
 class _RemoteSlot(Slot):

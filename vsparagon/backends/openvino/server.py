@@ -1,4 +1,4 @@
-"""The worker: `python -m vsparagon.backends.openvino.server`. It serves one other process, and ends with its messages.
+"""The worker: what runs in a process that `vsparagon.backends.openvino.client` starts, and ends with its messages.
 
 Messages are pickles on standard input: ticket, handles to release, method, arguments. Answers are pickles on standard
 output: ticket, result, error.
@@ -95,7 +95,9 @@ class Server:
     def take(self, opened: int, index: int, place: str, shapes: dict[str, tuple[int, ...]]) -> int:
         """Take a slot of a session for the arrays at a place; return its handle."""
         kind = TakenSlot if INPUT in shapes else TakenStageSlot
-        taken = kind(self._opened[opened][index], SharedArrays(shapes, place))
+        shared = SharedArrays(shapes, place)
+        shared.attached()
+        taken = kind(self._opened[opened][index], shared)
         handle = next(self._handles)
         self._taken[handle] = taken
         return handle
@@ -147,7 +149,3 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(Server(), sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,7 @@ class SharedArrays:
 
     Attributes:
         arrays: by name; new ones are zero.
-        place: where the other process finds them, for as long as this object lives.
+        place: where the other process finds them, until `attached` is called.
 
     Raises:
         OSError: the memory cannot be had.
@@ -44,8 +44,13 @@ class SharedArrays:
             if not place:
                 self._file.truncate(size)
             self.place = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
-            memory = mmap.mmap(self._file.fileno(), size)
+            memory = mmap.mmap(self._file.fileno(), size)  # which keeps a descriptor of its own
         self.arrays: dict[str, Array] = {
             name: np.frombuffer(memory, np.float32, math.prod(shape), starts[name]).reshape(shape)
             for name, shape in shapes.items()
         }
+
+    def attached(self) -> None:
+        """Note that the other process has attached to the memory: no third one can any more."""
+        if sys.platform != "win32":
+            self._file.close()
