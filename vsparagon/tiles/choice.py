@@ -36,7 +36,8 @@ class TileChoice:
             that looks far takes larger ones than that if it has to.
         overlap: least pixels that neighbours share, along columns and rows.
         memory_mb: most memory that what is in flight may take together. By default networks that look at the whole
-            frame take it whole if that needs no more than a quarter of what is available, and the rest small tiles.
+            frame take it whole if that needs no more than a quarter of what is available, and the others tiles that
+            together need `FAST_MEMORY`, or are of `FAST_AREA`.
     """
 
     size: tuple[int, int] | None = None

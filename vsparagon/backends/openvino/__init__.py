@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,13 @@ import numpy as np
 from vsparagon.backends.base import (
     Backend,
     BuildOptions,
-    PassingSession,
     PictureBackend,
     Precision,
     RunOptions,
     Session,
     Slot,
     StageSlot,
+    stage_session,
 )
 from vsparagon.backends.openvino.base import MIDDLE, anchor_apart, base_apart, take_about_middle
 from vsparagon.backends.openvino.client import trouble_in_worker
@@ -178,13 +178,13 @@ class OpenVINO(PictureBackend):
                     f"OpenVINO refused a stage of {plan.checkpoint.name}: {reason_of(error)}"
                 ) from error
 
-        def session(index: int) -> Session[StageSlot]:
-            if plan.is_long:  # a compiled stage keeps the memory that it runs in
-                return PassingSession(lambda: _OpenVINOStageSlot(compile_stage(index), plan, index))
-            compiled = compile_stage(index)
-            return Session([_OpenVINOStageSlot(compiled, plan, index) for _ in range(run.streams)])
+        # A compiled stage keeps the memory that it runs in, so those of a long plan are compiled whenever they are due.
+        compiled = compile_stage if plan.is_long else cache(compile_stage)
 
-        return [session(index) for index in range(len(plan.stages))]
+        def slot(index: int) -> StageSlot:
+            return _OpenVINOStageSlot(compiled(index), plan, index)
+
+        return [stage_session(plan, run, partial(slot, index)) for index in range(len(plan.stages))]
 
 
 @dataclass(frozen=True, kw_only=True)
