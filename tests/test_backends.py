@@ -38,7 +38,7 @@ def test_nano_and_micro_are_bundled():
 
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-@pytest.mark.parametrize("size", [(45, 67), (240, 320)], ids=str)
+@pytest.mark.parametrize("size", [(45, 67), (120, 160)], ids=str)
 def test_backend_gives_the_published_network(model, backend, size):
     variant, scale, profile = model.name.split()
     picture = photograph(*size).astype(np.float32) / 255

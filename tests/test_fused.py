@@ -35,8 +35,8 @@ from vsparagon.tiles.geometry import exact_tiles  # noqa: E402
 
 GUARD = 4096  # numbers
 # The architectures that are sold, and the H100's.
-GPUS = [80, 86, 89, 90, 120]
-SHARED = {80: 163, 86: 99, 89: 99, 90: 227, 120: 99}  # KiB of shared memory that a block may take
+GPUS = [80, 89, 90, 120]  # 8.6 is compiled for as 8.9 is
+SHARED = {80: 163, 89: 99, 90: 227, 120: 99}  # KiB of shared memory that a block may take
 
 
 def randomised(network):

@@ -42,7 +42,10 @@ class WholeFrame(TileChoice):
         return Whole(model, extension)
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")}  # the others are of the same shapes
+
+
+@pytest.mark.parametrize("model", CLEAN.values(), ids=CLEAN)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     height=st.integers(1, 300), width=st.integers(1, 300), tile=st.tuples(st.integers(64, 200), st.integers(64, 200))
