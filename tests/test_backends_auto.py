@@ -107,7 +107,7 @@ def test_gpu_that_is_asked_for_is_not_silently_the_cpu(machine):
 
 
 GRAPH = Model(name="net.onnx", scale=2, graph=Path("net.onnx"), checkpoint=None, sizes=Sizes(), shift=0)
-GREY = replace(GRAPH, channels=1)
+FIXED = replace(GRAPH, sizes=Sizes(fixed=(64, 64)))
 
 
 def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine, caplog):
@@ -117,16 +117,16 @@ def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine,
     assert (found.name, isinstance(found, FrameBackend)) == ("onnxruntime", True)
     assert "torch (it runs checkpoints, and net.onnx is an ONNX file)" in caplog.text
     assert choose_backend("auto", model=replace(GRAPH, checkpoint=Path("net.pth"))).name == "torch"
-    found = choose_backend("auto", model=GREY)
+    found = choose_backend("auto", model=FIXED)
     assert (found.name, isinstance(found, PictureBackend)) == ("openvino", True)
     assert "no backend can use the GPU: " in caplog.text
-    assert "onnxruntime (net.onnx takes one plane at a time)" in caplog.text
+    assert "onnxruntime (net.onnx takes pictures of one size only)" in caplog.text
     caplog.set_level(logging.INFO)
-    for name, model in (("torch", GRAPH), ("onnxruntime", replace(GRAPH, sizes=Sizes(fixed=(64, 64))))):
+    for name, model in (("torch", GRAPH), ("onnxruntime", FIXED)):
         assert isinstance(choose_backend(name, model=model), PictureBackend)
         assert f"backend {name} leaves the GPU aside: " in caplog.text
     with pytest.raises(InvalidInput, match="device_id is 1"):
-        choose_backend("onnxruntime", 1, model=GREY)
+        choose_backend("onnxruntime", 1, model=FIXED)
 
 
 def test_graphs_are_computed_on_a_gpu_in_the_type_they_are_written_in():

@@ -98,7 +98,7 @@ def test_info_takes_the_name_of_bundled_weights(capsys):
         ),
         (
             lambda path: shuffle_network(path, channels=1, size=(48, 64)),
-            {"takes": "one plane at a time", "sides": "64 x 48 alone"},
+            {"takes": "one plane: luma, or red, green and blue in turn", "sides": "64 x 48 alone"},
         ),
     ],
 )  # fmt: skip

@@ -109,9 +109,16 @@ def test_tensorrt_takes_graphs_of_others_too(engines, tmp_path):
     result, expected = (upscaled(clip, name, tmp_path, model=str(path)) for name in (engines.name, "openvino"))
     for ours, theirs in zip(arrays(result.get_frame(0)), arrays(expected.get_frame(0)), strict=True):
         assert np.abs(ours - theirs).max() <= 1
-    grey = shuffle_network(tmp_path / "grey.onnx", channels=1)
-    with pytest.raises(vs.Error, match=rf"'{engines.name}' cannot be used: grey\.onnx takes one plane .*openvino"):
-        upscaled(clip, engines.name, tmp_path, model=str(grey))
+    fixed = shuffle_network(tmp_path / "fixed.onnx", size=(48, 64))
+    with pytest.raises(vs.Error, match=rf"'{engines.name}' cannot be used: fixed\.onnx takes pictures of .*openvino"):
+        upscaled(clip, engines.name, tmp_path, model=str(fixed))
+
+
+def test_tensorrt_takes_networks_for_one_plane(engines, tmp_path):
+    clip, path = clip_in(vs.YUV420P8), shuffle_network(tmp_path / "luma.onnx", channels=1)
+    result, expected = (upscaled(clip, name, tmp_path, model=str(path)) for name in (engines.name, "openvino"))
+    for ours, theirs in zip(arrays(result.get_frame(0)), arrays(expected.get_frame(0)), strict=True):
+        assert np.abs(ours - theirs).max() <= 1
 
 
 @pytest.mark.parametrize("format_id", FORMATS)

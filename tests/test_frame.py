@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
 from vsparagon.export import frame_onnx  # noqa: E402
 from vsparagon.frame_pipeline import network_of  # noqa: E402
-from vsparagon.frames import Target, from_rgb, layouts, target_colour, to_rgb  # noqa: E402
+from vsparagon.frames import Target, from_float, layouts, target_colour, to_rgb  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.library import find_model  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
@@ -90,7 +90,7 @@ def by_resizer(network, clip, colour, target, wanted):
         return result
 
     blank = rgb.std.BlankClip(width=2 * WIDTH, height=2 * HEIGHT)
-    return arrays(from_rgb(blank.std.ModifyFrame([rgb, blank], enlarge), clip.format, target, wanted).get_frame(0))
+    return arrays(from_float(blank.std.ModifyFrame([rgb, blank], enlarge), clip.format, target, wanted).get_frame(0))
 
 
 def assert_same_frame(ours, theirs, video_format):

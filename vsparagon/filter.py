@@ -16,11 +16,12 @@ from vsparagon.frames import (
     check_convertible,
     described,
     first_frame,
+    float_function,
     frame_function,
-    from_rgb,
+    from_float,
     layouts,
-    rgb_function,
     target_colour,
+    to_luma_and_chroma,
     to_rgb,
     with_properties,
 )
@@ -115,6 +116,10 @@ def upscale(
         cache=cache,
     )
     vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"{CHOICE}{runtime}")
+    if found.channels == 1:
+        parts = "red, green and blue one by one" if clip.format.color_family == vs.RGB else "luma alone"
+        text = f"paragon.Upscale, colours: {found.name} takes one plane, and is given {parts}"
+        vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
     pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
@@ -122,7 +127,9 @@ def upscale(
     def chain(colour: Colour) -> vs.VideoNode:
         """Return the whole clip, treated as having this colour description throughout."""
         wanted = target_colour(colour, clip.format, target, code)
-        if isinstance(pipeline, PicturePipeline):
+        if found.channels == 1 and clip.format.color_family != vs.RGB:
+            result = _luma_alone(clip, colour, pipeline, target, wanted)
+        elif found.channels == 1 or isinstance(pipeline, PicturePipeline):
             result = _by_resizer(clip, colour, pipeline, target, wanted)
         else:
             result = _on_device(clip, colour, pipeline, target, wanted)
@@ -147,10 +154,28 @@ def _by_resizer(
     clip: vs.VideoNode, colour: Colour, pipeline: AnyPipeline, target: Target, wanted: Colour
 ) -> vs.VideoNode:
     """Enlarge a clip with VapourSynth's resizer before and after the network."""
-    rgb = passing(to_rgb(clip, colour))
-    blank = rgb.std.BlankClip(width=rgb.width * pipeline.scale, height=rgb.height * pipeline.scale, keep=True)
-    enlarged = map_frames(rgb, blank, rgb_function(pipeline.enlarge, pipeline.scale), pipeline.in_flight)
-    return from_rgb(enlarged, clip.format, target, wanted)
+    return from_float(_enlarged(to_rgb(clip, colour), pipeline), clip.format, target, wanted)
+
+
+def _luma_alone(
+    clip: vs.VideoNode, colour: Colour, pipeline: AnyPipeline, target: Target, wanted: Colour
+) -> vs.VideoNode:
+    """Enlarge luma with a network that takes one plane, and chroma, where there is any, with VapourSynth's resizer."""
+    source = to_luma_and_chroma(clip, colour)
+    result = _enlarged(source.std.ShufflePlanes(0, vs.GRAY), pipeline)
+    if clip.format.color_family == vs.YUV:
+        chroma = source.resize.Spline36(result.width, result.height)
+        result = vs.core.std.ShufflePlanes([result, chroma, chroma], [0, 1, 2], vs.YUV)
+    return from_float(result, clip.format, target, wanted)
+
+
+def _enlarged(clip: vs.VideoNode, pipeline: AnyPipeline) -> vs.VideoNode:
+    """Return a clip of RGBS or GRAYS enlarged by the network alone."""
+    if not isinstance(pipeline, PicturePipeline):
+        pipeline.plain_session()  # opened now, not at the first frame
+    clip = passing(clip)
+    blank = clip.std.BlankClip(width=clip.width * pipeline.scale, height=clip.height * pipeline.scale, keep=True)
+    return map_frames(clip, blank, float_function(pipeline.enlarge, pipeline.scale), pipeline.in_flight)
 
 
 def _on_device(
@@ -163,7 +188,6 @@ def _on_device(
         why = "a size of your own" if known else f"the matrix {matrix_name(colour.matrix)}"
         text = f"paragon.Upscale, colours: converted by VapourSynth's resizer on the CPU, which {why} needs"
         vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
-        pipeline.session()  # opened now, not at the first frame
         return _by_resizer(clip, colour, pipeline, target, wanted)
     session = pipeline.session(*known)
     blank = clip.std.BlankClip(width=target.width, height=target.height, format=target.format.id, keep=True)

@@ -26,7 +26,8 @@ from vsparagon.tiles.geometry import ExactTiles, exact_tiles_of, tile_counts
 
 log = logging.getLogger(__name__)
 
-RGB = Layout(family="rgb", bits=32, is_float=True)
+# What is computed where the colours are not converted on the device, by the network's channels.
+PLAIN = {1: Layout(family="gray", bits=32, is_float=True), 3: Layout(family="rgb", bits=32, is_float=True)}
 FRAMES_PER_LANE = 3  # one on the device, one queued behind it, one that is copied here
 RETRIED_TILES = 8  # that a frame is cut into, at least, where the whole needs too much memory
 
@@ -66,15 +67,22 @@ class FramePipeline:
         """Write an enlarged picture of float RGB, as `vsparagon.picture_pipeline.PicturePipeline` does.
 
         Args:
-            source: red, green and blue, each H,W, nominal range 0..1.
+            source: red, green and blue, each H,W, nominal range 0..1; any planes for a network that takes one.
             target: the same, each scale*H,scale*W; written, not clamped.
 
         Raises:
             BackendFailure: the runtime or the device failed.
         """
-        self.session().enlarge(source, target)
+        session, channels = self.plain_session(), self._model.channels
+        for first in range(0, len(source), channels):
+            session.enlarge(source[first : first + channels], target[first : first + channels])
 
-    def session(self, source: Layout = RGB, target: Layout = RGB) -> FrameSession:
+    def plain_session(self) -> FrameSession:
+        """Return the session of `enlarge`, opened once; raises as `session`."""
+        plain = PLAIN[self._model.channels]
+        return self.session(plain, plain)
+
+    def session(self, source: Layout, target: Layout) -> FrameSession:
         """Return the session for these layouts, opened once.
 
         Raises:
@@ -159,8 +167,9 @@ def network_of(model: Model, precision: Precision) -> nn.Module:
         ModelError: the graph cannot be made part of a larger one.
     """
     if model.checkpoint is None:
-        from vsparagon.models.foreign import ForeignNetwork
+        from vsparagon.models.foreign import ForeignNetwork, OnePlaneNetwork
 
-        return ForeignNetwork(model.graph, shift=model.shift)
+        foreign = ForeignNetwork(model.graph, shift=model.shift)
+        return OnePlaneNetwork(foreign) if model.channels == 1 else foreign
     generator = load_generator(model.checkpoint)
     return half_form(generator) if precision == "fp16" else inference_form(generator)

@@ -1,7 +1,8 @@
-"""Clips to and from RGB float, by VapourSynth's own resizer, and what happens to frame properties on the way.
+"""Clips to and from float, by VapourSynth's own resizer, and what happens to frame properties on the way.
 
-The way of a frame: source -> `to_rgb` -> network -> `from_rgb` -> `with_properties`. Each is made for one `Colour`;
-a clip whose colour description changes gets one such chain for each.
+The way of a frame: source -> `to_rgb` -> network -> `from_float` -> `with_properties`, with `to_luma_and_chroma` first
+where the network takes luma alone. Each is made for one `Colour`; a clip whose colour description changes gets one such
+chain for each.
 """
 
 from __future__ import annotations
@@ -111,13 +112,22 @@ def layouts(
 
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip as full-range RGBS, transfer and primaries untouched."""
+    return _to_float(clip, colour, vs.RGBS)
+
+
+def to_luma_and_chroma(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+    """Return a YUV or GRAY clip as float, its planes of the size that they have."""
+    return _to_float(clip, colour, clip.format.replace(sample_type=vs.FLOAT, bits_per_sample=32).id)
+
+
+def _to_float(clip: vs.VideoNode, colour: Colour, format_id: int) -> vs.VideoNode:
     # The resizer believes a frame's properties before its own arguments.
     properties = {"_Range": colour.range, "_Matrix": conversion_matrix(clip.format, colour.matrix)}
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
     # It would move what it takes for one field of a frame.
     described = clip.std.RemoveFrameProps(["_Field"]).std.SetFrameProps(**properties)
-    return _without_needless(described, properties["_Matrix"]).resize.Spline36(format=vs.RGBS)
+    return _without_needless(described, properties["_Matrix"]).resize.Spline36(format=format_id)
 
 
 def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
@@ -140,7 +150,7 @@ def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, 
     probe = clip.std.BlankClip(width=PROBE, height=PROBE, length=1).std.SetFrameProps(**says)
     try:
         small = replace(target, width=PROBE, height=PROBE)
-        from_rgb(to_rgb(probe, colour), clip.format, small, wanted).get_frame(0).close()
+        from_float(to_rgb(probe, colour), clip.format, small, wanted).get_frame(0).close()
     except vs.Error as error:
         raise InvalidInput(
             f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(matrix)} "
@@ -149,17 +159,17 @@ def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, 
         ) from error
 
 
-def rgb_function(
+def float_function(
     enlarge: Callable[[list[Plane], list[Plane]], None], scale: int
 ) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
-    """Return the function from an RGBS frame to its enlargement, a new RGBS frame."""
+    """Return the function from a frame of RGBS or GRAYS to its enlargement, a new frame of that format."""
     core = vs.core.core
 
     def enlarged(frame: vs.VideoFrame) -> vs.VideoFrame:
         result = core.create_video_frame(frame.format, frame.width * scale, frame.height * scale)
         enlarge(planes(frame), planes(result))
-        # from_rgb needs these; everything else is copied from the source at the end.
-        for name in ("_Matrix", "_Range", "_Transfer", "_Primaries"):
+        # from_float needs these; everything else is copied from the source at the end.
+        for name in ("_Matrix", "_Range", "_ChromaLocation", "_Transfer", "_Primaries"):
             if name in frame.props:
                 result.props[name] = frame.props[name]
         return result
@@ -181,15 +191,21 @@ def frame_function(
     return enlarged
 
 
-def from_rgb(rgb: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: Colour) -> vs.VideoNode:
-    """Return RGBS in the target's format and size, of the colour description `colour`, within legal code values."""
+def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: Colour) -> vs.VideoNode:
+    """Return a float clip in the target's format and size, of this colour description, within legal code values.
+
+    Args:
+        clip: RGBS, or the source's colour family.
+        source: the format that it was.
+        target, colour: what comes out.
+    """
     arguments: dict[str, Any] = {"range": colour.range}
     if target.format.color_family != vs.RGB:
         arguments["matrix"] = conversion_matrix(source, colour.matrix)
     if is_subsampled(target.format):
         arguments["chromaloc"] = colour.chroma_location
-    rgb = _without_needless(rgb, arguments.get("matrix"))
-    clip = rgb.resize.Spline36(target.width, target.height, target.format.id, **arguments)
+    clip = _without_needless(clip, arguments.get("matrix"))
+    clip = clip.resize.Spline36(target.width, target.height, target.format.id, **arguments)
     if target.format.sample_type == vs.INTEGER and colour.range == LIMITED:
         clip = _limited(clip)
     return clip

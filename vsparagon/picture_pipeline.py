@@ -14,7 +14,7 @@ from vsparagon.tiles.extension import extension_for
 class PicturePipeline:
     """A model opened for pictures of one size. `enlarge` may be called from several threads.
 
-    A network for one plane is run on red, green and blue in turn.
+    A network for one plane is run on one after the other.
 
     Args:
         runtime: what to run.
@@ -38,17 +38,18 @@ class PicturePipeline:
         assert isinstance(runtime.backend, PictureBackend)
         self.way.open(runtime.backend, runtime.precision, options)
         self.in_flight = self.way.in_flight
-        self._planes = [slice(first, first + model.channels) for first in range(0, 3, model.channels)]
+        self._channels = model.channels
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Write the enlarged picture.
 
         Args:
-            source: red, green and blue, each H,W, nominal range 0..1.
+            source: red, green and blue, each H,W, nominal range 0..1; any planes for a network that takes one.
             target: the same, each scale*H,scale*W; written, not clamped.
 
         Raises:
             BackendFailure: the runtime failed.
         """
-        for planes in self._planes:
+        for first in range(0, len(source), self._channels):
+            planes = slice(first, first + self._channels)
             self.way.enlarge(source[planes], target[planes])

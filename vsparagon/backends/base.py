@@ -236,8 +236,6 @@ class FrameBackend(Backend):
             return ""
         if not self.runs_graphs:
             return f"it runs checkpoints, and {model.name} is an ONNX file"
-        if model.channels != 3:
-            return f"{model.name} takes one plane at a time"
         return f"{model.name} takes pictures of one size only" if model.sizes.fixed else ""
 
     def missing(self) -> str:

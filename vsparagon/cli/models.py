@@ -84,7 +84,7 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
         "file": args.model,
         "network": _network(model),
         "scale": str(model.scale),
-        "takes": "RGB" if model.channels == 3 else "one plane at a time",
+        "takes": "RGB" if model.channels == 3 else "one plane: luma, or red, green and blue in turn",
         "type": "float16" if model.is_half else "float32",
         "sides": _sides(model.sizes),
     }

@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import version_converter
 from onnx.inliner import inline_local_functions
-from torch import nn
+from torch import Tensor, nn
 
 from vsparagon.errors import ModelError, reason_of
 from vsparagon.onnx.graph import with_branches
@@ -18,7 +18,7 @@ OWN = ("", "ai.onnx")  # domains of ONNX's own operators
 
 
 class ForeignNetwork(nn.Module):
-    """N,3,H,W to N,3,scale*H,scale*W, float32 both, whatever the graph computes in; torch cannot run it.
+    """N,C,H,W to N,C,scale*H,scale*W, float32 both, whatever the graph computes in; torch cannot run it.
 
     Args:
         path: of the ONNX file, whose weights may lie beside it.
@@ -57,8 +57,23 @@ class ForeignNetwork(nn.Module):
         self.is_half: bool = given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
 
 
+class OnePlaneNetwork(nn.Module):
+    """A network for one plane in the place of one for three: N,3,H,W, all planes the same, to the same.
+
+    Args:
+        network: N,1,H,W to N,1,scale*H,scale*W.
+    """
+
+    def __init__(self, network: ForeignNetwork) -> None:
+        super().__init__()
+        self.network, self.shift = network, network.shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        enlarged = self.network(x.narrow(1, 0, 1))
+        return torch.cat([enlarged] * 3, 1)
+
+
 def computes_half(network: nn.Module) -> bool:
     """Return whether a network, of others or of our own, computes in float16."""
-    if isinstance(network, ForeignNetwork):
-        return network.is_half
-    return any(weight.dtype == torch.float16 for weight in network.parameters())
+    foreign = [part.is_half for part in network.modules() if isinstance(part, ForeignNetwork)]
+    return any(foreign) or any(weight.dtype == torch.float16 for weight in network.parameters())
