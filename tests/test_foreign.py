@@ -25,6 +25,7 @@ from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
+from vsparagon.tiles.geometry import exact_tiles_of  # noqa: E402
 
 core = vs.core
 YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1)
@@ -146,8 +147,35 @@ def test_what_gpus_cannot_take_runs_on_the_cpu_and_the_log_says_so(device, tmp_p
     assert "running fixed.onnx on onnxruntime, fp32, CPU" in told
 
 
-def test_tiles_are_not_for_graphs_on_a_device(device, tmp_path):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiles_of_graphs_on_a_device(channels, device, tmp_path):
+    path = shuffle_network(tmp_path / "net.onnx", channels=channels)
+    clip = clip_of([photograph(150, 200)], vs.YUV420P10, matrix=1)
+    tiled, whole = (
+        core.paragon.Upscale(clip, model=str(path), backend="onnxruntime", **arguments).get_frame(0)
+        for arguments in ({"tilesize": 64}, {})
+    )
+    for plane, reference in zip(arrays(tiled), arrays(whole), strict=True):
+        assert np.abs(plane - reference).max() <= 1
+
+
+def test_weights_are_in_a_graph_of_tiles_once(tmp_path):
     path = shuffle_network(tmp_path / "net.onnx")
+    extension = extension_for(64, 80, Sizes())
+    frame = FrameNetwork(
+        ForeignNetwork(path, shift=0), 2, source=YUV420, target=YUV420, extension=extension,
+        tiles=exact_tiles_of(extension, 2, 2, 2),
+    ).eval()  # fmt: skip
+    names = [tensor.name for tensor in frame_onnx(frame).graph.initializer]
+    assert [name for name in names if "kernel" in name] == ["network/kernel"]
+
+
+def test_tiles_of_graphs_of_which_too_little_is_known_are_refused_on_a_device(device, tmp_path):
+    nodes = [
+        helper.make_node("Softmax", ["x"], ["s"], axis=3),
+        helper.make_node("Resize", ["s", "", "two"], ["y"], mode="nearest"),
+    ]
+    path = graph(tmp_path / "net.onnx", nodes, {"two": np.array([1, 1, 2, 2], np.float32)})
     with pytest.raises(vs.Error, match=r"net\.onnx cannot be run in tiles on a stand-in; leave tilesize= .* out"):
         upscaled(path, "onnxruntime", tilesize=64)
 

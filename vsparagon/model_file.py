@@ -17,6 +17,8 @@ from vsparagon.backends.openvino.client import worker_process
 from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
 from vsparagon.graphs import inference_graph
 from vsparagon.models.model import Model, own_model, own_options
+from vsparagon.models.plan import FURTHEST
+from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 from vsparagon.tiles.extension import Sizes
 
 log = logging.getLogger(__name__)
@@ -112,10 +114,29 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
         found = Model(
             name=name, scale=scale, graph=graph, checkpoint=checkpoint, channels=channels, sizes=sizes, shift=0
         )
+        found = _with_sight(found, network)
         if notes.get("form") == "published":
             options = own_options(graph, notes)
             found = replace(found, needs_whole=not options.is_local, parameters=options.parameters)
     return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
+
+
+def _with_sight(model: Model, network: Any) -> Model:
+    """Return the model with what its graph tells of how far it looks, as far as that is known."""
+    from openvino.passes import ConstantFolding
+
+    network.reshape([1, model.channels, *(model.sizes.fixed or (ROOM, ROOM))])
+    ConstantFolding().run_on_model(network)  # what it computes from its size
+    try:
+        reach = reach_of(network)
+    except LooksAtAll:
+        return replace(model, takes_statistics=True)
+    except Unknown as step:
+        log.debug("how far %s looks is not known, because of its step %s", model.name, step)
+        return model
+    if reach > FURTHEST or model.sizes != Sizes():
+        return model
+    return replace(model, reach=reach, bytes_per_pixel=bytes_per_pixel(network))
 
 
 def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:

@@ -28,6 +28,8 @@ class Model:
         shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
         reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
             that is not known.
+        takes_statistics: whether the graph of somebody else is known to take means of the whole picture, or the like:
+            each tile would take its own.
         parameters: trained numbers; None where that is not known.
         needs_whole: whether it is known to look at the whole picture, so that tiles of its graph would be wrong.
         is_half: whether its graph takes and returns float16.
@@ -43,6 +45,7 @@ class Model:
     shift: int
     reach: int | None = None
     needs_whole: bool = False
+    takes_statistics: bool = False
     parameters: int | None = None
     bytes_per_pixel: int | None = None
     is_half: bool = False

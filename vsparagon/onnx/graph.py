@@ -80,16 +80,21 @@ class Graph:
             model: of operators of ONNX alone, whose version becomes that of the whole if it is later.
             given, result: its input and its output.
             x: what it is given.
-            prefix: of its names.
+            prefix: of its names; the same graph may be added again, whose constants are then those of the first time.
         """
         (entry,) = model.opset_import
         self._opset = max(self._opset, entry.version)
-        inner = compose.add_prefix(model, f"{prefix}/").graph
-        self._constants |= {tensor.name: tensor for tensor in inner.initializer}
+        place = self._unique(prefix)
+        inner = compose.add_prefix(model, f"{place}/").graph
+        names = {f"{place}/{given}": x}
+        for tensor in inner.initializer:
+            names[tensor.name] = name = prefix + tensor.name.removeprefix(place)
+            tensor.name = name
+            self._constants.setdefault(name, tensor)
         for node in with_branches(inner.node):
-            node.input[:] = [x if name == f"{prefix}/{given}" else name for name in node.input]
+            node.input[:] = [names.get(name, name) for name in node.input]
         self._nodes.extend(inner.node)
-        return f"{prefix}/{result}"
+        return f"{place}/{result}"
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add a constant as it is, once, and return its name."""

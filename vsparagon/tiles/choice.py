@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from vsparagon.tiles.extension import WHOLE_WINDOWS, Extension
 from vsparagon.tiles.geometry import BLOCK, ExactTiles, Grid, blended_tiles, exact_tiles_of, tile_counts
 from vsparagon.tiles.ways import Blended, Exact, Staged, Way, Whole
 
+log = logging.getLogger(__name__)
+
 SMALLEST_TILE = 64
 # What tiles may take together, in bytes. The larger a tile is, the less of it is computed for its neighbours, too: on
 # two EPYCs pictures of 640x360 were 4 to 14 % faster whole than in tiles of `FAST_AREA`, on one of them those of 1080p
@@ -22,6 +25,9 @@ FAST_MEMORY = 512 * MEBIBYTE
 # Pixels of a tile, with what it looks at around what it is kept for, that are fast even where that is more. On a Xeon a
 # pixel in such a tile took nano 20 % less time than one in a large picture.
 FAST_AREA = 80_000
+# Sides of a tile in reaches from which on no more than a quarter is computed twice; the tiles of networks that look too
+# far for that are as large as memory allows.
+LEAST_REACHES = 20
 BLENDED_OVERLAP = 32
 SHARE = 4  # by which the available memory is divided, for networks that look at the whole frame
 FLOAT = 4  # bytes
@@ -84,12 +90,15 @@ class TileChoice:
                     "use tilesize= instead."
                 )
             return self._blended(model, extension)
-        area = max(FAST_AREA, FAST_MEMORY // (model.bytes_per_pixel * (streams + 1)))
-        if tiles := self.exact(model, extension, streams=streams, area=area):
-            return Exact(model, extension, *tiles)
         wanted = self.size or self.memory_mb
         budget = (self.memory_mb or available_memory() // SHARE) * MEBIBYTE
-        needed = extension.extended_height * extension.extended_width * model.bytes_per_pixel * (streams + 1)
+        per_pixel = model.bytes_per_pixel * (streams + 1)
+        area = max(FAST_AREA, FAST_MEMORY // per_pixel)
+        if model.reach and area < (LEAST_REACHES * model.reach) ** 2:
+            area = max(area, budget // per_pixel)
+        if tiles := self.exact(model, extension, streams=streams, area=area):
+            return Exact(model, extension, *tiles)
+        needed = extension.extended_height * extension.extended_width * per_pixel
         if not self.size and (needed <= budget or not (wanted or model.checkpoint)):
             return Whole(model, extension)
         if model.checkpoint is None:
@@ -164,6 +173,12 @@ class TileChoice:
             size = whole if self.size is None else model.sizes.at_least(*map(min, self.size, whole))
         if size == whole:
             return Whole(model, extension)
+        if model.takes_statistics:
+            log.warning(
+                "%s takes statistics of the whole picture; each tile takes its own, so seams may show. %s",
+                model.name,
+                "Export it without a size." if model.sizes.fixed else "Leave tilesize= out, or take larger tiles.",
+            )
         if model.needs_whole:
             raise _needs_whole(model, "export it without a size" if model.sizes.fixed else "leave tilesize= out")
         rows, columns = (

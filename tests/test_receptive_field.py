@@ -1,0 +1,206 @@
+"""How far networks of others look: what their graphs say, beside what a changed pixel changes."""
+
+import logging
+
+import numpy as np
+import pytest
+from clips import photograph
+from onnx import helper
+from onnx_files import graph, shuffle_network
+from openvino.passes import ConstantFolding
+
+from vsparagon.backends.openvino import openvino_core
+from vsparagon.bundled import bundled_models
+from vsparagon.model_file import open_model_file
+from vsparagon.picture_pipeline import PicturePipeline
+from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
+from vsparagon.runtime import choose_runtime
+from vsparagon.tiles.choice import TileChoice
+from vsparagon.tiles.ways import Blended, Exact, Whole
+
+RANDOM = np.random.default_rng(0)
+SIDE = 48
+
+
+def weights(*shape):
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def node(kind, given, made, **attributes):
+    return helper.make_node(kind, given.split(), made.split(), **attributes)
+
+
+TWO = np.array([1, 1, 2, 2], np.float32)
+SHUFFLE = node("DepthToSpace", "last", "y", blocksize=2, mode="CRD")
+LAST = [node("Conv", "a k12", "last", pads=[1] * 4), SHUFFLE]
+K12 = {"k12": weights(12, 3, 3, 3)}
+
+
+def resized(mode, place):
+    nodes = [
+        node("Conv", "x k", "a", pads=[1] * 4),
+        helper.make_node("Resize", ["a", "", "two"], ["y"], mode=mode, coordinate_transformation_mode=place),
+    ]
+    return nodes, {"k": weights(3, 3, 3, 3), "two": TWO}
+
+
+# Nodes and constants, and how far they look.
+KNOWN = {
+    "convolutions": ([node("Conv", "x k", "a", pads=[2] * 4), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 3),
+    "dilated": (
+        [node("Conv", "x k", "a", pads=[0, 0, 6, 6], dilations=[3, 3]), *LAST], {"k": weights(3, 3, 3, 3), **K12}, 7,
+    ),
+    "padded by itself": (
+        [node("Conv", "x k", "a", auto_pad="SAME_LOWER"), *LAST], {"k": weights(3, 3, 8, 8), **K12}, 5,
+    ),
+    "in groups": ([node("Conv", "x k", "a", pads=[4] * 4, group=3), *LAST], {"k": weights(3, 1, 9, 9), **K12}, 5),
+    "one sided": ([node("Conv", "x k", "a", pads=[4, 4, 0, 0]), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 5),
+    "padded before": (
+        [node("Pad", "x pads", "p", mode="reflect"), node("Conv", "p k", "a"), *LAST],
+        {"k": weights(3, 3, 7, 7), "pads": np.array([0, 0, 3, 3, 0, 0, 3, 3]), **K12},
+        4,
+    ),
+    "two ways": (
+        [
+            node("Conv", "x k", "b", pads=[3] * 4),
+            node("Relu", "x", "c"),
+            node("Concat", "b c", "d", axis=1),
+            node("Conv", "d k2", "e"),
+            node("Add", "e x", "a"),
+            *LAST,
+        ],
+        {"k": weights(5, 3, 7, 7), "k2": weights(3, 8, 1, 1), **K12},
+        4,
+    ),
+    "norm of channels": (
+        [
+            node("ReduceMean", "x", "m", axes=[1]),
+            node("Sub", "x m", "c"),
+            node("Conv", "c k", "d", pads=[1] * 4),
+            node("PRelu", "d slope", "e"),
+            node("Mul", "e gain", "a"),
+            *LAST,
+        ],
+        {"k": weights(3, 3, 3, 3), "slope": weights(3, 1, 1), "gain": weights(1, 3, 1, 1), **K12},
+        2,
+    ),
+    "transposed": (
+        [node("Conv", "x k", "a", pads=[1] * 4), node("ConvTranspose", "a t", "y", strides=[2, 2], pads=[1] * 4)],
+        {"k": weights(3, 3, 3, 3), "t": weights(3, 3, 4, 4)},
+        2,
+    ),
+    "transposed, one sided": (
+        [node("ConvTranspose", "x t", "y", strides=[2, 2], pads=[0, 0, 6, 6])], {"t": weights(3, 3, 8, 8)}, 3,
+    ),
+    "transposed, other sided": (
+        [node("ConvTranspose", "x t", "y", strides=[2, 2], pads=[6, 6, 0, 0])], {"t": weights(3, 3, 8, 8)}, 3,
+    ),
+    "after the enlargement": (
+        [node("Conv", "x k12", "last", pads=[1] * 4), node("DepthToSpace", "last", "l", blocksize=2, mode="CRD"),
+         node("Conv", "l k", "y", pads=[4] * 4)],
+        {"k": weights(3, 3, 9, 9), **K12},
+        3,
+    ),
+    "nearest": (*resized("nearest", "asymmetric"), 1),
+    "linear": (*resized("linear", "half_pixel"), 2),
+    "cubic": (*resized("cubic", "half_pixel"), 3),
+}  # fmt: skip
+STRANGE = {
+    "softmax": ([node("Softmax", "x", "a", axis=3), *LAST], K12),
+    "stride": (
+        [node("Conv", "x k", "s", strides=[2, 2], pads=[1] * 4), node("DepthToSpace", "s", "y", blocksize=4)],
+        {"k": weights(48, 3, 3, 3)},
+    ),
+    "place": ([node("Add", "x row", "a"), *LAST], {"row": weights(1, 1, 1, SIDE), **K12}),
+    "corners": resized("linear", "align_corners"),
+}  # fmt: skip
+STATISTICS = {
+    "pooled": [node("GlobalAveragePool", "x", "m"), node("Mul", "x m", "a"), *LAST],
+    "reduced": [node("ReduceMean", "x", "m", axes=[2, 3]), node("Sub", "x m", "a"), *LAST],
+    "normalised": [node("InstanceNormalization", "x one one", "a"), *LAST],
+}
+
+
+def written(path, nodes, constants):
+    return graph(path, nodes, constants, opset=13)
+
+
+def read(path):
+    network = openvino_core().read_model(path)
+    network.reshape([1, 3, SIDE, SIDE])
+    ConstantFolding().run_on_model(network)
+    return network
+
+
+@pytest.mark.parametrize(("nodes", "constants", "most"), KNOWN.values(), ids=KNOWN)
+def test_a_pixel_changes_what_is_within_reach_and_no_more(nodes, constants, most, tmp_path):
+    network = read(written(tmp_path / "net.onnx", nodes, constants))
+    reach = reach_of(network)
+    compiled = openvino_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    picture = RANDOM.random((1, 3, SIDE, SIDE), np.float32)
+    changed = picture.copy()
+    at = SIDE // 2
+    changed[0, :, at, at] += [1.0, -0.5, 2.0]
+    before, after = (compiled(values)[0].copy() for values in (picture, changed))
+    rows, columns = np.nonzero(np.abs(after - before).max((0, 1)) > 1e-6)
+    seen = max(abs(side // 2 - at) for side in (*rows, *columns))
+    assert seen == most
+    assert most <= reach <= most + 1
+
+
+@pytest.mark.parametrize(("nodes", "constants"), STRANGE.values(), ids=STRANGE)
+def test_what_is_not_known_to_be_local_is_not_taken_for_it(nodes, constants, tmp_path):
+    network = read(written(tmp_path / "net.onnx", nodes, constants))
+    with pytest.raises((Unknown, LooksAtAll)):
+        reach_of(network)
+
+
+@pytest.mark.parametrize("nodes", STATISTICS.values(), ids=STATISTICS)
+def test_networks_that_take_statistics_say_so_where_tiles_would_show(nodes, tmp_path, caplog):
+    path = written(tmp_path / "net.onnx", nodes, {"one": np.ones(3, np.float32), **K12})
+    with pytest.raises(LooksAtAll):
+        reach_of(read(path))
+    runtime = choose_runtime(open_model_file(path, tmp_path), backend="openvino")
+    PicturePipeline(runtime, height=150, width=200)
+    assert "statistics" not in caplog.text
+    PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=(64, 64)))
+    assert "net.onnx takes statistics of the whole picture; each tile takes its own, so seams may show." in caplog.text
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_tiles_of_a_known_network_are_exact(backend, channels, tmp_path):
+    picture = photograph(150, 200).astype(np.float32) / 255
+    nodes, constants, _ = KNOWN["norm of channels"]
+    path = written(tmp_path / "net.onnx", nodes, constants)
+    if channels == 1:
+        path = shuffle_network(tmp_path / "luma.onnx", channels=1)
+    results = []
+    for tiles, way in ((None, Exact), (TileChoice(size=(64, 80)), Exact), (TileChoice(memory_mb=2), Exact)):
+        runtime = choose_runtime(open_model_file(path, tmp_path), backend=backend)
+        pipeline = PicturePipeline(runtime, height=150, width=200, tiles=tiles)
+        assert isinstance(pipeline.way, way)
+        results.append(np.empty((3, 300, 400), np.float32))
+        pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))
+    for tiled in results[1:]:
+        assert np.abs(tiled - results[0]).max() < 1e-5 * np.abs(results[0]).max()
+
+
+def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    fixed = open_model_file(shuffle_network(tmp_path / "fixed.onnx", size=(64, 64)), tmp_path)
+    nodes, constants = STRANGE["stride"]
+    stepped = open_model_file(written(tmp_path / "stepped.onnx", nodes, constants), tmp_path)
+    assert "how far stepped.onnx looks is not known, because of its step" in caplog.text
+    for model, choice, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
+        assert model.reach is None
+        runtime = choose_runtime(model, backend="openvino")
+        pipeline = PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=choice))
+        assert isinstance(pipeline.way, way)
+
+
+@pytest.mark.parametrize("model", [model for model in bundled_models() if "clean" in model.name], ids=lambda m: m.name)
+def test_our_own_graphs_say_what_their_options_do(model):
+    network = read(model.graph)
+    assert model.reach <= reach_of(network) <= model.reach + 1
+    assert 0.5 < bytes_per_pixel(network) / model.bytes_per_pixel < 1.2

@@ -1,0 +1,185 @@
+"""How far a network of somebody else looks, read from its graph: what its tiles need around them to fit together.
+
+Each value of the graph is followed from the input to the result: a pixel of it sees the source from so far before its
+own place to so far after it. Known are the steps of plain convolutional networks; any other makes the rest unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from vsparagon.models.variants import VECTOR
+
+CHANNELS, ROWS, COLUMNS = 1, 2, 3  # axes of N,C,H,W
+FEW = 4  # channels
+FLOAT = 4  # bytes; what is written in float16 is computed in float32
+
+# Each pixel of the result comes from the same pixel of every input.
+POINTWISE = frozenset((
+    "Abs", "Add", "BatchNormInference", "Ceiling", "Clamp", "Concat", "Convert", "Cos", "Divide", "Elu", "Erf",
+    "Exp", "FakeQuantize", "Floor", "Gelu", "HardSigmoid", "HSigmoid", "HSwish", "Identity", "Log", "Maximum",
+    "Minimum", "Mish", "Multiply", "Negative", "Power", "PRelu", "Relu", "Result", "Selu", "Sigmoid", "Sign", "Sin",
+    "SoftPlus", "SoftSign", "Split", "Sqrt", "SquaredDifference", "Subtract", "Swish", "Tanh", "VariadicSplit",
+))  # fmt: skip
+BY_CHANNEL = frozenset(("BatchNormInference", "PRelu", "Split", "VariadicSplit"))  # those given numbers in a row
+REDUCTIONS = frozenset(("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "MVN"))
+# Pixels that an enlargement looks at on each side, and half a pixel that it may begin late.
+SUPPORT = {"nearest": 1, "linear": 2, "linear_onnx": 2, "cubic": 3}
+
+
+class Unknown(Exception):
+    """A step of which it is not known what it looks at."""
+
+
+class LooksAtAll(Exception):
+    """A step that looks at the whole picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """What pixel 0 of a value sees along both axes, in pixels of the source; pixel `n` the same, `n / rate` later.
+
+    Attributes:
+        before, after: pixels before and after its place.
+        rate: pixels of the value for each of the source.
+    """
+
+    before: Fraction = Fraction(0)
+    after: Fraction = Fraction(0)
+    rate: Fraction = Fraction(1)
+
+    def wider(self, before: Fraction | int, after: Fraction | int, enlarged: int = 1) -> Field:
+        """Return the field of a value that sees so many pixels of this one around its place, and is enlarged."""
+        return Field(
+            before=self.before + before / self.rate, after=self.after + after / self.rate, rate=self.rate * enlarged
+        )
+
+
+def reach_of(network: Any) -> int:
+    """Return how far in source pixels a pixel of the result looks at most.
+
+    Args:
+        network: an OpenVINO model of one input and one output, of static shapes N,C,H,W.
+
+    Raises:
+        LooksAtAll: a step of it takes numbers of the whole picture.
+        Unknown: a step of it is of another kind than those that are known here.
+    """
+    fields: dict[Any, Field] = {}
+    for step in network.get_ordered_ops():
+        kind = step.get_type_name()
+        if kind == "Parameter":
+            fields[step.output(0)] = Field()
+        elif seen := [fields[value] for value in step.input_values() if value in fields]:
+            fields |= dict.fromkeys(step.outputs(), _field(step, kind, seen))
+    result = fields[network.get_results()[0].input_value(0)]
+    return max(0, math.ceil(max(result.before, result.after)))
+
+
+def bytes_per_pixel(network: Any) -> int:
+    """Return about how many bytes a network takes for each pixel of its input, in all values alive at once.
+
+    Args:
+        network: as above.
+    """
+    steps = network.get_ordered_ops()
+    last = {value: at for at, step in enumerate(steps) for value in step.input_values()}
+    alive: dict[Any, int] = {}
+    most = 0
+    for at, step in enumerate(steps):
+        if step.get_type_name() == "Constant":
+            continue
+        alive |= {value: _numbers(value.shape) for value in step.outputs()}
+        most = max(most, sum(alive.values()))
+        alive = {value: size for value, size in alive.items() if last.get(value, 0) > at}
+    height, width = network.input(0).shape[ROWS:]
+    return FLOAT * math.ceil(most / int(height * width))
+
+
+def _numbers(shape: Sequence[int]) -> int:
+    """Return how many numbers a value takes: channels come in whole vectors, where they are more than colours."""
+    channels = shape[CHANNELS] if len(shape) > CHANNELS else 1
+    step = VECTOR if channels > FEW else 1
+    return math.prod(shape) // channels * -(-channels // step) * step
+
+
+def _field(step: Any, kind: str, seen: Sequence[Field]) -> Field:
+    if kind in POINTWISE:
+        return _pointwise(step, seen)
+    if kind in REDUCTIONS:
+        return _reduced(step, seen[0])
+    field, attributes = seen[0], step.get_attributes()
+    match kind:
+        case "Convolution" | "GroupConvolution":
+            _same_each_way(attributes["strides"], 1)
+            before = attributes["pads_begin"]
+            length = [(side - 1) * d for side, d in zip(_kernel(step), attributes["dilations"], strict=True)]
+            after = [side - begin for side, begin in zip(length, before, strict=True)]
+            return field.wider(max(before), max(after))
+        case "ConvolutionBackpropData" | "GroupConvolutionBackpropData":
+            factor = _enlargement(step)
+            _same_each_way(attributes["strides"], factor)
+            _same_each_way(attributes["dilations"], 1)
+            before = [side - 1 - begin for side, begin in zip(_kernel(step), attributes["pads_begin"], strict=True)]
+            return field.wider(
+                Fraction(max(before), factor), Fraction(max(attributes["pads_begin"]), factor), enlarged=factor
+            )
+        case "DepthToSpace":
+            factor = _enlargement(step)
+            return field.wider(Fraction(factor - 1, factor), 0, enlarged=factor)
+        case "Interpolate" if attributes["mode"] in SUPPORT:
+            if attributes["coordinate_transformation_mode"] == "align_corners":
+                raise Unknown("align_corners")
+            return field.wider(SUPPORT[attributes["mode"]], SUPPORT[attributes["mode"]], enlarged=_enlargement(step))
+        case "Pad":
+            first = _constant(step.input_value(1))[ROWS:]
+            return field.wider(max(first), -min(first))
+    raise Unknown(kind)
+
+
+def _pointwise(step: Any, seen: Sequence[Field]) -> Field:
+    """Return the union of fields of the same rate, where every pixel is given the same numbers beside it."""
+    kind, given = step.get_type_name(), step.input_values()
+    values = [step.output(0), *(given[:1] if kind in BY_CHANNEL else given)]
+    sizes = {tuple(value.shape)[-2:] for value in values} - {(), (1,), (1, 1)}
+    if len(sizes) > 1 or len({field.rate for field in seen}) > 1:
+        raise Unknown(kind)
+    return Field(before=max(f.before for f in seen), after=max(f.after for f in seen), rate=seen[0].rate)
+
+
+def _reduced(step: Any, field: Field) -> Field:
+    axes = {int(axis) % len(step.input_value(0).shape) for axis in _constant(step.input_value(1)).ravel()}
+    if axes & {ROWS, COLUMNS}:
+        raise LooksAtAll(step.get_type_name())
+    if axes != {CHANNELS}:
+        raise Unknown(step.get_type_name())
+    return field
+
+
+def _kernel(step: Any) -> list[int]:
+    return list(step.input_value(1).shape)[-2:]
+
+
+def _enlargement(step: Any) -> int:
+    """Return how many times larger the output of a step is than its input, both ways."""
+    given, made = (list(port.shape)[ROWS:] for port in (step.input_value(0), step.output(0)))
+    factor = int(made[0] // given[0])
+    if not factor or made != [side * factor for side in given]:
+        raise Unknown(step.get_type_name())
+    return factor
+
+
+def _same_each_way(values: Sequence[int], wanted: int) -> None:
+    if set(values) != {wanted}:
+        raise Unknown(f"steps of {list(values)}")
+
+
+def _constant(value: Any) -> Any:
+    node = value.get_node()
+    if node.get_type_name() != "Constant":
+        raise Unknown(node.get_type_name())
+    return node.get_data()
