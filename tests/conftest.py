@@ -11,6 +11,9 @@ import pytest
 # What is compiled for the tests is kept from run to run, but not among the user's own.
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".cache")
 
+# Tests that use the library itself are not to report to its makers either.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # A shell's background jobs ignore Ctrl-C, and what tests start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

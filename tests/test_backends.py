@@ -1,5 +1,6 @@
 """The backends agree with each other and with the published network, and the bundled graphs with their weights."""
 
+import os
 import subprocess
 import sys
 
@@ -123,3 +124,21 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+REPORTS = ("CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where that would be kept is known for Linux")
+def test_onnxruntime_neither_reports_nor_numbers_the_machine(tmp_path):
+    code = (
+        "import vapoursynth as vs; clip = vs.core.std.BlankClip(None, 64, 48, vs.YUV420P8, 1);"
+        "vs.core.paragon.Upscale(clip, backend='onnxruntime').get_frame(0);"
+        "import os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in REPORTS and not name.startswith("GITHUB")}
+    environment = kept | {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".cache"]
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["vsparagon"]

@@ -1,5 +1,6 @@
 """Bad input: one clear line that says what it got, what it wants and what to do."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -241,3 +242,20 @@ def test_import_and_default_filter_need_neither_torch_nor_onnx():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="/dev/null is of other systems")
+def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
+    code = (
+        "import vapoursynth as vs, sys; vs.core.add_log_handler(lambda level, text: print(int(level), text));"
+        "clip = vs.core.std.BlankClip(None, 64, 48, vs.YUV420P8, 1);"
+        "[vs.core.paragon.Upscale(clip, backend='openvino').get_frame(0) for _ in range(2)]"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": "/dev/null/none", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith(f"{int(vs.MESSAGE_TYPE_WARNING)} ")]
+    assert len(told) == 1
+    assert "the cache folder /dev/null/none/vsparagon cannot be made (Not a directory)" in told[0]
+    assert "Until then what is compiled is compiled anew by each process." in told[0]
+    assert list(tmp_path.iterdir()) == []

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
+import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from vsparagon.errors import InvalidInput
+
+log = logging.getLogger(__name__)
 
 ENGINE: Final = ".engine"
 KERNELS: Final = ".kernels"
@@ -45,6 +52,28 @@ def cache_folder(chosen: str) -> Path:
         raise InvalidInput(f"the cache folder {folder} cannot be made ({reason}); name another with cache=.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InvalidInput(f"the cache folder {folder} cannot be written to; name another with cache=.")
+    return folder
+
+
+def usable_cache_folder(chosen: str) -> Path:
+    """Return that folder; where the user's cannot be used, one for this process alone, which the log then tells.
+
+    Raises:
+        InvalidInput: the chosen folder cannot be made or written to.
+    """
+    try:
+        return cache_folder(chosen)
+    except InvalidInput as error:
+        if chosen:
+            raise
+        return _temporary_folder(str(error))
+
+
+@cache
+def _temporary_folder(why: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="vsparagon-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    log.warning("%s Until then what is compiled is compiled anew by each process.", why)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Final, get_args
 
 from vsparagon.backends import choose_backend, choose_precision
 from vsparagon.backends.base import Backend, Precision, RunOptions
-from vsparagon.cache import cache_folder
+from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.models.model import Model
 
@@ -72,7 +72,7 @@ def choose_runtime(
     options = RunOptions(
         streams=num_streams or chosen.default_streams(threads),
         threads=threads,
-        cache=cache_folder(cache),
+        cache=usable_cache_folder(cache),
     )
     return Runtime(
         model=model, backend=chosen, precision=choose_precision(chosen, precision or "auto", model), options=options

@@ -5,6 +5,7 @@ either.py              runtimes that are both
 openvino               OpenVINO, on the CPU
 onnxruntime.py         ONNX Runtime, and on a GPU:
 onnxruntime_cuda.py
+onnxruntime_library.py its module, told not to report
 torch.py               torch, and on a GPU:
 torch_cuda.py
 tensorrt.py            TensorRT and TensorRT-RTX, whose engines are run by

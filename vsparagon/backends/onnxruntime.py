@@ -11,6 +11,7 @@ import numpy as np
 from vsparagon.backends.base import BuildOptions, FrameBackend, RunOptions, Session, Slot, StageSlot, stage_session
 from vsparagon.backends.either import EitherBackend
 from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_provider
+from vsparagon.backends.onnxruntime_library import onnxruntime_module
 from vsparagon.backends.torch import trouble_with
 from vsparagon.errors import BackendFailure
 from vsparagon.models.model import Model
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 class _OnnxRuntimeSlot(Slot):
     def __init__(self, session: onnxruntime.InferenceSession, model: Model, build: BuildOptions) -> None:
-        import onnxruntime
-
         self._session = session
         self._binding = session.io_binding()
         dtype = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
@@ -31,7 +30,7 @@ class _OnnxRuntimeSlot(Slot):
         self.input = np.zeros((1, model.channels, height, width), dtype)
         self.output = np.zeros((1, model.channels, height * scale, width * scale), dtype)
         # Bound once: the runtime reads and writes these arrays themselves.
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self.input, self.output)]
+        values = [onnxruntime_module().OrtValue.ortvalue_from_numpy(array) for array in (self.input, self.output)]
         self._binding.bind_ortvalue_input(session.get_inputs()[0].name, values[0])
         self._binding.bind_ortvalue_output(session.get_outputs()[0].name, values[1])
 
@@ -41,16 +40,14 @@ class _OnnxRuntimeSlot(Slot):
 
 class _OnnxRuntimeStageSlot(StageSlot):
     def __init__(self, session: onnxruntime.InferenceSession, plan: Plan, index: int, build: BuildOptions) -> None:
-        import onnxruntime
-
         self._session = session
         self._binding = session.io_binding()
         shapes = (shapes(index, build.height, build.width) for shapes in (plan.input_shapes, plan.output_shapes))
         self.inputs, self.outputs = ({k: np.zeros(shape, np.float32) for k, shape in s.items()} for s in shapes)
         for name, array in self.inputs.items():
-            self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+            self._binding.bind_ortvalue_input(name, onnxruntime_module().OrtValue.ortvalue_from_numpy(array))
         for name, array in self.outputs.items():
-            self._binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+            self._binding.bind_ortvalue_output(name, onnxruntime_module().OrtValue.ortvalue_from_numpy(array))
 
     def run(self) -> None:
         _run(self._session, self._binding)
@@ -88,14 +85,12 @@ class OnnxRuntime(EitherBackend):
         return OnnxRuntimeCuda(device, place)
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
-        import onnxruntime
-
         options = _options(run)
         try:
             if model.checkpoint is not None:  # our own graphs: their axes' names are known
                 options.add_free_dimension_override_by_name("height", build.height)
                 options.add_free_dimension_override_by_name("width", build.width)
-            session = onnxruntime.InferenceSession(
+            session = onnxruntime_module().InferenceSession(
                 str(model.graph), sess_options=options, providers=["CPUExecutionProvider"]
             )
             slots = [_OnnxRuntimeSlot(session, model, build) for _ in range(run.streams)]
@@ -110,8 +105,6 @@ class OnnxRuntime(EitherBackend):
         return Session(slots)
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
-        import onnxruntime
-
         options = _options(run)
         options.enable_cpu_mem_arena = False  # each stage would keep its own
         options.add_free_dimension_override_by_name("height", build.height)
@@ -119,7 +112,7 @@ class OnnxRuntime(EitherBackend):
         sessions = []
         try:
             for index in range(len(plan.stages)):
-                session = onnxruntime.InferenceSession(
+                session = onnxruntime_module().InferenceSession(
                     plan.graph(index), sess_options=options, providers=["CPUExecutionProvider"]
                 )
                 sessions.append(stage_session(plan, run, partial(_OnnxRuntimeStageSlot, session, plan, index, build)))
@@ -129,9 +122,7 @@ class OnnxRuntime(EitherBackend):
 
 
 def _options(run: RunOptions) -> onnxruntime.SessionOptions:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime_module().SessionOptions()
     # Each stream computes on the thread that calls it; the rest is one pool that all share.
     options.intra_op_num_threads = max(1, run.threads - run.streams + 1)
     options.inter_op_num_threads = 1

@@ -9,6 +9,7 @@ import numpy as np
 from vsparagon.backends.base import FrameBackend, RunOptions
 from vsparagon.backends.cuda import remembered_unless_it_passes
 from vsparagon.backends.executor import Executor
+from vsparagon.backends.onnxruntime_library import onnxruntime_module
 from vsparagon.errors import BackendFailure, reason_of, runtime_failure
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class OnnxRuntimeExecutor(Executor):
     """A session of its own for one lane, because a session works on one stream."""
 
     def __init__(self, graph: bytes, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-        import onnxruntime
-
+        onnxruntime = onnxruntime_module()
         self._tensors = inputs | outputs  # the library knows their addresses only
         provider, choices = _provider(next(iter(inputs.values())).device)
         options = onnxruntime.SessionOptions()
@@ -109,11 +109,11 @@ def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
 @remembered_unless_it_passes
 def trouble_with_provider(device_id: int) -> str:
     """Return why ONNX Runtime's CUDA provider cannot compute on a GPU that torch can use, "" if it can."""
-    import onnxruntime
     from onnx import TensorProto, helper
 
     from vsparagon.backends.device import QUEUING
 
+    onnxruntime = onnxruntime_module()
     if CUDA not in onnxruntime.get_available_providers():
         return 'it was built for CPUs only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")

@@ -11,7 +11,7 @@ from typing import Final
 
 import vapoursynth as vs
 
-from vsparagon.cache import cache_folder
+from vsparagon.cache import usable_cache_folder
 from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source
 from vsparagon.input.streams import read_overview
@@ -67,7 +67,7 @@ def _even(stamps: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
 
 def _index(job: Job) -> Path:
     """Return where BestSource keeps its index, as the beginning of a path: counting a film's frames takes a while."""
-    folder = cache_folder(job.cache) / "sources"
+    folder = usable_cache_folder(job.cache) / "sources"
     folder.mkdir(exist_ok=True)
     return folder / hashlib.sha256(str(job.input).encode()).hexdigest()[:16]
 
