@@ -4,8 +4,8 @@ The way of a frame, and of a model to what runs it:
 
     clip -> plugin -> filter -> frames (to RGB) -> stream -> picture_pipeline (tiles, backends) -> frames -> clip
     clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, backends.device, fused) -> clip     on a GPU
-    name or file -> library, model_file (receptive_field), checkpoint (recognise) -> models -> export (onnx) -> ONNX graph
-    ONNX graph -> engines -> backends.tensorrt
+    name or file -> library, model_file (receptive_field), checkpoint (recognise) -> models -> export (onnx) -> graph
+    graph -> engines -> backends.tensorrt
 
 `input`, `encode`, `preview`, `compare` and `image` are what the command line (`cli`) builds on that; `training` makes
 weights.
