@@ -155,6 +155,35 @@ def test_failure_is_one_line_on_standard_error(arguments, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "said", "shown"),
+    [
+        ("encode a.mkv b.mkv", "width is 7; give another width=.", "--width is 7; give another --width."),
+        ("encode a.mkv b.mkv", "variant is 'a', and model is 'b'.", "--variant is 'a', and --model is 'b'."),
+        ("preview a.mkv", 'matrix=, for example matrix="709".', "--matrix, for example --matrix 709."),
+        ("compare a.mkv", "a/scale=2: set num_streams=1 or cache=.", "a/scale=2: set --num-streams 1 or --cache."),
+        ("image in.png out.png", "leave scale= out, and use width=.", "leave --scale out, and use width=."),
+        ("export xl out.onnx", "give a file of your own as model=.", "give a file of your own as MODEL."),
+        ("encode a.mkv b.mkv", "paragon.Upscale: frame 3: pass matrix=.", "paragon.Upscale: frame 3: pass --matrix."),
+        ("encode own.vpy b.mkv --scale 3", "scale is 3; leave scale= out.", "--scale is 3; leave --scale out."),
+        ("encode own.vpy b.mkv", "paragon.Upscale: frame 3: pass matrix=.", ""),
+        ("encode own.vpy b.mkv", "own.vpy failed: Error: leave scale= out.", ""),
+        ("encode a.mkv b.mkv --filter-script own.vpy", "own.vpy failed: Error: leave scale= out.", ""),
+        ("models", "leave scale= out.", ""),
+    ],
+)
+def test_message_names_the_options_of_the_command(command, said, shown, monkeypatch, capsys):
+    def fail(args):
+        raise vsparagon.InvalidInput(said)
+
+    module = {"export": "models._export", "models": "models._models"}.get(
+        command.split()[0], f"{command.split()[0]}._run"
+    )
+    monkeypatch.setattr(f"vsparagon.cli.{module}", fail)
+    assert main(command.split()) == 1
+    assert capsys.readouterr().err == f"vsparagon: {shown or said}\n"
+
+
 def test_unknown_command_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["upscale"])

@@ -38,7 +38,7 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
     if not _checkpoint(variant, scale, profile).is_file():
         raise ModelError(
             f"no weights are bundled for {variant} x{scale} {profile} (bundled: {_near(variant, scale)}); "
-            "choose one of these, or name a file of your own with model=."
+            "choose one of these, or give a file of your own as model=."
         )
     return _model(variant, scale, profile)
 

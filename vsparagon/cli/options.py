@@ -25,6 +25,8 @@ NETWORK: Final = (
     "memory_mb",
 )
 SIZES: Final = ("tilesize", "overlap")
+ARGUMENTS: Final = (*NETWORK, *SIZES, "device_id", "num_streams", "cache")  # of the filter, that are options here
+SCRIPT_SAID: Final = re.compile(r" failed: |paragon\.Upscale: ")
 TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
 
 
@@ -113,6 +115,33 @@ def parse_time(text: str) -> float:
         raise InvalidInput(f"{text!r} is not a time; write it as 12.5s, 1:02.5 or 1:00:02.5.")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return 3600 * hours + 60 * minutes + seconds
+
+
+def in_options(text: str, args: argparse.Namespace) -> str:
+    """Return a message with the filter's arguments called as the options of a command: `--width` for `width=`.
+
+    What a script's own call of the filter says is left as it is.
+
+    Args:
+        text: the message.
+        args: of the command, with its `usage`.
+    """
+    from vsparagon.input.job import SCRIPT_SUFFIXES
+
+    from_script = "input" in args and args.input.suffix.lower() in SCRIPT_SUFFIXES
+    if (from_script or getattr(args, "filter_script", None)) and SCRIPT_SAID.search(text):
+        return text
+    options = re.findall(r"--[a-z-]+", args.usage)
+    spelt = {name: option for name in ARGUMENTS if (option := f"--{name.replace('_', '-')}") in options}
+    if "model" in args:
+        spelt.setdefault("model", "MODEL")
+    names = "|".join(spelt)
+    text = re.sub(rf"(?:^|(?<=and ))({names})(?= (?:is|goes|must|cannot) )", lambda found: spelt[found[1]], text)
+    return re.sub(
+        rf"(?<![\w.(/-])({names})=(?:([\"']?)(\w+)\2)?",
+        lambda found: f"{spelt[found[1]]} {found[3] or ''}".rstrip(),
+        text,
+    )
 
 
 def _size(name: str, text: str) -> tuple[int, ...]:
