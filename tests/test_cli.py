@@ -57,6 +57,10 @@ def test_help_needs_none_of_what_the_commands_run(command):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert "nano, micro, tiny, swift_lite, swift, swift_plus (default nano)" in shown
+    assert "2, 3, 4 (default 2)" in shown
+    assert "clean or compressed video (default clean)" in shown
     if command == "encode":
         assert "{libx264,libx265,libsvtav1,h264_nvenc,hevc_nvenc,av1_nvenc}" in "".join(done.stdout.split())
 
@@ -65,6 +69,16 @@ def test_export_makes_onnx_files_alone(checkpoint, tmp_path, capsys):
     assert main(["export", str(checkpoint), str(tmp_path / "out.safetensors")]) == 1
     assert "it must end in .onnx" in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_export_keeps_an_existing_file_without_y(tmp_path, capsys):
+    out = tmp_path / "out.onnx"
+    out.write_bytes(b"precious")
+    assert main(["export", "nano", str(out)]) == 1
+    assert capsys.readouterr().err == f"vsparagon: {out} exists; add -y to replace it.\n"
+    assert out.read_bytes() == b"precious"
+    assert main(["export", "nano", str(out), "-y"]) == 0
+    assert out.stat().st_size > 1000
 
 
 def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
