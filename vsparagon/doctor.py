@@ -19,6 +19,7 @@ from vsparagon import __version__
 from vsparagon.errors import ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, version_of
 from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name
+from vsparagon.wording import counted
 
 State = Literal["ok", "optional", "problem"]
 
@@ -100,7 +101,7 @@ def _vapoursynth() -> Iterator[Finding]:
     import vapoursynth as vs
 
     release = vs.core.core_version.release_major
-    text = f"R{release}, {vs.core.num_threads} threads"
+    text = f"R{release}, {counted(vs.core.num_threads, 'thread')}"
     yield Finding(topic="VapourSynth", state="ok", text=text)
     if not hasattr(vs.core, "paragon"):
         advice = "pip install --force-reinstall vsparagon with this very Python"
@@ -146,7 +147,7 @@ def _backends() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {os.cpu_count()} threads")
+    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {counted(os.cpu_count() or 1, 'thread')}")
     program = shutil.which("nvidia-smi")
     if program is None:
         return

@@ -13,6 +13,7 @@ from vsparagon.cli.options import NETWORK, add_model, given_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
 from vsparagon.image.stills import SUFFIXES
+from vsparagon.wording import counted
 
 DESCRIPTION = """\
 Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and
@@ -68,7 +69,7 @@ def _run(args: argparse.Namespace) -> str:
             sys.stderr.write(f"vsparagon: {reason if str(source) in reason else f'{source}: {reason}'}\n")
     if failed:
         raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
-    return f"{args.output}: {len(pairs)} picture{'s' if len(pairs) != 1 else ''} in {time.monotonic() - began:.1f} s\n"
+    return f"{args.output}: {counted(len(pairs), 'picture')} in {time.monotonic() - began:.1f} s\n"
 
 
 def _reason(error: Exception) -> str:
