@@ -183,6 +183,8 @@ def test_failure_is_one_line_on_standard_error(arguments, tmp_path, monkeypatch,
         ("encode own.vpy b.mkv", "paragon.Upscale: frame 3: pass matrix=.", ""),
         ("encode own.vpy b.mkv", "own.vpy failed: Error: leave scale= out.", ""),
         ("encode a.mkv b.mkv --filter-script own.vpy", "own.vpy failed: Error: leave scale= out.", ""),
+        ("encode a.mkv b.mkv", "deinterlace the clip first, so", "deinterlace the clip first with --filter-script, so"),
+        ("encode own.vpy b.mkv", "deinterlace the clip first, so", ""),
         ("models", "leave scale= out.", ""),
     ],
 )

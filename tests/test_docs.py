@@ -197,7 +197,9 @@ def test_deinterlaced_picture_that_stands_still_does_not_jump(order, tmp_path, m
     subprocess.run(command, check=True, capture_output=True)
     monkeypatch.chdir(tmp_path)
     with collected_log() as log:
-        clip, _ = run_script(tmp_path / recipe.name, {}, log)
+        film = vs.core.bs.VideoSource("film.mkv", cachemode=0)
+        clip, _ = run_script(tmp_path / recipe.name, {"clip": film}, log)
+    clip = vs.core.paragon.Upscale(clip)
     with clip.get_frame(4) as one, clip.get_frame(5) as other:
         assert one.props["_SARNum"] == one.props["_SARDen"]
         for plane in (0, 1):

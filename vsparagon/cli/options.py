@@ -147,6 +147,8 @@ def in_options(text: str, args: argparse.Namespace) -> str:
         return text
     options = re.findall(r"--[a-z-]+", args.usage)
     spelt = {name: option for name in ARGUMENTS if (option := f"--{name.replace('_', '-')}") in options}
+    if "filter_script" in args and not from_script:
+        text = text.replace("deinterlace the clip first", "deinterlace the clip first with --filter-script")
     if "model" in args:
         spelt.setdefault("model", "MODEL")
     names = "|".join(spelt)
