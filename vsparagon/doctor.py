@@ -192,13 +192,14 @@ def _ffmpeg() -> Iterator[Finding]:
         yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
         return
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
+    from vsparagon.backends.cuda import gpus
     from vsparagon.encode.encoders import CODECS
 
     asked = (
         subprocess.run([p, "-encoders"], capture_output=True, text=True, errors="replace", timeout=60) for p in programs
     )
     listed = "".join(done.stdout for done in asked)
-    able = [name for name in CODECS if f" {name} " in listed]
+    able = [name for name in CODECS if f" {name} " in listed and (gpus() or not name.endswith("_nvenc"))]
     text = ", ".join(able) or "none of those that `vsparagon encode` uses"
     advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"
     yield Finding(topic="encoders", state="ok" if "libx264" in able else "optional", text=text, advice=advice)
