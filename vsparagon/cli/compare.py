@@ -32,7 +32,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--variants",
         metavar="NAMES",
         default="",
-        help="nano,swift,swift:compressed,… (default: all bundled ones of one profile)",
+        help="nano,swift,swift:compressed,… (default: all bundled ones of one profile; beside --model, none)",
     )
     parser.add_argument(
         "--peers",
@@ -53,8 +53,6 @@ def _run(args: argparse.Namespace) -> str:
 
     if args.variant:
         raise InvalidInput("compare takes --variants, a list, instead of --variant.")
-    if args.model and args.variants:
-        raise InvalidInput("--model names one network; leave --variants out.")
     job = read_job(args)
     made = compare(
         job,
