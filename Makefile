@@ -50,8 +50,10 @@ $(shell rm -rf $(VENV))
 endif
 endif
 
+# One that was made by hand, as README.md shows, is kept if it fits.
 $(STAMPS)/venv:
-	python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" -m venv --clear $(VENV)
+	$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || \
+	    { python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" -m venv --clear $(VENV); }
 	$(PIP) --upgrade pip
 	@mkdir -p $(STAMPS) && touch $@
 

@@ -87,6 +87,7 @@ def test_auto_chooses_openvino_on_a_cpu_and_says_so(caplog):
 def test_runtime_stays_within_the_threads_given():
     runtime = choose_runtime(find_model(), threads=1)
     assert (runtime.options.threads, runtime.options.streams) == (1, 1)
+    assert str(runtime).endswith(", 1 thread, 1 frame at once")
 
 
 @pytest.mark.parametrize("backend", ON_CPU)

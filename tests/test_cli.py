@@ -57,6 +57,10 @@ def test_help_needs_none_of_what_the_commands_run(command):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert "nano, micro, tiny, swift_lite, swift, swift_plus (default nano)" in shown
+    assert "2, 3, 4 (default 2)" in shown
+    assert "clean or compressed video (default clean)" in shown
     if command == "encode":
         assert "{libx264,libx265,libsvtav1,h264_nvenc,hevc_nvenc,av1_nvenc}" in "".join(done.stdout.split())
 
@@ -65,6 +69,16 @@ def test_export_makes_onnx_files_alone(checkpoint, tmp_path, capsys):
     assert main(["export", str(checkpoint), str(tmp_path / "out.safetensors")]) == 1
     assert "it must end in .onnx" in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_export_keeps_an_existing_file_without_y(tmp_path, capsys):
+    out = tmp_path / "out.onnx"
+    out.write_bytes(b"precious")
+    assert main(["export", "nano", str(out)]) == 1
+    assert capsys.readouterr().err == f"vsparagon: {out} exists; add -y to replace it.\n"
+    assert out.read_bytes() == b"precious"
+    assert main(["export", "nano", str(out), "-y"]) == 0
+    assert out.stat().st_size > 1000
 
 
 def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
@@ -153,6 +167,37 @@ def test_failure_is_one_line_on_standard_error(arguments, tmp_path, monkeypatch,
     assert captured.err.startswith("vsparagon: ")
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "shown"),
+    [
+        ("encode a.mkv b.mkv", "width is 7; give another width=.", "--width is 7; give another --width."),
+        ("encode a.mkv b.mkv", "variant is 'a', and model is 'b'.", "--variant is 'a', and --model is 'b'."),
+        ("preview a.mkv", 'matrix=, for example matrix="709".', "--matrix, for example --matrix 709."),
+        ("compare a.mkv", "a/scale=2: set num_streams=1 or cache=.", "a/scale=2: set --num-streams 1 or --cache."),
+        ("image in.png out.png", "leave scale= out, and use width=.", "leave --scale out, and use width=."),
+        ("export xl out.onnx", "give a file of your own as model=.", "give a file of your own as MODEL."),
+        ("encode a.mkv b.mkv", "paragon.Upscale: frame 3: pass matrix=.", "paragon.Upscale: frame 3: pass --matrix."),
+        ("encode own.vpy b.mkv --scale 3", "scale is 3; leave scale= out.", "--scale is 3; leave --scale out."),
+        ("encode own.vpy b.mkv", "paragon.Upscale: frame 3: pass matrix=.", ""),
+        ("encode own.vpy b.mkv", "own.vpy failed: Error: leave scale= out.", ""),
+        ("encode a.mkv b.mkv --filter-script own.vpy", "own.vpy failed: Error: leave scale= out.", ""),
+        ("encode a.mkv b.mkv", "deinterlace the clip first, so", "deinterlace the clip first with --filter-script, so"),
+        ("encode own.vpy b.mkv", "deinterlace the clip first, so", ""),
+        ("models", "leave scale= out.", ""),
+    ],
+)
+def test_message_names_the_options_of_the_command(command, said, shown, monkeypatch, capsys):
+    def fail(args):
+        raise vsparagon.InvalidInput(said)
+
+    module = {"export": "models._export", "models": "models._models"}.get(
+        command.split()[0], f"{command.split()[0]}._run"
+    )
+    monkeypatch.setattr(f"vsparagon.cli.{module}", fail)
+    assert main(command.split()) == 1
+    assert capsys.readouterr().err == f"vsparagon: {shown or said}\n"
 
 
 def test_unknown_command_is_refused(capsys):

@@ -27,7 +27,10 @@ from vsparagon.input.opening import open_to_view
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
+pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+
 from films import UNEVEN, ffmpeg, make_film, read
+from onnx_files import shuffle_network
 
 core: Any = vs.core
 BUNDLED = [name.split()[0] for name in describe() if name.endswith(" x2 clean")]
@@ -127,6 +130,23 @@ def test_profiles_are_compared_side_by_side(film, tmp_path):
     versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
     assert list(versions) == ["nano compressed", "nano", "swift"]
     assert not np.array_equal(versions["nano compressed"], versions["nano"])
+
+
+@pytest.mark.parametrize(("scale", "size"), [(3, []), (1, []), (1, ["--height", "72"])])
+def test_own_model_is_compared_with_variants(scale, size, film, tmp_path):
+    model = str(shuffle_network(tmp_path / "mine.onnx", scale=scale))
+    arguments = ["--model", model, "--variants", "nano,nano:compressed", "--peers", "", *size]
+    assert main(["compare", str(film), "--at", "0.5s", "--output", str(tmp_path), *arguments]) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["mine.onnx", "nano", "nano compressed"]
+    network = {
+        "scale": scale if scale == 3 else 2,
+        "width": 0 if size else 64 * scale,
+        "height": 72 if size else 48 * scale,
+    }
+    large = core.paragon.Upscale(read(film), "nano", **network)
+    with large.resize.Bicubic(format=vs.RGB24, dither_type="error_diffusion").get_frame(11) as frame:
+        np.testing.assert_array_equal(versions["nano"][..., 1], np.asarray(frame[1]))
 
 
 def test_still_picture_is_compared_upright(tmp_path, capsys):

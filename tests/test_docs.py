@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,11 +35,13 @@ import demo
 from vsparagon.cli import main
 from vsparagon.ffmpeg import find_ffmpeg, find_ffmpegs
 from vsparagon.input.source import run_script
+from vsparagon.library import find_model
 from vsparagon.log import collected_log
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    ROOT / "docs" / f"{name}.md" for name in ("first-encode", "preview", "choosing", "cookbook", "training", "cluster")
+    ROOT / "docs" / f"{name}.md"
+    for name in ("first-encode", "preview", "choosing", "cookbook", "trouble", "training", "cluster")
 ]
 SCHEDULER = "tcp://scheduler:8786"
 FENCE = re.compile(r"^```(\S+) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -93,6 +96,7 @@ def place(tmp_path, monkeypatch):
         for n in range(count):
             Image.fromarray(photograph(160 + 8 * n, 176)).save(tmp_path / folder / f"{n}.png")
     Image.fromarray(photograph(64, 96)).save(tmp_path / "photo.png")
+    shutil.copy(find_model().graph, tmp_path / "mine.onnx")
     for name in ("scripts", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     programs = tmp_path / "programs"
@@ -197,13 +201,35 @@ def test_deinterlaced_picture_that_stands_still_does_not_jump(order, tmp_path, m
     subprocess.run(command, check=True, capture_output=True)
     monkeypatch.chdir(tmp_path)
     with collected_log() as log:
-        clip, _ = run_script(tmp_path / recipe.name, {}, log)
+        film = vs.core.bs.VideoSource("film.mkv", cachemode=0)
+        clip, _ = run_script(tmp_path / recipe.name, {"clip": film}, log)
+    clip = vs.core.paragon.Upscale(clip)
     with clip.get_frame(4) as one, clip.get_frame(5) as other:
         assert one.props["_SARNum"] == one.props["_SARDen"]
         for plane in (0, 1):
             above, below = (np.asarray(frame[plane]).astype(float)[24:-24] for frame in (one, other))
             assert np.ptp(above) > 100
             assert np.abs(above - below).mean() < 1, plane
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the loop is for a POSIX shell")
+def test_loop_over_many_files_goes_on_where_it_ended(tmp_path):
+    (loop,) = (b for b in blocks_of(ROOT / "docs" / "first-encode.md") if "\ndone\n" in b.text)
+    (tmp_path / "episodes").mkdir()
+    for name in ("[a] 1", "[a] 2", "[a] 3", "[a] 4"):
+        (tmp_path / "episodes" / f"{name}.mkv").write_text("")
+    program = tmp_path / "vsparagon"
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    ended = []
+    for stopped in ("3", "none"):
+        answers = f'*" 1.mkv") exit 1;; *" {stopped}.mkv") exit 130;; *) touch "$3";;'
+        program.write_text(f'#!/bin/sh\necho "$1 $2" >>log\ncase "$2" in {answers} esac\n')
+        program.chmod(0o755)
+        subprocess.run(["sh", "-uc", loop.text], cwd=tmp_path, env=environment, check=False, timeout=20)
+        ended.append(re.findall(r"encode episodes/\[a\] (\d)\.mkv\n", (tmp_path / "log").read_text()))
+        (tmp_path / "log").unlink()
+    assert ended == [["1", "2", "3"], ["1", "3", "4"]]
+    assert sorted(path.name for path in (tmp_path / "large").iterdir()) == ["[a] 2.mkv", "[a] 3.mkv", "[a] 4.mkv"]
 
 
 def anchors_of(page: Path) -> set[str]:

@@ -69,6 +69,17 @@ def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
     assert "pip install imageio-ffmpeg" in found["ffmpeg"][1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the ffmpeg is a shell script")
+@pytest.mark.parametrize(("gpus", "encoders"), [((), "libx264"), (("H200",), "libx264, hevc_nvenc")])
+def test_encoders_of_nvidia_are_listed_where_there_is_a_gpu(gpus, encoders, tmp_path, monkeypatch):
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho 'ffmpeg version 8'\necho ' V..... libx264 x'\necho ' V..... hevc_nvenc x'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("vsparagon.ffmpeg.find_ffmpegs", lambda: [str(program)])
+    monkeypatch.setattr("vsparagon.backends.cuda.gpus", lambda: gpus)
+    assert [found.text for found in doctor._ffmpeg() if found.topic == "encoders"] == [encoders]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "topic", "said"),
     [

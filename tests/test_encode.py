@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -22,10 +23,12 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
 
 import vsparagon
+from vsparagon.cli.encode import _text
 from vsparagon.encode.codec import encoder_options, loses_hdr
 from vsparagon.encode.contents import read_contents
 from vsparagon.encode.environment import choices
 from vsparagon.encode.progress import Lines
+from vsparagon.encode.run import Result
 from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import open_source
@@ -63,6 +66,12 @@ def test_result_is_one_line_on_standard_output(mkv_result):
     assert done.stdout.count("\n") == 1
     assert "nano x2 clean on " in done.stderr
     assert "49/49 frames, " in done.stderr
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames")])
+def test_frames_are_counted_in_words_that_fit(count, said):
+    facts = {"resumed": 0, "width": 8, "height": 6, "encoding": Encoding(), "bytes": 0, "seconds": 1, "left_out": ()}
+    assert _text(Result(output=Path("out.mkv"), frames=count, **facts)).startswith(f"out.mkv: {said} of 8x6, ")
 
 
 def test_nothing_but_the_output_is_left(mkv_result, mkv):

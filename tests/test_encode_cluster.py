@@ -136,7 +136,7 @@ def test_work_of_many_is_gone_on_with_by_one(number, film, whole, slow, tmp_path
     assert kept >= 2
     done = encode(*arguments)
     assert done.returncode == 0, done.stderr
-    assert f"going on: {kept * SEGMENT} of {FRAMES} frames are done" in done.stderr
+    assert f"going on: {kept * SEGMENT} of {FRAMES} frames done" in done.stderr
     equals(out, whole)
 
 

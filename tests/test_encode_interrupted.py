@@ -159,9 +159,7 @@ def test_stops_at_once_and_cleanly(number, film, slow, tmp_path):
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
     kept = finished_segments(out) * SEGMENT
-    assert (
-        stderr.splitlines()[-1] == f"vsparagon: stopped; {kept} of {FRAMES} frames are kept, the same command goes on"
-    )
+    assert stderr.splitlines()[-1] == f"vsparagon: stopped; {kept} of {FRAMES} frames kept, the same command goes on"
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert [path.name for path in tmp_path.glob("out*")] == ["out.mkv.parts"]
 

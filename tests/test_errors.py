@@ -74,7 +74,7 @@ def names(**parts):
 ARGUMENTS = [
     ({"variant": "giant"}, "unknown variant 'giant'; the variants are nano, micro, tiny"),
     ({"variant": "xl"}, f"no weights are bundled for xl x2 clean (bundled: {names(scale='x2')}); choose one of these, "
-     "or name a file of your own with model="),
+     "or give a file of your own as model="),
     ({"variant": "tiny", "profile": "compressed"}, f"tiny x2 compressed (bundled: {names(variant='tiny')}); "),
     ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4, 8"),
     ({"scale": -(2**40)}, "scale is -1099511627776; it must be one of"),

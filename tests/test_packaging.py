@@ -238,6 +238,23 @@ class PortableExecutable:
         return found
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(("fits", "made"), [(True, False), (False, True)])
+def test_make_keeps_a_virtual_environment_that_fits(fits, made, tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "find_python.sh", tmp_path / "scripts")
+    for name, status in ((".venv/bin/python", int(not fits)), ("python", 0)):
+        program = tmp_path / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        answers = f"*prefix*) echo {tmp_path}/.venv;; *version_info*) exit {status};; *venv*) touch {tmp_path}/made;;"
+        program.write_text(f'#!/bin/sh\ncase "$*" in {answers} esac\n')
+        program.chmod(0o755)
+    done = run(["make", ".venv/stamps/venv", f"PYTHON={tmp_path / 'python'}"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "made").exists() == made
+
+
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the checkout, which knows what belongs to it")
 def test_source_distribution_is_the_checkout(tmp_path):
     tracked = set(run(["git", "ls-files"], cwd=ROOT).stdout.splitlines())

@@ -15,10 +15,14 @@ PROFILES = ("clean", "compressed")
 DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
 
 
+def bundled() -> list[tuple[str, int, str]]:
+    """Return variant, scale and profile of all of them, smallest variant first."""
+    return [key for key in product(VARIANTS, SCALES, PROFILES) if _checkpoint(*key).is_file()]
+
+
 def bundled_models() -> list[Model]:
-    """Return all of them, smallest variant first."""
-    every = product(VARIANTS, SCALES, PROFILES)
-    return [_model(*key) for key in every if _checkpoint(*key).is_file()]
+    """Return all of them, in the same order."""
+    return [_model(*key) for key in bundled()]
 
 
 def bundled_model(variant: str, scale: int, profile: str) -> Model:
@@ -38,7 +42,7 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
     if not _checkpoint(variant, scale, profile).is_file():
         raise ModelError(
             f"no weights are bundled for {variant} x{scale} {profile} (bundled: {_near(variant, scale)}); "
-            "choose one of these, or name a file of your own with model=."
+            "choose one of these, or give a file of your own as model=."
         )
     return _model(variant, scale, profile)
 
@@ -51,9 +55,9 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
         ModelError: no bundled weights for these.
     """
     if isinstance(model, str) and model in VARIANTS:
-        bundled = bundled_model(model, scale, profile).checkpoint
-        assert bundled is not None
-        return bundled
+        checkpoint = bundled_model(model, scale, profile).checkpoint
+        assert checkpoint is not None
+        return checkpoint
     if profile:
         raise InvalidInput(
             f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave it out."

@@ -162,7 +162,7 @@ def build_generator(checkpoint: Checkpoint, path: Path, *, scale: int = 0) -> Ge
     """
     options = recognised(checkpoint.weights, checkpoint.metadata, path)
     if scale not in (0, options.scale):
-        raise ModelError(f"{path} enlarges {options.scale} times, not {scale}; leave scale out or use it.")
+        raise ModelError(f"{path} enlarges {options.scale} times, not {scale}; leave scale= out or use it.")
     with torch.device("meta"):
         model = new_generator(options)
     wanted, given = model.state_dict(), checkpoint.weights

@@ -95,7 +95,7 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
     props, family = frame.props, frame.format.color_family
     if _number(props, "_FieldBased", 0) != 0:
         raise InvalidInput(
-            "the frame is interlaced (_FieldBased is not 0); deinterlace the clip first, "
+            "the frame is interlaced (_FieldBased is not 0); deinterlace the clip first, as docs/cookbook.md shows, "
             "or clear the property if it is wrong: clip.std.SetFieldBased(0)."
         )
     tagged = _number(props, "_Matrix", UNSPECIFIED)

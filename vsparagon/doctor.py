@@ -19,6 +19,7 @@ from vsparagon import __version__
 from vsparagon.errors import ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, version_of
 from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name
+from vsparagon.wording import counted
 
 State = Literal["ok", "optional", "problem"]
 
@@ -100,7 +101,7 @@ def _vapoursynth() -> Iterator[Finding]:
     import vapoursynth as vs
 
     release = vs.core.core_version.release_major
-    text = f"R{release}, {vs.core.num_threads} threads"
+    text = f"R{release}, {counted(vs.core.num_threads, 'thread')}"
     yield Finding(topic="VapourSynth", state="ok", text=text)
     if not hasattr(vs.core, "paragon"):
         advice = "pip install --force-reinstall vsparagon with this very Python"
@@ -146,7 +147,7 @@ def _backends() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {os.cpu_count()} threads")
+    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {counted(os.cpu_count() or 1, 'thread')}")
     program = shutil.which("nvidia-smi")
     if program is None:
         return
@@ -191,13 +192,14 @@ def _ffmpeg() -> Iterator[Finding]:
         yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
         return
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
+    from vsparagon.backends.cuda import gpus
     from vsparagon.encode.encoders import CODECS
 
     asked = (
         subprocess.run([p, "-encoders"], capture_output=True, text=True, errors="replace", timeout=60) for p in programs
     )
     listed = "".join(done.stdout for done in asked)
-    able = [name for name in CODECS if f" {name} " in listed]
+    able = [name for name in CODECS if f" {name} " in listed and (gpus() or not name.endswith("_nvenc"))]
     text = ", ".join(able) or "none of those that `vsparagon encode` uses"
     advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"
     yield Finding(topic="encoders", state="ok" if "libx264" in able else "optional", text=text, advice=advice)

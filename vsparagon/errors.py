@@ -42,7 +42,7 @@ class EncodeFailure(ParagonError, RuntimeError):
 def runtime_failure(message: str) -> BackendFailure:
     """Return the error for what a runtime says: of lack of memory, if that is what it says."""
     if OUT_OF_MEMORY.search(message):
-        return OutOfDeviceMemory(f"{message}; close what else uses the GPU, or set num_streams=1 or tilesize.")
+        return OutOfDeviceMemory(f"{message}; close what else uses the GPU, or set num_streams=1 or tilesize=.")
     return BackendFailure(message)
 
 

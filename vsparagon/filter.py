@@ -258,7 +258,7 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
     if width % across or height % down:
         raise InvalidInput(
             f"the result would be {width}x{height}, but {video_format.name} needs a width divisible by {across} "
-            f"and a height divisible by {down}; give another width=, height= or format=."
+            f"and a height divisible by {down}; give another width= or height=, or another format."
         )
     for what, pixels in (
         (f"the result of {width}x{height}", width * height),

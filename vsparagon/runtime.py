@@ -12,6 +12,7 @@ from vsparagon.backends.base import Backend, Precision, RunOptions
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.models.model import Model
+from vsparagon.wording import counted
 
 MOST_STREAMS = 64
 CHOICE: Final = "paragon.Upscale: running "  # what the line in the log that tells a choice begins with
@@ -35,7 +36,7 @@ class Runtime:
     def __str__(self) -> str:
         return (
             f"{self.model.name} on {self.backend.name}, {self.precision}, {self.backend.place}, "
-            f"{self.options.threads} threads, {self.options.streams} frames at once"
+            f"{counted(self.options.threads, 'thread')}, {counted(self.options.streams, 'frame')} at once"
         )
 
 

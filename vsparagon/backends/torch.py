@@ -98,7 +98,7 @@ class Torch(EitherBackend):
         if model.checkpoint is None:
             raise BackendUnavailable(
                 f"the backend 'torch' runs checkpoints, and {model.name} is an ONNX file; "
-                'use backend="openvino" or "onnxruntime".'
+                'use backend="openvino" or backend="onnxruntime".'
             )
         import torch
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
+from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
 from vsparagon.interrupt import INTERRUPTED
 from vsparagon.machine import RUNTIME_ADVICE
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has left, as `head` does
         return _unread()
     except ParagonError as error:
-        sys.stderr.write(f"vsparagon: {error}\n")
+        sys.stderr.write(f"vsparagon: {in_options(str(error), args)}\n")
         return 1
     except ImportError as error:
         if "DLL load failed" not in str(error):
@@ -75,4 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (encode, preview, compare, image, models, cache, doctor):
         group.add_commands(commands)
+    for command in commands.choices.values():
+        command.set_defaults(usage=command.format_usage())
     return parser

@@ -14,6 +14,7 @@ from vsparagon.cache import CRASH, ENGINE, KERNELS, KINDS, Kept, cache_folder, k
 from vsparagon.engines.cache import Unusable, title_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.machine import MEBIBYTE
+from vsparagon.wording import counted
 
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
@@ -62,7 +63,7 @@ def _clear(args: argparse.Namespace) -> str:
             left.append(f"{file.path} ({error.strerror})")
     if left:
         raise ParagonError(f"freed {_size(_sum(removed))}, but these cannot be removed: {', '.join(left)}.")
-    return f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {_size(_sum(removed))}, from {folder}\n"
+    return f"removed {counted(len(removed), 'file')}, {_size(_sum(removed))}, from {folder}\n"
 
 
 def about(file: Kept) -> str:
@@ -95,6 +96,5 @@ def _size(count: int) -> str:
 def _age(seconds: float) -> str:
     for name, length in AGES:
         if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {name}{'s' * (count != 1)}"
+            return counted(int(seconds // length), name)
     return "just now"

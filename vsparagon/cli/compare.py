@@ -9,6 +9,7 @@ from pathlib import Path
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs
+from vsparagon.wording import counted
 
 DESCRIPTION = """\
 Enlarge some frames of a video, or a picture, in several ways, and write
@@ -31,7 +32,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--variants",
         metavar="NAMES",
         default="",
-        help="nano,swift,swift:compressed,… (default: all bundled ones of one profile)",
+        help="nano,swift,swift:compressed,… (default: all bundled ones of one profile; beside --model, none)",
     )
     parser.add_argument(
         "--peers",
@@ -52,8 +53,6 @@ def _run(args: argparse.Namespace) -> str:
 
     if args.variant:
         raise InvalidInput("compare takes --variants, a list, instead of --variant.")
-    if args.model and args.variants:
-        raise InvalidInput("--model names one network; leave --variants out.")
     job = read_job(args)
     made = compare(
         job,
@@ -63,8 +62,7 @@ def _run(args: argparse.Namespace) -> str:
         peers=_list(args.peers),
         tell=lambda text: print(text, file=sys.stderr),  # noqa: T201
     )
-    frames = f"{made.frames} frame{'s' if made.frames > 1 else ''}"
-    return f"{made.page}\n{made.sheet}\n{frames} by {', '.join(made.versions)}\n"
+    return f"{made.page}\n{made.sheet}\n{counted(made.frames, 'frame')} by {', '.join(made.versions)}\n"
 
 
 def _list(text: str) -> list[str]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from vsparagon.errors import ParagonError
+from vsparagon.wording import counted
 
 MARKS = {"ok": "ok", "optional": "--", "problem": "!!"}
 
@@ -32,5 +33,5 @@ def _run(_args: argparse.Namespace) -> str:
             sys.stdout.write(f"{'':24} to do: {finding.advice}\n")
         sys.stdout.flush()
     if problems:
-        raise ParagonError(f"{problems} problem{'s' if problems > 1 else ''}, marked !! above.")
+        raise ParagonError(f"{counted(problems, 'problem')}, marked !! above.")
     return "everything that the filter needs is there\n"

@@ -14,6 +14,7 @@ from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
 from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.wording import counted
 
 if TYPE_CHECKING:
     from vsparagon.encode.run import Result, Workers
@@ -162,7 +163,7 @@ def _text(result: Result) -> str:
     encoding = result.encoding
     new = result.frames - result.resumed
     return (
-        f"{result.output}: {result.frames} frames of {result.width}x{result.height}, {encoding.codec} "
+        f"{result.output}: {counted(result.frames, 'frame')} of {result.width}x{result.height}, {encoding.codec} "
         f"{encoding.pix_fmt}, {result.bytes / 2**20:.1f} MiB; {new} of them in {result.seconds:.1f} s, "
         f"{new / result.seconds:.2f} frames per second\n"
     )

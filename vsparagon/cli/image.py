@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from vsparagon.cli.options import NETWORK, add_model, given_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
 from vsparagon.image.stills import SUFFIXES
+from vsparagon.wording import counted
 
 DESCRIPTION = """\
 Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and
@@ -35,13 +37,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--skip-existing", action="store_true", help="leave out what is already there")
     parser.add_argument("--suffix", choices=SUFFIXES, help="kind of all files in a folder OUT; default: as the input")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (default 95)")
-    parser.add_argument("--variant", default="", help="nano (default), micro, …: see `vsparagon models`")
-    parser.add_argument("--scale", type=int, default=0, help="enlargement (default 2)")
-    parser.add_argument("--profile", default="", help="clean (default) or compressed")
-    parser.add_argument("--model", default="", help="a model file of your own")
-    parser.add_argument("--backend", default="auto", help="auto (default) or a name: see `vsparagon doctor`")
-    parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or bf16")
-    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU")
+    add_model(parser)
     parser.set_defaults(run=_run)
 
 
@@ -59,15 +55,7 @@ def _run(args: argparse.Namespace) -> str:
     elif existing and not args.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise InvalidInput(f"{existing[0]} exists{more}; add -y to replace it, or --skip-existing.")
-    upscaler = Upscaler(
-        args.variant,
-        args.scale,
-        profile=args.profile,
-        model=args.model,
-        backend=args.backend,
-        device_id=args.device_id,
-        precision=args.precision,
-    )
+    upscaler = Upscaler(**given_of(args, NETWORK), device_id=args.device_id)
     began, failed = time.monotonic(), 0
     for source, target in _shown(pairs):
         try:
@@ -81,7 +69,7 @@ def _run(args: argparse.Namespace) -> str:
             sys.stderr.write(f"vsparagon: {reason if str(source) in reason else f'{source}: {reason}'}\n")
     if failed:
         raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
-    return f"{args.output}: {len(pairs)} picture{'s' if len(pairs) != 1 else ''} in {time.monotonic() - began:.1f} s\n"
+    return f"{args.output}: {counted(len(pairs), 'picture')} in {time.monotonic() - began:.1f} s\n"
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
     vsparagon models
     vsparagon info MODEL
-    vsparagon export MODEL out.onnx [--precision fp16] [--height H --width W] [--form extended]
+    vsparagon export MODEL OUT.onnx [-y] [--precision fp16] [--height H --width W] [--form extended]
 
 MODEL is the name of a variant, for its bundled weights, or a checkpoint (.safetensors, .pth); for `info` also an ONNX
 file.
@@ -37,7 +37,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     export = commands.add_parser("export", help="write a model as an ONNX file")
     _add_model(export, "a file (.safetensors, .pth)")
-    export.add_argument("out", type=Path, help="ONNX file to write")
+    export.add_argument("out", metavar="OUT", type=Path, help="ONNX file to write")
+    export.add_argument("-y", dest="overwrite", action="store_true", help="replace OUT if it exists")
     export.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of weights and pictures")
     export.add_argument("--height", type=int, help="fixed height of the input; any when left out")
     export.add_argument("--width", type=int, help="fixed width of the input; any when left out")
@@ -166,6 +167,8 @@ def _export(args: argparse.Namespace) -> str:
         raise InvalidInput(f"the output is called {args.out.name}; it must end in .onnx.")
     if args.form == "extended" and (args.height or args.width):
         raise InvalidInput("the extended form has no fixed size: each frame is extended to its own; leave it out.")
+    if args.out.exists() and not args.overwrite:
+        raise InvalidInput(f"{args.out} exists; add -y to replace it.")
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path, scale=args.scale)
     try:

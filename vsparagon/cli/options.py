@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT, PROFILES, bundled
 from vsparagon.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -25,27 +27,36 @@ NETWORK: Final = (
     "memory_mb",
 )
 SIZES: Final = ("tilesize", "overlap")
+ARGUMENTS: Final = (*NETWORK, *SIZES, "device_id", "num_streams", "cache")  # of the filter, that are options here
+SCRIPT_SAID: Final = re.compile(r" failed: |paragon\.Upscale: ")
 TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
+
+
+def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the arguments of `core.paragon.Upscale` that choose the model and what runs it."""
+    variants = ", ".join(dict.fromkeys(variant for variant, _, _ in bundled()))
+    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in bundled()))
+    parser.add_argument("--variant", help=f"{variants} (default {DEFAULT_VARIANT})")
+    parser.add_argument("--scale", type=int, help=f"{scales} (default {DEFAULT_SCALE})")
+    parser.add_argument("--profile", help=f"trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})")
+    parser.add_argument("--model", metavar="FILE", help="a model of your own, which brings its scale, instead of these")
+    parser.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
+    parser.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
+    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `core.paragon.Upscale`, as far as a command line needs them."""
     network = parser.add_argument_group("network", "as in core.paragon.Upscale")
-    network.add_argument("--variant", help="nano (default), micro, …: see `vsparagon models`")
-    network.add_argument("--scale", type=int, help="enlargement (default 2)")
-    network.add_argument("--profile", help="what the network was trained on: clean (default) or compressed")
-    network.add_argument("--model", help="a model file of your own")
+    add_model(network)
     network.add_argument("--width", type=int, help="final width; alone, it keeps the shape")
     network.add_argument("--height", type=int, help="final height; alone, it keeps the shape")
     network.add_argument("--matrix", help="of the input, if it is tagged wrongly: 709, 170m, 2020ncl, …")
-    network.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
-    network.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
     network.add_argument(
         "--tilesize", metavar="WxH", help="compute frames in tiles of this size, in pixels of the input; or one number"
     )
     network.add_argument("--overlap", metavar="WxH", help="what neighbouring tiles share; or one number")
     network.add_argument("--memory-mb", type=int, help="a bound on the memory for tiles")
-    network.add_argument("--device-id", type=int, default=0, help="number of the GPU")
     network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
     network.add_argument("--cache", default="", metavar="FOLDER", help="for compiled networks (default: the user's)")
 
@@ -95,11 +106,16 @@ def read_network(args: argparse.Namespace) -> Network | None:
     """
     from vsparagon.input.job import Network
 
-    given = {name: getattr(args, name) for name in NETWORK if getattr(args, name) is not None}
-    given |= {name: _size(name, getattr(args, name)) for name in SIZES if getattr(args, name) is not None}
+    given = given_of(args, NETWORK)
+    given |= {name: _size(name, text) for name, text in given_of(args, SIZES).items()}
     if "model" in given:
         given["model"] = str(Path(given["model"]).expanduser().absolute())
     return Network(**given) if given else None
+
+
+def given_of(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return those of the arguments that were given."""
+    return {name: value for name in names if (value := getattr(args, name, None)) is not None}
 
 
 def parse_time(text: str) -> float:
@@ -113,6 +129,35 @@ def parse_time(text: str) -> float:
         raise InvalidInput(f"{text!r} is not a time; write it as 12.5s, 1:02.5 or 1:00:02.5.")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return 3600 * hours + 60 * minutes + seconds
+
+
+def in_options(text: str, args: argparse.Namespace) -> str:
+    """Return a message with the filter's arguments called as the options of a command: `--width` for `width=`.
+
+    What a script's own call of the filter says is left as it is.
+
+    Args:
+        text: the message.
+        args: of the command, with its `usage`.
+    """
+    from vsparagon.input.job import SCRIPT_SUFFIXES
+
+    from_script = "input" in args and args.input.suffix.lower() in SCRIPT_SUFFIXES
+    if (from_script or getattr(args, "filter_script", None)) and SCRIPT_SAID.search(text):
+        return text
+    options = re.findall(r"--[a-z-]+", args.usage)
+    spelt = {name: option for name in ARGUMENTS if (option := f"--{name.replace('_', '-')}") in options}
+    if "filter_script" in args and not from_script:
+        text = text.replace("deinterlace the clip first", "deinterlace the clip first with --filter-script")
+    if "model" in args:
+        spelt.setdefault("model", "MODEL")
+    names = "|".join(spelt)
+    text = re.sub(rf"(?:^|(?<=and ))({names})(?= (?:is|goes|must|cannot) )", lambda found: spelt[found[1]], text)
+    return re.sub(
+        rf"(?<![\w.(/-])({names})=(?:([\"']?)(\w+)\2)?",
+        lambda found: f"{spelt[found[1]]} {found[3] or ''}".rstrip(),
+        text,
+    )
 
 
 def _size(name: str, text: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.extras import check_needs
 from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.wording import counted
 
 DESCRIPTION = """\
 Show a video upscaled, while it is computed. INPUT may be a VapourSynth script (.vpy).
@@ -58,7 +59,7 @@ def _run(args: argparse.Namespace) -> str:
     program = find_player(args.player)
     report = preview(job, program, start=start, ab=args.ab, tell=_tell)
     speed = f", {report.achieved:.4g} of {report.wanted:.4g} frames per second" if report.achieved else ""
-    return f"{job.input}: {report.frames} frames to {Path(program).stem}, with {report.level}{speed}\n"
+    return f"{job.input}: {counted(report.frames, 'frame')} to {Path(program).stem}, with {report.level}{speed}\n"
 
 
 def _tell(text: str) -> None:

@@ -50,7 +50,7 @@ def compare(
         job: the input, and what is common to all variants.
         folder: where both are written; made if it is missing.
         at: times in seconds; empty for three frames spread over the whole.
-        variants: as `versions_of` takes them; empty for all bundled ones.
+        variants: as `versions_of` takes them; empty for all bundled ones, or none beside a model file.
         peers: names in `vsparagon.compare.versions.KERNELS`.
         tell: is told what is worth knowing meanwhile.
 
@@ -68,7 +68,7 @@ def compare(
         network = job.network or Network()
         versions = versions_of(
             source.clip,
-            variants=() if network.model else variants or _bundled(network),
+            variants=variants or ([] if network.model else _bundled(network)),
             peers=peers,
             network=network,
             device_id=job.device_id,

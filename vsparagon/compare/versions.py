@@ -12,12 +12,14 @@ import numpy.typing as npt
 import vapoursynth as vs
 from PIL import Image, ImageOps
 
+from vsparagon.bundled import bundled
 from vsparagon.colour import matrix_code, read_colour
 from vsparagon.errors import InvalidInput
 from vsparagon.filter import upscale
 from vsparagon.frames import first_frame
 from vsparagon.image.stills import as_rgb
 from vsparagon.input.job import Network
+from vsparagon.library import find_model
 
 Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB
 
@@ -57,9 +59,9 @@ def versions_of(
     Args:
         clip: the source.
         variants: of the network, with ":compressed" or ":clean" behind them where that is not the network's own
-            profile; none for a model file of one's own.
+            profile.
         peers: names in `KERNELS`.
-        network: everything else about it.
+        network: everything else about it; a model file of one's own comes before the variants.
         run: arguments of `upscale` that do not change the result.
 
     Raises:
@@ -68,17 +70,28 @@ def versions_of(
     unknown = [name for name in peers if name not in KERNELS]
     if unknown:
         raise InvalidInput(f"unknown peer {unknown[0]!r}; the peers are {', '.join(KERNELS)}.")
-    networks = [_chosen(network, variant) for variant in dict.fromkeys(variants)] or [network]
+    usual = _beside(network, clip, run.get("cache", "")) if network.model else network
+    networks = [network] if network.model else []
+    networks += [_chosen(usual, variant) for variant in dict.fromkeys(variants)]
     code = matrix_code(network.matrix)
     ours = []
     for chosen in networks:
-        name = Path(chosen.model).stem if chosen.model else chosen.variant
-        if chosen.profile != network.profile:
+        name = Path(chosen.model).name if chosen.model else chosen.variant
+        if not chosen.model and chosen.profile != usual.profile:
             name = f"{name} {chosen.profile}"
         large = upscale(clip, **asdict(chosen), **run)
         ours.append(Version(name=name, clip=_as_rgb(large, "Bicubic", code)))
     size = {"width": ours[0].clip.width, "height": ours[0].clip.height}
     return [Version(name=name, clip=_as_rgb(clip, KERNELS[name], code, **size)) for name in peers] + ours
+
+
+def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:
+    """Return what bundled networks are given beside a model file: its scale, where there are weights, and its size."""
+    scale = find_model(model=network.model, cache=cache).scale
+    usual = replace(network, model="", scale=scale if any(scale == s for _, s, _ in bundled()) else 0)
+    if network.width or network.height:
+        return usual
+    return replace(usual, width=clip.width * scale, height=clip.height * scale)
 
 
 def _chosen(network: Network, variant: str) -> Network:

@@ -79,7 +79,7 @@ def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tup
     settings = CODECS[codec]
     crf = settings.crf if wanted.crf is None else wanted.crf
     if not 0 <= crf <= settings.worst:
-        raise InvalidInput(f"crf is {crf:g}; {codec} takes 0 (best) to {settings.worst}.")
+        raise InvalidInput(f"--crf is {crf:g}; {codec} takes 0 (best) to {settings.worst}.")
     return program, Encoding(
         codec=codec,
         crf=crf,

@@ -15,6 +15,7 @@ from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure
 from vsparagon.interrupt import Interrupt
+from vsparagon.wording import counted
 
 FINEST = 1_000_000_000  # ticks in a second that containers can still count
 MICROSECOND = Fraction(1, 1_000_000)
@@ -148,7 +149,7 @@ def _write_nut(
                 first += count
         if first != len(timing.ticks):
             raise EncodeFailure(
-                f"the segments have {first} frames instead of {len(timing.ticks)}; remove {file.parent}."
+                f"the segments have {counted(first, 'frame')} instead of {len(timing.ticks)}; remove {file.parent}."
             )
 
 

@@ -12,6 +12,7 @@ from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source
+from vsparagon.wording import counted
 
 # Properties of frames that no encoder is given.
 UNSEEN: Final = {
@@ -59,7 +60,9 @@ def shortfalls(contents: Contents | None, source: Source, job: Job) -> list[str]
         )
     stamps = source.timestamps
     if source.strayed and stamps:
-        notes.append(f"{source.strayed} frames have no time of their own in the file, and were put between the others")
+        notes.append(
+            f"put between the others, as the file gives them no time of their own: {counted(source.strayed, 'frame')}"
+        )
     if stamps and not job.end:
         end = float(stamps[-1] * source.time_base - contents.start)
         longest = float(max((later - earlier for earlier, later in pairwise(stamps)), default=0) * source.time_base)

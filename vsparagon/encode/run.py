@@ -29,6 +29,7 @@ from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import Source, open_source, upscaled_clip
 from vsparagon.log import collected_log
+from vsparagon.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +125,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
         spans = all_spans(frames, job.segment_frames)
         missing = [span for span in spans if span.number not in parts.segments]
         if done := parts.frames:
-            progress.note(f"going on: {done} of {frames} frames are done")
+            progress.note(f"going on: {done} of {counted(frames, 'frame')} done")
         progress.begin(total=frames, done=done)
         try:
             if workers and missing:
@@ -138,7 +139,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
             parts.deliver(draft)
         except KeyboardInterrupt:
             kept = parts.frames
-            goes_on = f"; {kept} of {frames} frames are kept, the same command goes on" if kept else ""
+            goes_on = f"; {kept} of {counted(frames, 'frame')} kept, the same command goes on" if kept else ""
             raise KeyboardInterrupt(f"stopped{goes_on}") from None
         finally:
             progress.close()
@@ -211,7 +212,7 @@ def _make_elsewhere(
         threads=max(1, vs.core.num_threads // workers.count) if workers.count else 0,
     )
     with open_client(workers=workers.count, address=workers.address) as client:
-        who = workers.address or f"{workers.count} process{'es' if workers.count > 1 else ''}"
+        who = workers.address or counted(workers.count, "process")
         progress.note(f"segments are made by {who}; dashboard: {client.dashboard_link}")
         make_on_cluster(client, context, missing, parts, lambda segment: progress.advance(segment.frames, parts.bytes))
 

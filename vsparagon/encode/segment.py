@@ -14,6 +14,7 @@ import vapoursynth as vs
 from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure, reason_of
+from vsparagon.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def encode_segment(
     if len(durations) != wanted or found != wanted:
         why = f" (ffmpeg: {said[0]})" if said else ""
         raise EncodeFailure(
-            f"segment {span.number} has {found} frames instead of {wanted}{why}; run the command again."
+            f"segment {span.number} has {counted(found, 'frame')} instead of {wanted}{why}; run the command again."
         )
     runs = tuple((*value, len(list(group))) for value, group in itertools.groupby(durations))
     return Segment(frames=wanted, bytes=out.stat().st_size, durations=runs, times=tuple(times))
