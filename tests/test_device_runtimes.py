@@ -321,9 +321,9 @@ def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 
     monkeypatch.setattr(either, "gpus", lambda: (CARD,))
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None if name == "torch" else object())
     monkeypatch.setattr(module, "trouble_with", lambda device_id: 1 / 0)
-    why = 'torch not installed; pip install "vsparagon[onnxruntime-gpu]"'
+    why = 'torch is not installed; pip install "vsparagon[onnxruntime-gpu]"'
     assert OnnxRuntime().on(0).place == f"CPU, as ONNX Runtime cannot use the GPU: {why}"
 
 

@@ -169,12 +169,12 @@ def test_error_of_the_work_is_the_callers():
 
 
 def test_missing_and_broken_libraries_are_named(monkeypatch):
-    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r'tensorrt is not installed; pip install "vsparagon\[tensorrt\]"'):
         load_library.__wrapped__("tensorrt")
     with pytest.raises(BackendUnavailable, match=r"vsparagon\[tensorrt-rtx\]"):
         load_library.__wrapped__("tensorrt_rtx")
-    monkeypatch.setattr(engine, "find_spec", lambda name: True)
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: True)
 
     def broken(name):
         raise OSError("libnvinfer.so.10: cannot open shared object file")
