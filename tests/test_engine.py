@@ -39,10 +39,7 @@ needs_rtx = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_gradients():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def rtx():

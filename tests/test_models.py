@@ -51,11 +51,7 @@ OPTIONS_THAT_COUNT = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread_no_gradient():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 @pytest.fixture(scope="module")
