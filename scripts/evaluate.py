@@ -6,16 +6,14 @@
 Pictures and frames are reduced by antialiased bicubic (frames are then compressed, with --crf) and enlarged again;
 `--scale` pixels are cut from each border, as papers do. PSNR and SSIM are means over pictures or frames. Flicker is
 how differently from the source the luma changes between frames, in levels of 255. Speed is that of the filter, or of
-VapourSynth's own resizer, from YUV420P8 to YUV420P8, in this run on this machine: the median of three rounds in turn.
+VapourSynth's own resizer, from YUV420P8 to YUV420P8, as `scripts/benchmark.py` measures it: the median of three rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,8 +21,8 @@ from typing import Any
 
 import av
 import numpy as np
-import vapoursynth as vs
-from benchmarking.clip_load import make_all
+from benchmarking.jobs import Candidate, Settings, Size
+from benchmarking.rounds import compare
 from matplotlib.figure import Figure
 
 from vsparagon import Upscaler
@@ -36,36 +34,32 @@ from vsparagon.training.quality import flicker
 from vsparagon.training.resize import Kernel, reduce, resize
 from vsparagon.training.validation import Enlarge, load_pairs, mean_quality
 
-core: Any = vs.core
-ROUNDS, WARM_UP, FRAMES = 3, 8, 40
+ROUNDS, FRAMES = 3, 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A way to enlarge: for pictures, and as a node of VapourSynth."""
+class Way:
+    """A way to enlarge: for pictures here, and as one of `benchmarking.filters` with its arguments."""
 
     name: str
     enlarge: Enlarge
-    node: Callable[[Any], Any]
+    kind: str
+    arguments: dict[str, Any]
 
 
-def interpolation(kernel: Kernel, scale: int) -> Candidate:
+def interpolation(kernel: Kernel, scale: int) -> Way:
     """Return an interpolation."""
-    resizer = getattr(core.resize, kernel.capitalize())
-    return Candidate(
+    return Way(
         name=kernel,
         enlarge=lambda low: resize(low, low.shape[0] * scale, low.shape[1] * scale, kernel),
-        node=lambda clip: resizer(clip, clip.width * scale, clip.height * scale),
+        kind="zimg",
+        arguments={"kernel": kernel.capitalize()},
     )
 
 
-def network(name: str, scale: int, **arguments: Any) -> Candidate:
+def network(name: str, scale: int, **arguments: Any) -> Way:
     """Return a network, by arguments that the filter and `Upscaler` share."""
-    return Candidate(
-        name=name,
-        enlarge=Upscaler(scale=scale, **arguments),
-        node=lambda clip: core.paragon.Upscale(clip, scale=scale, **arguments),
-    )
+    return Way(name=name, enlarge=Upscaler(scale=scale, **arguments), kind="paragon", arguments=arguments)
 
 
 def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair]:
@@ -82,9 +76,9 @@ def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair
     return [Pair(low, high) for low, high in zip(lows, highs, strict=True)]
 
 
-def measure(candidate: Candidate, pairs: list[Pair], scale: int, *, moving: bool) -> dict[str, float]:
-    """Return the candidate's figures on pictures, or on the successive frames of a video."""
-    results = [candidate.enlarge(pair.low) for pair in pairs]
+def measure(way: Way, pairs: list[Pair], scale: int, *, moving: bool) -> dict[str, float]:
+    """Return a way's figures on pictures, or on the successive frames of a video."""
+    results = [way.enlarge(pair.low) for pair in pairs]
     following = iter(results)
     quality = mean_quality(lambda _: next(following), pairs, scale)
     figures = {"PSNR": quality.psnr, "SSIM": quality.ssim, "RGB PSNR": quality.psnr_rgb}
@@ -94,24 +88,15 @@ def measure(candidate: Candidate, pairs: list[Pair], scale: int, *, moving: bool
     return figures
 
 
-def frames_per_second(candidates: Sequence[Candidate], width: int, height: int) -> dict[str, float]:
-    """Return the speed of each candidate on a clip of this size."""
-    length = WARM_UP + FRAMES
-    source = core.std.BlankClip(None, width, height, vs.YUV420P8, ROUNDS * length, color=[110, 120, 140], keep=True)
-    nodes = {candidate.name: candidate.node(source.std.SetFrameProps(_Matrix=1)) for candidate in candidates}
-    seen: dict[str, list[float]] = {name: [] for name in nodes}
-    for turn in range(ROUNDS):  # new frames each time: VapourSynth remembers the old ones
-        for name, node in nodes.items():
-            begin = turn * length
-            make_all(node[begin : begin + WARM_UP])  # what is only done once, is done
-            start = time.perf_counter()
-            make_all(node[begin + WARM_UP : begin + length])
-            seen[name].append(FRAMES / (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in seen.items()}
+def frames_per_second(ways: Sequence[Way], size: Size, scale: int) -> dict[str, float]:
+    """Return the speed of each way on a clip of this size."""
+    candidates = [Candidate(name=way.name, kind=way.kind, size=size, arguments=way.arguments) for way in ways]
+    results = compare(candidates, Settings(scale=scale, frames=FRAMES, rounds=ROUNDS))
+    return {result.candidate.name: result.frames_per_second for result in results}
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
-    """Return a Markdown table: a row for each candidate, a column for each figure."""
+    """Return a Markdown table: a row for each way, a column for each figure."""
     columns = list(next(iter(figures.values())))
     rows = [["", *columns], ["---"] * (len(columns) + 1)]
     for name, values in figures.items():
@@ -170,30 +155,29 @@ def main() -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Measure all that was asked for, and print it."""
     kernels: tuple[Kernel, ...] = ("bicubic", "lanczos")
-    candidates = [interpolation(kernel, args.scale) for kernel in kernels]
+    ways = [interpolation(kernel, args.scale) for kernel in kernels]
     given = {"precision": args.precision}
-    candidates += [
+    ways += [
         network(f"{variant} {profile}", args.scale, variant=variant, profile=profile, **given)
         for variant, profile in product(args.variants, args.profiles)
     ]
-    candidates += [
-        network(name, args.scale, model=str(path), **given) for path, name in distinct_names(args.models).items()
-    ]
+    ways += [network(name, args.scale, model=str(path), **given) for path, name in distinct_names(args.models).items()]
 
-    figures: dict[str, dict[str, float]] = {candidate.name: {} for candidate in candidates}
+    figures: dict[str, dict[str, float]] = {way.name: {} for way in ways}
     for place, title in distinct_names([*args.pictures, *args.videos]).items():
         moving = place in args.videos
         if moving:
             pairs = load_clip(place, args.scale, args.frames, args.crf)[:: args.every]
         else:
             pairs = load_pairs(place, args.scale, Degradation())
-        for candidate in candidates:
-            measured = measure(candidate, pairs, args.scale, moving=moving and args.every == 1)
-            figures[candidate.name] |= {f"{title} {name}": value for name, value in measured.items()}
-    for name, speed in frames_per_second(candidates, *args.speed).items():
+        for way in ways:
+            measured = measure(way, pairs, args.scale, moving=moving and args.every == 1)
+            figures[way.name] |= {f"{title} {name}": value for name, value in measured.items()}
+    size = Size(width=args.speed[0], height=args.speed[1])
+    for name, speed in frames_per_second(ways, size, args.scale).items():
         figures[name][SPEED] = speed
     compression = "" if args.crf is None else f", x264 CRF {args.crf}"
-    print(f"x{args.scale}{compression}; speed at {args.speed[0]}x{args.speed[1]}\n")
+    print(f"x{args.scale}{compression}; speed at {size}\n")
     print(table(figures))
     if args.plot:
         plot(figures, args.plot)

@@ -118,7 +118,7 @@ def train(config: Config) -> bool:
         load_batches(crops, data, begin=begin, end=total, rank=fabric.global_rank, processes=fabric.world_size),
         use_distributed_sampler=False,
     )
-    log.info("%s: %d parameters, %d pictures", config.name, trainee.parameters, crops.pictures)
+    log.info("%s: %d parameters, %d pictures", config.name, options.parameters, crops.pictures)
     run = None
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)

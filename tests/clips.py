@@ -34,6 +34,26 @@ def clip_of(pictures: Sequence[Picture], format_id: int = vs.RGB24, **arguments:
     return clip.resize.Spline36(format=format_id, **arguments)
 
 
+def clip_in(format_id: int, length: int = 1, *, size: tuple[int, int] = (48, 64), **arguments: object) -> vs.VideoNode:
+    """A clip of a photograph of this height and width in a format, by BT.709 where nothing else is said."""
+    if vs.core.core.get_video_format(format_id).color_family != vs.RGB:
+        arguments.setdefault("matrix", 1)
+    return clip_of([photograph(*size)] * length, format_id, **arguments)
+
+
+def numbered(length: int, *, size: tuple[int, int] = (24, 32)) -> vs.VideoNode:
+    """A clip of this height and width whose frame n is grey n % 200 + 20, and says so in a property."""
+    blank = vs.core.core.std.BlankClip(None, size[1], size[0], vs.GRAY8, length)
+
+    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
+        frame = f.copy()
+        np.asarray(frame[0])[:] = n % 200 + 20
+        frame.props["number"] = n
+        return frame
+
+    return blank.std.ModifyFrame([blank], fill)
+
+
 def arrays(frame: vs.VideoFrame) -> list[npt.NDArray[np.float64]]:
     """Copies of a frame's planes as float64."""
     return [np.array(frame[i], dtype=np.float64) for i in range(frame.format.num_planes)]

@@ -38,6 +38,15 @@ def pytest_runtest_setup(item):
         pytest.skip(f"no GPU: {reason}")
 
 
+@pytest.fixture
+def no_gradient():
+    """The same random weights each time, and no gradients."""
+    torch = pytest.importorskip("torch", reason="the networks are torch modules")
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_picture():
     """A photograph as 1,3,H,W float32 in [0, 1]."""

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import imageio_ffmpeg
 import numpy as np
+import pytest
 import vapoursynth as vs
 
 core: Any = vs.core
@@ -108,6 +109,15 @@ def samples(path: Path) -> np.ndarray:
     """Return the decoded samples of the first sound, one channel after the other."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+
+
+def equals(output: Path, undisturbed: Path) -> None:
+    """Assert that an encode came out as an undisturbed one, and left nothing else."""
+    assert pictures(output) == pictures(undisturbed)
+    before, after = times(undisturbed), times(output)
+    assert after["video"] == pytest.approx(before["video"], abs=1e-6)
+    assert after["audio"] == pytest.approx(before["audio"], abs=1e-6)
+    assert not list(output.parent.glob("*.parts"))
 
 
 def command(*arguments: object) -> list[str]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import vapoursynth as vs
-from clips import arrays, clip_of, photograph
+from clips import arrays, clip_in, clip_of, numbered, photograph
 
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.needs_cuda
 core = vs.core
 FORMATS = [vs.YUV420P8, vs.YUV420P10, vs.YUV422P16, vs.YUV444PS, vs.YUV420PH, vs.YUV411P8, vs.RGB24, vs.RGB48,
            vs.RGBS, vs.GRAY8, vs.GRAY16]  # fmt: skip
+SIZE = (180, 320)
 
 
 def on_gpu() -> list[str]:
@@ -63,11 +64,6 @@ def backend(request):
     return request.param
 
 
-def clip_in(format_id, pictures=1, size=(180, 320)):
-    rgb = core.core.get_video_format(format_id).color_family == vs.RGB
-    return clip_of([photograph(*size)] * pictures, format_id, **({} if rgb else {"matrix": 1}))
-
-
 def difference(result, expected, n=0):
     frames = (arrays(clip.get_frame(n)) for clip in (result, expected))
     return max(np.abs(a - b).max() for a, b in zip(*frames, strict=True))
@@ -87,7 +83,7 @@ def test_torch_is_among_the_backends_that_run_here():
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("format_id", FORMATS)
 def test_the_gpu_gives_the_frames_of_the_cpu(format_id, precision, backend):
-    clip = clip_in(format_id)
+    clip = clip_in(format_id, size=SIZE)
     expected = core.paragon.Upscale(clip, backend=OnCpu.name, precision="fp32")
     result = core.paragon.Upscale(clip, backend=backend, precision=precision)
     assert result.format.id == format_id
@@ -103,7 +99,7 @@ def test_any_size(size, backend):
 
 
 def test_tiles_and_pictures_and_a_size_of_ones_own(backend):
-    clip = clip_in(vs.YUV420P8)
+    clip = clip_in(vs.YUV420P8, size=SIZE)
     for arguments in ({"tilesize": [160, 128]}, {"width": 500, "height": 300}):
         expected = core.paragon.Upscale(clip, backend=OnCpu.name, **arguments)
         assert difference(core.paragon.Upscale(clip, backend=backend, **arguments), expected) <= 1
@@ -112,26 +108,15 @@ def test_tiles_and_pictures_and_a_size_of_ones_own(backend):
     assert np.abs(ours - theirs).max() <= 1
 
 
-def numbered(length, width=320, height=180):
-    blank = core.core.std.BlankClip(None, width, height, vs.GRAY8, length)
-
-    def fill(n, f):
-        frame = f.copy()
-        np.asarray(frame[0])[:] = n % 200 + 20
-        return frame
-
-    return blank.std.ModifyFrame([blank], fill)
-
-
 @pytest.mark.parametrize("streams", [1, 4])
 def test_frames_come_in_order(streams, backend):
-    result = core.paragon.Upscale(numbered(300), backend=backend, num_streams=streams)
+    result = core.paragon.Upscale(numbered(300, size=SIZE), backend=backend, num_streams=streams)
     seen = [arrays(frame)[0].mean() for frame in result.frames(prefetch=16)]
     assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in enumerate(seen))
 
 
 def test_nothing_is_allocated_once_frames_flow(backend):
-    result = core.paragon.Upscale(numbered(400), backend=backend, num_streams=3)
+    result = core.paragon.Upscale(numbered(400, size=SIZE), backend=backend, num_streams=3)
     statistics, pinned = [], []
     for n, frame in enumerate(result.frames(prefetch=8)):
         frame.close()
@@ -171,7 +156,7 @@ def test_memory_of_the_device_is_flat_and_comes_back(backend):
 
 
 def test_work_is_recorded_once_for_each_lane(monkeypatch):
-    result = core.paragon.Upscale(numbered(30), backend="torch", num_streams=2)
+    result = core.paragon.Upscale(numbered(30, size=SIZE), backend="torch", num_streams=2)
     replayed, enqueue = [], Recorded.enqueue
     monkeypatch.setattr(Recorded, "enqueue", lambda self: (replayed.append(self), enqueue(self))[1])
     monkeypatch.setattr(Recorded, "__init__", lambda self, *given: pytest.fail("recorded again"))
@@ -200,24 +185,24 @@ def test_several_filters_share_the_gpu(backend):
 
 
 def test_a_filter_can_be_made_while_another_runs(backend):
-    running = core.paragon.Upscale(numbered(400), backend=backend).frames(prefetch=8)
+    running = core.paragon.Upscale(numbered(400, size=SIZE), backend=backend).frames(prefetch=8)
     seen = []
     for n, frame in enumerate(running):
         seen.append(arrays(frame)[0].mean())
         if n % 100 == 10:
-            core.paragon.Upscale(numbered(3, 64 + n, 48), backend=backend).get_frame(1)
+            core.paragon.Upscale(numbered(3, size=(48, 64 + n)), backend=backend).get_frame(1)
     assert all(abs(grey - (n % 200 + 20)) <= 1 for n, grey in enumerate(seen))
 
 
 def test_colours_may_change_within_a_clip(backend):
-    limited = clip_in(vs.YUV420P8, 2)
+    limited = clip_in(vs.YUV420P8, 2, size=SIZE)
     clip = limited + limited.std.SetFrameProps(_Range=1) + limited.std.SetFrameProps(_Matrix=6)
     result, expected = (core.paragon.Upscale(clip, backend=name) for name in (backend, OnCpu.name))
     assert max(difference(result, expected, n) for n in range(len(clip))) <= 1
 
 
 def test_colours_may_change_while_frames_flow(backend):
-    clip = numbered(200)
+    clip = numbered(200, size=SIZE)
     clip = clip[:100] + clip[100:].std.SetFrameProps(_Range=1)
     result = core.paragon.Upscale(clip, backend=backend, num_streams=4)
     seen = [arrays(frame)[0].mean() for frame in result.frames(prefetch=16)]
@@ -230,7 +215,7 @@ def test_a_device_that_is_not_there(backend):
 
 
 def test_the_last_device_works_too(backend):
-    clip = clip_in(vs.YUV420P8)
+    clip = clip_in(vs.YUV420P8, size=SIZE)
     last = core.paragon.Upscale(clip, backend=backend, device_id=len(gpus()) - 1)
     assert difference(last, core.paragon.Upscale(clip, backend=OnCpu.name)) <= 1
 
@@ -265,6 +250,6 @@ def test_auto_takes_the_gpu_and_says_so(caplog):
 def test_float32_is_not_rounded_to_tensorfloat():
     backend = backends.BACKENDS["torch"].on(0)
     assert isinstance(backend, TorchCuda)
-    clip = clip_in(vs.RGBS)
+    clip = clip_in(vs.RGBS, size=SIZE)
     exact = core.paragon.Upscale(clip, backend=OnCpu.name, precision="fp32")
     assert difference(core.paragon.Upscale(clip, backend="torch", precision="fp32"), exact) < 1e-4

@@ -1,6 +1,5 @@
 """scripts/demo.py from end to end."""
 
-import importlib.util
 import itertools
 import os
 import subprocess
@@ -11,23 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import vapoursynth as vs
+from demonstration.film import SCENES, make_clip
+from demonstration.sheet import CAPTION, MARGIN, ZOOM, take_picture
 from films import read
 from PIL import Image
 
+from vsparagon.compare.sheet import find_detail
 from vsparagon.ffmpeg import colour_arguments, find_ffmpeg
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"
 WIDTH, HEIGHT, FRAMES = 96, 64, 30
 core: Any = vs.core
-
-
-@pytest.fixture(scope="module")
-def demo() -> Any:
-    spec = importlib.util.spec_from_file_location("demo", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["demo"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -103,28 +96,28 @@ def test_demo_copies_the_sound(result, clip):
         np.testing.assert_array_equal(before.get_frame(0)[plane], after.get_frame(0)[plane])
 
 
-def test_demo_compares_the_middle_frame_with_bicubic(result, demo, clip):
+def test_demo_compares_the_middle_frame_with_bicubic(result, clip):
     width, height = 2 * WIDTH, 2 * HEIGHT
     sheet = np.asarray(Image.open(result[1] / "compare.png"))
-    enlarged = height // demo.ZOOM * demo.ZOOM
-    assert sheet.shape == (2 * demo.CAPTION + height + enlarged + demo.MARGIN, 2 * width + 3 * demo.MARGIN, 3)
-    rows = slice(2 * demo.CAPTION + height, 2 * demo.CAPTION + height + enlarged, demo.ZOOM)
-    columns = [slice(start, start + width, demo.ZOOM) for start in (demo.MARGIN, width + 2 * demo.MARGIN)]
+    enlarged = height // ZOOM * ZOOM
+    assert sheet.shape == (2 * CAPTION + height + enlarged + MARGIN, 2 * width + 3 * MARGIN, 3)
+    rows = slice(2 * CAPTION + height, 2 * CAPTION + height + enlarged, ZOOM)
+    columns = [slice(start, start + width, ZOOM) for start in (MARGIN, width + 2 * MARGIN)]
     bicubic, upscaled = (sheet[rows, across] for across in columns)
     assert np.abs(bicubic.astype(int) - upscaled).max() > 8  # they differ …
     assert np.corrcoef(bicubic.ravel(), upscaled.ravel())[0, 1] > 0.9  # … and show the same
     assert sharpness(upscaled) > sharpness(bicubic)
-    middle = demo.take_picture(read(clip), FRAMES // 2, vs.MATRIX_ST170_M, width=width, height=height)
-    left, top = demo.find_detail(middle, width // demo.ZOOM, height // demo.ZOOM)
-    shown = middle[top : top + height // demo.ZOOM, left : left + width // demo.ZOOM]
+    middle = take_picture(read(clip), FRAMES // 2, vs.MATRIX_ST170_M, width=width, height=height)
+    left, top = find_detail(middle, width // ZOOM, height // ZOOM)
+    shown = middle[top : top + height // ZOOM, left : left + width // ZOOM]
     np.testing.assert_array_equal(bicubic, shown)
 
 
-def test_clip_is_made_of_bundled_photographs_and_moves(demo, tmp_path):
+def test_clip_is_made_of_bundled_photographs_and_moves(tmp_path):
     pytest.importorskip("skimage", reason="the demo's own clip is filmed from scikit-image's photographs")
-    demo.make_clip(tmp_path / "clip.mkv", find_ffmpeg(), width=160, height=90, frames=3)
+    make_clip(tmp_path / "clip.mkv", find_ffmpeg(), width=160, height=90, frames=3)
     made = read(tmp_path / "clip.mkv")
-    assert (made.width, made.height, made.num_frames) == (160, 90, 3 * len(demo.SCENES))
+    assert (made.width, made.height, made.num_frames) == (160, 90, 3 * len(SCENES))
     assert (made.format.id, made.fps) == (vs.YUV420P8, 25)
     props = made.get_frame(0).props
     assert [props[name] for name in ("_Matrix", "_Primaries", "_Transfer", "_Range")] == [1, 1, 1, 0]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import vapoursynth as vs
-from clips import arrays, clip_of, photograph
+from clips import arrays, clip_in, numbered, photograph
 from goldens import golden_paths
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
@@ -27,13 +27,6 @@ core = vs.core
 def device(monkeypatch):
     """The backend torch on a device: the CPU, without streams and recordings, but all else."""
     monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
-
-
-def clip_in(format_id, pictures=1, size=(48, 64), **arguments):
-    video_format = core.core.get_video_format(format_id)
-    if video_format.color_family != vs.RGB:
-        arguments.setdefault("matrix", 1)
-    return clip_of([photograph(*size)] * pictures, format_id, **arguments)
 
 
 def on_device(clip, **arguments):
@@ -166,17 +159,6 @@ def test_alpha_is_enlarged_along(device):
     ours, theirs = (way(clip).get_frame(0).props["_Alpha"] for way in (on_device, by_resizer))
     assert (arrays(ours)[0] == arrays(theirs)[0]).all()
     assert (ours.width, ours.height) == (128, 96)
-
-
-def numbered(length):
-    blank = core.core.std.BlankClip(None, 32, 24, vs.GRAY8, length)
-
-    def fill(n, f):
-        frame = f.copy()
-        np.asarray(frame[0])[:] = n % 200 + 20
-        return frame
-
-    return blank.std.ModifyFrame([blank], fill)
 
 
 @pytest.mark.parametrize("streams", [1, 3])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import vapoursynth as vs
-from clips import arrays, clip_of, photograph
+from clips import arrays, clip_in
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
 pytest.importorskip("onnx", reason="frame graphs are ONNX")
@@ -80,11 +80,6 @@ def engines(request, monkeypatch):
     return engines
 
 
-def clip_in(format_id, size=(48, 64)):
-    matrix = {} if format_id in (vs.RGB24, vs.RGBS) else {"matrix": 1}
-    return clip_of([photograph(*size)] * 2, format_id, **matrix)
-
-
 def upscaled(clip, backend, tmp_path, **arguments):
     return vs.core.paragon.Upscale(clip, backend=backend, cache=str(tmp_path), **arguments)
 
@@ -100,12 +95,12 @@ def assert_same(result, clip):
 
 @pytest.mark.parametrize("format_id", FORMATS)
 def test_onnxruntime_gives_the_frames_of_the_resizers_way(format_id, onnx_runtime, tmp_path):
-    clip = clip_in(format_id)
+    clip = clip_in(format_id, 2)
     assert_same(upscaled(clip, "onnxruntime", tmp_path, precision="fp32"), clip)
 
 
 def test_tensorrt_takes_graphs_of_others_too(engines, tmp_path):
-    clip, path = clip_in(vs.YUV420P8), shuffle_network(tmp_path / "net.onnx")
+    clip, path = clip_in(vs.YUV420P8, 2), shuffle_network(tmp_path / "net.onnx")
     result, expected = (upscaled(clip, name, tmp_path, model=str(path)) for name in (engines.name, "openvino"))
     for ours, theirs in zip(arrays(result.get_frame(0)), arrays(expected.get_frame(0)), strict=True):
         assert np.abs(ours - theirs).max() <= 1
@@ -115,7 +110,7 @@ def test_tensorrt_takes_graphs_of_others_too(engines, tmp_path):
 
 
 def test_tensorrt_takes_networks_for_one_plane(engines, tmp_path):
-    clip, path = clip_in(vs.YUV420P8), shuffle_network(tmp_path / "luma.onnx", channels=1)
+    clip, path = clip_in(vs.YUV420P8, 2), shuffle_network(tmp_path / "luma.onnx", channels=1)
     result, expected = (upscaled(clip, name, tmp_path, model=str(path)) for name in (engines.name, "openvino"))
     for ours, theirs in zip(arrays(result.get_frame(0)), arrays(expected.get_frame(0)), strict=True):
         assert np.abs(ours - theirs).max() <= 1
@@ -123,18 +118,18 @@ def test_tensorrt_takes_networks_for_one_plane(engines, tmp_path):
 
 @pytest.mark.parametrize("format_id", FORMATS)
 def test_tensorrt_gives_the_frames_of_the_resizers_way(format_id, engines, tmp_path):
-    clip = clip_in(format_id)
+    clip = clip_in(format_id, 2)
     assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
 
 
 def test_half_precision_is_within_one_step_of_8_bit(engines, onnx_runtime, tmp_path):
-    clip = clip_in(vs.YUV420P8)
+    clip = clip_in(vs.YUV420P8, 2)
     assert_same(upscaled(clip, engines.name, tmp_path), clip)
     assert_same(upscaled(clip, "onnxruntime", tmp_path), clip)
 
 
 def test_tiles_give_the_same_frames(engines, onnx_runtime, tmp_path):
-    clip = clip_in(vs.YUV420P8, size=(150, 200))
+    clip = clip_in(vs.YUV420P8, 2, size=(150, 200))
     for backend in (engines.name, "onnxruntime"):
         assert_same(upscaled(clip, backend, tmp_path, precision="fp32", tilesize=[128, 96]), clip)
 
@@ -164,13 +159,13 @@ def test_what_cannot_be_recorded_is_queued_and_that_is_said(monkeypatch, caplog)
 
 
 def test_engine_is_kept_for_just_this(engines, tmp_path, monkeypatch):
-    clip = clip_in(vs.YUV420P8)
+    clip = clip_in(vs.YUV420P8, 2)
     for _ in range(2):
         upscaled(clip, engines.name, tmp_path).get_frame(0)
     assert len(engines.built) == 1
     for other in ({"precision": "fp32"}, {"variant": "micro"}, {"format": vs.YUV444P8}):
         upscaled(clip, engines.name, tmp_path, **other).get_frame(0)
-    upscaled(clip_in(vs.YUV420P8, size=(50, 64)), engines.name, tmp_path).get_frame(0)
+    upscaled(clip_in(vs.YUV420P8, 2, size=(50, 64)), engines.name, tmp_path).get_frame(0)
     assert len(engines.built) == 5
     engines.library.version = "10.100"
     upscaled(clip, engines.name, tmp_path).get_frame(0)
@@ -185,7 +180,7 @@ def test_engine_is_kept_for_just_this(engines, tmp_path, monkeypatch):
 
 
 def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_path, caplog):
-    clip = clip_in(vs.YUV420P8)
+    clip = clip_in(vs.YUV420P8, 2)
     refused = []
     runtime = engines.module.Runtime.deserialize_cuda_engine
 
@@ -209,7 +204,7 @@ def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_p
 
 
 def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
-    clip = clip_in(vs.YUV420P8, size=(150, 200))
+    clip = clip_in(vs.YUV420P8, 2, size=(150, 200))
     original = tensorrt.build_engine
 
     def scarce(library, onnx, **arguments):
@@ -225,7 +220,7 @@ def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
 
 
 def test_kept_engine_for_which_memory_lacks_is_not_thrown_away(engines, tmp_path):
-    clip, loads = clip_in(vs.YUV420P8, size=(150, 200)), engines.module.Runtime.deserialize_cuda_engine
+    clip, loads = clip_in(vs.YUV420P8, 2, size=(150, 200)), engines.module.Runtime.deserialize_cuda_engine
     upscaled(clip, engines.name, tmp_path, precision="fp32").get_frame(0)
     (kept,) = (tmp_path / "engines").glob("*.engine")
 
@@ -321,9 +316,9 @@ def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 
     monkeypatch.setattr(either, "gpus", lambda: (CARD,))
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None if name == "torch" else object())
     monkeypatch.setattr(module, "trouble_with", lambda device_id: 1 / 0)
-    why = 'torch not installed; pip install "vsparagon[onnxruntime-gpu]"'
+    why = 'torch is not installed; pip install "vsparagon[onnxruntime-gpu]"'
     assert OnnxRuntime().on(0).place == f"CPU, as ONNX Runtime cannot use the GPU: {why}"
 
 
@@ -397,7 +392,7 @@ def test_frame_graphs_build_for_real(precision, format_id, monkeypatch, tmp_path
         return MARK + onnx
 
     monkeypatch.setattr(tensorrt, "build_engine", build)
-    upscaled(clip_in(format_id), "tensorrt_rtx", tmp_path, precision=precision).get_frame(0)
+    upscaled(clip_in(format_id, 2), "tensorrt_rtx", tmp_path, precision=precision).get_frame(0)
     assert len(sizes) == 1
     assert sizes[0] > 10_000
     assert engines.built == []

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import termios
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -24,13 +23,10 @@ from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, str
 
 import vsparagon
 from vsparagon.cli.encode import _text
-from vsparagon.encode.codec import encoder_options, loses_hdr
 from vsparagon.encode.contents import read_contents
-from vsparagon.encode.environment import choices
 from vsparagon.encode.progress import Lines
 from vsparagon.encode.run import Result
-from vsparagon.input.job import Encoding, Job, Network
-from vsparagon.input.pixel_formats import pixel_format_candidates
+from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import open_source
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
@@ -321,45 +317,6 @@ def test_options_of_the_encoder_reach_it(mkv, tmp_path):
     assert b" deblock=1:-2:-2 " in settings  # grain's
 
 
-def test_options_of_the_encoder_stand_behind_the_metadata():
-    props = {"ContentLightLevelMax": 1000, "ContentLightLevelAverage": 400}
-    encoding = Encoding(
-        codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10", options=(("x265-params", "a=1"),)
-    )
-    assert encoder_options(encoding, props)["x265-params"] == "log-level=error:max-cll=1000,400:a=1"
-
-
-def test_encoders_of_nvidia_get_a_format_of_their_own_and_no_metadata():
-    props = {"ContentLightLevelMax": 1000, "ContentLightLevelAverage": 400}
-    encoding = Encoding(codec="hevc_nvenc", crf=21, preset="p6", pix_fmt="yuv420p10")
-    expected = {"c:v": "hevc_nvenc", "cq": "21", "preset": "p6", "pix_fmt": "p010le", "rc": "vbr", "b:v": "0"}
-    assert encoder_options(encoding, props) == expected
-    assert loses_hdr(encoding, props)
-    assert not loses_hdr(encoding, {})
-    assert not loses_hdr(replace(encoding, codec="libx265"), props)
-
-
-@pytest.mark.parametrize(
-    ("family", "bits", "subsampling", "expected"),
-    [
-        (vs.YUV, 8, (1, 1), ["yuv420p"]),
-        (vs.YUV, 8, (1, 0), ["yuv422p", "yuv420p"]),
-        (vs.YUV, 8, (0, 1), ["yuv444p", "yuv420p"]),
-        (vs.YUV, 8, (2, 0), ["yuv420p"]),
-        (vs.YUV, 9, (1, 1), ["yuv420p10", "yuv420p"]),
-        (vs.YUV, 16, (0, 0), ["yuv444p10", "yuv420p10", "yuv444p", "yuv420p"]),
-        (vs.RGB, 8, (0, 0), ["yuv444p", "yuv420p"]),
-        (vs.GRAY, 10, (0, 0), ["yuv420p10", "yuv420p"]),
-    ],
-)
-def test_format_that_leaves_keeps_what_it_can_of_the_clips(family, bits, subsampling, expected):
-    source = vs.core.core.query_video_format(family, vs.INTEGER, bits, *subsampling)
-    assert pixel_format_candidates(source) == expected
-
-
-# --- scripts ------------------------------------------------------------------------------------
-
-
 def test_filter_script_comes_before_the_network(mkv, tmp_path):
     script = tmp_path / "flip.vpy"
     script.write_text("print('never on stdout')\nclip.std.FlipVertical().set_output()\n")
@@ -446,63 +403,3 @@ def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
     assert b"100%" in shown
     assert b"49/49" in shown
     assert b"MiB" in shown
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "codec"), [("out.WEBM", [], "av1"), ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc")]
-)
-def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, tmp_path):
-    script = tmp_path / "plain.vpy"
-    script.write_text(
-        "import vapoursynth as vs\n"
-        "vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=3).set_output()\n"
-    )
-    done = encode(script, tmp_path / name, *options)
-    assert done.returncode == 0, done.stderr
-    assert streams(tmp_path / name) == [("video", codec)]
-
-
-def test_network_named_in_full_is_the_same_job(mkv):
-    plain, named = (Job(input=mkv, network=network) for network in (None, Network(variant="nano", scale=2)))
-    assert plain.identity() == named.identity()
-    assert Job(input=mkv, network=Network(variant="micro")).identity() != plain.identity()
-
-
-def test_whatever_decides_the_result_makes_another_job(tmp_path):
-    film, script, model = (tmp_path / name for name in ("in.mkv", "filter.vpy", "net.pth"))
-    for path in (film, script, model):
-        path.write_bytes(b"one")
-    job = Job(input=film, filter_script=script, network=Network(model=str(model)))
-    own = Job(input=script)
-    before = job.identity(), own.identity()
-    for path in (script, model):
-        path.write_bytes(b"two")
-        assert job.identity() != before[0], path
-        path.write_bytes(b"one")
-    stamp = film.stat().st_mtime_ns
-    os.utime(film, ns=(stamp + 1, stamp + 1))
-    assert job.identity() != before[0]
-    os.utime(film, ns=(stamp, stamp))
-    script.write_bytes(b"2.0")
-    os.utime(script, ns=(own.input.stat().st_atime_ns, before[1]["modification of the input"]))
-    assert own.identity() != before[1]
-    script.write_bytes(b"one")
-    for change in ({"start": 1}, {"end": 2}, {"segment_frames": 7}, {"encoding": Encoding(crf=3)}):
-        assert replace(job, **change).identity() != before[0], change
-    assert replace(job, device_id=1, num_streams=2, cache="elsewhere").identity() == before[0]
-
-
-@pytest.mark.parametrize(
-    "place", ["cuda:0 (H200)", "CPU", "CPU, as torch cannot use the GPU: torch was built for CUDA 12.4, not 11, sadly"]
-)
-def test_choices_are_what_runs_and_not_where_or_how_long_it_took(place):
-    def told(milliseconds, threads):
-        return [
-            "VideoSource: no return value",
-            "other.Filter: running fast, on two, three, four",
-            f"paragon.Upscale: ours take {milliseconds} ms, torch's 5.1 ms",
-            f"paragon.Upscale: running a, b.pth on torch, fp16, {place}, {threads} threads, 3 frames at once",
-        ]
-
-    assert choices(told(0.8, 2)) == choices(told(0.9, 4)) == "a, b.pth on torch, fp16"
-    assert choices([]) == ""

@@ -17,7 +17,7 @@ if sys.platform != "linux":
 
 from subprocess import PIPE, Popen  # noqa: E402
 
-from films import UNEVEN, command, encode, finished_segments, make_film, pictures, times  # noqa: E402
+from films import UNEVEN, command, encode, equals, finished_segments, make_film  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -49,14 +49,6 @@ def slow(tmp_path):
     script = tmp_path / "slow.vpy"
     script.write_text(SLOW)
     return script
-
-
-def equals(out, whole):
-    assert pictures(out) == pictures(whole)
-    before, after = times(whole), times(out)
-    assert after["video"] == pytest.approx(before["video"], abs=1e-6)
-    assert after["audio"] == pytest.approx(before["audio"], abs=1e-6)
-    assert not list(out.parent.glob("*.parts"))
 
 
 def workers_of(pid):

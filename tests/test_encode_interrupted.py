@@ -17,7 +17,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 if sys.platform == "win32":
     pytest.skip("signals as POSIX has them", allow_module_level=True)
 
-from films import UNEVEN, command, encode, finished_segments, make_film, pictures, start_until, times
+from films import UNEVEN, command, encode, equals, finished_segments, make_film, start_until
 
 from vsparagon.encode.parts import PartsFolder, Segment
 
@@ -64,21 +64,18 @@ def ffmpegs_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def equals(out: Path, whole: Path) -> None:
-    assert pictures(out) == pictures(whole)
-    before, after = times(whole), times(out)
-    assert after["video"] == pytest.approx(before["video"], abs=1e-6)
-    assert after["audio"] == pytest.approx(before["audio"], abs=1e-6)
-    assert not list(out.parent.glob("*.parts"))
+def kill_after(output: Path, segments: int, *arguments: object) -> None:
+    """Start an encode, and kill it when so many segments are finished and another is being made."""
+    process = start_until(output, segments, *arguments)
+    process.kill()
+    process.communicate()
 
 
 def test_goes_on_after_kill_and_equals_an_undisturbed_run(film, whole, slow, tmp_path):
     script, log = slow
     out = tmp_path / "out.mkv"
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", script)
-    process = start_until(out, 3, *arguments)
-    process.kill()
-    process.communicate()
+    kill_after(out, 3, *arguments)
     assert not out.exists()
     kept = finished_segments(out) * SEGMENT
     reached = max(map(int, log.read_text().split()))
@@ -183,9 +180,7 @@ def test_leaves_nothing_when_stopped_before_the_first_segment(film, slow, tmp_pa
 def test_starts_anew_and_says_why_when_options_change(change, said, film, slow, tmp_path):
     out = tmp_path / "out.mkv"
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
-    process = start_until(out, 1, *arguments)
-    process.kill()
-    process.communicate()
+    kill_after(out, 1, *arguments)
     done = encode(*arguments, *change)
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stderr.splitlines() if "anew" in line)
@@ -198,9 +193,7 @@ def test_what_is_done_survives_a_command_with_other_options(film, whole, slow, t
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
     kept = [0]
     for options in ([], ["--crf", 30]):
-        process = start_until(out, kept[-1] + 2, *arguments, *options)
-        process.kill()
-        process.communicate()
+        kill_after(out, kept[-1] + 2, *arguments, *options)
         kept.append(finished_segments(out))
     done = encode(*arguments, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["resumed"] == kept[1] * SEGMENT
@@ -213,9 +206,7 @@ def test_starts_anew_and_says_why_when_the_input_changes(film, whole, slow, tmp_
     source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     make_film(source, seconds=3, video=UNEVEN)
     arguments = (source, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
-    process = start_until(out, 1, *arguments)
-    process.kill()
-    process.communicate()
+    kill_after(out, 1, *arguments)
     source.write_bytes(film.read_bytes())
     done = encode(*arguments)
     assert done.returncode == 0, done.stderr
@@ -226,9 +217,7 @@ def test_starts_anew_and_says_why_when_the_input_changes(film, whole, slow, tmp_
 def test_damaged_segment_is_made_again(film, whole, slow, tmp_path):
     out = tmp_path / "out.mkv"
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
-    process = start_until(out, 3, *arguments)
-    process.kill()
-    process.communicate()
+    kill_after(out, 3, *arguments)
     kept = finished_segments(out)
     (damaged,) = Path(f"{out}.parts").glob("*/000001.mkv")
     os.truncate(damaged, 100)
@@ -273,9 +262,7 @@ main({arguments!r})
 def test_folder_of_unfinished_work_is_kept_when_another_output_is_in_the_way(film, slow, tmp_path):
     out = tmp_path / "out.mkv"
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
-    process = start_until(out, 1, *arguments)
-    process.kill()
-    process.communicate()
+    kill_after(out, 1, *arguments)
     out.write_bytes(b"precious")
     assert encode(*arguments).returncode == 1
     assert finished_segments(out) >= 1

@@ -24,12 +24,6 @@ from vsparagon.ffmpeg import find_ffmpegs
 from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source
 
-COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
-MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
-HDR = ("libx265", "-pix_fmt:v:0", "yuv420p10le", "-x265-params:v:0",
-       f"log-level=error:master-display={MASTERING}:max-cll=1000,400")  # fmt: skip
-MKV = [("audio", "aac"), ("subtitle", "subrip"), ("video", "h264"), ("attachment", "")]
-
 
 @pytest.fixture(scope="module")
 def mkv(tmp_path_factory):

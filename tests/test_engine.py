@@ -39,10 +39,7 @@ needs_rtx = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_gradients():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def rtx():
@@ -169,12 +166,12 @@ def test_error_of_the_work_is_the_callers():
 
 
 def test_missing_and_broken_libraries_are_named(monkeypatch):
-    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r'tensorrt is not installed; pip install "vsparagon\[tensorrt\]"'):
         load_library.__wrapped__("tensorrt")
     with pytest.raises(BackendUnavailable, match=r"vsparagon\[tensorrt-rtx\]"):
         load_library.__wrapped__("tensorrt_rtx")
-    monkeypatch.setattr(engine, "find_spec", lambda name: True)
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: True)
 
     def broken(name):
         raise OSError("libnvinfer.so.10: cannot open shared object file")

@@ -152,7 +152,7 @@ def test_audio_is_refused():
 
 
 def test_backend_that_is_not_installed_names_its_extra(monkeypatch):
-    monkeypatch.setattr("vsparagon.backends.onnxruntime.find_spec", lambda name: None)
+    monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None)
     with pytest.raises(vs.Error, match=r'not installed; pip install "vsparagon\[onnxruntime\]"'):
         vs.core.core.paragon.Upscale(good(), backend="onnxruntime")
     assert any(line.startswith("onnxruntime: onnxruntime is not installed") for line in vs.core.core.paragon.Backends())

@@ -23,11 +23,7 @@ from vsparagon.models.variants import VARIANTS  # noqa: E402
 STATIC_ONLY = {"If", "Loop", "Scan", "NonZero", "SequenceConstruct", "GlobalAveragePool"}
 
 
-@pytest.fixture(autouse=True)
-def _no_gradient():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def random_weights(variant, **options):

@@ -8,12 +8,7 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _no_gradient():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def attention(channels=4, gamma=1.0):

@@ -21,10 +21,7 @@ TOLERANCE = 1e-4
 WITH_ATTENTION = ["nano_x2", "nano_x2_no_content"]
 
 
-@pytest.fixture(autouse=True)
-def _no_gradient():
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def sharper(form, times):

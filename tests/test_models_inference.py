@@ -17,11 +17,7 @@ from vsparagon.tiles.extension import extension_for  # noqa: E402
 FOLDING_TOLERANCE = 1e-4
 
 
-@pytest.fixture(autouse=True)
-def _no_gradient():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def filtered(model, picture):

@@ -237,7 +237,7 @@ def test_penalty_reaches_the_attention():
     assert model.self_attn.query.parametrizations.weight.original.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("wrong", [{"num_in_ch": 1}, {"num_feat": 1}, {"ch_mult": ()}, {"ch_mult": (1, 0)}])
+@pytest.mark.parametrize("wrong", [{"num_feat": 1}, {"ch_mult": ()}, {"ch_mult": (1, 0)}])
 def test_wrong_option_is_refused(wrong):
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         MUNet(**wrong)

@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 import vapoursynth as vs
-from clips import arrays
+from clips import arrays, numbered
 
 import vsparagon
 from vsparagon.backends import BACKENDS, ON_CPU
@@ -18,19 +18,6 @@ from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.stream import map_frames
 
 core = vs.core
-
-
-def numbered(length: int) -> vs.VideoNode:
-    """A clip whose frame n is grey n % 200 + 20, and says so in a property."""
-    blank = core.core.std.BlankClip(None, 32, 24, vs.GRAY8, length)
-
-    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:
-        frame = f.copy()
-        np.asarray(frame[0])[:] = n % 200 + 20
-        frame.props["number"] = n
-        return frame
-
-    return blank.std.ModifyFrame([blank], fill)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 300])

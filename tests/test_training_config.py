@@ -121,6 +121,7 @@ def test_every_variant_has_a_configuration_for_fidelity():
         ("train.loss_border=12", "loss_border"),
         ("train.gan_opt={}", "network_d"),
         ("network_d={type: munet}", "gan_opt"),
+        ("network_d={type: munet, num_in_ch: 1}", "network_d.num_in_ch"),
         ("network_g.type=paragonsr2_giant", "giant"),
         ("network_g.use_attention=3", "use_attention"),
         ("network_g.attention=true", "attention"),

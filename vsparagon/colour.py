@@ -54,6 +54,14 @@ def guess_matrix(width: int, height: int) -> int:
     return MATRICES["709"] if width >= 1280 or height > 576 else MATRICES["170m"]
 
 
+def usual_matrix(frame: vs.VideoFrame) -> int:
+    """Return the matrix that a frame names, where the resizer can make YUV by it, else what players assume."""
+    tagged = frame.props.get("_Matrix")
+    if tagged in MATRICES.values() and tagged != RGB_MATRIX:
+        return int(tagged)
+    return guess_matrix(frame.width, frame.height)
+
+
 def matrix_code(name: str) -> int | None:
     """Return the code of a matrix name, None for "".
 

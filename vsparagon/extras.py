@@ -1,4 +1,4 @@
-"""What the commands need beyond the filter, and the extras that bring it."""
+"""What commands and backends need beyond the filter, and the extras that bring it."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ def check_needs(command: str) -> None:
     needs = NEEDS[command]
     if missing := [package for module, package in needs.modules.items() if find_spec(module) is None]:
         raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with {installation(needs.extra)}.")
+
+
+def trouble_without(*modules: str, extra: str) -> str:
+    """Return which of these modules are not installed, and what brings them; "" if all are."""
+    missing = [name for name in modules if not find_spec(name)]
+    verb = "is" if len(missing) == 1 else "are"
+    return f"{' and '.join(missing)} {verb} not installed; {installation(extra)}" if missing else ""
 
 
 def installation(extra: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -12,8 +14,8 @@ from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
 from vsparagon.files import write_atomically
 from vsparagon.models.plan import Plan, Stage
 
-# Modules and packages that make a graph of a checkpoint.
 FEW = 3  # stages that are held ready at once
+# Modules and packages that make a graph of a checkpoint.
 EXPORTERS = ("checkpoint", "export", "graphs", "models", "onnx", "recognise")
 
 
@@ -27,23 +29,14 @@ def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
     """
     graph = cache_folder / "graphs" / f"{_key(checkpoint)}.onnx"
     if not graph.is_file():
-        try:
+        with _exporting(graph, f"reading the checkpoint {checkpoint.name}", "give an ONNX file"):
             from vsparagon.checkpoint import load_generator
             from vsparagon.export import onnx_model
             from vsparagon.models.inference import inference_form
-        except ImportError as error:
-            raise BackendUnavailable(
-                f'reading the checkpoint {checkpoint.name} needs {error.name}; pip install "vsparagon[torch]", '
-                "or give an ONNX file."
-            ) from error
-        model = onnx_model(inference_form(load_generator(checkpoint)))
-        try:
+
+            model = onnx_model(inference_form(load_generator(checkpoint)))
             graph.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(graph, model.SerializeToString(deterministic=True))
-        except OSError as error:
-            raise InvalidInput(
-                f"{graph} cannot be written ({error.strerror}); name another folder with cache=."
-            ) from error
     return graph
 
 
@@ -58,13 +51,9 @@ def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
     folder = cache_folder / "graphs" / f"{_key(checkpoint)}.stages"
     plan = folder / "plan.json"
     if not plan.is_file():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        purpose = f"cutting {checkpoint.name} into stages for tiles"
+        with _exporting(folder, purpose, "leave tilesize= and memory_mb= out"):
             _export_stages(checkpoint, folder, plan)
-        except OSError as error:
-            raise InvalidInput(
-                f"{folder} cannot be written ({error.strerror}); name another folder with cache=."
-            ) from error
     facts = json.loads(plan.read_bytes())
     stages = tuple(
         Stage(**(stage | {side: tuple(stage[side]) for side in ("inputs", "outputs")})) for stage in facts["stages"]
@@ -79,18 +68,26 @@ def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
     )
 
 
+@contextmanager
+def _exporting(path: Path, purpose: str, otherwise: str) -> Iterator[None]:
+    """Say what an export fails by: a package that is missing, and how to do without it, or a cache it cannot write."""
+    try:
+        yield
+    except ImportError as error:
+        needed = f'{purpose} needs {error.name}; pip install "vsparagon[torch]", or {otherwise}.'
+        raise BackendUnavailable(needed) from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written ({error.strerror}); name another folder with cache=.") from error
+
+
 def _export_stages(checkpoint: Path, folder: Path, plan: Path) -> None:
     """Write the graphs, and the plan last: where it is, all is there."""
-    try:
-        from vsparagon.checkpoint import load_generator
-        from vsparagon.export import stage_onnx
-        from vsparagon.models.inference import InferenceForm, inference_form
-        from vsparagon.models.stages import channels_of, cut
-    except ImportError as error:
-        raise BackendUnavailable(
-            f'cutting {checkpoint.name} into stages for tiles needs {error.name}; pip install "vsparagon[torch]", '
-            "or leave tilesize= and memory_mb= out."
-        ) from error
+    from vsparagon.checkpoint import load_generator
+    from vsparagon.export import stage_onnx
+    from vsparagon.models.inference import InferenceForm, inference_form
+    from vsparagon.models.stages import channels_of, cut
+
+    folder.mkdir(parents=True, exist_ok=True)
     form = inference_form(load_generator(checkpoint))
     assert isinstance(form, InferenceForm)
     stages = cut(form)

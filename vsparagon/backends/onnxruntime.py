@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_pr
 from vsparagon.backends.onnxruntime_library import onnxruntime_module
 from vsparagon.backends.torch import trouble_with
 from vsparagon.errors import BackendFailure
+from vsparagon.extras import trouble_without
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
@@ -72,14 +72,11 @@ class OnnxRuntime(EitherBackend):
     precisions = ("fp32",)
 
     def missing(self) -> str:
-        if find_spec("onnxruntime"):
-            return ""
-        return f'onnxruntime is not installed; pip install "vsparagon[{self.extra}]"'
+        return trouble_without("onnxruntime", extra=self.extra)
 
     def trouble_with(self, device_id: int) -> str:
-        if missing := [name for name in ("onnx", "torch") if not find_spec(name)]:
-            return f'{" and ".join(missing)} not installed; pip install "vsparagon[onnxruntime-gpu]"'
-        return trouble_with(device_id) or trouble_with_provider(device_id)
+        missing = trouble_without("onnx", "torch", extra="onnxruntime-gpu")
+        return missing or trouble_with(device_id) or trouble_with_provider(device_id)
 
     def on_gpu(self, device: str, place: str) -> FrameBackend:
         return OnnxRuntimeCuda(device, place)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from vsparagon.backends.base import Backend, FrameBackend, RunOptions
@@ -14,6 +13,7 @@ from vsparagon.backends.torch import trouble_with
 from vsparagon.engines.build import BUILD_REVISION, LIBRARIES, TensorRTLibrary, build_engine, load_library
 from vsparagon.engines.cache import EngineCache, EngineKey
 from vsparagon.errors import BackendFailure, BackendUnavailable, OutOfDeviceMemory
+from vsparagon.extras import trouble_without
 
 if TYPE_CHECKING:
     import torch
@@ -41,9 +41,8 @@ class TensorRT(Backend):
         self.name, self.extra = library, LIBRARIES[library]
 
     def missing(self) -> str:
-        missing = [name for name in (self.name, *PACKAGES) if not find_spec(name)]
-        if missing:
-            return f'{" and ".join(missing)} not installed; pip install "vsparagon[{self.extra}]"'
+        if missing := trouble_without(self.name, *PACKAGES, extra=self.extra):
+            return missing
         return "" if gpus() else "there is no NVIDIA GPU, or no driver for it; install the driver"
 
     def default_streams(self, threads: int) -> int:

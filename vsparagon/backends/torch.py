@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from vsparagon.backends.base import BuildOptions, FrameBackend, RunOptions, Sess
 from vsparagon.backends.cuda import gpus
 from vsparagon.backends.either import EitherBackend
 from vsparagon.errors import BackendFailure, BackendUnavailable, InvalidInput, first_line_of
+from vsparagon.extras import trouble_without
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
@@ -83,8 +83,7 @@ class Torch(EitherBackend):
     precisions = ("fp32",)
 
     def missing(self) -> str:
-        missing = [name for name in ("torch", "safetensors") if not find_spec(name)]
-        return f'{" and ".join(missing)} not installed; pip install "vsparagon[{self.extra}]"' if missing else ""
+        return trouble_without("torch", "safetensors", extra=self.extra)
 
     def trouble_with(self, device_id: int) -> str:
         return trouble_with(device_id)

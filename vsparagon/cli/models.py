@@ -127,7 +127,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
         "file": str(path),
         "variant": variant_of(model.options),
         **{name: str(value) for name, value in asdict(model.options).items()},
-        "parameters": f"{model.trainable_parameters():,}",
+        "parameters": f"{model.options.parameters:,}",
         "MACs per pixel": f"{published:,.0f} as published, {run:,.0f} as the filter runs it",
         "receptive field": f"{side} x {side} pixels, and beyond it {far}",
         "memory at 1080p": f"about {memory:,.0f} MiB of tensors in torch as published, in float32",

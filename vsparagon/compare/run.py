@@ -19,7 +19,7 @@ from vsparagon.files import write_atomically
 from vsparagon.image.stills import SUFFIXES
 from vsparagon.input.job import Job, Network
 from vsparagon.input.opening import open_to_view, seconds_of
-from vsparagon.input.source import Source
+from vsparagon.input.source import Source, rate_of
 from vsparagon.log import collected_log
 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # of the whole, where no times are asked for
@@ -123,8 +123,8 @@ def _times(source: Source) -> list[Fraction]:
     stamps = source.timestamps
     if len(stamps) == source.clip.num_frames:
         return [(stamp - stamps[0]) * source.time_base for stamp in stamps]
-    duration = 1 / (Fraction(source.clip.fps) or Fraction(25))
-    return [n * duration for n in range(source.clip.num_frames)]
+    rate = rate_of(source.clip)
+    return [n / rate for n in range(source.clip.num_frames)]
 
 
 def _title(source: Source, n: int) -> str:

@@ -16,6 +16,7 @@ from vsparagon.encode.contents import COVERS, Contents
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
+from vsparagon.input.source import rate_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class RawVideo:
         """Describe a clip of constant format."""
         with first_frame(clip) as frame:
             props = {name: _plain(value) for name, value in frame.props.items() if not isinstance(value, vs.VideoFrame)}
-        return cls(width=clip.width, height=clip.height, rate=Fraction(clip.fps) or Fraction(25), props=props)
+        return cls(width=clip.width, height=clip.height, rate=rate_of(clip), props=props)
 
     @property
     def labels(self) -> dict[str, str]:

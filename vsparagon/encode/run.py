@@ -27,7 +27,7 @@ from vsparagon.encode.segment import Span, all_spans, encode_segment, render, st
 from vsparagon.encode.sound import check_sound
 from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
-from vsparagon.input.source import Source, open_source, upscaled_clip
+from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
 from vsparagon.log import collected_log
 from vsparagon.wording import counted
 
@@ -254,7 +254,7 @@ def _timing(source: Source, clip: vs.VideoNode, parts: PartsFolder, begin: Fract
         if len(stamps) == clip.num_frames and all(earlier < later for earlier, later in pairwise(stamps)):
             return timing_of_file(stamps, time_base)
     start = source.timestamps[0] * source.time_base if source.timestamps else begin or Fraction(0)
-    return timing_of_durations(segments, Fraction(clip.fps) or Fraction(25), start)
+    return timing_of_durations(segments, rate_of(clip), start)
 
 
 def _identity(job: Job, opened: _Opened) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 from vsparagon.engines.progress import BuildProgress, run_interruptibly
 from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
+from vsparagon.extras import trouble_without
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ def load_library(name: str) -> TensorRTLibrary:
     Raises:
         BackendUnavailable: it is not installed, or its own libraries cannot be loaded.
     """
-    if not find_spec(name):
-        raise BackendUnavailable(f'{name} is not installed; pip install "vsparagon[{LIBRARIES[name]}]"')
+    if missing := trouble_without(name, extra=LIBRARIES[name]):
+        raise BackendUnavailable(missing)
     try:
         return TensorRTLibrary(import_module(name))
     except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: the place-holder on PyPI says so itself

@@ -13,7 +13,7 @@ import vapoursynth as vs
 
 from vsparagon.cache import usable_cache_folder
 from vsparagon.input.job import Job
-from vsparagon.input.source import Source, open_source
+from vsparagon.input.source import Source, open_source, rate_of
 from vsparagon.input.streams import read_overview
 
 UNEVEN: Final = Fraction(1, 20)  # seconds by which a frame may miss its place in an even clip
@@ -74,4 +74,4 @@ def _index(job: Job) -> Path:
 
 def seconds_of(clip: vs.VideoNode) -> float:
     """Return how long a clip lasts."""
-    return float(clip.num_frames / (Fraction(clip.fps) or Fraction(25)))
+    return float(clip.num_frames / rate_of(clip))

@@ -14,7 +14,7 @@ from typing import Any
 
 import vapoursynth as vs
 
-from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
+from vsparagon.colour import usual_matrix
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
 from vsparagon.frames import first_frame
@@ -151,6 +151,11 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
     return converted(source.clip, PIXEL_FORMATS[pix_fmt])
 
 
+def rate_of(clip: vs.VideoNode) -> Fraction:
+    """Return a clip's frames per second; where they vary, a usual number."""
+    return Fraction(clip.fps) or Fraction(25)
+
+
 def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
     """Return the clip in a YUV format and, where a width and a height are given, in this size, by bicubic."""
     if clip.format.id == wanted and not size:
@@ -158,9 +163,7 @@ def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
     arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion", **size}
     if clip.format.color_family != vs.YUV:
         with first_frame(clip) as frame:
-            tagged = frame.props.get("_Matrix", UNSPECIFIED)
-        known = tagged in MATRICES.values() and tagged != MATRICES["rgb"]
-        arguments["matrix"] = tagged if known else guess_matrix(clip.width, clip.height)
+            arguments["matrix"] = usual_matrix(frame)
     converted: vs.VideoNode = clip.resize.Bicubic(**arguments)
     return converted
 

@@ -90,7 +90,6 @@ class MUNet(nn.Module):
     picture through all four branches, as R1 and R2 penalties need.
 
     Args:
-        num_in_ch: channels of the picture; 3, since two branches look at its luma.
         num_feat: features F at full size.
         ch_mult: features of each stage, each at half the size of the one before, as a multiple of F.
 
@@ -98,10 +97,8 @@ class MUNet(nn.Module):
         InvalidInput: an option is out of range.
     """
 
-    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, ch_mult: Sequence[int] = (1, 2, 4, 8)) -> None:
+    def __init__(self, num_feat: int = 64, ch_mult: Sequence[int] = (1, 2, 4, 8)) -> None:
         super().__init__()
-        if num_in_ch != 3:
-            raise InvalidInput(f"num_in_ch is {num_in_ch}; MUNet judges RGB pictures, of 3 channels.")
         if num_feat < 2 or not ch_mult or min(ch_mult) < 1:
             raise InvalidInput(
                 f"num_feat is {num_feat} and ch_mult {tuple(ch_mult)}; they must be at least 2, and one or more "

@@ -81,9 +81,9 @@ class InceptionDWConv2d(nn.Module):
 class LayerScale(nn.Module):
     """One trained factor per channel."""
 
-    def __init__(self, channels: int, initial: float = 1e-5) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.full((1, channels, 1, 1), initial))
+        self.gamma = nn.Parameter(torch.full((1, channels, 1, 1), 1e-5))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gamma
@@ -132,11 +132,12 @@ class StaticDepthwiseTransformer(nn.Module):
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the channels of each pixel (Zhang and Sennrich, 2019)."""
 
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+    eps = 1e-6
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(channels, 1, 1))
         self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
-        self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
@@ -272,10 +273,6 @@ class ParagonSR2(nn.Module):
         base = self.magic_upsampler.enlarged(sharp, scale_factor=self.options.scale)
         detail: Tensor = self.conv_out(self.upsampler_net(features))
         return base + (detail if gain is None else gain * detail)
-
-    def trainable_parameters(self) -> int:
-        """Number of trained numbers (the fixed kernels of the base are not counted)."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:

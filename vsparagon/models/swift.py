@@ -56,10 +56,6 @@ class Swift(nn.Module):
         repeated = F.interpolate(x, scale_factor=scale, mode="nearest")
         return repeated + F.pixel_shuffle(self.up_conv(self.body(x.clamp(0.0, 1.0))), scale)
 
-    def trainable_parameters(self) -> int:
-        """Number of trained numbers."""
-        return sum(p.numel() for p in self.parameters())
-
 
 class SwiftForm(nn.Module):
     """The inference form of a `Swift`: pixels are repeated as channels, before the one pixel shuffle.

@@ -9,6 +9,7 @@ from typing import Final
 
 import vapoursynth as vs
 
+from vsparagon.input.source import rate_of
 from vsparagon.preview.levels import Level, text_scale
 
 SETTLING_FRAMES: Final = 8  # after a start: decoders go back to a key frame, networks run for the first time
@@ -56,7 +57,7 @@ class Screen:
         self._told_slow = False
         self.level = first.name
         self.frames = 0
-        self.wanted = float(self._plain.fps) or 25.0
+        self.wanted = float(rate_of(self._plain))
         self.begin()
         self.clip: vs.VideoNode = self._plain.std.FrameEval(self._choose)
 

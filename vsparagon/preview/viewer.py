@@ -11,7 +11,7 @@ from typing import Final
 
 import vapoursynth as vs
 
-from vsparagon.colour import MATRICES, UNSPECIFIED, guess_matrix
+from vsparagon.colour import MATRICES, UNSPECIFIED, usual_matrix
 from vsparagon.errors import BackendUnavailable, ParagonError
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job
@@ -67,8 +67,7 @@ def _described(clip: vs.VideoNode) -> vs.VideoNode:
     """Return the clip with all its colours named as players take them: viewers cannot convert what is named in part."""
     with first_frame(clip) as frame:
         said = {name: frame.props.get(name, UNSPECIFIED) for name in ("_Matrix", "_Primaries", "_Transfer")}
-    matrix = guess_matrix(clip.width, clip.height) if said["_Matrix"] == UNSPECIFIED else said["_Matrix"]
-    guessed = MATRICES["709" if matrix == MATRICES["709"] else "170m"]  # one number for all three
+        guessed = MATRICES["709" if usual_matrix(frame) == MATRICES["709"] else "170m"]  # one number for all three
     missing = {name: guessed for name, value in said.items() if value == UNSPECIFIED}
     described: vs.VideoNode = clip.std.SetFrameProps(**missing) if missing else clip
     return described

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ import vapoursynth as vs
 from vsparagon.colour import FULL, frame_range
 from vsparagon.frames import first_frame
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
+from vsparagon.input.source import rate_of
 
 MARK: Final = b"FRAME\n"
 # Where chroma lies in 4:2:0 of 8 bit, by VapourSynth's numbers.
@@ -77,7 +77,7 @@ def _header(clip: vs.VideoNode) -> bytes:
     kind = name.removeprefix("yuv").removesuffix("p")
     if kind == "420":
         kind = PLACES.get(props.get("_ChromaLocation", 0), "420mpeg2")
-    rate = Fraction(clip.fps) or Fraction(25)
+    rate = rate_of(clip)
     across, down = props.get("_SARNum", 0), props.get("_SARDen", 0)
     shape = f"{across}:{down}" if across > 0 and down > 0 else "1:1"
     said = f"YUV4MPEG2 W{clip.width} H{clip.height} F{rate.numerator}:{rate.denominator} Ip A{shape} C{kind}"

@@ -29,10 +29,10 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Discriminator(_Section, frozen=True, kw_only=True):
-    """`network_d`: the options of `vsparagon.models.munet.MUNet`."""
+    """`network_d`: the options of `vsparagon.models.munet.MUNet`, which judges pictures of three channels."""
 
     type: Literal["munet"]
-    num_in_ch: Positive = 3
+    num_in_ch: Literal[3] = 3
     num_feat: Positive = 64
     ch_mult: tuple[Positive, ...] = (1, 2, 4, 8)
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
+from vsparagon.layout import Layout
 from vsparagon.training.pictures import Picture, to_picture
 from vsparagon.training.resize import Kernel, reduce, resize
 
@@ -171,14 +172,10 @@ def compress(frames: list[Picture], codec: Codec, *, crf: int) -> list[Picture]:
     return [_from_i420(frame.to_ndarray().astype(np.uint8, copy=False), height, width) for frame in decoded]
 
 
-# BT.709 in limited range, as R'G'B' of 0..255 to Y'CbCr.
-_KR, _KB = 0.2126, 0.0722
-_LUMA = np.array([_KR, 1 - _KR - _KB, _KB]) * 219 / 255
-_CB = np.array([-_KR, _KR + _KB - 1, 1 - _KB]) / (2 * (1 - _KB)) * 224 / 255
-_CR = np.array([1 - _KR, _KR + _KB - 1, -_KB]) / (2 * (1 - _KR)) * 224 / 255
-_TO_YUV = np.stack([_LUMA, _CB, _CR], axis=1).astype(np.float32)
+# BT.709 in limited range, from R'G'B' of 0..255.
+_GAIN, _OFFSET = (part.astype(np.float32) for part in Layout(family="yuv", bits=8, matrix=1).from_rgb())
+_TO_YUV = _GAIN.T / 255
 _TO_RGB = np.linalg.inv(_TO_YUV.astype(np.float64)).astype(np.float32)
-_OFFSET = np.array([16, 128, 128], np.float32)
 
 
 def _to_i420(rgb: Picture) -> npt.NDArray[np.uint8]:

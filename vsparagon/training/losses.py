@@ -13,7 +13,9 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # of BT.601, full range
+from vsparagon.layout import Layout
+
+YCBCR = Layout(family="yuv", bits=32, is_float=True, matrix=6).from_rgb()[0]  # of BT.601
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):

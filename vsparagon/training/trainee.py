@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -51,7 +52,6 @@ class Trainee:
         self._fabric, self._settings = fabric, config.train
         self._fixed = _fixed(config)
         network = new_generator(options).to(memory_format=torch.channels_last)
-        self.parameters = network.trainable_parameters()
         if config.path.pretrain_network_g and pretrained:
             _begin_from(Path(config.path.pretrain_network_g), network)
         if self._settings.branch_channels:
@@ -63,7 +63,7 @@ class Trainee:
         self._balance = Balance()
         if config.network_d and self._settings.gan_opt:
             d = config.network_d
-            munet = MUNet(num_in_ch=d.num_in_ch, num_feat=d.num_feat, ch_mult=d.ch_mult)
+            munet = MUNet(num_feat=d.num_feat, ch_mult=d.ch_mult)
             self._judge = Discrimination(munet, self._settings.gan_opt.gamma)
             self._discriminator, self._optim_d = fabric.setup(self._judge, self._settings.optim_d.create(self._judge))
             self._holders |= {"discriminator": self._judge, "optim_d": self._optim_d}
@@ -179,6 +179,6 @@ def _fixed(config: Config) -> dict[str, Any]:
     fixed = {f"network_g.{name}": value for name, value in asdict(config.generator()[1]).items()}
     fixed |= {"train.branch_channels": settings.branch_channels, "train.optim_g.type": settings.optim_g.type}
     if d:
-        fixed |= {f"network_d.{name}": str(getattr(d, name)) for name in ("type", "num_in_ch", "num_feat", "ch_mult")}
+        fixed |= {f"network_d.{name}": str(value) for name, value in msgspec.structs.asdict(d).items()}
         fixed |= {"train.optim_d.type": settings.optim_d.type}
     return fixed

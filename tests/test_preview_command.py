@@ -1,0 +1,279 @@
+"""`vsparagon preview` as a command: players, viewers, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
+
+from films import UNEVEN, make_film
+
+# A player that takes an address, reads so much of it, and says what it got.
+PLAYER = """#!{python}
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[-1]) as answer:
+    header = answer.readline()
+    got = len(answer.read({most}))
+sys.stderr.write(f"player: {{header.decode().strip()}}, {{got}} bytes\\n")
+sys.exit({code})
+"""
+# A viewer that runs the script and says what it was given, as vsview and vspreview are called.
+VIEWER = """
+import runpy, sys
+runpy.run_path(sys.argv[1])
+"""
+SET_OUTPUT = """
+import sys
+def set_output(clip, number, name):
+    props = clip.get_frame(0).props
+    tags = [int(props[f"_{tag}"]) for tag in ("Matrix", "Primaries", "Transfer")]
+    sys.stderr.write(f"viewer: {number} {name} {clip.width}x{clip.height} {tags}\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("film") / "a film.mkv", seconds=2)
+
+
+def write_player(folder: Path, most: int | None = None, code: int = 0) -> Path:
+    player = folder / "player"
+    player.write_text(PLAYER.format(python=sys.executable, most=most, code=code))
+    player.chmod(0o755)
+    return player
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "vsparagon", "preview", *map(str, arguments)]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
+
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="the player is a script that begins with #!")
+
+
+@needs_posix
+def test_any_program_that_takes_an_address_plays(film, tmp_path):
+    done = run(film, "--player", write_player(tmp_path), "--ab")
+    assert done.returncode == 0, done.stderr
+    header = "YUV4MPEG2 W128 H96 F30:1 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2 XCOLORRANGE=LIMITED"
+    assert f"player: {header}, {60 * 18438} bytes" in done.stderr
+    assert done.stdout.startswith(f"{film}: 60 frames to player, with nano")
+    assert not list(film.parent.glob("*index*"))
+
+
+@needs_posix
+def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
+    script = tmp_path / "fail.vpy"
+    script.write_text(
+        "def choose(n):\n"
+        "    if n == 40:\n"
+        "        raise ValueError('bad luck')\n"
+        "    return clip\n"
+        "clip.std.FrameEval(choose).set_output()\n"
+    )
+    done = run(film, "--player", write_player(tmp_path), "--filter-script", script)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("vsparagon: a frame cannot be made: ")
+    assert "bad luck" in done.stderr.splitlines()[-1]
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.mkv"], "there is no file"),
+        (["FILM", "--start", "99s"], "lasts 2.0 s"),
+        (["FILM", "--start", "soon"], "'soon' is not a time"),
+        (["FILM", "--variant", "giant"], "giant"),
+        (["own.vpy", "--ab"], "no source for --ab"),
+    ],
+)
+def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):
+    from vsparagon.cli import main
+
+    (tmp_path / "own.vpy").write_text(
+        "import vapoursynth as vs\nvs.core.paragon.Upscale(vs.core.std.BlankClip(format=vs.YUV420P8)).set_output()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(film) if a == "FILM" else a for a in arguments]
+    assert main(["preview", *arguments, "--player", str(write_player(tmp_path))]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err.splitlines()[-1]
+    assert captured.err.splitlines()[-1].startswith("vsparagon: ")
+
+
+@needs_posix
+def test_player_that_fails_is_told(film, tmp_path):
+    player = tmp_path / "player"
+    player.write_text("#!/bin/sh\nexit 3\n")
+    player.chmod(0o755)
+    done = run(film, "--player", player)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; what it said is above.")
+
+
+@needs_posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ends_with_its_player_when_asked(number, film, tmp_path):
+    player = tmp_path / "player"
+    player.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    player.chmod(0o755)
+    process = subprocess.Popen(command(film, "--player", player), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.5)  # until the command knows that its player runs
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys):
+    from vsparagon.cli import main
+    from vsparagon.preview import viewer
+
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(viewer, "VIEWERS", ())
+    assert main(["preview", str(film)]) == 1
+    assert "install mpv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["vsview", "vspreview"])
+def test_viewer_gets_source_and_result_of_one_size(name, film, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(SET_OUTPUT)
+    (tmp_path / name / "__main__.py").write_text(VIEWER)
+    done = run(film, "--ab", "--player", name, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("viewer: ")]
+    tags = "128x96 [1, 5, 13]"  # as the film is labelled
+    assert said == [f"viewer: 0 source {tags}", f"viewer: 1 nano {tags}", f"viewer: 2 both {tags}"]
+
+
+def test_viewer_is_not_started_for_what_cannot_be_shown(film, tmp_path):
+    (tmp_path / "vsview.py").write_text("raise SystemExit(3)\n")
+    done = run(film, "--variant", "giant", "--player", "vsview", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("vsparagon: unknown variant 'giant'")
+    done = run(film, "--player", "vsview", PYTHONPATH=str(tmp_path))
+    assert done.stderr.endswith(
+        "vsview failed with exit code 3; what it said is above. --player mpv does without it.\n"
+    )
+
+
+@pytest.fixture
+def started():
+    """Start a process that is ended, if need be, when the test is over."""
+    processes = []
+
+    def start(*words: object, **environment: str) -> subprocess.Popen[str]:
+        processes.append(
+            subprocess.Popen(
+                list(map(str, words)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | environment,
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate()
+
+
+class Mpv:
+    """A running mpv without a window, by way of its socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._socket.connect(str(path))
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        self._file = self._socket.makefile("rw")
+
+    def wait(self, event: str) -> None:
+        while json.loads(self._file.readline()).get("event") != event:
+            pass
+
+    def do(self, *words: object) -> Any:
+        self._file.write(json.dumps({"command": words, "request_id": 1}) + "\n")
+        self._file.flush()
+        while (answer := json.loads(self._file.readline())).get("request_id") != 1:
+            pass
+        return answer.get("data")
+
+    def quit(self) -> None:
+        self.do("quit")
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.mark.skipif(shutil.which("mpv") is None, reason="there is no mpv")
+@pytest.mark.parametrize("name", ["even.mkv", "uneven.mkv"])
+def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_path, started):
+    uneven = name.startswith("un")
+    film = make_film(tmp_path / name, seconds=10, video=UNEVEN if uneven else "setpts=PTS+0.3/TB")
+    (tmp_path / "mpv.conf").write_text(f"vo=null\nao=null\npause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
+    process = started(*command(film, "--player", "mpv", "--start", "4"), MPV_HOME=str(tmp_path))
+    mpv = Mpv(tmp_path / "mpv.sock")
+    while mpv.do("get_property", "seeking") is not False:
+        time.sleep(0.02)
+    assert mpv.do("get_property", "time-pos") == pytest.approx(4, abs=0.05)
+    shown = mpv.do("get_property", "video-out-params")
+    assert (shown["w"], shown["h"], shown["colormatrix"], shown["primaries"], shown["colorlevels"]) == (
+        128, 96, "bt.709", "bt.601-625", "limited",
+    )  # fmt: skip
+    tracks = mpv.do("get_property", "track-list")
+    assert [track["codec"] for track in tracks if track["selected"]] == ["rawvideo", *(["aac"] * (not uneven))]
+    assert any(track["type"] == "sub" for track in tracks) == (not uneven)
+    if not uneven:
+        assert mpv.do("get_property", "audio-delay") == pytest.approx(-0.3, abs=0.002)
+    for place in (8.0, 1.0):
+        asked = time.monotonic()
+        mpv.do("seek", place, "absolute+exact")
+        mpv.wait("playback-restart")
+        assert time.monotonic() - asked < 3  # 0.03 to 0.15 s on an idle machine
+        assert mpv.do("get_property", "time-pos") == pytest.approx(place, abs=0.05)
+    mpv.quit()
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert stdout.startswith(f"{film}: ")
+    assert ("without sound" in stderr) == uneven
+
+
+@pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")
+def test_ffplay_plays_to_the_end(film):
+    done = run(film, "--player", "ffplay", "--start", "1", SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+    assert done.returncode == 0, done.stderr
+    frames = int(done.stdout.split(": ")[1].split()[0])
+    assert 30 <= frames < 60
