@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from vsparagon.models.model import Model, own_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
+ROUNDED = ".int8.onnx"  # in the place of a checkpoint's suffix: what was trained further to be rounded
 PROFILES = ("clean", "compressed")
 DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
 
@@ -83,8 +85,9 @@ def _checkpoint(variant: str, scale: int, profile: str) -> Path:
 
 def _model(variant: str, scale: int, profile: str) -> Model:
     checkpoint = _checkpoint(variant, scale, profile)
-    graph = checkpoint.with_suffix(".onnx")
-    return own_model(f"{variant} x{scale} {profile}", graph, _notes(checkpoint), checkpoint=checkpoint)
+    graph, rounded = (checkpoint.with_suffix(suffix) for suffix in (".onnx", ROUNDED))
+    found = own_model(f"{variant} x{scale} {profile}", graph, _notes(checkpoint), checkpoint=checkpoint)
+    return replace(found, rounded=rounded) if rounded.is_file() else found
 
 
 def _notes(checkpoint: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ import torch
 from torch import Tensor
 
 from vsparagon.bundled import checkpoint_path
-from vsparagon.errors import ModelError, first_line_of
+from vsparagon.errors import ModelError, first_line_of, reason_of
 from vsparagon.files import write_atomically
 from vsparagon.models.generators import Generator, new_generator
+from vsparagon.models.model import RANGES
+from vsparagon.models.swift import Ranges, Swift
 from vsparagon.models.variants import variant_of
 from vsparagon.recognise import FORMAT_VERSION, kind_of, listed, recognised, shape_of
 
@@ -65,6 +68,8 @@ def save_generator(model: Generator, path: Path, *, variant: str, note: str, lic
     }
     if licence:
         metadata["licence"] = licence
+    if isinstance(model, Swift) and model.ranges:
+        metadata[RANGES] = json.dumps(model.ranges)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path, safetensors.torch.save(weights, metadata))
 
@@ -182,4 +187,16 @@ def build_generator(checkpoint: Checkpoint, path: Path, *, scale: int = 0) -> Ge
             f"x{options.scale}): {text}."
         )
     model.load_state_dict(given, assign=True)
+    if isinstance(model, Swift) and RANGES in checkpoint.metadata:
+        model.ranges = _ranges(checkpoint.metadata[RANGES], model.options.num_layers + 1, path)
     return model.eval()
+
+
+def _ranges(text: str, count: int, path: Path) -> Ranges:
+    try:
+        ranges = tuple((float(low), float(high)) for low, high in json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path} has unusable ranges in its metadata: {reason_of(error)}") from error
+    if len(ranges) != count or not all(-math.inf < low <= 0 < high < math.inf for low, high in ranges):
+        raise ModelError(f"{path} has ranges in its metadata that are not {count} pairs around 0: {text}")
+    return ranges

@@ -17,10 +17,11 @@ from vsparagon.files import write_atomically
 from vsparagon.layout import INPUTS, OUTPUTS
 from vsparagon.models.foreign import LEAST_OPSET
 from vsparagon.models.frame import FrameNetwork
+from vsparagon.models.model import RANGES
 from vsparagon.models.paragonsr2 import ParagonSR2
 from vsparagon.models.plan import MEAN
 from vsparagon.models.stages import StageModule
-from vsparagon.models.swift import Swift
+from vsparagon.models.swift import Swift, SwiftForm
 from vsparagon.models.variants import ParagonSR2Options, SwiftOptions, variant_of
 from vsparagon.onnx.emitter import TYPES, Emitter
 from vsparagon.onnx.graph import Graph
@@ -98,6 +99,8 @@ def onnx_model(
         "options": json.dumps(asdict(options)),
         "form": "published" if isinstance(module, (ParagonSR2, Swift)) else "extended",
     }
+    if isinstance(module, SwiftForm) and module.ranges:
+        entries[RANGES] = json.dumps(module.ranges)
     onnx.helper.set_model_props(model, entries | (metadata or {}))
     onnx.checker.check_model(model, full_check=True)
     return model

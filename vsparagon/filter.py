@@ -74,7 +74,7 @@ def upscale(
         model: a model file instead of a bundled one, whose variant and profile are then not given.
         backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
         device_id: of a GPU, as CUDA numbers them.
-        precision: "auto", "fp32", "fp16" or "bf16".
+        precision: "auto", "fp32", "fp16", "bf16" or "int8".
         width, height: final size in pixels instead of `scale` times the clip's, up to 65,536 each and 2^28 in all; one
             alone keeps the shape.
         format: of the result instead of the clip's, a preset or registered format id such as `vs.YUV444P16`.

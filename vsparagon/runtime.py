@@ -56,7 +56,7 @@ def choose_runtime(
         model: the network.
         backend: a name in `vsparagon.backends.BACKENDS`, or "auto" or "".
         device_id: of a GPU, as CUDA numbers them; 0 where the backend runs on the CPU.
-        precision: "auto" or "", "fp32", "fp16" or "bf16".
+        precision: "auto" or "", "fp32", "fp16", "bf16" or "int8".
         num_streams: frames at once; 0 for the backend's measured default.
         threads: CPU threads to use in all; 0 for all cores.
         cache: folder for compiled networks; "" for the user's cache folder.

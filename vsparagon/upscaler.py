@@ -30,7 +30,7 @@ class Upscaler:
         model: a model file of one's own instead of a bundled one, whose variant and profile are then not given.
         backend: "auto" or a name that `vsparagon.backends.BACKENDS` has.
         device_id: of a GPU.
-        precision: "auto", "fp32", "fp16" or "bf16".
+        precision: "auto", "fp32", "fp16", "bf16" or "int8".
         cache: folder for compiled networks; "" for the user's cache folder.
 
     Raises:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LANES: Final = 3  # measured, docs/speed.md; `vsparagon.frame_pipeline` says how many frames they hold
 
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)

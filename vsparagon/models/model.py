@@ -11,6 +11,8 @@ from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options
 from vsparagon.tiles.extension import WHOLE_WINDOWS, Sizes
 
+RANGES = "ranges"  # what a file says under this: pairs of numbers, as JSON (`vsparagon.models.swift.Swift`)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -32,6 +34,8 @@ class Model:
             each tile would take its own.
         parameters: trained numbers; None where that is not known.
         needs_whole: whether it is known to look at the whole picture, so that tiles of its graph would be wrong.
+        rounded: the graph to compute in 8-bit integers, trained for that, which says between what numbers under
+            `RANGES`; None where there is none.
         is_half: whether its graph takes and returns float16.
         bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
@@ -48,6 +52,7 @@ class Model:
     takes_statistics: bool = False
     parameters: int | None = None
     bytes_per_pixel: int | None = None
+    rounded: Path | None = None
     is_half: bool = False
 
 
@@ -73,6 +78,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         needs_whole=not options.is_local,
         parameters=options.parameters,
         bytes_per_pixel=bytes_per_pixel(options),
+        rounded=graph if RANGES in notes else None,
     )
 
 

@@ -18,12 +18,18 @@ from torch.nn import functional as F  # noqa: N812 -- its usual name
 from vsparagon.models.folding import convolution
 from vsparagon.models.variants import COLOURS, SwiftOptions
 
+type Ranges = tuple[tuple[float, float], ...]
+
 
 class Swift(nn.Module):
     """The generator. Takes N,3,H,W RGB of nominal range 0..1, and values beyond; returns N,3,scale*H,scale*W, as free.
 
     Args:
         **options: fields of `vsparagon.models.variants.SwiftOptions`.
+
+    Attributes:
+        ranges: lowest and highest value behind each PReLU, where it was trained to have them rounded to 8-bit integers
+            (`vsparagon.training.rounding`); () where it was not.
 
     Raises:
         InvalidInput: an option is out of range.
@@ -32,6 +38,7 @@ class Swift(nn.Module):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.options = SwiftOptions(**options)
+        self.ranges: Ranges = ()
         features, scale = self.options.num_feat, self.options.scale
         layers: list[nn.Module] = []
         for channels in (COLOURS, *[features] * self.options.num_layers):
@@ -63,7 +70,7 @@ class SwiftForm(nn.Module):
     It equals the published form everywhere. N,3,H,W to N,3,sH,sW.
 
     Attributes:
-        options: those of the generator.
+        options, ranges: those of the generator.
         shift: how many enlarged pixels the result begins late: none.
     """
 
@@ -71,7 +78,7 @@ class SwiftForm(nn.Module):
 
     def __init__(self, model: Swift) -> None:
         super().__init__()
-        self.options, self.body, self.up_conv = model.options, model.body, model.up_conv
+        self.options, self.ranges, self.body, self.up_conv = model.options, model.ranges, model.body, model.up_conv
         self.anchor = repeating(model.options.scale)
 
     def forward(self, x: Tensor) -> Tensor:

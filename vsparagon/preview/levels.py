@@ -98,7 +98,7 @@ def _faster_variants(network: Network) -> list[str]:
     if network.model:
         return []
     faster = FASTER_IN_BF16 if network.precision == "bf16" else FASTER
-    bundled = {model.name for model in bundled_models()}
+    bundled = {model.name for model in bundled_models() if model.rounded or network.precision != "int8"}
     return [v for v in faster.get(network.variant, ()) if f"{v} x{network.scale} {network.profile}" in bundled]
 
 

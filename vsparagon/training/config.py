@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vsparagon.errors import InvalidInput
-from vsparagon.models.variants import AnyOptions, variant_options
+from vsparagon.models.variants import AnyOptions, SwiftOptions, variant_options
 from vsparagon.training.data import Positive, TrainingData
 from vsparagon.training.degradation import Degradation
 from vsparagon.training.gan import GanOptions
@@ -72,6 +72,8 @@ class Training(_Section, frozen=True, kw_only=True):
         gan_opt: adversarial loss; only with a `network_d`.
         gan_start_iter: iteration at which the GAN starts.
         branch_channels: width of the branches that 3x3 convolutions have while they train (`branches`); 0 for none.
+        int8: whether to train for `precision="int8"`: what that rounds is rounded while it trains (`rounding`); swift,
+            swift_lite and swift_plus alone, best from weights that are trained already.
         ema_decay: of the moving average of the weights, which is what is measured and saved.
         grad_clip: limit the norm of the generator's gradient to 1.
     """
@@ -86,6 +88,7 @@ class Training(_Section, frozen=True, kw_only=True):
     gan_opt: GanOptions | None = None
     gan_start_iter: Count = 0
     branch_channels: Count = 0
+    int8: bool = False
     ema_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.999
     grad_clip: bool = True
 
@@ -229,6 +232,8 @@ def _check(config: Config) -> None:
                 f"datasets.{name} has dataroot_lq, pictures of low resolution, and a degradation that would make them; "
                 "give one of the two."
             )
+    if train.int8 and not isinstance(options, SwiftOptions):
+        raise InvalidInput("train.int8 is for swift, swift_lite and swift_plus; leave it out.")
     if 2 * train.loss_border >= data.lq_size:
         raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves nothing of lq_size {data.lq_size}.")
     if config.network_d is not None:

@@ -18,12 +18,14 @@ from vsparagon.checkpoint import read_checkpoint
 from vsparagon.errors import InvalidInput, ModelError, reason_of
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.munet import MUNet
+from vsparagon.models.swift import Swift
 from vsparagon.training.branches import branch_out, collapsed
 from vsparagon.training.config import Config
 from vsparagon.training.gan import Balance, Discrimination
 from vsparagon.training.losses import weighted_sum
 from vsparagon.training.optimisation import average, set_rate
 from vsparagon.training.porting import port_weights
+from vsparagon.training.rounding import begin_ranges, limits_of, round_while_training, trained_ranges
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,9 @@ class Trainee:
             _begin_from(Path(config.path.pretrain_network_g), network)
         if self._settings.branch_channels:
             branch_out(network, self._settings.branch_channels)
+        if self._settings.int8:
+            assert isinstance(network, Swift)  # `vsparagon.training.config`
+            round_while_training(network)
         self.averaged = copy.deepcopy(network).eval().to(fabric.device)
         self._network = network
         self._generator, self._optim_g = fabric.setup(network, self._settings.optim_g.create(network))
@@ -81,6 +86,8 @@ class Trainee:
         when = {"iteration": iteration, "warmup": settings.warmup_iter, "total": settings.total_iter}
         rate = set_rate(self._optim_g, settings.optim_g.lr, settings.scheduler, **when)
         low, high = (x.to(memory_format=torch.channels_last).float() / 255 for x in (low, high))
+        if settings.int8 and iteration == 0:
+            self._begin_ranges(low)
         result, target = self._generator(low)[..., self._inside, self._inside], high[..., self._inside, self._inside]
         loss = weighted_sum(settings.losses, result, target)
         measured = {"loss/pixel": loss, "rate": torch.tensor(rate)}
@@ -118,7 +125,20 @@ class Trainee:
 
     def weights(self) -> Generator:
         """Return the averaged generator without the branches of training."""
-        return collapsed(self.averaged)
+        weights = collapsed(self.averaged)
+        if isinstance(weights, Swift):
+            weights.ranges = trained_ranges(self.averaged)
+        return weights
+
+    def _begin_ranges(self, low: Tensor) -> None:
+        """Take the ranges of what is rounded, the same in every process, from the first pictures."""
+        for network in (self._network, self.averaged):
+            assert isinstance(network, Swift)
+            begin_ranges(network, low)
+            for limit in limits_of(network):
+                mean = self._fabric.all_reduce(limit.data, reduce_op="mean")
+                assert isinstance(mean, Tensor)
+                limit.data.copy_(mean)
 
     def state(self, done: int) -> dict[str, Any]:
         """Return all that `load` needs to go on after so many iterations."""
@@ -178,6 +198,7 @@ def _fixed(config: Config) -> dict[str, Any]:
     settings, d = config.train, config.network_d
     fixed = {f"network_g.{name}": value for name, value in asdict(config.generator()[1]).items()}
     fixed |= {"train.branch_channels": settings.branch_channels, "train.optim_g.type": settings.optim_g.type}
+    fixed |= {"train.int8": settings.int8}
     if d:
         fixed |= {f"network_d.{name}": str(value) for name, value in msgspec.structs.asdict(d).items()}
         fixed |= {"train.optim_d.type": settings.optim_d.type}

@@ -2,6 +2,7 @@
 
 graph.py           what need not be computed is taken out of a network: its pixel shuffle, the rim that no tile keeps
 base.py            so is the base that a network adds to
+rounding.py        convolutions in 8-bit integers
 phases.py          the pixel shuffle, as part of the copy to a frame
 remote.py          OpenVINO in a process of its own, where another OpenVINO keeps it out of this one
 client.py          that process and the channel to it
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +39,7 @@ from vsparagon.backends.openvino.client import trouble_in_worker
 from vsparagon.backends.openvino.graph import Rim, narrow, ports, unseen_rim, without_shuffle
 from vsparagon.backends.openvino.phases import write_phases
 from vsparagon.backends.openvino.remote import RemoteOpenVINO
+from vsparagon.backends.openvino.rounding import ranges_of, round_convolutions
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.layout import Array
 from vsparagon.models.model import Model
@@ -134,7 +137,7 @@ class OpenVINO(PictureBackend):
 
     name = "openvino"
     extra = ""
-    precisions = ("fp32", "bf16")
+    precisions = ("fp32", "bf16", "int8")
 
     def missing(self) -> str:
         if not find_spec("openvino"):
@@ -151,7 +154,7 @@ class OpenVINO(PictureBackend):
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         core = openvino_core()
         try:
-            network = core.read_model(model.graph)
+            network = core.read_model(_graph(model, build.precision))
             network.reshape([1, model.channels, build.height, build.width])
             parts = _taken_apart(network, model, build.precision)
             compiled = core.compile_model(parts.network, "CPU", _config(build, run))
@@ -208,8 +211,16 @@ class _Parts:
     about_middle: bool
 
 
+def _graph(model: Model, precision: Precision) -> Path:
+    if precision != "int8":
+        return model.graph
+    assert model.rounded is not None  # `vsparagon.backends.choose_precision`
+    return model.rounded
+
+
 def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
     openvino = import_openvino()
+    ranges = ranges_of(network) if precision == "int8" else []
     network, shuffle = without_shuffle(openvino, network, model.scale)
     rounds = precision == "bf16" and model.bytes_per_pixel is not None and shuffle > 0
     anchored = shuffle > 0 and anchor_apart(network, shuffle)
@@ -219,6 +230,8 @@ def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
     elif rounds:
         base = base_apart(openvino, network)
     rim = narrow(openvino, network, unseen_rim(model)) if shuffle else Rim()
+    if ranges:
+        round_convolutions(openvino, network, ranges)
     if base:
         narrowed = narrow(openvino, base, rim)
         assert narrowed == rim  # it looks at least as far in its last steps
@@ -245,7 +258,7 @@ def _slot(parts: _Parts, compiled: openvino.CompiledModel, base: openvino.Compil
 def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
     version = "-".join(import_openvino().__version__.split("-")[:2])  # what follows may hold slashes
     return {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[build.precision],
+        "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
         "NUM_STREAMS": str(run.streams),
         "INFERENCE_NUM_THREADS": str(run.threads),
         "ENABLE_CPU_PINNING": "NO",

@@ -1,0 +1,252 @@
+"""Swift in 8-bit integers: how it learns to be rounded, and that what runs rounds the same."""
+
+import json
+
+import numpy as np
+import pytest
+import vapoursynth as vs
+from clips import arrays, clip_of, photograph
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning_fabric", reason="for the extra [train]")
+
+from test_swift import random_swift  # noqa: E402
+from training_runs import changes, load_script, write_config, write_pictures  # noqa: E402
+
+from vsparagon import InvalidInput, ModelError, Upscaler  # noqa: E402
+from vsparagon.backends.openvino import OpenVINO, openvino_core  # noqa: E402
+from vsparagon.bundled import bundled_models  # noqa: E402
+from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator  # noqa: E402
+from vsparagon.models.generators import create_generator  # noqa: E402
+from vsparagon.models.swift import Swift  # noqa: E402
+from vsparagon.runtime import choose_runtime  # noqa: E402
+from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
+from vsparagon.training.config import read_config  # noqa: E402
+from vsparagon.training.rounding import (  # noqa: E402
+    STEPS,
+    RoundedPReLU,
+    RoundedWeight,
+    begin_ranges,
+    limits_of,
+    round_while_training,
+    trained_ranges,
+)
+from vsparagon.training.validation import enlarger  # noqa: E402
+
+PICTURE = photograph(60, 90)
+ROUNDED = {model.name: model for model in bundled_models() if model.rounded}
+
+
+def rounded_swift(**options: int) -> Swift:
+    network = random_swift(**options).train()
+    round_while_training(network)
+    begin_ranges(network, torch.from_numpy(PICTURE.transpose(2, 0, 1)[None].astype(np.float32) / 255))
+    return network
+
+
+def plain_of(network: Swift) -> Swift:
+    """The generator that is saved of one that is rounded while it trains."""
+    from vsparagon.training.branches import collapsed
+
+    plain = collapsed(network)
+    assert isinstance(plain, Swift)
+    plain.ranges = trained_ranges(network)
+    return plain.eval()
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_generator(plain_of(rounded_swift()), path, variant="swift", note="untrained")
+    return path
+
+
+# --- learning ---------------------------------------------------------------------------------------------
+
+
+def test_features_are_rounded_to_levels_of_which_one_is_0():
+    active = RoundedPReLU(torch.nn.PReLU(3))
+    active.begin(torch.tensor([-0.31, 2.05]))
+    x = torch.linspace(-4, 4, 999).reshape(1, 3, 333)
+    low, high = active.range()
+    step = (high - low) / STEPS
+    result = active(x)
+    levels = (result - low) / step
+    assert (levels - levels.round()).abs().max() < 1e-3
+    assert (levels.min().round(), levels.max().round()) == (0, STEPS)
+    assert (active(torch.zeros(1, 3, 1)) == 0).all(), "what pads a picture stays as it is"
+    inside = (x > low * 4) & (x < high)
+    expected = torch.nn.functional.prelu(x, active.weight)
+    assert (result - expected)[inside].abs().max() <= step / 2 * 1.001
+
+
+def test_weights_are_rounded_by_output_channel_and_once_is_enough():
+    kernel = torch.randn(5, 4, 3, 3) * torch.arange(1, 6)[:, None, None, None]
+    once = RoundedWeight()(kernel)
+    steps = kernel.abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((once / steps) - (once / steps).round()).abs().max() < 1e-4
+    assert (once - kernel).abs().max() <= steps.max() / 2 * 1.001
+    assert torch.allclose(RoundedWeight()(once), once, rtol=1e-6)
+    assert (RoundedWeight()(torch.zeros(2, 2, 3, 3)) == 0).all()
+
+
+def test_gradients_pass_and_move_a_range_that_is_exceeded():
+    network = rounded_swift()
+    network(torch.rand(1, 3, 16, 16)).square().mean().backward()
+    trained = [p for p in network.parameters() if all(p is not limit for limit in limits_of(network))]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
+    active = RoundedPReLU(torch.nn.PReLU(1))
+    active.begin(torch.tensor([-1.0, 1.0]))
+    (3 - active(torch.full((1, 1, 4), 3.0))).sum().backward()
+    assert active.high.grad < 0, "a higher end comes nearer to 3"
+
+
+def test_a_range_begins_where_the_values_are():
+    network = rounded_swift()
+    assert all(-20 < low <= 0 < high < 20 for low, high in trained_ranges(network))
+    float_result = random_swift()(torch.rand(1, 3, 24, 24))
+    assert len(trained_ranges(network)) == random_swift().options.num_layers + 1
+    assert float_result.isfinite().all()
+
+
+def test_a_run_saves_weights_on_their_levels_with_their_ranges(tmp_path):
+    write_pictures(tmp_path / "pictures")
+    config = write_config(tmp_path)
+    script = load_script("train")
+    settings = {"network_g": "{type: swift_lite, scale: 2}", "train.int8": True, "train.total_iter": 4}
+    assert script.train(read_config(config, changes(settings)))
+    saved = tmp_path / "runs/tiny/tiny.safetensors"
+    ranges = json.loads(read_checkpoint(saved).metadata["ranges"])
+    assert len(ranges) == 2
+    assert all(low <= 0 < high for low, high in ranges)
+    generator = load_generator(saved)
+    assert [list(pair) for pair in generator.ranges] == ranges
+    kernel = generator.up_conv.weight
+    assert torch.allclose(RoundedWeight()(kernel), kernel, rtol=1e-5, atol=1e-8)
+    more = read_config(config, changes(settings | {"train.total_iter": 8, "path.resume_state": "auto"}))
+    assert script.train(more)
+    with pytest.raises(InvalidInput, match=r"train\.int8 was True and is False"):
+        script.train(read_config(config, changes(settings | {"train.int8": False, "path.resume_state": "auto"})))
+
+
+def test_it_is_for_swift_alone(tmp_path):
+    with pytest.raises(InvalidInput, match=r"train\.int8 is for swift, swift_lite and swift_plus; leave it out"):
+        read_config(write_config(tmp_path), changes({"train.int8": True}))
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ranges", "said"),
+    [
+        ("none", "unusable ranges"),
+        ("[1, 2]", "unusable ranges"),
+        ("[[-1, 1]]", "not 4 pairs around 0"),
+        ("[[1, 2], [-1, 1], [-1, 1], [-1, 1]]", "not 4 pairs around 0"),
+        ("[[-1, NaN], [-1, 1], [-1, 1], [-1, 1]]", "not 4 pairs around 0"),
+    ],
+)
+def test_damaged_ranges_are_refused(ranges, said, tmp_path):
+    import safetensors.torch
+
+    path = tmp_path / "own.safetensors"
+    save_generator(random_swift(), path, variant="swift", note="untrained")
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"ranges": ranges})
+    with pytest.raises(ModelError, match=said):
+        load_generator(path)
+
+
+# --- running ----------------------------------------------------------------------------------------------
+
+
+def by_torch(checkpoint):
+    """What the rounded network of a checkpoint makes of the picture, as floats, H,W,3."""
+    network = load_generator(checkpoint)
+    assert isinstance(network, Swift)
+    ranges, scale = network.ranges, network.options.scale
+    round_while_training(network)
+    for active, (low, high) in zip((m for m in network.body if isinstance(m, RoundedPReLU)), ranges, strict=True):
+        active.low.data.fill_(low)
+        active.high.data.fill_(high)
+    extension = extension_for(*PICTURE.shape[:2], Sizes())
+    extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
+    extension.picture(extended)[0] = PICTURE.transpose(2, 0, 1) / np.float32(255)
+    extension.fill(extended)
+    with torch.no_grad():
+        return extension.picture(network(torch.from_numpy(extended)).numpy(), scale)[0].transpose(1, 2, 0)
+
+
+def assert_nearly_all_equal(ours, expected):
+    """Sums differ in their last digits, and where one lies between two levels, these differ by one."""
+    difference = np.abs(ours - expected)
+    assert (difference > 1e-4).mean() < 0.02
+    assert difference.max() < 0.05
+
+
+@pytest.mark.parametrize("model", ROUNDED.values(), ids=ROUNDED)
+def test_bundled_networks_are_computed_as_they_were_trained(model):
+    trained = model.rounded.with_suffix(".safetensors")
+    variant, scale, profile = model.name.split()
+    ours = Upscaler(variant, int(scale[1:]), profile=profile, precision="int8")(PICTURE.astype(np.float32) / 255)
+    assert_nearly_all_equal(ours, by_torch(trained))
+    exact = Upscaler(variant, int(scale[1:]), profile=profile, precision="fp32")(PICTURE.astype(np.float32) / 255)
+    assert 0 < np.sqrt(np.square(ours - exact).mean()) < 0.01
+
+
+def test_a_checkpoint_of_ones_own(checkpoint):
+    picture = PICTURE.astype(np.float32) / 255
+    ours = Upscaler(model=str(checkpoint), precision="int8")(picture)
+    assert_nearly_all_equal(ours, by_torch(checkpoint))
+    exact = Upscaler(model=str(checkpoint))(picture)
+    assert np.abs(ours - exact).max() > 1e-3
+    plain = enlarger(load_generator(checkpoint).eval(), 2)(PICTURE)
+    assert np.abs(exact * 255 - plain.astype(np.float32)).max() < 1 + 255 * np.abs(exact - exact.clip(0, 1)).max()
+
+
+def test_convolutions_are_of_integers(checkpoint, tmp_path, monkeypatch):
+    compiled = []
+    core = openvino_core()
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(core, name)
+
+        def compile_model(self, *arguments):
+            compiled.append(core.compile_model(*arguments))
+            return compiled[-1]
+
+    monkeypatch.setattr("vsparagon.backends.openvino.openvino_core", Watched)
+    Upscaler(model=str(checkpoint), precision="int8", cache=str(tmp_path))(PICTURE)
+    steps = compiled[0].get_runtime_model().get_ordered_ops()
+    kinds = [step.get_rt_info()["runtimePrecision"].value for step in steps if step.get_type_name() == "Convolution"]
+    assert len(kinds) == 5
+    assert sorted(kinds) == ["f32", *["u8"] * 4]
+
+
+@pytest.mark.parametrize("format_id", [vs.YUV420P8, vs.YUV420P10, vs.RGBS])
+def test_clips_and_tiles(format_id, checkpoint):
+    clip = clip_of([photograph(150, 200)], format_id, **({} if format_id == vs.RGBS else {"matrix": 1}))
+    frames = [
+        arrays(vs.core.paragon.Upscale(clip, model=str(checkpoint), precision="int8", **more).get_frame(0))
+        for more in ({}, {"tilesize": 64})
+    ]
+    unit = 1.0 if format_id == vs.RGBS else (1 << clip.format.bits_per_sample) - 1
+    for whole, tiled in zip(*frames, strict=True):
+        assert_nearly_all_equal((tiled / unit), whole / unit)
+
+
+def test_what_was_not_trained_for_it_is_refused():
+    clip = clip_of([PICTURE], vs.YUV420P8, matrix=1)
+    for arguments, said in (
+        ({"variant": "nano"}, r"precision is 'int8', but nano x2 clean was not trained to be rounded so: leave"),
+        (
+            {"variant": "swift", "backend": "onnxruntime"},
+            r"precision is 'int8'; the backend 'onnxruntime' has auto, fp32",
+        ),
+    ):
+        with pytest.raises(vs.Error, match=said):
+            vs.core.paragon.Upscale(clip, precision="int8", **arguments)
+    assert "int8" in OpenVINO().precisions
+    assert create_generator("swift").ranges == ()
+    assert choose_runtime(next(iter(ROUNDED.values()))).precision == "fp32"
