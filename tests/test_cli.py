@@ -98,6 +98,11 @@ def test_info_takes_the_name_of_bundled_weights(capsys):
     assert "8,943 as published" in capsys.readouterr().out
 
 
+def exported(path, *arguments):
+    assert main(["export", arguments[0], str(path), *arguments[1:]]) == 0
+    return path
+
+
 @pytest.mark.parametrize(
     ("file", "rows"),
     [
@@ -105,6 +110,15 @@ def test_info_takes_the_name_of_bundled_weights(capsys):
             lambda path: find_model(variant="nano").graph,
             {"network": "one of vsparagon, in the form that the filter runs", "sides": "multiples of 24 plus 8",
              "type": "float32", "takes": "RGB", "parameters": "7,965"},
+        ),
+        (
+            lambda path: exported(path, "nano"),
+            {"network": "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form",
+             "sides": "any", "parameters": "7,965"},
+        ),
+        (
+            lambda path: exported(path, "swift", "--form", "extended"),
+            {"network": "one of vsparagon, in the form that the filter runs", "sides": "any", "parameters": "9,212"},
         ),
         (
             lambda path: shuffle_network(path, scale=3, kind="f16"),
@@ -117,7 +131,9 @@ def test_info_takes_the_name_of_bundled_weights(capsys):
     ],
 )  # fmt: skip
 def test_info_tells_what_an_onnx_file_is(file, rows, tmp_path, capsys):
-    assert main(["info", str(file(tmp_path / "net.onnx"))]) == 0
+    path = file(tmp_path / "net.onnx")
+    capsys.readouterr()
+    assert main(["info", str(path)]) == 0
     shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert shown | rows == shown
 

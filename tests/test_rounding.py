@@ -180,7 +180,7 @@ def by_torch(checkpoint):
 def assert_nearly_all_equal(ours, expected):
     """Sums differ in their last digits, and where one lies between two levels, these differ by one."""
     difference = np.abs(ours - expected)
-    assert (difference > 1e-4).mean() < 0.02
+    assert (difference > 1e-4).mean() < 0.05
     assert difference.max() < 0.05
 
 
@@ -219,7 +219,8 @@ def test_convolutions_are_of_integers(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("vsparagon.backends.openvino.openvino_core", Watched)
     Upscaler(model=str(checkpoint), precision="int8", cache=str(tmp_path))(PICTURE)
     steps = compiled[0].get_runtime_model().get_ordered_ops()
-    kinds = [step.get_rt_info()["runtimePrecision"].value for step in steps if step.get_type_name() == "Convolution"]
+    facts = [step.get_rt_info() for step in steps]
+    kinds = [fact["runtimePrecision"].value for fact in facts if fact["layerType"].value == "Convolution"]
     assert len(kinds) == 5
     assert sorted(kinds) == ["f32", *["u8"] * 4]
 

@@ -117,7 +117,8 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
         found = _with_sight(found, network)
         if notes.get("form") == "published":
             options = own_options(graph, notes)
-            found = replace(found, needs_whole=not options.is_local, parameters=options.parameters)
+            whole = not options.is_local
+            found = replace(found, needs_whole=whole, parameters=options.parameters, as_published=True)
     return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
 
 

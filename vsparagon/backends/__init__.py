@@ -34,7 +34,6 @@ from vsparagon.models.model import Model
 
 log = logging.getLogger(__name__)
 
-ROUNDED: Precision = "int8"
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (OpenVINO(), OnnxRuntime(), Torch(), *(TensorRT(library) for library in LIBRARIES))
@@ -154,13 +153,13 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
             f"precision is {name!r}, but {model.name} is written in {written}, and a GPU computes it so: "
             "leave precision= out, or give the file in that precision."
         )
-    if name == ROUNDED and model and model.rounded is None:
-        raise InvalidInput(
-            f"precision is {name!r}, but {model.name} was not trained to be rounded so: leave precision= out, or give "
-            "another network; swift, swift_lite and swift_plus are."
-        )
     for precision in backend.precisions:
         if name in ("auto", precision):
+            if precision == "int8" and model and model.rounded is None:
+                raise InvalidInput(
+                    f"precision is {name!r}, but {model.name} was not trained to be rounded so: leave precision= out, "
+                    "or give another network; swift, swift_lite and swift_plus are."
+                )
             return precision
     raise InvalidInput(
         f"precision is {name!r}; the backend {backend.name!r} has auto, {', '.join(backend.precisions)}."

@@ -95,7 +95,7 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
 def _network(model: Model) -> str:
     if model.parameters is None:
         return "another, as it is"
-    if model.bytes_per_pixel is None:
+    if model.as_published:
         return "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form"
     return "one of vsparagon, in the form that the filter runs"
 

@@ -37,6 +37,7 @@ class Model:
         rounded: the graph to compute in 8-bit integers, trained for that, which says between what numbers under
             `RANGES`; None where there is none.
         is_half: whether its graph takes and returns float16.
+        as_published: whether its graph is a generator of this project in its published form, which is the slower one.
         bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
 
@@ -54,6 +55,7 @@ class Model:
     bytes_per_pixel: int | None = None
     rounded: Path | None = None
     is_half: bool = False
+    as_published: bool = False
 
 
 def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path | None) -> Model:
