@@ -22,12 +22,14 @@ from typing import Any
 import av
 import numpy as np
 from benchmarking.jobs import Candidate, Settings, Size
+from benchmarking.networks import has_precision
 from benchmarking.rounds import compare
 from matplotlib.figure import Figure
 
 from vsparagon import Upscaler
 from vsparagon.errors import ParagonError
 from vsparagon.files import distinct_names
+from vsparagon.library import find_model
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple
 from vsparagon.training.quality import flicker
@@ -136,7 +138,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", default=["nano", "micro"], help="bundled networks")
     parser.add_argument("--profiles", nargs="+", default=["clean"], help="of the bundled networks")
     parser.add_argument("--models", type=Path, nargs="+", default=[], help="model files of your own")
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precisions", nargs="+", default=["auto"])
     parser.add_argument("--speed", type=int, nargs=2, default=[960, 540], metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--plot", type=Path, help="PNG of quality against speed to write")
     args = parser.parse_args()
@@ -156,12 +158,16 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measure all that was asked for, and print it."""
     kernels: tuple[Kernel, ...] = ("bicubic", "lanczos")
     ways = [interpolation(kernel, args.scale) for kernel in kernels]
-    given = {"precision": args.precision}
-    ways += [
-        network(f"{variant} {profile}", args.scale, variant=variant, profile=profile, **given)
+    asked = {
+        f"{variant} {profile}": {"variant": variant, "profile": profile}
         for variant, profile in product(args.variants, args.profiles)
-    ]
-    ways += [network(name, args.scale, model=str(path), **given) for path, name in distinct_names(args.models).items()]
+    }
+    asked |= {name: {"model": str(path)} for path, name in distinct_names(args.models).items()}
+    for (name, given), precision in product(asked.items(), args.precisions):
+        scale = 0 if "model" in given else args.scale
+        if has_precision(name, find_model(scale=scale, **given), precision):
+            title = name if precision == "auto" else f"{name} {precision}"
+            ways.append(network(title, args.scale, precision=precision, **given))
 
     figures: dict[str, dict[str, float]] = {way.name: {} for way in ways}
     for place, title in distinct_names([*args.pictures, *args.videos]).items():

@@ -99,11 +99,13 @@ def test_problem_fails_and_does_not_stop_the_rest(name, value, topic, said, monk
     assert captured.err == "vsparagon: 1 problem, marked !! above.\n"
 
 
-def test_cache_that_cannot_be_made_is_a_problem(tmp_path):
+def test_cache_that_cannot_be_made_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}
     command = [sys.executable, "-m", "vsparagon", "doctor"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert lines_of(done.stdout)["cache"][0] == "!!"
-    assert "name another with cache=" in lines_of(done.stdout)["cache"][1]
+    assert done.returncode == 0
+    state, said = lines_of(done.stdout)["cache"]
+    assert state == "--"
+    assert "what is compiled is not kept" in said
+    assert "name another with cache=" in said

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from vsparagon import __version__
-from vsparagon.errors import ParagonError, reason_of
+from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, version_of
 from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name
 from vsparagon.wording import counted
@@ -174,7 +174,13 @@ def _models() -> Iterator[Finding]:
 def _cache() -> Iterator[Finding]:
     from vsparagon.cache import cache_folder
 
-    folder = cache_folder("")
+    try:
+        folder = cache_folder("")
+    except InvalidInput as error:
+        text, _, advice = str(error).rstrip(".").partition("; ")
+        text += ": what is compiled is not kept"
+        yield Finding(topic="cache", state="optional", text=text, advice=advice)
+        return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
     text = f"{folder}, {size / MEBIBYTE:.1f} MiB used, {free / MEBIBYTE:,.0f} MiB free; it may be removed at any time"

@@ -98,7 +98,16 @@ def find_runs(
     pairs = list(dict.fromkeys(_pairs(backends, precisions, gpu)))
     if not pairs:
         raise InvalidInput(f"none of {', '.join(backends)} computes in {', '.join(precisions)}.")
-    return [Run(network=network, backend=name, precision=p) for network, (name, p) in product(networks, pairs)]
+    runs = [Run(network=network, backend=name, precision=p) for network, (name, p) in product(networks, pairs)]
+    return [run for run in runs if has_precision(run.network.name, run.network.model, run.precision)]
+
+
+def has_precision(name: str, model: Model, precision: str) -> bool:
+    """Return whether a network has weights for a precision; where it has not, that is said."""
+    if precision != "int8" or model.rounded:
+        return True
+    print(f"{Path(sys.argv[0]).stem}: {name} was not trained for int8; that is left out", file=sys.stderr)
+    return False
 
 
 def _pairs(backends: Sequence[str], precisions: Sequence[str], gpu: int | None) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,7 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     parser.add_argument("--profile", help=f"trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})")
     parser.add_argument("--model", metavar="FILE", help="a model of your own, which brings its scale, instead of these")
     parser.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
-    parser.add_argument("--precision", help="auto (default), fp32, fp16 or bf16")
+    parser.add_argument("--precision", help="auto (default), fp32, fp16, bf16 or int8")
     parser.add_argument("--device-id", type=int, default=0, help="number of the GPU")
 
 
