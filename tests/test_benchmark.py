@@ -179,6 +179,13 @@ def test_every_network_runs_on_every_backend_in_what_it_has(capsys):
     assert "has no bf16; that is left out" in said
 
 
+def test_int8_is_for_networks_that_were_trained_for_it(capsys):
+    both = networks.find_networks(["nano", "swift"], [], 2)
+    found = networks.find_runs(both, ["openvino"], ["fp32", "int8"])
+    assert [run.name for run in found] == ["nano, openvino fp32", "swift, openvino fp32", "swift, openvino int8"]
+    assert "nano was not trained for int8; that is left out" in capsys.readouterr().err
+
+
 def test_a_backend_on_the_processor_is_none_for_the_gpu():
     with pytest.raises(BackendUnavailable, match="the backend openvino runs on CPU; name another backend"):
         networks.find_runs(NANO, ["openvino"], ["auto"], gpu=0)

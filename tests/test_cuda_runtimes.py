@@ -14,13 +14,17 @@ from pathlib import Path
 
 import pytest
 import vapoursynth as vs
-from clips import clip_of, photograph
+from clips import arrays, clip_of, photograph
 from engines import STOP_IN_THE_MIDDLE, TELL_STEPS, building_process
 
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
+pytest.importorskip("onnx", reason="frame graphs are ONNX")
+
+from onnx_files import shuffle_network  # noqa: E402
 
 from vsparagon import backends  # noqa: E402
 from vsparagon.backends import tensorrt  # noqa: E402
+from vsparagon.backends.base import FrameBackend  # noqa: E402
 from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
 from vsparagon.backends.tensorrt import TensorRTCuda  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
@@ -128,6 +132,23 @@ def test_script_builds_an_engine_of_any_size(library, tmp_path):
             torch.cuda.current_stream().synchronize()
             results.append((pictures.float().mean() - enlarged.float().mean()).abs().item())
     assert max(results) < 0.05
+
+
+@pytest.mark.parametrize("arguments", [{}, {"tilesize": 64}], ids=str)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("backend", ["onnxruntime", *LIBRARIES])
+def test_networks_of_others_give_the_frames_of_the_cpu(backend, channels, arguments, tmp_path):
+    runtime = backends.BACKENDS[backend]
+    if missing := runtime.missing():
+        pytest.skip(missing)
+    if not isinstance(runtime.on(0), FrameBackend):
+        pytest.skip(f"{backend} does not run on this GPU")
+    path = str(shuffle_network(tmp_path / "net.onnx", channels=channels))
+    ours, expected = (
+        arrays(upscaled(name, tmp_path, model=path, **more)) for name, more in ((backend, arguments), ("openvino", {}))
+    )
+    for plane, reference in zip(ours, expected, strict=True):
+        assert abs(plane - reference).max() <= 1
 
 
 def test_onnxruntime_computes_on_the_gpu_alone():

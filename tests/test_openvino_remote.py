@@ -49,7 +49,9 @@ def apart_after(request, make):
     return here, there
 
 
-@pytest.mark.parametrize(("variant", "precision"), [("nano", "fp32"), ("nano", "bf16"), ("swift", "fp32")])
+@pytest.mark.parametrize(
+    ("variant", "precision"), [("nano", "fp32"), ("nano", "bf16"), ("swift", "fp32"), ("swift", "int8")]
+)
 def test_pictures_are_the_same(variant, precision, request):
     here, there = apart_after(request, lambda: Upscaler(variant, backend="openvino", precision=precision)(PICTURE))
     assert (here == there).all()

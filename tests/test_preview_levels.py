@@ -21,6 +21,7 @@ def source_of(clip, upscaled=False):
     [
         (Network(variant="nano"), ["nano", "swift_lite"]),
         (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift_lite"]),
+        (Network(variant="swift_plus", precision="int8"), ["swift_plus", "swift", "swift_lite"]),
         (Network(variant="micro"), ["micro", "swift", "swift_lite"]),
         (Network(variant="tiny", scale=4), ["tiny", "swift", "swift_lite"]),
         (Network(variant="swift"), ["swift", "swift_lite"]),
