@@ -87,6 +87,22 @@ def test_default_tiles_share_their_memory(model):
     assert areas[-1] > FAST_AREA / 2
 
 
+def test_networks_that_look_far_are_taken_whole_where_memory_allows(monkeypatch):
+    far, extension = replace(MODELS["nano x2 clean"], reach=30), extension_for(1080, 1920)
+    tiles = {}
+    for mebibytes in (400, 6000, 100_000):
+        monkeypatch.setattr("vsparagon.tiles.choice.available_memory", lambda most=mebibytes: most)
+        way = TileChoice().way(far, extension, streams=1, cache=Path())
+        assert isinstance(way, Exact)
+        tiles[mebibytes] = way.height * way.width
+        together = tiles[mebibytes] * far.bytes_per_pixel * 2
+        assert together <= max(FAST_MEMORY, mebibytes * 2**20 // 4)
+    whole = extension.extended_height * extension.extended_width
+    assert tiles[400] < tiles[6000] < tiles[100_000] == whole
+    bounded = TileChoice(memory_mb=200).way(far, extension, streams=1, cache=Path())
+    assert bounded.height * bounded.width * far.bytes_per_pixel * 2 <= 200 * 2**20
+
+
 def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     model = MODELS["nano x2 clean"]
     monkeypatch.setattr("vsparagon.tiles.choice.FAST_MEMORY", 0)

@@ -25,9 +25,10 @@ FAST_MEMORY = 512 * MEBIBYTE
 # Pixels of a tile, with what it looks at around what it is kept for, that are fast even where that is more. On a Xeon a
 # pixel in such a tile took nano 20 % less time than one in a large picture.
 FAST_AREA = 80_000
-# Sides of a tile in reaches from which on no more than a quarter is computed twice; the tiles of networks that look too
-# far for that are as large as memory allows.
-LEAST_REACHES = 20
+# Of networks that look further than this, in pixels, such tiles would compute much twice: where that is more than so
+# many whole pictures, theirs are as large as memory allows.
+FAR = 12
+MOST_COMPUTED = 1.1
 BLENDED_OVERLAP = 32
 SHARE = 4  # by which the available memory is divided, for networks that look at the whole frame
 FLOAT = 4  # bytes
@@ -94,9 +95,11 @@ class TileChoice:
         budget = (self.memory_mb or available_memory() // SHARE) * MEBIBYTE
         per_pixel = model.bytes_per_pixel * (streams + 1)
         area = max(FAST_AREA, FAST_MEMORY // per_pixel)
-        if model.reach and area < (LEAST_REACHES * model.reach) ** 2:
-            area = max(area, budget // per_pixel)
-        if tiles := self.exact(model, extension, streams=streams, area=area):
+        tiles = self.exact(model, extension, streams=streams, area=area)
+        most = MOST_COMPUTED * extension.height * extension.width
+        if tiles and not wanted and (model.reach or 0) > FAR and _computed(*tiles) > most:
+            tiles = self.exact(model, extension, streams=streams, area=max(area, budget // per_pixel))
+        if tiles:
             return Exact(model, extension, *tiles)
         needed = extension.extended_height * extension.extended_width * per_pixel
         if not self.size and (needed <= budget or not (wanted or model.checkpoint)):
@@ -186,6 +189,11 @@ class TileChoice:
             for pixels, side, shared in zip(whole, size, self.overlap or (BLENDED_OVERLAP,) * 2, strict=True)
         )
         return Blended(model, extension, rows, columns)
+
+
+def _computed(rows: ExactTiles, columns: ExactTiles) -> int:
+    """Return how many pixels all tiles have."""
+    return rows.size * len(rows.parts) * columns.size * len(columns.parts)
 
 
 def _needs_whole(model: Model, otherwise: str) -> InvalidInput:
