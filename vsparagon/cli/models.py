@@ -64,7 +64,8 @@ def _models(_args: argparse.Namespace) -> str:
         f"{name:10}  {o.network:10}  {o.num_feat:8}  {_body(o):12}  {o.parameters:10,}" for name, o in VARIANTS.items()
     ]
     lines += ["", "bundled weights                               parameters"]
-    return "\n".join([*lines, *(f"{m.name:44}  {m.parameters:10,}" for m in bundled_models()), ""])
+    lines += [f"{m.name:44}  {m.parameters:10,}{'  also in int8' * bool(m.rounded)}" for m in bundled_models()]
+    return "\n".join([*lines, ""])
 
 
 def _body(options: AnyOptions) -> str:
