@@ -9,6 +9,7 @@ data.py           crops of pairs, in batches
 trainee.py        what is trained: generator, moving average, discriminator
 porting.py        weights of another network as a beginning
 branches.py       branches of convolutions while they train
+rounding.py       what 8-bit integers will round, rounded while it trains
 losses.py         what the generator is to make small
 gan.py            what generator and discriminator want of each other
 optimisation.py   optimisers and rates
