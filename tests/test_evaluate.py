@@ -105,11 +105,14 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
     write_pictures(tmp_path / "pictures", count=2, side=64)
     write_video(tmp_path / "clip.mp4", 5)
     arguments = ["--pictures", tmp_path / "pictures", "--videos", tmp_path / "clip.mp4", "--frames", 4, "--crf", 30]
-    arguments += ["--variants", "nano", "--precision", "fp32", "--speed", 64, 48, "--plot", tmp_path / "plot.png"]
+    arguments += ["--variants", "nano", "swift_lite", "--precisions", "auto", "int8", "--speed", 64, 48]
+    arguments += ["--plot", tmp_path / "plot.png"]
     monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
     script = load_script("evaluate")
     script.main()
-    said, header, _, *rows = [line for line in capsys.readouterr().out.splitlines() if line]
+    output = capsys.readouterr()
+    assert "evaluate: nano clean was not trained for int8; that is left out" in output.err
+    said, header, _, *rows = [line for line in output.out.splitlines() if line]
     assert said == "x2, x264 CRF 30; speed at 64x48"
     columns = [column.strip() for column in header.strip("|").split("|")]
     assert columns[1:] == [
@@ -118,7 +121,7 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
         "frames/s",
     ]
     cells = {name.strip(): [float(v) for v in values] for name, *values in (row.strip("|").split("|") for row in rows)}
-    assert list(cells) == ["bicubic", "lanczos", "nano clean"]
+    assert list(cells) == ["bicubic", "lanczos", "nano clean", "swift_lite clean", "swift_lite clean int8"]
     pairs = load_pairs(tmp_path / "pictures", 2, Degradation())
     wanted = mean_quality(lambda low: resize(low, low.shape[0] * 2, low.shape[1] * 2), pairs, 2)
     assert cells["bicubic"][:3] == pytest.approx([wanted.psnr, wanted.ssim, wanted.psnr_rgb], abs=0.006)
