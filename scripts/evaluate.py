@@ -17,14 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import numpy as np
 from benchmarking.jobs import Candidate, Settings, Size
 from benchmarking.networks import has_precision
 from benchmarking.rounds import compare
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from vsparagon import Upscaler
 from vsparagon.errors import ParagonError
@@ -111,20 +113,43 @@ def _shown(column: str, value: float) -> str:
 
 
 SPEED = "frames/s"
+# Where a name may stand, in points from its point, and what of it stands there.
+SIDES: Final = (
+    ((5, 0), "left", "center"),
+    ((0, 5), "center", "bottom"),
+    ((0, -6), "center", "top"),
+    ((-5, 0), "right", "center"),
+)
 
 
 def plot(figures: dict[str, dict[str, float]], path: Path) -> None:
     """Draw luma PSNR against speed, a panel for each set of pictures or video."""
     panels = [column for column in next(iter(figures.values())) if column.endswith("PSNR") and "RGB" not in column]
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(panels), 4.5), layout="constrained")
     for axes, column in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for name, values in figures.items():
+        for values in figures.values():
             axes.plot(values[SPEED], values[column], "o")
-            axes.annotate(name, (values[SPEED], values[column]), (4, 4), textcoords="offset points", fontsize=8)
         axes.set(xscale="log", xlabel=SPEED, ylabel="luma PSNR in dB", title=column.removesuffix(" PSNR"))
         axes.margins(0.2)
         axes.grid(alpha=0.3)
+        figure.draw_without_rendering()  # so that it is known where the points lie
+        _label(axes, {name: (values[SPEED], values[column]) for name, values in figures.items()})
     figure.savefig(path, dpi=120)
+
+
+def _label(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
+    """Write names beside their points, each at the first of its sides where nothing is yet."""
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(points.values()))]
+    for name, point in points.items():
+        for place, horizontal, vertical in SIDES:
+            label = axes.annotate(
+                name, point, place, textcoords="offset points", fontsize=7, ha=horizontal, va=vertical
+            )
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) or place == SIDES[-1][0]:
+                taken.append(box)
+                break
+            label.remove()
 
 
 def main() -> None:
@@ -159,14 +184,14 @@ def evaluate(args: argparse.Namespace) -> None:
     kernels: tuple[Kernel, ...] = ("bicubic", "lanczos")
     ways = [interpolation(kernel, args.scale) for kernel in kernels]
     asked = {
-        f"{variant} {profile}": {"variant": variant, "profile": profile}
+        variant if len(args.profiles) == 1 else f"{variant} {profile}": {"variant": variant, "profile": profile}
         for variant, profile in product(args.variants, args.profiles)
     }
     asked |= {name: {"model": str(path)} for path, name in distinct_names(args.models).items()}
     for (name, given), precision in product(asked.items(), args.precisions):
         scale = 0 if "model" in given else args.scale
         if has_precision(name, find_model(scale=scale, **given), precision):
-            title = name if precision == "auto" else f"{name} {precision}"
+            title = name if precision == args.precisions[0] else f"{name} {precision}"
             ways.append(network(title, args.scale, precision=precision, **given))
 
     figures: dict[str, dict[str, float]] = {way.name: {} for way in ways}

@@ -111,7 +111,7 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
     script = load_script("evaluate")
     script.main()
     output = capsys.readouterr()
-    assert "evaluate: nano clean was not trained for int8; that is left out" in output.err
+    assert "evaluate: nano was not trained for int8; that is left out" in output.err
     said, header, _, *rows = [line for line in output.out.splitlines() if line]
     assert said == "x2, x264 CRF 30; speed at 64x48"
     columns = [column.strip() for column in header.strip("|").split("|")]
@@ -121,11 +121,11 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
         "frames/s",
     ]
     cells = {name.strip(): [float(v) for v in values] for name, *values in (row.strip("|").split("|") for row in rows)}
-    assert list(cells) == ["bicubic", "lanczos", "nano clean", "swift_lite clean", "swift_lite clean int8"]
+    assert list(cells) == ["bicubic", "lanczos", "nano", "swift_lite", "swift_lite int8"]
     pairs = load_pairs(tmp_path / "pictures", 2, Degradation())
     wanted = mean_quality(lambda low: resize(low, low.shape[0] * 2, low.shape[1] * 2), pairs, 2)
     assert cells["bicubic"][:3] == pytest.approx([wanted.psnr, wanted.ssim, wanted.psnr_rgb], abs=0.006)
-    assert cells["nano clean"][0] > cells["lanczos"][0]
+    assert cells["nano"][0] > cells["lanczos"][0]
     assert all(values[6] > 0 and values[7] > 0 for values in cells.values())
     clean = script.load_clip(tmp_path / "clip.mp4", 2, 2, None)
     assert len(clean) == 2

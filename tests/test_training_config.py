@@ -98,6 +98,7 @@ def test_shipped_configuration_is_named_after_what_it_trains(path):
     assert config.name == path.stem
     assert path.stem.startswith(f"{variant}_x{options.scale}_")
     assert path.stem.endswith("gan") == (config.network_d is not None)
+    assert path.stem.endswith("int8") == config.train.int8
     assert path.stem.endswith("compressed") == (config.datasets.train.degradation.video is not None)
 
 
