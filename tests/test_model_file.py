@@ -11,7 +11,7 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 
 import vsparagon
 from vsparagon import ModelError, Upscaler
-from vsparagon.checkpoint import save_generator
+from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.cli import main
 from vsparagon.export import export_onnx
 from vsparagon.input.job import Job, Network
@@ -32,6 +32,20 @@ def test_network_of_any_signature(tmp_path, backend, kind, channels, scale):
     result = Upscaler(model=str(path), backend=backend)(PICTURE)
     assert result.shape == (100 * scale, 140 * scale, 3)
     assert np.abs(result - shuffled(PICTURE, scale)).max() < (1e-5 if kind == "f32" else 3e-3)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_network_in_bfloat16(tmp_path, channels):
+    result = Upscaler(model=str(shuffle_network(tmp_path / "net.onnx", channels=channels)), precision="bf16")(PICTURE)
+    difference = np.abs(result - shuffled(PICTURE, 2))
+    assert 0 < difference.max() < 0.03
+
+
+@pytest.mark.parametrize("name", ["swift", "nano"])
+def test_published_network_of_ours_in_bfloat16(tmp_path, name):
+    export_onnx(load_generator(name), tmp_path / "own.onnx")
+    ours, exact = (Upscaler(model=str(tmp_path / "own.onnx"), precision=p)(PICTURE) for p in ("bf16", "fp32"))
+    assert 0 < np.abs(ours - exact).max() < 0.05
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])

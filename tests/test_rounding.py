@@ -17,7 +17,10 @@ from vsparagon import InvalidInput, ModelError, Upscaler  # noqa: E402
 from vsparagon.backends.openvino import OpenVINO, openvino_core  # noqa: E402
 from vsparagon.bundled import bundled_models  # noqa: E402
 from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator  # noqa: E402
+from vsparagon.export import export_onnx  # noqa: E402
+from vsparagon.model_file import open_model_file  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
+from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
 from vsparagon.runtime import choose_runtime  # noqa: E402
 from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
@@ -155,6 +158,23 @@ def test_damaged_ranges_are_refused(ranges, said, tmp_path):
     safetensors.torch.save_file(safetensors.torch.load_file(path), path, {"ranges": ranges})
     with pytest.raises(ModelError, match=said):
         load_generator(path)
+
+
+def test_a_graph_in_the_inference_form_keeps_them(checkpoint, tmp_path):
+    generator = load_generator(checkpoint)
+    for name, module, precision, keeps in (
+        ("form", inference_form(generator), "fp32", True),
+        ("half", inference_form(generator), "fp16", False),
+        ("published", generator, "fp32", False),
+    ):
+        path = tmp_path / f"{name}.onnx"
+        export_onnx(module, path, precision=precision)
+        assert (open_model_file(path, tmp_path).rounded == path) is keeps, name
+    picture = PICTURE.astype(np.float32) / 255
+    by_graph, by_checkpoint = (
+        Upscaler(model=str(path), precision="int8")(picture) for path in (tmp_path / "form.onnx", checkpoint)
+    )
+    assert rms(by_graph - by_checkpoint) < 1e-6
 
 
 # --- running ----------------------------------------------------------------------------------------------

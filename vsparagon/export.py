@@ -99,7 +99,7 @@ def onnx_model(
         "options": json.dumps(asdict(options)),
         "form": "published" if isinstance(module, (ParagonSR2, Swift)) else "extended",
     }
-    if isinstance(module, SwiftForm) and module.ranges:
+    if isinstance(module, SwiftForm) and module.ranges and not half:
         entries[RANGES] = json.dumps(module.ranges)
     onnx.helper.set_model_props(model, entries | (metadata or {}))
     onnx.checker.check_model(model, full_check=True)

@@ -57,6 +57,11 @@ class Model:
     is_half: bool = False
     as_published: bool = False
 
+    @property
+    def is_inference_form(self) -> bool:
+        """Whether its graph is a generator of this project in the form that the filter makes of it."""
+        return self.parameters is not None and not self.as_published
+
 
 def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path | None) -> Model:
     """Return a generator of this project from its inference form and what a file of it says about it.
