@@ -11,9 +11,9 @@ from typing import Any
 def onnxruntime_module() -> Any:
     """Return the module `onnxruntime`, imported now if it was not.
 
-    From 1.29 on its packages for Linux send what networks and devices they meet to Microsoft, and keep a number for the
-    machine in the user's cache folder, unless a variable says otherwise before that; those for Windows have a function.
-    Whoever wants that sets the variable himself.
+    Its packages for Linux, as of 1.32, are made to report to Microsoft, and keep a number for the machine in the user's
+    cache folder, unless a variable says otherwise before they are imported; those for Windows have a function for that.
+    Whoever wants reports sets the variable himself.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime

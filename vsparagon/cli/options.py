@@ -34,8 +34,9 @@ TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
 
 def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the arguments of `core.paragon.Upscale` that choose the model and what runs it."""
-    variants = ", ".join(dict.fromkeys(variant for variant, _, _ in bundled()))
-    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in bundled()))
+    there = bundled()
+    variants = ", ".join(dict.fromkeys(variant for variant, _, _ in there))
+    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in there))
     parser.add_argument("--variant", help=f"{variants} (default {DEFAULT_VARIANT})")
     parser.add_argument("--scale", type=int, help=f"{scales} (default {DEFAULT_SCALE})")
     parser.add_argument("--profile", help=f"trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})")
