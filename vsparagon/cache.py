@@ -27,7 +27,7 @@ KINDS: Final = {
     "crashes": (f"crashes/*{CRASH}", "note that our kernels crashed a GPU:"),
     "graphs": ("graphs/*.onnx", "ONNX graph of a checkpoint"),
     "stages": ("graphs/*.stages/*", "of the stages of a checkpoint, for tiles"),
-    "openvino": ("openvino-*/*.blob", "network compiled for this processor by OpenVINO"),
+    "openvino": ("openvino-*/*/*.blob", "network compiled for this processor by OpenVINO"),
     "sources": ("sources/*.bsindex", "index of a video for preview"),
 }
 

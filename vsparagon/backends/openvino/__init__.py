@@ -12,6 +12,7 @@ shared_arrays.py   memory that both processes share
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -152,15 +153,15 @@ class OpenVINO(PictureBackend):
         return threads
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
-        core = openvino_core()
+        core, graph = openvino_core(), _graph(model, build.precision)
         try:
-            network = core.read_model(_graph(model, build.precision))
+            network = core.read_model(graph)
             network.reshape([1, model.channels, build.height, build.width])
             parts = _taken_apart(network, model, build.precision)
-            compiled = core.compile_model(parts.network, "CPU", _config(build, run))
+            compiled = core.compile_model(parts.network, "CPU", _config(graph, build, run))
             base = None
             if parts.base:
-                base = core.compile_model(parts.base, "CPU", _config(replace(build, precision="fp32"), run))
+                base = core.compile_model(parts.base, "CPU", _config(graph, replace(build, precision="fp32"), run))
             # One slot more than streams: a frame is copied in or out while the others compute.
             slots = [_slot(parts, compiled, base) for _ in range(run.streams + 1)]
         except RuntimeError as error:
@@ -168,14 +169,15 @@ class OpenVINO(PictureBackend):
         return Session(slots)
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
-        core, config = openvino_core(), _config(build, run)
+        core = openvino_core()
 
         def compile_stage(index: int) -> Any:
+            graph = plan.graph(index)
             try:
-                network = core.read_model(plan.graph(index))
+                network = core.read_model(graph)
                 shapes = plan.input_shapes(index, build.height, build.width)
                 network.reshape({name: list(shape) for name, shape in shapes.items()})
-                return core.compile_model(network, "CPU", config)
+                return core.compile_model(network, "CPU", _config(graph, build, run))
             except RuntimeError as error:
                 raise BackendFailure(
                     f"OpenVINO refused a stage of {plan.checkpoint.name}: {reason_of(error)}"
@@ -255,14 +257,16 @@ def _slot(parts: _Parts, compiled: openvino.CompiledModel, base: openvino.Compil
     return _PhasesSlot(request, parts.shuffle, parts.rim) if parts.shuffle else _OpenVINOSlot(request)
 
 
-def _config(build: BuildOptions, run: RunOptions) -> dict[str, str]:
+def _config(graph: Path, build: BuildOptions, run: RunOptions) -> dict[str, str]:
     version = "-".join(import_openvino().__version__.split("-")[:2])  # what follows may hold slashes
+    # A folder for each network: OpenVINO 2025.4 takes those that differ in weights alone for one.
+    weights = hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
         "NUM_STREAMS": str(run.streams),
         "INFERENCE_NUM_THREADS": str(run.threads),
         "ENABLE_CPU_PINNING": "NO",
-        "CACHE_DIR": str(run.cache / f"openvino-{version}"),
+        "CACHE_DIR": str(run.cache / f"openvino-{version}" / weights),
     }
 
 
