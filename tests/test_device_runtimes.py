@@ -348,6 +348,8 @@ def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
     ("capability", "name", "said"),
     [
         ((7, 0), "tensorrt", "compute capability 7.0, which tensorrt 10.99 does not support"),
+        ((7, 5), "tensorrt", ""),
+        ((7, 5), "tensorrt_rtx", "compute capability 7.5, which tensorrt_rtx 10.99 does not support in full"),
         ((9, 0), "tensorrt_rtx", "compute capability 9.0, which tensorrt_rtx 10.99 does not support"),
         ((9, 0), "tensorrt", ""),
         ((8, 9), "tensorrt_rtx", ""),
