@@ -7,7 +7,7 @@
 With `--output`, for other programs that run engines. It maps pictures, 1,3,H,W RGB of nominal range 0..1, to enlarged
 ones; it takes any size between the first and the last of `--shapes` and is made fastest for the middle one, or takes
 that of `--width` and `--height` alone. It is valid for the version of the library and the kind of GPU that it was built
-with; TensorRT-RTX builds without a GPU.
+with; TensorRT-RTX builds without a GPU, for all from GeForce RTX 30 (compute capability 8.6) on.
 
 With `--clip`, the one that the filter would build on its first use for clips of this format and size, tagged as usual,
 and keep in its cache: frames go in and come out as they are.

@@ -111,6 +111,7 @@ class IExecutionContext:
         self._engine = engine
         self._shapes = {}
         self._addresses = {}
+        self._runs = 0
 
     def set_input_shape(self, name, shape):
         declared = self._engine.get_tensor_shape(name)
@@ -153,6 +154,9 @@ class IExecutionContext:
         engine = self._engine
         if engine.rtx and not (engine.options() and engine.options().kernels()):
             raise Fault("the run-time options or the cache of kernels are gone before the context")
+        self._runs += 1
+        if engine.rtx and self._runs == 2 and engine.stream.pending:  # as it does with CudaGraphStrategy
+            raise Fault("recorded while other work is on its way")
         arrays = {
             name: engine.memory.array(
                 name, self._addresses[name], self.get_tensor_shape(name), engine.get_tensor_dtype(name).value

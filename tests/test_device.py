@@ -306,6 +306,9 @@ def test_tiles_that_a_device_does_not_have_are_refused(arguments, device, tmp_pa
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), OutOfDeviceMemory, "close what else uses the GPU"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfDeviceMemory, "num_streams=1"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), OutOfDeviceMemory,
+         "num_streams=1"),  # as cuDNN 9 says it
+        (RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"), OutOfDeviceMemory, "num_streams=1"),
         (RuntimeError("CUDA error: unspecified launch failure\nCompile with"), BackendFailure,
          "GPU 0 failed: CUDA error: unspecified launch failure; start the application again"),
         (BackendFailure("said already"), BackendFailure, "^said already$"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import runpy
 import sys
 from contextlib import nullcontext
@@ -20,7 +21,7 @@ import numpy as np  # noqa: E402
 from onnx_files import shuffle_network  # noqa: E402
 from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 
-from vsparagon.backends import either, onnxruntime_cuda, tensorrt  # noqa: E402
+from vsparagon.backends import available_on, choose_backend, either, onnxruntime_cuda, onnxruntime_library, tensorrt  # noqa: E402
 from vsparagon.backends import recorded as recording  # noqa: E402
 from vsparagon.backends.cuda import Gpu  # noqa: E402
 from vsparagon.backends.device import Lane  # noqa: E402
@@ -312,6 +313,27 @@ def test_memory_that_onnxruntime_lacks_at_its_second_run_is_missed_when_a_lane_i
         OnnxRuntimeCuda("cpu", "a stand-in").open_executor(graph(), *lane_of(4, 4))
 
 
+def test_onnxruntime_that_lacks_its_cuda_is_unavailable_not_a_crash(monkeypatch):
+    """As packages for GPUs from 1.27 on, where there is no CUDA 13."""
+    from vsparagon.backends import onnxruntime as module
+
+    def lacking(name, *arguments, **options):
+        if name == "onnxruntime":
+            raise ImportError("libcudart.so.13: cannot open shared object file: No such file or directory")
+        return original(name, *arguments, **options)
+
+    original = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    for user in (module, onnxruntime_cuda):
+        monkeypatch.setattr(user, "onnxruntime_module", onnxruntime_library.onnxruntime_module.__wrapped__)
+    monkeypatch.setattr(either, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(module, "trouble_with", lambda device_id: "")
+    why = r"'onnxruntime' cannot be used: .*cannot be imported \(libcudart\.so\.13: .*\); install"
+    with pytest.raises(BackendUnavailable, match=why):
+        choose_backend("onnxruntime")
+    assert available_on(OnnxRuntime())[0] == ""
+
+
 def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
     from vsparagon.backends import onnxruntime as module
 
@@ -348,6 +370,8 @@ def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
     ("capability", "name", "said"),
     [
         ((7, 0), "tensorrt", "compute capability 7.0, which tensorrt 10.99 does not support"),
+        ((7, 5), "tensorrt", ""),
+        ((7, 5), "tensorrt_rtx", "compute capability 7.5, which tensorrt_rtx 10.99 does not support in full"),
         ((9, 0), "tensorrt_rtx", "compute capability 9.0, which tensorrt_rtx 10.99 does not support"),
         ((9, 0), "tensorrt", ""),
         ((8, 9), "tensorrt_rtx", ""),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -157,6 +158,23 @@ def test_interrupted_build_ends_within_a_step():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@needs_rtx
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_rtx_builds_for_the_gpu_that_it_is_built_on(monkeypatch):
+    """Without being told so it would build for GPUs from Ampere on, on the processor; here it asks for the GPU."""
+    current = []
+
+    def on(device):
+        current.append(device)
+        return nullcontext()
+
+    monkeypatch.setattr(engine, "_on", on)
+    graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
+    with pytest.raises(BackendFailure, match=r"cannot build this model: .*CUDA driver"):
+        build_engine(rtx(), graph, name="nano", device="cuda:1")
+    assert current == ["cuda:1", "cuda:1"], "while it is told, and while it builds"
 
 
 def test_error_of_the_work_is_the_callers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from enum import Enum
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -105,7 +106,7 @@ FAULTS = {
         ("!= tuple(tensor.shape):", "== ():"),
     ],
     "waited for before it runs": [
-        ("executor.enqueue()\n        executor.stream().synchronize()", "executor.stream().synchronize()\n        executor.enqueue()"),  # noqa: E501
+        ("executor.enqueue()\n            executor.stream().synchronize()", "executor.stream().synchronize()\n            executor.enqueue()"),  # noqa: E501
     ],
     "another stream": [(".cuda_stream)", ".cuda_stream + 1)")],
     "context freed early": [("self._context.execute_async_v3(", "self.__dict__.pop('_context').execute_async_v3(")],
@@ -129,6 +130,12 @@ def test_run_time_options_of_rtx_that_are_freed_early_are_found(fault, graph, ne
     library = installed(monkeypatch, stand_in(rtx=True))
     with pytest.raises(Fault, match="gone before the context"):
         check_lanes(faulty([fault]), library, graph, network)
+
+
+def test_run_that_rtx_records_among_the_frames_of_others_is_found(graph, network, monkeypatch):
+    library = installed(monkeypatch, stand_in(rtx=True))
+    with pytest.raises(Fault, match="recorded while other work is on its way"):
+        check_lanes(faulty([("2 if self.records_itself else 1", "1")]), library, graph, network)
 
 
 def faulty(replacements):
@@ -209,6 +216,27 @@ def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch,
     assert "the kept kernels of nano are not used: it is only 7 bytes long" in caplog.text
 
 
+def test_kernels_that_rtx_cannot_write_down_are_made_anew_the_next_time(graph, tmp_path, monkeypatch, caplog):
+    library = installed(monkeypatch, stand_in(rtx=True))
+    monkeypatch.setattr(tensorrt_stand_in.IRuntimeCache, "serialize", lambda self: None)
+    kernels = KernelFile(tmp_path / "kernels", KEY, "nano")
+    engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
+    for _ in range(2):
+        engine.open(*lane(library))
+    assert caplog.messages == ["tensorrt_rtx 10.99 cannot keep its kernels: it gave no reason"]
+    assert kernels.read() is None
+
+
+def test_lack_of_memory_for_an_engine_is_no_fault_of_the_engine(graph, monkeypatch):
+    module = stand_in(rtx=True)
+    module.EngineInvalidityDiagnostics = Enum(
+        "EngineInvalidityDiagnostics", {"VERSION_MISMATCH": 1, "INSUFFICIENT_GPU_MEMORY": 16}
+    )
+    module.Runtime.get_engine_validity = lambda self, data: ("INVALID", 16)
+    with pytest.raises(OutOfDeviceMemory, match="refuses this engine: insufficient gpu memory"):
+        tensorrt_executor.Engine(installed(monkeypatch, module), b"something else")
+
+
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed")
 def test_stand_in_has_only_names_that_the_library_has():
     import tensorrt_rtx as real
@@ -217,6 +245,7 @@ def test_stand_in_has_only_names_that_the_library_has():
     stand_ins = {name: value for name, value in classes.items() if hasattr(real, name)} | {
         "Runtime": stand_in().Runtime
     }
+    assert {"INSUFFICIENT_GPU_MEMORY", "VERSION_MISMATCH"} <= set(real.EngineInvalidityDiagnostics.__members__)
     assert {"ICudaEngine", "IExecutionContext", "IRuntimeCache", "IRuntimeConfig", "Runtime"} <= set(stand_ins)
     for name, value in stand_ins.items():
         own = {key for key in vars(value) if not key.startswith("_")} - {"inputs", "tensors", "run", "output_shapes"}

@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-OUT_OF_MEMORY: Final = re.compile("out ?of ?memory|failed to allocate memory|alloc_failed", re.IGNORECASE)
+OUT_OF_MEMORY: Final = re.compile(
+    "out[ _]?of[ _]?memory|failed to allocate memory|alloc(ation)?_failed|insufficient gpu memory", re.IGNORECASE
+)
 
 
 class ParagonError(Exception):

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKAGES: Final = ("filelock", "onnx", "safetensors", "torch")
-OLDEST: Final = (7, 5)  # compute capability of TensorRT 10 and 11
+# Compute capability. TensorRT-RTX knows 7.5, but no matrix products in float32 there, and is slow.
+OLDEST: Final = {"tensorrt": (7, 5), "tensorrt_rtx": (8, 0)}
 
 
 class TensorRT(Backend):
@@ -135,9 +136,12 @@ def _trouble_of_library(name: str, device_id: int) -> str:
         return str(error)
     gpu = gpus()[device_id]
     version = ".".join(map(str, gpu.capability))
+    trouble = f"{gpu.name} has compute capability {version}, which {name} {library.version} does not support"
     known = getattr(library.module, "ComputeCapability", None)  # TensorRT-RTX lists what it is for
-    if gpu.capability < OLDEST or (known and f"SM{version.replace('.', '')}" not in known.__members__):
-        return f"{gpu.name} has compute capability {version}, which {name} {library.version} does not support"
+    if known and f"SM{version.replace('.', '')}" not in known.__members__:
+        return trouble
+    if gpu.capability < OLDEST[name]:
+        return f"{trouble} in full" if known else trouble
     try:
         library.module.Runtime(library.logger)
     except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none

@@ -50,12 +50,14 @@ class Engine:
     def open(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> TensorRTExecutor:
         """Return the engine bound to these tensors: what `FrameBackend.open_executor` says.
 
-        It is run once, which compiles and allocates what is left to the first run, and shows here what would else
-        fail at the first frame.
+        It is run here, which compiles and allocates what is left to the first run, and shows what would else fail at
+        the first frame; twice, where the library records it: it does so in the second run, and other threads must not
+        have frames on their way meanwhile.
         """
         executor = TensorRTExecutor(self, self._context(), inputs, outputs)
-        executor.enqueue()
-        executor.stream().synchronize()
+        for _ in range(2 if self.records_itself else 1):
+            executor.enqueue()
+            executor.stream().synchronize()
         self._keep_kernels()
         return executor
 
@@ -102,9 +104,13 @@ class Engine:
         return config, cache
 
     def _keep_kernels(self) -> None:
-        if self._cache is not None and self._kernels is not None:
-            self._kernels.write(bytes(self._cache.serialize()))
-            self._kernels = None  # the next lane compiles nothing more
+        if self._cache is None or self._kernels is None:
+            return
+        if (content := self._cache.serialize()) is None:
+            log.warning("%s", self.library.failure("cannot keep its kernels"))
+        else:
+            self._kernels.write(bytes(content))
+        self._kernels = None  # the next lane compiles nothing more
 
     def _diagnosis(self, data: bytes) -> list[str]:
         """Return what TensorRT-RTX knows of an engine that cannot be loaded; the others cannot be asked."""

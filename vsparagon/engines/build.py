@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LIBRARIES: Final = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # the extra that brings each
 MOST_ERRORS: Final = 10  # that one message tells, the last ones
-BUILD_REVISION: Final = 1  # of what `build_engine` sets; engines of other revisions are not reused
+BUILD_REVISION: Final = 2  # of what `build_engine` sets; engines of other revisions are not reused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ def build_engine(
         onnx: a model.
         profiles: by the name of the input, for each input with axes that are not fixed.
         name: of the model, for the log.
-        device: to build for, as torch names it; "" for the one that CUDA comes with, or none.
+        device: to build for, as torch names it; "" for the one that CUDA comes with, and by TensorRT-RTX for all from
+            compute capability 8.6 on.
 
     Raises:
         BackendFailure: the library refused the model; the message is what it said.
@@ -130,6 +131,9 @@ def build_engine(
         raise library.failure("cannot read this model", *(str(parser.get_error(i)) for i in range(parser.num_errors)))
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # it would round float32, and with it the colours, to 10 bits
+    if device and hasattr(trt, "ComputeCapability"):
+        with _on(device):
+            _aim_at_current(library, config)
     if profiles:
         sizes = builder.create_optimization_profile()
         for image, profile in profiles.items():
@@ -147,6 +151,19 @@ def build_engine(
     if engine is None:
         raise library.failure("cannot build this model")
     return bytes(engine)
+
+
+def _aim_at_current(library: TensorRTLibrary, config: Any) -> None:
+    """Make TensorRT-RTX build for the GPU that is current, and for no other.
+
+    It builds for others when it is told nothing: for none of compute capability 7.5, and at times slower ones.
+
+    Raises:
+        BackendFailure: it does not know that GPU.
+    """
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(library.module.ComputeCapability.CURRENT, 0):
+        raise library.failure("does not build for this GPU")
 
 
 def _on(device: str) -> AbstractContextManager[object]:
