@@ -19,7 +19,7 @@ from vsparagon.models.plan import MEAN, RESULT
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.runtime import choose_runtime
 from vsparagon.tiles.choice import FAST_AREA, FAST_MEMORY, TileChoice
-from vsparagon.tiles.extension import extension_for
+from vsparagon.tiles.extension import MARGIN, extension_for
 from vsparagon.tiles.geometry import Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.tiles.ways import Exact, Staged, Whole
 
@@ -155,12 +155,12 @@ def test_tiles_that_cannot_be(tiles, message):
 def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, count):
     extended = extension_for(pixels, pixels).extended_height
     tiles = exact_tiles(pixels, extended, reach=reach, count=min(count, pixels))
-    assert [first for _, first, _ in tiles.parts] == [0, *(last for _, _, last in tiles.parts[:-1])]
-    assert tiles.parts[-1][2] == pixels
-    for start, first, last in tiles.parts:
+    assert [part.first for part in tiles.parts] == [MARGIN, *(part.end for part in tiles.parts[:-1])]
+    assert tiles.parts[-1].end == MARGIN + pixels
+    for start, first, end in tiles.parts:
         assert 0 <= start <= start + tiles.size <= extended
-        assert start == 0 or first + 8 - start >= reach
-        assert start + tiles.size == extended or start + tiles.size - (last + 8) >= reach
+        assert start == 0 or first - start >= reach
+        assert start + tiles.size == extended or start + tiles.size - end >= reach
 
 
 @given(
@@ -322,15 +322,15 @@ def test_grid_tiles_cover_the_axis_once(blocks, step, reach, size, margin):
     extended = step * blocks + 8
     grid = Grid(step=step, reach=reach)
     last = max(8, extended - margin)
-    tiles = grid.tiles(extended, size=grid.smallest + step * size, first=0, last=last)
-    assert [first for _, first, _ in tiles.parts] == [0, *(stop for _, _, stop in tiles.parts[:-1])]
-    assert tiles.parts[-1][2] == last
-    for start, first, stop in tiles.parts:
+    tiles = grid.tiles(extended, size=grid.smallest + step * size, first=0, end=last)
+    assert [part.first for part in tiles.parts] == [0, *(part.end for part in tiles.parts[:-1])]
+    assert tiles.parts[-1].end == last
+    for start, first, end in tiles.parts:
         assert start % step == 0
-        assert first < stop
+        assert first < end
         assert 0 <= start <= start + tiles.size <= extended
         assert start == 0 or first - start >= reach
-        assert start + tiles.size == extended or start + tiles.size - stop >= reach
+        assert start + tiles.size == extended or start + tiles.size - end >= reach
 
 
 @pytest.mark.parametrize(

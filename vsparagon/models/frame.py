@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from vsparagon.layout import Layout
 from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
-from vsparagon.tiles.extension import MARGIN, Extension
-from vsparagon.tiles.geometry import ExactTiles
+from vsparagon.tiles.extension import Extension
+from vsparagon.tiles.geometry import ExactTiles, Part, whole_parts
 
 ROWS, COLUMNS = 2, 3  # axes of N,C,H,W
 
@@ -77,20 +77,20 @@ class FrameNetwork(nn.Module):
     def _enlarged(self, extended: Tensor) -> Tensor:
         """Return the enlarged picture, cut to its size."""
         if self.tiles is None:
-            return self._part(self.network(extended), (0, 0, self.extension.height), (0, 0, self.extension.width))
+            return self._kept(self.network(extended), *whole_parts(self.extension))
         rows, columns = self.tiles
         lines = []
         for row in rows.parts:
-            band = extended.narrow(ROWS, row[0], rows.size)
-            tiles = [(part, band.narrow(COLUMNS, part[0], columns.size)) for part in columns.parts]
-            lines.append(torch.cat([self._part(self.network(tile), row, part) for part, tile in tiles], COLUMNS))
+            band = extended.narrow(ROWS, row.start, rows.size)
+            tiles = [(column, band.narrow(COLUMNS, column.start, columns.size)) for column in columns.parts]
+            lines.append(torch.cat([self._kept(self.network(tile), row, column) for column, tile in tiles], COLUMNS))
         return torch.cat(lines, ROWS)
 
-    def _part(self, enlarged: Tensor, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> Tensor:
-        """Return what a tile is kept for: where it starts, first pixel and one past the last, as in `ExactTiles`."""
-        for axis, (start, first, last) in ((ROWS, rows), (COLUMNS, columns)):
-            at = (MARGIN + first - start) * self.scale - self.shift
-            enlarged = enlarged.narrow(axis, at, (last - first) * self.scale)
+    def _kept(self, enlarged: Tensor, row: Part, column: Part) -> Tensor:
+        """Return what a tile is kept for."""
+        for axis, part in ((ROWS, row), (COLUMNS, column)):
+            place = part.in_result(self.scale, self.shift)
+            enlarged = enlarged.narrow(axis, place.start, place.stop - place.start)
         return enlarged
 
 

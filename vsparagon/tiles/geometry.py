@@ -9,6 +9,7 @@ are blended.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +20,43 @@ SMALLEST_PART = 32
 BLOCK = 8  # side of the blocks that means are taken of first; divides both sides of an extended picture
 
 
+class Part(NamedTuple):
+    """What one tile along an axis is kept for. Pixels are counted in the extended picture.
+
+    Attributes:
+        start: first pixel of the tile.
+        first, end: first pixel that it is kept for, and one past the last.
+    """
+
+    start: int
+    first: int
+    end: int
+
+    def in_result(self, scale: int, shift: int) -> slice:
+        """Return where the part lies in the tile's result, which lacks `shift` of its pixels at its start."""
+        return slice((self.first - self.start) * scale - shift, (self.end - self.start) * scale - shift)
+
+    def in_picture(self, scale: int) -> slice:
+        """Return where the part lies in the enlarged picture."""
+        return slice((self.first - MARGIN) * scale, (self.end - MARGIN) * scale)
+
+
+def whole_parts(extension: Extension) -> tuple[Part, Part]:
+    """Return row and column of the only tile, where that is the extended picture."""
+    return Part(0, MARGIN, MARGIN + extension.height), Part(0, MARGIN, MARGIN + extension.width)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExactTiles:
     """Tiles along one axis, of one size.
 
     Attributes:
-        size: of each tile in the extended picture.
-        parts: for each tile its first pixel in the extended picture, and the first pixel of the picture
-            that it is kept for and one past the last.
+        size: of each tile.
+        parts: what each of them is kept for, in order.
     """
 
     size: int
-    parts: tuple[tuple[int, int, int], ...]
+    parts: tuple[Part, ...]
 
 
 def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactTiles:
@@ -47,9 +73,10 @@ def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactT
         part = pixels
     size = min(part + 2 * reach, extended)
     parts = []
-    for first in range(0, pixels, part):
-        start = min(max(first + MARGIN - reach, 0), extended - size)
-        parts.append((start, first, min(first + part, pixels)))
+    end = MARGIN + pixels
+    for first in range(MARGIN, end, part):
+        start = min(max(first - reach, 0), extended - size)
+        parts.append(Part(start, first, min(first + part, end)))
     return ExactTiles(size=size, parts=tuple(parts))
 
 
@@ -111,18 +138,15 @@ class Grid:
         """Return the largest side of at most so many pixels."""
         return (pixels - BLOCK) // self.step * self.step + BLOCK
 
-    def tiles(self, extended: int, *, size: int, first: int = 0, last: int | None = None) -> ExactTiles:
+    def tiles(self, extended: int, *, size: int, first: int = 0, end: int | None = None) -> ExactTiles:
         """Lay tiles over an axis.
 
         Args:
             extended: length of the extended picture.
             size: of a tile, at least `smallest` or the whole axis.
-            first, last: what to keep of the extended picture.
-
-        Returns:
-            The tiles; what they are kept for is counted in the extended picture.
+            first, end: what to keep of the extended picture, all by default.
         """
-        end = extended if last is None else last
+        end = extended if end is None else end
         size = min(size, extended)
         parts = []
         at = first
@@ -131,7 +155,7 @@ class Grid:
             stop = end
             if start + size < extended:
                 stop = min(end, (start + size - self.reach) // BLOCK * BLOCK)
-            parts.append((start, at, stop))
+            parts.append(Part(start, at, stop))
             at = stop
         return ExactTiles(size=size, parts=tuple(parts))
 

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from vsparagon.layout import Array, Plane
 from vsparagon.models.model import Model
 from vsparagon.models.plan import MEAN, PICTURE, RESULT, Plan
 from vsparagon.tiles.extension import MARGIN, Extension
-from vsparagon.tiles.geometry import BLOCK, BlendedTiles, ExactTiles, Grid
+from vsparagon.tiles.geometry import BLOCK, BlendedTiles, ExactTiles, Grid, Part, whole_parts
 
 
 class Way(ABC):
@@ -80,10 +81,12 @@ class Way(ABC):
     def _cut(self, extended: Array, y: int, x: int) -> Array:
         return extended[:, y : y + self.height, x : x + self.width]
 
-    def _enlarged(self, first: int, last: int, start: int = 0) -> slice:
-        """Where pixels first to last of the picture lie in the result of an input that starts at `start`."""
-        offset = (MARGIN - start) * self.model.scale - self.model.shift
-        return slice(first * self.model.scale + offset, last * self.model.scale + offset)
+    def _in_result(self, row: Part, column: Part) -> tuple[slice, slice]:
+        scale, shift = self.model.scale, self.model.shift
+        return row.in_result(scale, shift), column.in_result(scale, shift)
+
+    def _in_picture(self, row: Part, column: Part) -> tuple[slice, slice]:
+        return row.in_picture(self.model.scale), column.in_picture(self.model.scale)
 
 
 class Whole(Way):
@@ -93,11 +96,10 @@ class Whole(Way):
         super().__init__(model, extension, height=extension.extended_height, width=extension.extended_width)
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        rows, columns = self._enlarged(0, self.extension.height), self._enlarged(0, self.extension.width)
         with self._session.slot() as slot:
             self._extend(source, slot.input[0])
             slot.run()
-            slot.write(target, rows, columns)
+            slot.write(target, *self._in_result(*whole_parts(self.extension)))
 
 
 class Exact(Way):
@@ -108,15 +110,12 @@ class Exact(Way):
         self._rows, self._columns = rows.parts, columns.parts
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        s = self.model.scale
         with self._extended(source) as extended, self._session.slot() as slot:
-            for y, top, bottom in self._rows:
-                rows = self._enlarged(top, bottom, y)
-                for x, left, right in self._columns:
-                    slot.input[0] = self._cut(extended, y, x)
-                    slot.run()
-                    place = [plane[top * s : bottom * s, left * s : right * s] for plane in target]
-                    slot.write(place, rows, self._enlarged(left, right, x))
+            for row, column in product(self._rows, self._columns):
+                slot.input[0] = self._cut(extended, row.start, column.start)
+                slot.run()
+                place = self._in_picture(row, column)
+                slot.write([plane[place] for plane in target], *self._in_result(row, column))
 
 
 class Staged(Way):
@@ -140,7 +139,7 @@ class Staged(Way):
         sizes, shown = (height, width), (extension.height, extension.width)
         self._tiles = [grid.tiles(side, size=size) for side, size in zip(whole, sizes, strict=True)]
         self._last_tiles = [
-            grid.tiles(side, size=size, first=MARGIN, last=MARGIN + pixels)
+            grid.tiles(side, size=size, first=MARGIN, end=MARGIN + pixels)
             for side, size, pixels in zip(whole, sizes, shown, strict=True)
         ]
         self._room = threading.BoundedSemaphore(frames)
@@ -173,41 +172,30 @@ class Staged(Way):
             if name.startswith(MEAN):
                 slot.inputs[name][0, :, 0, 0] = known[name]
         rows, columns = self._last_tiles if RESULT in stage.outputs else self._tiles
-        for y, top, bottom in rows.parts:
-            for x, left, right in columns.parts:
-                for name in stage.inputs:
-                    if not name.startswith(MEAN):
-                        slot.inputs[name][0] = self._cut(known[name], y, x)
-                slot.run()
-                for name, output in slot.outputs.items():
-                    if name == RESULT:
-                        self._show(output[0], target, (y, top, bottom), (x, left, right))
-                    elif name.startswith(MEAN):
-                        made[name] += _part(output[0], (y, top, bottom), (x, left, right), BLOCK).sum((1, 2), float)
-                    else:
-                        made[name][:, top:bottom, left:right] = _part(output[0], (y, top, bottom), (x, left, right))
+        for row, column in product(rows.parts, columns.parts):
+            for name in stage.inputs:
+                if not name.startswith(MEAN):
+                    slot.inputs[name][0] = self._cut(known[name], row.start, column.start)
+            slot.run()
+            for name, output in slot.outputs.items():
+                if name == RESULT:
+                    seen, place = self._in_result(row, column), self._in_picture(row, column)
+                    for plane, values in zip(target, output[0], strict=True):
+                        plane[place] = values[seen]
+                elif name.startswith(MEAN):
+                    made[name] += _kept(output[0], row, column, BLOCK).sum((1, 2), float)
+                else:
+                    made[name][:, row.first : row.end, column.first : column.end] = _kept(output[0], row, column)
         for name, value in made.items():
             if name.startswith(MEAN):
                 value /= size[0] * size[1] / BLOCK**2
         return made
 
-    def _show(
-        self, result: Array, target: Sequence[Plane], row: tuple[int, int, int], column: tuple[int, int, int]
-    ) -> None:
-        s, shift = self.model.scale, self.model.shift
-        (y, top, bottom), (x, left, right) = row, column
-        rows = slice((top - y) * s - shift, (bottom - y) * s - shift)
-        columns = slice((left - x) * s - shift, (right - x) * s - shift)
-        for plane, values in zip(target, result, strict=True):
-            place = plane[(top - MARGIN) * s : (bottom - MARGIN) * s, (left - MARGIN) * s : (right - MARGIN) * s]
-            place[:] = values[rows, columns]
 
-
-def _part(output: Array, row: tuple[int, int, int], column: tuple[int, int, int], block: int = 1) -> Array:
-    """What a tile is kept for: its start, first pixel and one past the last, of maps of one value for a block."""
-    (y, top, bottom), (x, left, right) = row, column
-    rows = slice((top - y) // block, (bottom - y) // block)
-    return output[:, rows, (left - x) // block : (right - x) // block]
+def _kept(output: Array, row: Part, column: Part, block: int = 1) -> Array:
+    """Return what a tile is kept for, of maps of one value for each block of pixels."""
+    rows, columns = (slice((p.first - p.start) // block, (p.end - p.start) // block) for p in (row, column))
+    return output[:, rows, columns]
 
 
 class Blended(Way):
@@ -230,6 +218,6 @@ class Blended(Way):
                     slot.write(list(tile), *every)
                     place = blended[:, y * s : (y + self.height) * s, x * s : (x + self.width) * s]
                     place += tile * down[:, None] * across
-        rows, columns = self._enlarged(0, self.extension.height), self._enlarged(0, self.extension.width)
+        shown = self._in_result(*whole_parts(self.extension))
         for plane, result in zip(target, blended, strict=True):
-            plane[:] = result[rows, columns]
+            plane[:] = result[shown]
