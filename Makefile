@@ -12,7 +12,7 @@ PACKAGE := pyproject.toml setup.py vsparagon/__init__.py vsparagon/native/parago
 WHEEL_PLATFORMS := manylinux_2_17_x86_64 win_amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test wheel stubs clean
+.PHONY: help demo test oldest wheel stubs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,13 @@ test: $(STAMPS)/test  ## lint, check types and run the tests: make test [PYTEST_
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+oldest: OLDEST := $(CURDIR)/.oldest/bin/python
+oldest:  ## run the tests with the oldest packages that pyproject.toml allows, in .oldest
+	python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" -m venv --clear .oldest
+	$(OLDEST) -m pip install --quiet uv
+	$(OLDEST) -m uv pip install --quiet --resolution lowest-direct -e '.[test]'
+	$(OLDEST) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/
 	rm -rf dist
@@ -40,7 +47,7 @@ stubs: $(STAMPS)/stubs  ## write type stubs of core.paragon and other plugins fo
 	$(RUN) -m vsstubs
 
 clean:  ## remove .venv and everything that was built
-	rm -rf $(VENV) build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
+	rm -rf $(VENV) .oldest build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
 	find vsparagon scripts tests -name __pycache__ -type d -exec rm -rf {} +
 
 # A virtual environment whose Python has gone, or that was copied from elsewhere, is made anew.
