@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> str:
     began, failed = time.monotonic(), 0
     for source, target in _shown(pairs):
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             write_picture(enlarge(read_picture(source), upscaler), target, quality=args.quality)
         except (ParagonError, OSError, MemoryError) as error:
             if len(pairs) == 1:
@@ -74,6 +74,13 @@ def _run(args: argparse.Namespace) -> str:
 
 def _reason(error: Exception) -> str:
     return "there is not enough memory for this picture." if isinstance(error, MemoryError) else str(error)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParagonError(f"the folder {folder} cannot be made: {error.strerror}.") from error
 
 
 def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:

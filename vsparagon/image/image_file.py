@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +19,8 @@ from vsparagon.errors import InvalidInput, ParagonError, check_name, reason_of
 from vsparagon.files import replace
 from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
+
+logging.getLogger("pyvips").setLevel(logging.ERROR)  # what fails is raised; a warning of it would be said twice
 
 EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
 TIFF: Final = (".tif", ".tiff")
@@ -117,11 +122,18 @@ def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
             add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
         replace(draft, path)
     except pyvips.Error as error:
-        raise ParagonError(f"{path} cannot be written: {reason_of(error).rstrip('.')}.") from error
+        raise ParagonError(f"{path} cannot be written: {_system_reason(error)}.") from error
     except OSError as error:
         raise ParagonError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            draft.unlink(missing_ok=True)
+
+
+def _system_reason(error: Any) -> str:
+    """Return what the system said first of what libvips could not do; its own last line if the system said nothing."""
+    said = re.search(r"^system error: (.+)$", str(error), re.MULTILINE)
+    return said[1] if said else reason_of(error).rstrip(".")
 
 
 def _with_header(image: Any, picture: ImageFile) -> Any:
