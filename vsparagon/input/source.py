@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import vapoursynth as vs
 
@@ -22,6 +22,8 @@ from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
 from vsparagon.runtime import choice_in
+
+STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # how the names of these properties begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,19 @@ def _part(source: Source, job: Job, origin: Fraction) -> Source:
     first, last = bisect_left(times, job.start), bisect_left(times, job.end) if job.end else len(times)
     if first >= last:
         raise InvalidInput(f"no frame is between --start and --end; the last of {job.input} is at {times[-1]:.2f} s.")
-    return replace(source, clip=source.clip[first:last], timestamps=source.timestamps[first:last])
+    clip = _with_static_metadata(source.clip[first:last], source.clip)
+    return replace(source, clip=clip, timestamps=source.timestamps[first:last])
+
+
+def _with_static_metadata(part: vs.VideoNode, whole: vs.VideoNode) -> vs.VideoNode:
+    """Return a part with the HDR10 metadata of the whole, which H.264 has at its key frames alone."""
+    with first_frame(whole) as frame:
+        found = {name: value for name, value in frame.props.items() if name.startswith(STATIC_METADATA)}
+    if not found:
+        return part
+    with first_frame(part) as frame:
+        missing = {name: value for name, value in found.items() if name not in frame.props}
+    return part.std.SetFrameProps(**missing) if missing else part
 
 
 def _with_times(source: Source) -> vs.VideoNode:
