@@ -276,6 +276,17 @@ def test_hdr10_stays_10_bit_with_its_mastering_data(tmp_path, codec):
         assert after.props[name] == pytest.approx(before.props[name], abs=3e-5), name
 
 
+def test_transparency_of_a_script_is_told_of(tmp_path):
+    (tmp_path / "own.vpy").write_text(
+        "import vapoursynth as vs\n"
+        "clip = vs.core.std.BlankClip(None, 32, 24, vs.YUV420P8, 2)\n"
+        "clip.set_output(alpha=clip.std.ShufflePlanes(0, vs.GRAY))\n"
+    )
+    done = encode(tmp_path / "own.vpy", tmp_path / "out.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "left out: transparency\n" in done.stderr
+
+
 def test_part_has_the_mastering_data_that_only_key_frames_have(tmp_path):
     source, out = tmp_path / "hdr.mkv", tmp_path / "out.mkv"
     hdr = f"mastering-display={MASTERING}:cll=1000,400"

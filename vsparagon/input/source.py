@@ -221,4 +221,6 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         raise InvalidInput(f"{path} outputs no video; call set_output() on a video clip in it.")
     if clip.format is None or not (clip.width and clip.height):
         raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
+    if output.alpha is not None:
+        clip = clip.std.ClipToProp(output.alpha, prop="_Alpha")
     return clip, any(map(choice_in, log[before:]))
