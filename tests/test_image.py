@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -164,6 +166,23 @@ def test_picture_that_cannot_be_written_is_told_by_what_the_system_says(suffix, 
     out = tmp_path / f"out{suffix}"
     assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1
     assert capsys.readouterr().err == f"vsparagon: {out} cannot be written: Is a directory.\n"
+
+
+@pytest.mark.parametrize("call", ["numpy", "write_to_file"])
+def test_ctrl_c_while_libvips_works_is_not_lost(call, card, tmp_path, monkeypatch, capsys):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, card)
+    original = getattr(pyvips.Image, call)
+
+    def interrupted(*arguments, **options):
+        with suppress(KeyboardInterrupt):  # as it is in a function that libvips calls
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(pyvips.Image, call, interrupted)
+    assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "vsparagon: stopped\n"
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a path through a file")
