@@ -16,6 +16,7 @@ from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
 from vsparagon.interrupt import INTERRUPTED
 from vsparagon.machine import RUNTIME_ADVICE
+from vsparagon.waiting import is_left_behind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"vsparagon: {str(interrupt) or 'stopped'}\n")
+        if is_left_behind():
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
         return INTERRUPTED
 
 

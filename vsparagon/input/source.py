@@ -22,6 +22,7 @@ from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
 from vsparagon.runtime import choice_in
+from vsparagon.waiting import wait_for_call
 
 STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # how the names of these properties begin
 
@@ -89,7 +90,16 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: F
 def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
     """Return the clip, shown upright, and its timestamps."""
     options: dict[str, Any] = {"track": track, "cachemode": 4, "cachepath": str(index), "showprogress": False}
-    stored = vs.core.bs.VideoSource(str(path), apply_rotation=False, **options)
+    environment = vs.get_current_environment()  # of this thread; in viewers others have none
+
+    def indexed() -> vs.VideoNode:
+        with environment.use():
+            return vs.core.bs.VideoSource(str(path), apply_rotation=False, **options)
+
+    def tell() -> None:
+        vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"counting the frames of {path.name}")
+
+    stored = wait_for_call(indexed, tell)
     with stored.get_frame(0) as frame:
         rotation = int(frame.props.get("Rotation", 0))
         across, down = frame.props.get("_SARNum"), frame.props.get("_SARDen")
