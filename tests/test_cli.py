@@ -228,3 +228,12 @@ def test_reader_that_leaves_is_no_traceback():
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell is a POSIX one")
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1)])
+def test_output_that_goes_nowhere_is_no_traceback(closed, code):
+    command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "vsparagon", "models"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    full = "vsparagon: No space left on device; make room and run the command again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", full if code else "")

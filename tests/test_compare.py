@@ -197,6 +197,16 @@ def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys)
     assert said in last
 
 
+def test_folder_that_cannot_be_made_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vsparagon.compare.run._pictures", lambda *_: pytest.fail("pictures were made"))
+    Image.new("RGB", (32, 32)).save(tmp_path / "still.png")
+    (tmp_path / "still.png.compare").write_text("a file")
+    assert main(["compare", str(tmp_path / "still.png"), "--variants", "nano"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"vsparagon: cannot write in {tmp_path / 'still.png.compare'}: ")
+    assert last.endswith("; name another with --output.")
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page of two frames in three versions, each in a colour of its own."""

@@ -276,6 +276,30 @@ def test_hdr10_stays_10_bit_with_its_mastering_data(tmp_path, codec):
         assert after.props[name] == pytest.approx(before.props[name], abs=3e-5), name
 
 
+def test_transparency_of_a_script_is_told_of(tmp_path):
+    (tmp_path / "own.vpy").write_text(
+        "import vapoursynth as vs\n"
+        "clip = vs.core.std.BlankClip(None, 32, 24, vs.YUV420P8, 2)\n"
+        "clip.set_output(alpha=clip.std.ShufflePlanes(0, vs.GRAY))\n"
+    )
+    done = encode(tmp_path / "own.vpy", tmp_path / "out.mkv")
+    assert done.returncode == 0, done.stderr
+    assert "left out: transparency\n" in done.stderr
+
+
+def test_part_has_the_mastering_data_that_only_key_frames_have(tmp_path):
+    source, out = tmp_path / "hdr.mkv", tmp_path / "out.mkv"
+    hdr = f"mastering-display={MASTERING}:cll=1000,400"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64:r=30:d=0.5,format=yuv420p10le", "-x264-params", hdr, source)
+    assert "ContentLightLevelMax" not in read(source).get_frame(6).props
+    done = encode(source, out, "--start", "0.2s", "--codec", "libx265")
+    assert done.returncode == 0, done.stderr
+    props = read(out).get_frame(0).props
+    assert (props["ContentLightLevelMax"], props["ContentLightLevelAverage"]) == (1000, 400)
+    assert props["MasteringDisplayMaxLuminance"] == pytest.approx(1000)
+    assert props["MasteringDisplayPrimariesX"] == pytest.approx([0.68, 0.265, 0.15], abs=3e-5)
+
+
 def test_reader_of_progress_that_leaves_is_no_traceback(mkv, tmp_path):
     command = [sys.executable, "-m", "vsparagon", "encode", str(mkv), str(tmp_path / "out.mkv"), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -65,8 +65,8 @@ def workers_of(pid):
     return found
 
 
-def start(out, segments, *arguments):
-    process = Popen(command(*arguments), stdout=PIPE, stderr=PIPE, text=True)
+def start(out, segments, *arguments, **options):
+    process = Popen(command(*arguments), stdout=PIPE, stderr=PIPE, text=True, **options)
     deadline = time.monotonic() + 120
     while finished_segments(out) < segments:
         assert process.poll() is None, process.communicate()
@@ -130,6 +130,19 @@ def test_work_of_many_is_gone_on_with_by_one(number, film, whole, slow, tmp_path
     assert done.returncode == 0, done.stderr
     assert f"going on: {kept * SEGMENT} of {FRAMES} frames done" in done.stderr
     equals(out, whole)
+
+
+def test_ctrl_c_that_reaches_the_workers_too_is_one_line(film, slow, tmp_path):
+    out = tmp_path / "out.mkv"
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow, "--workers", 2)
+    process = start(out, 2, *arguments, start_new_session=True)
+    workers = workers_of(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    stderr = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1].startswith("vsparagon: stopped; ")
+    assert "Traceback" not in stderr
+    assert gone(workers, 20)
 
 
 def test_cluster_at_an_address_makes_the_same_film(film, whole, tmp_path):

@@ -295,3 +295,24 @@ def test_manifest_that_cannot_be_read_is_that_of_nothing(text, tmp_path):
     with PartsFolder(tmp_path / "out.mkv") as parts:
         assert parts.resume({"crf": 17}) == []
         assert parts.segments == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_frames_are_counted_does_not_wait(number, film, tmp_path):
+    code = (
+        "import sys, time\n"
+        "import vsparagon.input.source as source\n"
+        "from vsparagon.cli import main\n"
+        "wait = source.wait_for_call\n"
+        "source.wait_for_call = lambda call, when_slow: wait(lambda: time.sleep(60), when_slow)\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    out = tmp_path / "out.mkv"
+    program = [sys.executable, "-c", code, "encode", str(film), str(out)]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == f"counting the frames of {film.name}\n"
+        time.sleep(0.5)  # until the message is through: VapourSynth loses what is raised while it tells one
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr.read() == "vsparagon: stopped\n"
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -153,6 +157,43 @@ def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypat
         assert [path.name for path in tmp_path.iterdir()] == ["in.jpg"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a folder")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_picture_that_cannot_be_written_is_told_by_what_the_system_says(suffix, card, tmp_path, monkeypatch, capsys):
+    write(tmp_path / "in.png", card)
+    monkeypatch.setattr("vsparagon.image.image_file.secrets.token_hex", lambda _: "0")
+    (tmp_path / f".part-0{suffix}").mkdir()  # cannot be removed as a file either
+    out = tmp_path / f"out{suffix}"
+    assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1
+    assert capsys.readouterr().err == f"vsparagon: {out} cannot be written: Is a directory.\n"
+
+
+@pytest.mark.parametrize("call", ["numpy", "write_to_file"])
+def test_ctrl_c_while_libvips_works_is_not_lost(call, card, tmp_path, monkeypatch, capsys):
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name, card)
+    original = getattr(pyvips.Image, call)
+
+    def interrupted(*arguments, **options):
+        with suppress(KeyboardInterrupt):  # as it is in a function that libvips calls
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(pyvips.Image, call, interrupted)
+    assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "vsparagon: stopped\n"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a path through a file")
+def test_folder_that_cannot_be_made_is_named_without_an_error_number(card, tmp_path, capsys):
+    write(tmp_path / "in.png", card)
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1
+    assert capsys.readouterr().err == f"vsparagon: the folder {out} cannot be made: Not a directory.\n"
+
+
 def fail_with(error):
     def fail(*_, **__):
         raise error
@@ -233,13 +274,14 @@ def test_lack_of_memory_is_one_line(card, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "vsparagon: there is not enough memory for this picture.\n"
 
 
-def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_path, capsys):
+def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_path, capsys, caplog):
     write(tmp_path / "a.png", card)
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:900])
     write(tmp_path / "c.png", card)
     assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert f"vsparagon: {tmp_path / 'b.png'} cannot be read: " in error
+    assert not [record for record in caplog.records if record.name == "pyvips"]  # libvips' own words for the same
     assert error.splitlines()[-1] == "vsparagon: 1 of 3 pictures could not be upscaled; why is said above."
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 

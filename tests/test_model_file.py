@@ -15,6 +15,7 @@ from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.cli import main
 from vsparagon.export import export_onnx
 from vsparagon.input.job import Job, Network
+from vsparagon.library import find_model
 from vsparagon.model_file import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
@@ -223,12 +224,13 @@ def test_network_of_another_kind_is_refused_with_what_was_found(tmp_path, make, 
         Upscaler(model=str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x07" + bytes(50)])
-def test_file_that_is_no_onnx_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><p>not found", b"\x08\x07" + bytes(50), None])
+def test_file_that_is_no_onnx_is_refused_in_one_line(tmp_path, content, capfd):
     path = tmp_path / "net.onnx"
-    path.write_bytes(content)
+    path.write_bytes(find_model().graph.read_bytes()[:1000] if content is None else content)
     with pytest.raises(vs.Error, match=r"^paragon.Upscale: .*net\.onnx is n"):
         vs.core.core.paragon.Upscale(clip_of([photograph(40, 56)]), model=str(path))
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_missing_or_unknown_file_is_refused(tmp_path):

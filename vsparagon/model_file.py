@@ -97,6 +97,11 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
     Raises:
         ModelError: it is damaged, or holds something else than an image-to-image network.
     """
+    if not _is_onnx(graph):
+        raise ModelError(
+            f"{graph} is not an ONNX file that can be read: it is damaged, incomplete or of another kind; "
+            "download or export it again."
+        )
     try:
         network = openvino_core().read_model(graph)
     except RuntimeError as error:
@@ -120,6 +125,13 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
             whole = not options.is_local
             found = replace(found, needs_whole=whole, parameters=options.parameters, as_published=True)
     return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
+
+
+def _is_onnx(path: Path) -> bool:
+    """Return whether OpenVINO takes a file for ONNX; else it would try readers of other kinds, some of them loud."""
+    from openvino.frontend import FrontEndManager
+
+    return bool(FrontEndManager().load_by_framework("onnx").supported(path))
 
 
 def _with_sight(model: Model, network: Any) -> Model:

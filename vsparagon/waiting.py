@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, Final
 
 POLL: Final = 0.1  # seconds
+PATIENCE: Final = 2.0  # seconds until somebody who waits wants to know what for
+
+_left: list[threading.Thread] = []
 
 
 def wait_for(process: subprocess.Popen[Any]) -> int:
@@ -14,3 +21,39 @@ def wait_for(process: subprocess.Popen[Any]) -> int:
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(POLL)
+
+
+def wait_for_call[T](call: Callable[[], T], when_slow: Callable[[], object]) -> T:
+    """Return what a function returns that takes long and heeds no Ctrl-C: in a thread, which Ctrl-C leaves behind.
+
+    Python tells its main thread alone of Ctrl-C; on others the function is just called.
+
+    Args:
+        call: the function.
+        when_slow: called once, after some seconds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    _left.append(thread)
+    began, told = time.monotonic(), False
+    while not wait([future], POLL).done:
+        if not told and time.monotonic() - began > PATIENCE:
+            told = True
+            when_slow()
+    _left.remove(thread)
+    return future.result()
+
+
+def is_left_behind() -> bool:
+    """Return whether such a function still runs: the end of the process would wait for it."""
+    return any(thread.is_alive() for thread in _left)

@@ -16,6 +16,7 @@ from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
 from vsparagon.interrupt import INTERRUPTED
 from vsparagon.machine import RUNTIME_ADVICE
+from vsparagon.waiting import is_left_behind
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 after an error and 130 after Ctrl-C, both told on standard error; 1 if nobody reads the output any more.
     """
+    _open_closed_streams()
     args = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _told(args.run(args))
     except BrokenPipeError:  # whoever read the output has left, as `head` does
+        return _unread()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stderr.write(f"vsparagon: {error.strerror}; make room and run the command again\n")
         return _unread()
     except ParagonError as error:
         sys.stderr.write(f"vsparagon: {in_options(str(error), args)}\n")
@@ -46,7 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         sys.stderr.write(f"vsparagon: {str(interrupt) or 'stopped'}\n")
+        if is_left_behind():
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
         return INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Have what was started without standard streams, as services may be, write to nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  (it stays open)
 
 
 def _told(text: str) -> int:

@@ -13,6 +13,7 @@ from vsparagon.cli.options import NETWORK, add_model, given_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
 from vsparagon.image.stills import SUFFIXES
+from vsparagon.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
@@ -55,11 +56,12 @@ def _run(args: argparse.Namespace) -> str:
     elif existing and not args.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise InvalidInput(f"{existing[0]} exists{more}; add -y to replace it, or --skip-existing.")
+    end_tidily_on_sigterm()
     upscaler = Upscaler(**given_of(args, NETWORK), device_id=args.device_id)
     began, failed = time.monotonic(), 0
     for source, target in _shown(pairs):
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             write_picture(enlarge(read_picture(source), upscaler), target, quality=args.quality)
         except (ParagonError, OSError, MemoryError) as error:
             if len(pairs) == 1:
@@ -74,6 +76,13 @@ def _run(args: argparse.Namespace) -> str:
 
 def _reason(error: Exception) -> str:
     return "there is not enough memory for this picture." if isinstance(error, MemoryError) else str(error)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParagonError(f"the folder {folder} cannot be made: {error.strerror}.") from error
 
 
 def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:

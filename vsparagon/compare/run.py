@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -76,6 +77,8 @@ def compare(
             cache=job.cache,
         )
         titles = ["picture"] if still else [_title(source, n) for n in numbers]
+        with _refusals(folder):  # told before the work: beside a film may be no place for it
+            folder.mkdir(parents=True, exist_ok=True)
         frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
     large = versions[0].clip
     description = (
@@ -83,13 +86,19 @@ def compare(
         f"{', '.join(version.name for version in versions)}."
     )
     sheet, page = folder / "compare.png", folder / "compare.html"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _refusals(folder):
         make_sheet(frames).save(sheet, compress_level=6)
         write_atomically(page, make_page(job.input.name, description, frames).encode())
-    except OSError as error:
-        raise ParagonError(f"cannot write in {folder}: {error.strerror or error}.") from error
     return Comparison(sheet=sheet, page=page, frames=len(frames), versions=[version.name for version in versions])
+
+
+@contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise ParagonError(f"cannot write in {folder}: {reason}; name another with --output.") from error
 
 
 def _still(job: Job) -> Source:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import platform
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,9 +92,15 @@ def open_client(*, workers: int, address: str) -> Iterator[Any]:
     )
     try:
         with distributed.Client(cluster, set_as_default=False) as client:
+            client.run(_leave_interrupts)
             yield client
     finally:
         cluster.close(timeout=CLOSING_SECONDS)
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C, which a terminal sends to all its processes, to the one that asks; it then ends this worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_on_cluster(

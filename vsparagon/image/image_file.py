@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +19,9 @@ from vsparagon.errors import InvalidInput, ParagonError, check_name, reason_of
 from vsparagon.files import replace
 from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
+from vsparagon.interrupt import Interrupt
+
+logging.getLogger("pyvips").setLevel(logging.ERROR)  # what fails is raised; a warning of it would be said twice
 
 EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
 TIFF: Final = (".tif", ".tiff")
@@ -58,7 +64,8 @@ def read_picture(path: Path) -> ImageFile:
             raise InvalidInput(f"{path} is {image.interpretation}; convert it to RGB or gray first.")
         if image.format not in ("uchar", "ushort"):
             raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bit first.")
-        samples = image.numpy().reshape(image.height, image.width, image.bands)
+        with _undisturbed():
+            samples = image.numpy().reshape(image.height, image.width, image.bands)
     except (pyvips.Error, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {reason_of(error).rstrip('.')}.") from error
     if path.suffix.lower() in TIFF and (exif := read_tiff(path)):
@@ -112,16 +119,35 @@ def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
     image = _with_header(pyvips.Image.new_from_array(np.ascontiguousarray(samples)), picture)
     draft = path.with_name(f".part-{secrets.token_hex(4)}{suffix}")
     try:
-        image.write_to_file(str(draft), **_options(suffix, quality))
+        with _undisturbed():
+            image.write_to_file(str(draft), **_options(suffix, quality))
         if suffix in TIFF and image.get_typeof("exif-data"):
             add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
         replace(draft, path)
     except pyvips.Error as error:
-        raise ParagonError(f"{path} cannot be written: {reason_of(error).rstrip('.')}.") from error
+        raise ParagonError(f"{path} cannot be written: {_system_reason(error)}.") from error
     except OSError as error:
         raise ParagonError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have Ctrl-C wait for libvips, which calls Python to log, and loses what is raised there."""
+    with Interrupt() as interrupt:
+        try:
+            yield
+        finally:
+            if interrupt.asked:
+                raise KeyboardInterrupt
+
+
+def _system_reason(error: Any) -> str:
+    """Return what the system said first of what libvips could not do; its own last line if the system said nothing."""
+    said = re.search(r"^system error: (.+)$", str(error), re.MULTILINE)
+    return said[1] if said else reason_of(error).rstrip(".")
 
 
 def _with_header(image: Any, picture: ImageFile) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import vapoursynth as vs
 
@@ -22,6 +22,9 @@ from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
 from vsparagon.runtime import choice_in
+from vsparagon.waiting import wait_for_call
+
+STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # how the names of these properties begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,16 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: F
 def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
     """Return the clip, shown upright, and its timestamps."""
     options: dict[str, Any] = {"track": track, "cachemode": 4, "cachepath": str(index), "showprogress": False}
-    stored = vs.core.bs.VideoSource(str(path), apply_rotation=False, **options)
+    environment = vs.get_current_environment()  # of this thread; in viewers others have none
+
+    def indexed() -> vs.VideoNode:
+        with environment.use():
+            return vs.core.bs.VideoSource(str(path), apply_rotation=False, **options)
+
+    def tell() -> None:
+        vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"counting the frames of {path.name}")
+
+    stored = wait_for_call(indexed, tell)
     with stored.get_frame(0) as frame:
         rotation = int(frame.props.get("Rotation", 0))
         across, down = frame.props.get("_SARNum"), frame.props.get("_SARDen")
@@ -109,7 +121,19 @@ def _part(source: Source, job: Job, origin: Fraction) -> Source:
     first, last = bisect_left(times, job.start), bisect_left(times, job.end) if job.end else len(times)
     if first >= last:
         raise InvalidInput(f"no frame is between --start and --end; the last of {job.input} is at {times[-1]:.2f} s.")
-    return replace(source, clip=source.clip[first:last], timestamps=source.timestamps[first:last])
+    clip = _with_static_metadata(source.clip[first:last], source.clip)
+    return replace(source, clip=clip, timestamps=source.timestamps[first:last])
+
+
+def _with_static_metadata(part: vs.VideoNode, whole: vs.VideoNode) -> vs.VideoNode:
+    """Return a part with the HDR10 metadata of the whole, which H.264 has at its key frames alone."""
+    with first_frame(whole) as frame:
+        found = {name: value for name, value in frame.props.items() if name.startswith(STATIC_METADATA)}
+    if not found:
+        return part
+    with first_frame(part) as frame:
+        missing = {name: value for name, value in found.items() if name not in frame.props}
+    return part.std.SetFrameProps(**missing) if missing else part
 
 
 def _with_times(source: Source) -> vs.VideoNode:
@@ -207,4 +231,6 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         raise InvalidInput(f"{path} outputs no video; call set_output() on a video clip in it.")
     if clip.format is None or not (clip.width and clip.height):
         raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
+    if output.alpha is not None:
+        clip = clip.std.ClipToProp(output.alpha, prop="_Alpha")
     return clip, any(map(choice_in, log[before:]))
