@@ -11,6 +11,7 @@ from openvino.passes import ConstantFolding
 
 from vsparagon.backends.openvino import openvino_core
 from vsparagon.bundled import bundled_models
+from vsparagon.errors import InvalidInput
 from vsparagon.model_file import open_model_file
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
@@ -197,6 +198,13 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
         runtime = choose_runtime(model, backend="openvino")
         pipeline = PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=choice))
         assert isinstance(pipeline.way, way)
+
+
+def test_memory_of_a_network_that_is_not_known_cannot_be_bounded(tmp_path):
+    nodes, constants = STRANGE["stride"]
+    runtime = choose_runtime(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
+    with pytest.raises(InvalidInput, match=r"memory_mb cannot be kept with net\.onnx, .*; use tilesize= instead"):
+        PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(memory_mb=100))
 
 
 @pytest.mark.parametrize("model", [model for model in bundled_models() if "clean" in model.name], ids=lambda m: m.name)
