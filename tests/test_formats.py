@@ -9,6 +9,7 @@ from clips import arrays, clip_of, photograph
 
 import vsparagon
 from vsparagon import Upscaler
+from vsparagon.colour import MATRICES
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
 SAMPLES = [*((vs.INTEGER, bits) for bits in range(8, 17)), (vs.FLOAT, 16), (vs.FLOAT, 32)]
@@ -157,6 +158,20 @@ def test_rgb_becomes_limited_range_elsewhere_and_keeps_its_own(given, wanted, va
     alike = clip.resize.Spline36(format=wanted, range=value_range, **matrix).get_frame(0)
     means = [[plane.mean() for plane in arrays(frame)] for frame in (result, alike)]
     assert np.allclose(*means, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "transfer"),
+    [("2020cl", 14), ("chromancl", 1), ("chromacl", 1), ("ictcp", 16)],
+)
+def test_colours_stay_by_matrices_that_need_a_transfer_function_and_primaries(matrix, transfer):
+    described = clip_of([photograph(40, 56)]).std.SetFrameProps(_Transfer=transfer, _Primaries=9)
+    clip = described.resize.Spline36(format=vs.YUV444P16, matrix=MATRICES[matrix])
+    result = vsparagon.upscale(clip, backend="openvino").get_frame(0)
+    assert (result.props["_Matrix"], result.props["_Primaries"]) == (MATRICES[matrix], 9)
+    before = arrays(clip.get_frame(0))
+    for ours, theirs in zip(arrays(result), before, strict=True):
+        assert abs(ours.mean() - theirs.mean()) < 0.5 * 256
 
 
 def test_both_ranges_have_the_same_colours():
