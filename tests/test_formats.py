@@ -131,6 +131,12 @@ def test_limited_range_output_stays_within_legal_codes(bits):
         assert 16 * unit <= plane.min() < plane.max() <= 240 * unit
 
 
+def test_chroma_reaches_its_own_limit():
+    blue = clip_of([np.full((40, 56, 3), (0, 0, 255), np.uint8)], vs.YUV444P8, matrix=6)
+    assert [plane.max() for plane in arrays(blue.get_frame(0))] == [41, 240, 110]
+    assert arrays(vsparagon.upscale(blue).get_frame(0))[1].max() == 240
+
+
 def test_rgb_of_limited_range_stays_within_it():
     clip = clip_of([np.kron(np.arange(20).reshape(4, 5, 1) % 2, np.full((8, 8, 3), 255)).astype(np.uint8)], range=0)
     for plane in arrays(vsparagon.upscale(clip).get_frame(0)):
