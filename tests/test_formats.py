@@ -198,6 +198,15 @@ def test_format_argument_converts_in_the_same_step():
     assert np.count_nonzero(codes % 256) > codes.size / 2, "16 bits carry more than 8"
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "matrix"), [(1278, 576, "170m"), (1280, 40, "709"), (56, 576, "170m"), (56, 578, "709")]
+)
+def test_matrix_that_is_assumed_is_that_of_the_size_that_comes_out(width, height, matrix):
+    clip = clip_of([photograph(40, 56)])
+    result = vsparagon.upscale(clip, format=vs.YUV420P8, width=width, height=height).get_frame(0)
+    assert result.props["_Matrix"] == MATRICES[matrix]
+
+
 def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():
     clip = clip_of([photograph(40, 56)])
     assumed = vsparagon.upscale(clip, format=vs.YUV444P8).get_frame(0)
