@@ -139,6 +139,17 @@ def test_half_precision_weights_load_in_float32(nano, path):
     assert {p.dtype for p in load_generator(path).parameters()} == {torch.float32}
 
 
+def test_weights_in_any_layout_are_saved_and_loaded_in_the_usual_one(nano, path, tmp_path):
+    turned = create_generator("nano", use_attention=False).to(memory_format=torch.channels_last)
+    turned.load_state_dict(nano.state_dict())
+    save_generator(turned, path, variant="nano", note="")
+    torch.save(turned.state_dict(), tmp_path / "model.pth")
+    for file in (path, tmp_path / "model.pth"):
+        loaded = load_generator(file)
+        assert same_weights(loaded, nano)
+        assert all(tensor.is_contiguous() for tensor in loaded.state_dict().values())
+
+
 def test_bundled_weights_load_by_name():
     model = load_generator("nano", scale=2)
     assert model.options.num_feat == VARIANTS["nano"].num_feat
@@ -303,8 +314,10 @@ def test_file_is_read_once_and_built_from_memory(nano, path):
     save_generator(nano, path, variant="nano", note="")
     checkpoint = read_checkpoint(path)
     path.unlink()
-    assert same_weights(build_generator(checkpoint, path), nano)
-    assert checkpoint.weights["conv_in.weight"].data_ptr() != 0
+    generator = build_generator(checkpoint, path)
+    assert same_weights(generator, nano)
+    for name, tensor in generator.state_dict().items():
+        assert tensor.data_ptr() == checkpoint.weights[name].data_ptr(), "nothing is copied"
 
 
 def test_failed_save_keeps_the_old_file(nano, path, monkeypatch):

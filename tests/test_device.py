@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from vsparagon.backends.torch import Torch  # noqa: E402
 from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
 from vsparagon.frame_pipeline import FRAMES_PER_LANE, FramePipeline  # noqa: E402
+from vsparagon.library import find_model  # noqa: E402
+from vsparagon.runtime import choose_runtime  # noqa: E402
 
 core = vs.core
 
@@ -190,6 +193,13 @@ def test_frames_come_in_order_through_a_few_lanes_whose_memory_stays(streams, de
     in_flight = max(streams, min(FRAMES_PER_LANE * streams, getattr(os, "process_cpu_count", os.cpu_count)()))
     assert len(buffers) <= in_flight
     assert most <= in_flight
+
+
+@pytest.mark.parametrize(("threads", "in_flight"), [(16, 6), (5, 5), (1, 2)])
+def test_a_few_frames_for_each_lane_are_in_flight_if_there_are_threads(threads, in_flight, device):
+    runtime = choose_runtime(find_model(), backend="torch", num_streams=2)
+    runtime = replace(runtime, options=replace(runtime.options, threads=threads))
+    assert FramePipeline(runtime, height=48, width=64).in_flight == in_flight
 
 
 def test_pinned_memory_is_taken_when_it_is_needed(device, monkeypatch):

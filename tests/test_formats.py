@@ -9,6 +9,7 @@ from clips import arrays, clip_of, photograph
 
 import vsparagon
 from vsparagon import Upscaler
+from vsparagon.colour import MATRICES
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
 SAMPLES = [*((vs.INTEGER, bits) for bits in range(8, 17)), (vs.FLOAT, 16), (vs.FLOAT, 32)]
@@ -130,6 +131,12 @@ def test_limited_range_output_stays_within_legal_codes(bits):
         assert 16 * unit <= plane.min() < plane.max() <= 240 * unit
 
 
+def test_chroma_reaches_its_own_limit():
+    blue = clip_of([np.full((40, 56, 3), (0, 0, 255), np.uint8)], vs.YUV444P8, matrix=6)
+    assert [plane.max() for plane in arrays(blue.get_frame(0))] == [41, 240, 110]
+    assert arrays(vsparagon.upscale(blue).get_frame(0))[1].max() == 240
+
+
 def test_rgb_of_limited_range_stays_within_it():
     clip = clip_of([np.kron(np.arange(20).reshape(4, 5, 1) % 2, np.full((8, 8, 3), 255)).astype(np.uint8)], range=0)
     for plane in arrays(vsparagon.upscale(clip).get_frame(0)):
@@ -159,6 +166,20 @@ def test_rgb_becomes_limited_range_elsewhere_and_keeps_its_own(given, wanted, va
     assert np.allclose(*means, atol=0.5)
 
 
+@pytest.mark.parametrize(
+    ("matrix", "transfer"),
+    [("2020cl", 14), ("chromancl", 1), ("chromacl", 1), ("ictcp", 16)],
+)
+def test_colours_stay_by_matrices_that_need_a_transfer_function_and_primaries(matrix, transfer):
+    described = clip_of([photograph(40, 56)]).std.SetFrameProps(_Transfer=transfer, _Primaries=9)
+    clip = described.resize.Spline36(format=vs.YUV444P16, matrix=MATRICES[matrix])
+    result = vsparagon.upscale(clip, backend="openvino").get_frame(0)
+    assert (result.props["_Matrix"], result.props["_Primaries"]) == (MATRICES[matrix], 9)
+    before = arrays(clip.get_frame(0))
+    for ours, theirs in zip(arrays(result), before, strict=True):
+        assert abs(ours.mean() - theirs.mean()) < 0.5 * 256
+
+
 def test_both_ranges_have_the_same_colours():
     limited = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1)
     full = clip_of([photograph(40, 56)], vs.YUV420P8, matrix=1, range=1)
@@ -175,6 +196,15 @@ def test_format_argument_converts_in_the_same_step():
     assert "_ChromaLocation" not in frame.props
     codes = arrays(frame)[0]
     assert np.count_nonzero(codes % 256) > codes.size / 2, "16 bits carry more than 8"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "matrix"), [(1278, 576, "170m"), (1280, 40, "709"), (56, 576, "170m"), (56, 578, "709")]
+)
+def test_matrix_that_is_assumed_is_that_of_the_size_that_comes_out(width, height, matrix):
+    clip = clip_of([photograph(40, 56)])
+    result = vsparagon.upscale(clip, format=vs.YUV420P8, width=width, height=height).get_frame(0)
+    assert result.props["_Matrix"] == MATRICES[matrix]
 
 
 def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():

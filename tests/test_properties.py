@@ -136,8 +136,9 @@ def test_sample_aspect_ratio_follows_a_change_of_shape(clip):
     kept = vsparagon.upscale(absurd, width=112, height=40).get_frame(0).props
     assert kept["_SARDen"] == 2**62 + 1, "what a property cannot hold is left as it was"
     assert "_SARNum" not in vsparagon.upscale(clip, width=112, height=40).get_frame(0).props
-    unknown = vsparagon.upscale(tagged(clip, _SARNum=0, _SARDen=0), width=112, height=40).get_frame(0).props
-    assert (unknown["_SARNum"], unknown["_SARDen"]) == (0, 0)
+    for number, other in ((0, 0), (0, 9), (8, 0)):
+        unknown = vsparagon.upscale(tagged(clip, _SARNum=number, _SARDen=other), width=112, height=40).get_frame(0)
+        assert (unknown.props["_SARNum"], unknown.props["_SARDen"]) == (number, other)
 
 
 @pytest.mark.parametrize("size", [(112, 80), (100, 64)], ids=["twice", "of one's own"])

@@ -11,6 +11,7 @@ from openvino.passes import ConstantFolding
 
 from vsparagon.backends.openvino import openvino_core
 from vsparagon.bundled import bundled_models
+from vsparagon.errors import InvalidInput
 from vsparagon.model_file import open_model_file
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
@@ -44,34 +45,41 @@ def resized(mode, place):
     return nodes, {"k": weights(3, 3, 3, 3), "two": TWO}
 
 
+def two_ways(pads):
+    nodes = [
+        node("Conv", "x k", "b", pads=pads),
+        node("Relu", "x", "c"),
+        node("Concat", "b c", "d", axis=1),
+        node("Conv", "d k2", "e"),
+        node("Add", "e x", "a"),
+        *LAST,
+    ]
+    return nodes, {"k": weights(5, 3, 7, 7), "k2": weights(3, 8, 1, 1), **K12}
+
+
 # Nodes and constants, and how far they look.
 KNOWN = {
     "convolutions": ([node("Conv", "x k", "a", pads=[2] * 4), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 3),
     "dilated": (
-        [node("Conv", "x k", "a", pads=[0, 0, 6, 6], dilations=[3, 3]), *LAST], {"k": weights(3, 3, 3, 3), **K12}, 7,
+        [node("Conv", "x k", "a", pads=[0, 0, 0, 6], dilations=[3, 3]), *LAST], {"k": weights(3, 3, 1, 3), **K12}, 7,
     ),
     "padded by itself": (
         [node("Conv", "x k", "a", auto_pad="SAME_LOWER"), *LAST], {"k": weights(3, 3, 8, 8), **K12}, 5,
     ),
     "in groups": ([node("Conv", "x k", "a", pads=[4] * 4, group=3), *LAST], {"k": weights(3, 1, 9, 9), **K12}, 5),
-    "one sided": ([node("Conv", "x k", "a", pads=[4, 4, 0, 0]), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 5),
+    "one sided": ([node("Conv", "x k", "a", pads=[2, 4, 0, 0]), *LAST], {"k": weights(3, 3, 3, 5), **K12}, 5),
     "padded before": (
         [node("Pad", "x pads", "p", mode="reflect"), node("Conv", "p k", "a"), *LAST],
         {"k": weights(3, 3, 7, 7), "pads": np.array([0, 0, 3, 3, 0, 0, 3, 3]), **K12},
         4,
     ),
-    "two ways": (
-        [
-            node("Conv", "x k", "b", pads=[3] * 4),
-            node("Relu", "x", "c"),
-            node("Concat", "b c", "d", axis=1),
-            node("Conv", "d k2", "e"),
-            node("Add", "e x", "a"),
-            *LAST,
-        ],
-        {"k": weights(5, 3, 7, 7), "k2": weights(3, 8, 1, 1), **K12},
-        4,
+    "padded before, one sided": (
+        [node("Pad", "x pads", "p"), node("Conv", "p k", "a"), *LAST],
+        {"k": weights(3, 3, 3, 7), "pads": np.array([0, 0, 2, 6, 0, 0, 0, 0]), **K12},
+        7,
     ),
+    "two ways": (*two_ways([6, 6, 0, 0]), 7),
+    "two ways, other sided": (*two_ways([0, 0, 6, 6]), 7),
     "norm of channels": (
         [
             node("ReduceMean", "x", "m", axes=[1]),
@@ -90,10 +98,18 @@ KNOWN = {
         2,
     ),
     "transposed, one sided": (
-        [node("ConvTranspose", "x t", "y", strides=[2, 2], pads=[0, 0, 6, 6])], {"t": weights(3, 3, 8, 8)}, 3,
+        [node("ConvTranspose", "x t", "y", strides=[2, 2], pads=[1, 0, 1, 6])], {"t": weights(3, 3, 4, 8)}, 3,
     ),
     "transposed, other sided": (
-        [node("ConvTranspose", "x t", "y", strides=[2, 2], pads=[6, 6, 0, 0])], {"t": weights(3, 3, 8, 8)}, 3,
+        [node("ConvTranspose", "x t", "y", strides=[2, 2], pads=[1, 6, 1, 0])], {"t": weights(3, 3, 4, 8)}, 3,
+    ),
+    "one sided twice": (
+        [
+            node("Conv", "x k", "a", pads=[4, 4, 0, 0]),
+            node("ConvTranspose", "a t", "y", strides=[2, 2], pads=[0, 0, 6, 6]),
+        ],
+        {"k": weights(3, 3, 5, 5), "t": weights(3, 3, 8, 8)},
+        7,
     ),
     "after the enlargement": (
         [node("Conv", "x k12", "last", pads=[1] * 4), node("DepthToSpace", "last", "l", blocksize=2, mode="CRD"),
@@ -113,6 +129,20 @@ STRANGE = {
     ),
     "place": ([node("Add", "x row", "a"), *LAST], {"row": weights(1, 1, 1, SIDE), **K12}),
     "corners": resized("linear", "align_corners"),
+    "pictures": ([node("ReduceMean", "x", "a", axes=[0]), *LAST], K12),
+    "unequal": (
+        [helper.make_node("Resize", ["x", "", "both"], ["y"], mode="linear")],
+        {"both": np.array([1, 1, 2, 3], np.float32)},
+    ),
+    "transposed, not enlarged": ([node("ConvTranspose", "x t", "y")], {"t": weights(3, 3, SIDE + 1, SIDE + 1)}),
+    "transposed, dilated": (
+        [node("ConvTranspose", "x t", "y", strides=[2, 2], dilations=[2, 2], pads=[1, 1, 2, 2])],
+        {"t": weights(3, 3, 3, 3)},
+    ),
+    "of another rate": (
+        [node("Conv", "x k", "s"), node("DepthToSpace", "s", "l", blocksize=2), node("Add", "l x", "a"), *LAST],
+        {"k": weights(12, 3, SIDE // 2 + 1, SIDE // 2 + 1), **K12},
+    ),
 }  # fmt: skip
 STATISTICS = {
     "pooled": [node("GlobalAveragePool", "x", "m"), node("Mul", "x m", "a"), *LAST],
@@ -197,6 +227,13 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
         runtime = choose_runtime(model, backend="openvino")
         pipeline = PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=choice))
         assert isinstance(pipeline.way, way)
+
+
+def test_memory_of_a_network_that_is_not_known_cannot_be_bounded(tmp_path):
+    nodes, constants = STRANGE["stride"]
+    runtime = choose_runtime(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
+    with pytest.raises(InvalidInput, match=r"memory_mb cannot be kept with net\.onnx, .*; use tilesize= instead"):
+        PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(memory_mb=100))
 
 
 @pytest.mark.parametrize("model", [model for model in bundled_models() if "clean" in model.name], ids=lambda m: m.name)

@@ -26,6 +26,7 @@ from vsparagon.runtime import choose_runtime  # noqa: E402
 from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.training.config import read_config  # noqa: E402
 from vsparagon.training.rounding import (  # noqa: E402
+    BEYOND,
     STEPS,
     RoundedPReLU,
     RoundedWeight,
@@ -104,12 +105,37 @@ def test_gradients_pass_and_move_a_range_that_is_exceeded():
     assert active.high.grad < 0, "a higher end comes nearer to 3"
 
 
-def test_a_range_begins_where_the_values_are():
-    network = rounded_swift()
-    assert all(-20 < low <= 0 < high < 20 for low, high in trained_ranges(network))
-    float_result = random_swift()(torch.rand(1, 3, 24, 24))
-    assert len(trained_ranges(network)) == random_swift().options.num_layers + 1
-    assert float_result.isfinite().all()
+def test_a_range_begins_where_all_but_a_few_values_are():
+    active = RoundedPReLU(torch.nn.PReLU(1))
+    active.begin(torch.linspace(-1, 3, 100_001)[torch.randperm(100_001)].reshape(1, 1, 11, -1))
+    step = 4 / 100_000
+    assert (active.low.item(), active.high.item()) == pytest.approx((-1 + 2 * step, 3 - 2 * step), abs=step / 4)
+    active.begin(torch.tensor([1.0, 2.0]))
+    assert (active.low.item(), active.high.item()) == (0, 2), "0 is always among them"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (-2.0, -0.5)])
+def test_a_range_that_was_trained_away_from_0_still_holds_it(low, high):
+    active = RoundedPReLU(torch.nn.PReLU(1))
+    active.low.data.fill_(low)
+    active.high.data.fill_(high)
+    first, last = active.range()
+    assert first <= 0 < last, "what a checkpoint is refused without"
+    assert (active(torch.zeros(1, 1, 4)) == 0).all()
+
+
+def test_ranges_begin_where_the_values_of_each_layer_are():
+    network, pictures = rounded_swift(), 2 * torch.rand(1, 3, 60, 90, generator=torch.Generator().manual_seed(0)) - 0.5
+    begin_ranges(network, pictures)
+    assert len(limits_of(network)) == 2 * len(trained_ranges(network)) == 2 * (network.options.num_layers + 1)
+    x = pictures.clamp(0, 1)  # as the network takes them
+    with torch.no_grad():
+        for module in network.body:
+            if isinstance(module, RoundedPReLU):
+                values = torch.nn.PReLU.forward(module, x)
+                few = int(BEYOND * values.numel())
+                assert (values < module.low).sum() == (values > module.high).sum() == few > 0
+            x = module(x)
 
 
 def test_a_run_saves_weights_on_their_levels_with_their_ranges(tmp_path):

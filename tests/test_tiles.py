@@ -1,17 +1,22 @@
 """Tiles give the picture of the whole frame, whatever their size."""
 
+import itertools
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from clips import clip_of, photograph
 from goldens import generator_names, golden, golden_paths
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from skimage import data
 
 import vsparagon
+from vsparagon.backends.base import RunOptions
 from vsparagon.bundled import bundled_models
 from vsparagon.graphs import plan_stages
 from vsparagon.library import find_model
@@ -20,7 +25,7 @@ from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.runtime import choose_runtime
 from vsparagon.tiles.choice import FAST_AREA, FAST_MEMORY, TileChoice
 from vsparagon.tiles.extension import MARGIN, extension_for
-from vsparagon.tiles.geometry import Grid, blended_tiles, exact_tiles, tile_counts
+from vsparagon.tiles.geometry import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.tiles.ways import Exact, Staged, Whole
 
 MODELS = {model.name: model for model in bundled_models()}
@@ -157,6 +162,7 @@ def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, cou
     tiles = exact_tiles(pixels, extended, reach=reach, count=min(count, pixels))
     assert [part.first for part in tiles.parts] == [MARGIN, *(part.end for part in tiles.parts[:-1])]
     assert tiles.parts[-1].end == MARGIN + pixels
+    assert len(tiles.parts) == 1 or tiles.size < extended
     for start, first, end in tiles.parts:
         assert 0 <= start <= start + tiles.size <= extended
         assert start == 0 or first - start >= reach
@@ -166,6 +172,7 @@ def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, cou
 @given(
     pixels=st.integers(16, 3000), size=st.integers(16, 400), share=st.floats(0, 0.5), scale=st.sampled_from([1, 2, 3])
 )
+@example(pixels=37, size=24, share=0.5, scale=2)  # three meet
 def test_blended_tiles_sum_to_one(pixels, size, share, scale):
     size = min(size, pixels)
     tiles = blended_tiles(pixels, size=size, overlap=int(size * share), scale=scale)
@@ -175,10 +182,29 @@ def test_blended_tiles_sum_to_one(pixels, size, share, scale):
     np.testing.assert_allclose(total, 1, atol=1e-5)
 
 
+def test_blended_tiles_fade_over_the_middle_half_of_what_they_share():
+    tiles = blended_tiles(20, size=12, overlap=4, scale=1)
+    assert tiles.starts == (0, 8)
+    assert tiles.weights.tolist() == [[*[1] * 9, 0.75, 0.25, 0], [0, 0.25, 0.75, *[1] * 9]]
+
+
 @given(height=st.integers(16, 2200), width=st.integers(16, 4100), reach=st.sampled_from([8, 9, 20]))
 def test_tile_counts_keep_to_the_area(height, width, reach):
     rows, columns = tile_counts(height, width, reach=reach, area=FAST_AREA)
     assert (-(-height // rows) + 2 * reach) * (-(-width // columns) + 2 * reach) <= FAST_AREA
+
+
+@given(height=st.integers(1, 300), width=st.integers(1, 300), reach=st.integers(5, 30), area=st.integers(1, 40_000))
+def test_tile_counts_compute_the_fewest_pixels(height, width, reach, area):
+    most = max(1, height // SMALLEST_PART), max(1, width // SMALLEST_PART)
+    tiles = {
+        (rows, columns): (-(-height // rows) + 2 * reach) * (-(-width // columns) + 2 * reach)
+        for rows, columns in itertools.product(*(range(1, count + 1) for count in most))
+    }
+    fewest = min((math.prod(counts) * size for counts, size in tiles.items() if size <= area), default=None)
+    counts = tile_counts(height, width, reach=reach, area=area)
+    assert counts == most if fewest is None else math.prod(counts) * tiles[counts] == fewest
+    assert fewest is None or tiles[counts] <= area
 
 
 # Networks that look at the whole frame: attention and gain; modulation as well; norm; two blocks.
@@ -269,6 +295,19 @@ def test_memory_decides_between_whole_and_stages(opened):
         TileChoice(memory_mb=50).way(model, extension, streams=2, cache=Path(cache))
 
 
+def test_stages_fit_into_the_memory_that_is_said_to_be_needed(opened):
+    model, cache = opened("micro_x3")
+    where = {"extension": extension_for(1080, 1920), "streams": 3, "cache": Path(cache)}
+    with pytest.raises(vsparagon.InvalidInput, match=r"needs \d+") as refused:
+        TileChoice(memory_mb=50).way(model, **where)
+    way = TileChoice(memory_mb=int(re.search(r"needs (\d+)", str(refused.value))[1])).way(model, **where)
+    asked = []
+    backend = SimpleNamespace(open_stages=lambda plan, build, run: asked.append(run.streams))
+    way.open(backend, "fp32", RunOptions(threads=4, streams=3, cache=Path(cache)))
+    assert way.in_flight == 1
+    assert asked == [1], "a slot for each picture that is in flight, and no more"
+
+
 def test_stages_need_a_checkpoint(opened):
     model, cache = opened("micro_x3")
     alone = replace(model, checkpoint=None)
@@ -331,6 +370,32 @@ def test_grid_tiles_cover_the_axis_once(blocks, step, reach, size, margin):
         assert 0 <= start <= start + tiles.size <= extended
         assert start == 0 or first - start >= reach
         assert start + tiles.size == extended or start + tiles.size - end >= reach
+
+
+@given(
+    blocks=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    step=st.sampled_from([8, 24]),
+    reach=st.integers(0, 40),
+    area=st.integers(1, 200_000),
+)
+def test_grid_sizes_compute_the_fewest_pixels(blocks, step, reach, area):
+    grid = Grid(step=step, reach=reach)
+    height, width = (step * count + 8 for count in blocks)
+
+    def computed(size):
+        return math.prod(
+            pixels * len(grid.tiles(side, size=pixels).parts)
+            for pixels, side in zip(size, (height, width), strict=True)
+        )
+
+    sides = [{*range(grid.smallest, side, step), side} for side in (height, width)]
+    fitting = [size for size in itertools.product(*sides) if math.prod(size) <= area]
+    size = grid.sizes(height, width, area=area)
+    if fitting:
+        assert size in fitting
+        assert computed(size) == min(map(computed, fitting))
+    else:
+        assert size == tuple(map(min, sides))
 
 
 @pytest.mark.parametrize(

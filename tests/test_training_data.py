@@ -10,6 +10,7 @@ from PIL import Image
 from training_runs import textured, write_pictures
 
 from vsparagon.errors import InvalidInput
+from vsparagon.training import degradation
 from vsparagon.training.data import CropPairs, TrainingData, load_batches
 from vsparagon.training.degradation import Degradation, VideoDegradation, compress, degrade
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser, average, set_rate
@@ -186,6 +187,36 @@ def test_video_degradation_keeps_pairs_aligned(scale):
             assert right > psnr_luma(pair.low, np.roll(wanted, 1, 1), 4) + 3
         moved += not np.array_equal(clip[0].high, clip[-1].high)
     assert 0 < moved < 4
+
+
+@pytest.fixture
+def compressed(monkeypatch):
+    """The codec and the rate factor of each clip, which stays as it is."""
+    drawn = []
+    monkeypatch.setattr(degradation, "compress", lambda frames, codec, *, crf: drawn.append((codec, crf)) or frames)
+    return drawn
+
+
+def test_codecs_and_rate_factors_are_drawn_from_their_ranges(compressed):
+    video = VideoDegradation(pan=0, frames=1, h264_crf=(20, 22), hevc_crf=(30, 31), hevc_share=0.25)
+    high, random = textured(16, 16), np.random.default_rng(0)
+    for _ in range(200):
+        degrade(high, 2, Degradation(video=video), random)
+    assert set(compressed) == {("h264", 20), ("h264", 21), ("h264", 22), ("hevc", 30), ("hevc", 31)}
+    assert 30 < sum(codec == "hevc" for codec, _ in compressed) < 70
+
+
+def test_camera_moves_evenly_either_way_or_stands_still(compressed):
+    video = VideoDegradation(pan=2, frames=4, softness=(0, 0))
+    whole, random = textured(48, 64), np.random.default_rng(0)
+    paces = []
+    for _ in range(200):
+        places = np.array([position(pair.high, whole) for pair in degrade(whole, 2, Degradation(video=video), random)])
+        (pace,) = {tuple(step) for step in np.diff(places, axis=0).tolist()}
+        assert (places.min(0) == 0).all()
+        paces.append(pace)
+    assert [set(axis) for axis in zip(*paces, strict=True)] == [set(range(-2, 3))] * 2
+    assert 60 < paces.count((0, 0)) < 100, "a third of them, and one in 25 of the others"
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])

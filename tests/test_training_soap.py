@@ -40,8 +40,8 @@ def test_a_vector_moves_as_by_adam_one_step_later():
     gradients = [torch.randn(5, generator=torch.Generator().manual_seed(i)) for i in range(6)]
     results = []
     for kind, given in (("SOAP", [torch.ones(5), *gradients]), ("AdamW", gradients)):
-        weight = nn.Parameter(torch.zeros(5))
-        algorithm = Optimiser(type=kind, lr=0.1).create(nn.ParameterList([weight]))
+        weight = nn.Parameter(torch.ones(5))
+        algorithm = Optimiser(type=kind, lr=0.1, weight_decay=0.5).create(nn.ParameterList([weight]))
         for gradient in given:
             weight.grad = gradient.clone()
             algorithm.step()
@@ -61,7 +61,7 @@ def test_weights_of_any_shape_are_moved(shape):
 
 
 def test_a_side_that_is_too_long_keeps_its_directions(monkeypatch):
-    monkeypatch.setattr(soap, "LARGEST_SIDE", 6)
+    monkeypatch.setattr(soap, "LARGEST_SIDE", 4)
     weight = nn.Parameter(torch.ones(4, 8))
     algorithm = Optimiser(type="SOAP", lr=0.1).create(nn.ParameterList([weight]))
     for _ in range(3):
@@ -81,3 +81,61 @@ def test_bases_stay_orthogonal_and_weights_decay():
         basis = algorithm.state[weight][side]
         torch.testing.assert_close(basis.T @ basis, torch.eye(len(basis)), rtol=0, atol=1e-5)
     assert weight.norm() < before.norm()
+
+
+def test_bases_turn_to_the_directions_in_which_gradients_vary_lately():
+    random = torch.Generator().manual_seed(0)
+    covariances = {"outputs": torch.zeros(3, 3), "inputs": torch.zeros(4, 4)}
+    weight = nn.Parameter(torch.zeros(3, 4))
+    algorithm = Optimiser(type="SOAP", lr=0.01, betas=(0.9, 0.95)).create(nn.ParameterList([weight]))
+    for step in range(72):  # the last one turns
+        spread = torch.tensor([1.0, 4.0, 16.0]) if step else torch.tensor([16.0, 4.0, 1.0])
+        gradient = spread[:, None] * torch.randn(3, 4, generator=random) * torch.tensor([1.0, 64.0, 16.0, 4.0])
+        kept = 0.95 if step else 0.0
+        for side, now in (("outputs", gradient @ gradient.T), ("inputs", gradient.T @ gradient)):
+            covariances[side] = kept * covariances[side] + (1 - kept) * now
+        weight.grad = gradient
+        algorithm.step()
+    for side, covariance in covariances.items():
+        torch.testing.assert_close(algorithm.state[weight][f"{side}_covariance"], covariance, rtol=1e-4, atol=0)
+        directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+        alike = (algorithm.state[weight][side].T @ directions).abs()
+        torch.testing.assert_close(alike, torch.eye(len(alike)), rtol=0, atol=0.1)
+
+
+def test_mean_squares_go_with_the_directions_that_they_are_of():
+    squares = torch.arange(12.0).reshape(3, 4)
+    state = {"squares": squares, "outputs": torch.eye(3), "outputs_covariance": torch.diag(torch.tensor([1.0, 3, 2]))}
+    soap._turn(state, "outputs", 0)
+    torch.testing.assert_close(state["outputs"].abs(), torch.eye(3)[:, [1, 2, 0]])
+    torch.testing.assert_close(state["squares"], squares[[1, 2, 0]])
+    state |= {"inputs": torch.eye(4), "inputs_covariance": torch.diag(torch.tensor([1.0, 2, 4, 3]))}
+    soap._turn(state, "inputs", 1)
+    torch.testing.assert_close(state["squares"], squares[[1, 2, 0]][:, [2, 3, 1, 0]])
+
+
+def test_bases_turn_at_every_tenth_step(monkeypatch):
+    turned = []
+    monkeypatch.setattr(soap, "_turn", lambda state, side, axis: turned.append((state["step"], side)))
+    weight = nn.Parameter(torch.ones(4, 3))
+    algorithm = Optimiser(type="SOAP", lr=0.1).create(nn.ParameterList([weight]))
+    for _ in range(22):  # the first of which is none
+        weight.grad = torch.randn(4, 3)
+        algorithm.step()
+    assert turned == [(step, side) for step in (1, 11, 21) for side in ("outputs", "inputs")]
+
+
+def test_gradients_may_be_computed_within_a_step_and_weights_without_any_stay():
+    weight, unused = nn.Parameter(torch.ones(4, 3)), nn.Parameter(torch.ones(4, 3))
+    algorithm = Optimiser(type="SOAP", lr=0.1).create(nn.ParameterList([unused, weight]))
+
+    def closure():
+        algorithm.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()
+        return loss
+
+    assert algorithm.step(closure).item() == 12
+    algorithm.step(closure)
+    assert weight.square().sum() < 12
+    assert (unused == 1).all()

@@ -98,7 +98,7 @@ def _initial(gradient: Tensor) -> dict[str, Any]:
         if min(gradient.shape) > 1 and gradient.shape[axis] <= LARGEST_SIDE:
             covariance = _covariance(gradient, axis)
             state[f"{side}_covariance"] = covariance
-            state[side] = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+            state[side] = torch.linalg.eigh(covariance).eigenvectors
     return state
 
 

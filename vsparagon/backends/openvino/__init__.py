@@ -37,7 +37,7 @@ from vsparagon.backends.base import (
 )
 from vsparagon.backends.openvino.base import MIDDLE, anchor_apart, base_apart, take_about_middle
 from vsparagon.backends.openvino.client import trouble_in_worker
-from vsparagon.backends.openvino.graph import Rim, narrow, ports, unseen_rim, without_shuffle
+from vsparagon.backends.openvino.graph import Rim, narrow, ports, take_shuffle, unseen_rim
 from vsparagon.backends.openvino.phases import write_phases
 from vsparagon.backends.openvino.remote import RemoteOpenVINO
 from vsparagon.backends.openvino.rounding import ranges_of, round_convolutions
@@ -223,7 +223,7 @@ def _graph(model: Model, precision: Precision) -> Path:
 def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
     openvino = import_openvino()
     ranges = ranges_of(network) if precision == "int8" else []
-    network, shuffle = without_shuffle(openvino, network, model.scale)
+    shuffle = take_shuffle(network, model.scale)
     rounds = precision == "bf16" and model.is_inference_form and shuffle > 0
     anchored = shuffle > 0 and anchor_apart(network, shuffle)
     base = None

@@ -36,17 +36,23 @@ def ports(openvino: Any, network: Any, *, channels_last: bool) -> Any:
     return steps.build()
 
 
-def without_shuffle(openvino: Any, network: Any, scale: int) -> tuple[Any, int]:
-    """Return the network without the pixel shuffle at its end, and that shuffle's factor; as it is, and 0, if none."""
-    last = network.get_results()[0].input_value(0).get_node()
+def take_shuffle(network: Any, scale: int) -> int:
+    """Take the pixel shuffle out of a network that ends with one of this factor; return the factor, 0 if none.
+
+    Nothing of it may be left: what something else needs, too, is not made smaller.
+    """
+    result = network.get_results()[0]
+    last = result.input_value(0).get_node()
     while last.get_type_name() == "Identity":
         last = last.input_value(0).get_node()
     if last.get_type_name() != "DepthToSpace":
-        return network, 0
+        return 0
     attributes = last.get_attributes()
     if (attributes["mode"], attributes["block_size"]) != ("depth_first", scale):
-        return network, 0
-    return openvino.Model([last.input_value(0)], network.get_parameters(), network.get_friendly_name()), scale
+        return 0
+    result.input(0).replace_source_output(last.input_value(0))
+    network.validate_nodes_and_infer_types()
+    return scale
 
 
 def unseen_rim(model: Model) -> Rim:
@@ -80,8 +86,12 @@ def _spare(value: Any) -> Rim:
     step = value.get_node()
     if step.get_type_name() in CONVOLUTIONS:
         further, attributes = _spare(step.input_value(0)), step.get_attributes()
-        before, after = (min(attributes[pads]) for pads in ("pads_begin", "pads_end"))
-        return Rim(before=further.before + before, after=further.after + after)
+        first, last = attributes["pads_begin"], attributes["pads_end"]
+        # Zeros that are kept along one axis would stand for what is left out of the input.
+        return Rim(
+            before=min(first) + (further.before if min(first) == max(first) else 0),
+            after=min(last) + (further.after if min(last) == max(last) else 0),
+        )
     spare = [_spare(branch) for branch in _branches(step)]
     return _least(*spare) if spare else Rim()
 
