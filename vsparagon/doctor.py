@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from vsparagon import __version__
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
-from vsparagon.extras import NEEDS, installation, version_of
+from vsparagon.extras import NEEDS, installation, too_old, version_of
 from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name
 from vsparagon.wording import counted
 
@@ -228,6 +228,9 @@ def _packages() -> Iterator[Finding]:
         if missing:
             text, advice = f"without {', '.join(missing)}", installation(needs.extra)
             yield Finding(topic=f"command {command}", state="optional", text=text, advice=advice)
+        elif old := [told for package in needs.packages if (told := too_old(package))]:
+            advice = installation(needs.extra)
+            yield Finding(topic=f"command {command}", state="problem", text=", ".join(old), advice=advice)
         else:
             text = ", ".join(f"{package} {found}" for package, found in versions.items())
             yield Finding(topic=f"command {command}", state="ok", text=text)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vsparagon.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +59,55 @@ def version_of(package: str) -> str:
         return ""
 
 
+def too_old(package: str) -> str:
+    """Return that an installed package is of another version than vsparagon asks for, "" if it is not.
+
+    pip sees to what it installs together. What was there before an extra was left out, it does not look at.
+    """
+    found, asked = version_of(package), _asked_for().get(_canonical(package))
+    if not found or asked is None or asked.contains(found, prereleases=True):
+        return ""
+    return f"{package} {found} is installed, and {asked} is needed"
+
+
 def check_needs(command: str) -> None:
-    """Raise BackendUnavailable unless the modules of a command of `NEEDS` are installed."""
+    """Raise BackendUnavailable unless the modules of a command of `NEEDS` are installed, and new enough."""
     needs = NEEDS[command]
     if missing := [package for module, package in needs.modules.items() if find_spec(module) is None]:
         raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with {installation(needs.extra)}.")
+    if old := [text for package in needs.packages if (text := too_old(package))]:
+        raise BackendUnavailable(f"{', '.join(old)}; bring them up to date with {installation(needs.extra)}.")
 
 
 def trouble_without(*modules: str, extra: str) -> str:
-    """Return which of these modules are not installed, and what brings them; "" if all are."""
+    """Return which of these modules are not installed or too old, and what brings them; "" if all will do."""
     missing = [name for name in modules if not find_spec(name)]
-    verb = "is" if len(missing) == 1 else "are"
-    return f"{' and '.join(missing)} {verb} not installed; {installation(extra)}" if missing else ""
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        return f"{' and '.join(missing)} {verb} not installed; {installation(extra)}"
+    # Builds for GPUs may be packages of their own.
+    old = [text for name in modules for package in (name, f"{name}-gpu") if (text := too_old(package))]
+    return f"{', '.join(old)}; {installation(extra)}" if old else ""
 
 
 def installation(extra: str) -> str:
     """Return the command that installs an extra, as any shell takes it."""
     return f'pip install "vsparagon[{extra}]"'
+
+
+@cache
+def _asked_for() -> Mapping[str, SpecifierSet]:
+    """Return which versions of other packages vsparagon asks for, in all extras; nothing where it is not installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        asked = [Requirement(line) for line in requires("vsparagon") or ()]
+    except PackageNotFoundError:
+        return {}
+    return {_canonical(one.name): one.specifier for one in asked if one.specifier}
+
+
+def _canonical(package: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(package)
