@@ -162,8 +162,8 @@ def train(config: Config) -> bool:
     if run:
         run.monitor.close()
     if fabric.world_size > 1:
-        # A process that ends while torch's threads still talk to the others is aborted. Kept until then: a thread that
-        # drops the last of it may wait for Python while Python waits for the thread (torch 2.7).
+        # A process that ends while torch's threads still talk to the others is aborted. `together` is kept, or the
+        # thread that works on it may wait for Python to drop it while Python waits for that thread to end (torch 2.7).
         together = torch.distributed.barrier(async_op=True)
         together.wait()
         torch.distributed.destroy_process_group()

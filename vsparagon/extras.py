@@ -62,10 +62,11 @@ def version_of(package: str) -> str:
 def too_old(package: str) -> str:
     """Return that an installed package is of another version than vsparagon asks for, "" if it is not.
 
-    pip sees to what it installs together. What was there before an extra was left out, it does not look at.
+    pip sees to the versions of what it installs with an extra. Without that extra it looks at none that is there.
     """
-    found, asked = version_of(package), _asked_for().get(_canonical(package))
-    if not found or asked is None or asked.contains(found, prereleases=True):
+    found = version_of(package)
+    asked = _asked_for().get(_canonical(package)) if found else None
+    if asked is None or asked.contains(found, prereleases=True):
         return ""
     return f"{package} {found} is installed, and {asked} is needed"
 
