@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 from clips import photograph
-from onnx import helper
+from onnx import TensorProto, helper
 from onnx_files import graph, shuffle_network
 from openvino.passes import ConstantFolding
 
@@ -127,7 +127,13 @@ STRANGE = {
         [node("Conv", "x k", "s", strides=[2, 2], pads=[1] * 4), node("DepthToSpace", "s", "y", blocksize=4)],
         {"k": weights(48, 3, 3, 3)},
     ),
-    "place": ([node("Add", "x row", "a"), *LAST], {"row": weights(1, 1, 1, SIDE), **K12}),
+    "row": ([node("Add", "x row", "a"), *LAST], {"row": weights(1, 1, 1, SIDE), **K12}),
+    "ramp": ([node("Add", "x ramp", "a"), *LAST], {"ramp": weights(1, 1, SIDE, SIDE), **K12}),
+    "vignette": ([node("Mul", "x ramp", "a"), *LAST], {"ramp": weights(1, 3, SIDE, SIDE), **K12}),
+    "coordinates": (
+        [node("Concat", "x places", "c", axis=1), node("Conv", "c k", "a", pads=[1] * 4), *LAST],
+        {"places": weights(1, 2, SIDE, SIDE), "k": weights(3, 5, 3, 3), **K12},
+    ),
     "corners": resized("linear", "align_corners"),
     "pictures": ([node("ReduceMean", "x", "a", axes=[0]), *LAST], K12),
     "unequal": (
@@ -227,6 +233,20 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
         runtime = choose_runtime(model, backend="openvino")
         pipeline = PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=choice))
         assert isinstance(pipeline.way, way)
+
+
+def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_path):
+    nodes = [
+        node("Shape", "x", "size"),
+        node("Gather", "size at", "width", axis=0),
+        node("Range", "zero width step", "columns"),
+        node("Cast", "columns", "row", to=TensorProto.FLOAT),
+        node("Expand", "row size", "ramp"),
+        node("Add", "x ramp", "a"),
+        *LAST,
+    ]
+    constants = {"at": np.array(3), "zero": np.array(0), "step": np.array(1), **K12}
+    assert open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path).reach is None
 
 
 def test_memory_of_a_network_that_is_not_known_cannot_be_bounded(tmp_path):

@@ -1,7 +1,8 @@
 """How far a network of somebody else looks, read from its graph: what its tiles need around them to fit together.
 
 Each value of the graph is followed from the input to the result: a pixel of it sees the source from so far before its
-own place to so far after it. Known are the steps of plain convolutional networks; any other makes the rest unknown.
+own place to so far after it. The operators of plain convolutional networks are understood; any other makes the reach
+unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CHANNELS, ROWS, COLUMNS = 1, 2, 3  # axes of N,C,H,W
 FEW = 4  # channels
 FLOAT = 4  # bytes; what is written in float16 is computed in float32
 
-# Each pixel of the result comes from the same pixel of every input.
+# Each pixel of the result comes from the same pixel of every input, in the same way everywhere.
 POINTWISE = frozenset((
     "Abs", "Add", "BatchNormInference", "Ceiling", "Clamp", "Concat", "Convert", "Cos", "Divide", "Elu", "Erf",
     "Exp", "FakeQuantize", "Floor", "Gelu", "HardSigmoid", "HSigmoid", "HSwish", "Identity", "Log", "Maximum",
@@ -142,11 +143,17 @@ def _field(step: Any, kind: str, seen: Sequence[Field]) -> Field:
 
 
 def _pointwise(step: Any, seen: Sequence[Field]) -> Field:
-    """Return the union of fields of the same rate, where every pixel is given the same numbers beside it."""
+    """Return the union of fields of the same rate.
+
+    Raises:
+        Unknown: they are not, or the pixels are given numbers that differ from place to place, such as coordinates.
+    """
     kind, given = step.get_type_name(), step.input_values()
-    values = [step.output(0), *(given[:1] if kind in BY_CHANNEL else given)]
-    sizes = {tuple(value.shape)[-2:] for value in values} - {(), (1,), (1, 1)}
-    if len(sizes) > 1 or len({field.rate for field in seen}) > 1:
+    sizes = [tuple(value.shape)[-2:] for value in (given[:1] if kind in BY_CHANNEL else given)]
+    pictures = [size for size in sizes if size not in ((), (1,), (1, 1))]
+    if len(pictures) > len(seen) or len({*pictures, tuple(step.output(0).shape)[-2:]}) > 1:
+        raise Unknown(kind)
+    if len({field.rate for field in seen}) > 1:
         raise Unknown(kind)
     return Field(before=max(f.before for f in seen), after=max(f.after for f in seen), rate=seen[0].rate)
 
