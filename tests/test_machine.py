@@ -1,15 +1,75 @@
 """What the machine has to give."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from vsparagon.machine import available_memory, python_executable
+from vsparagon.cgroups import memory_left
+from vsparagon.machine import available_memory, processor_name, python_executable, usable_threads
+
+SECOND = ("memory.max", "memory.current", "inactive_file")
+FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def group(folder, names, limit, used, spare):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in zip(names, (limit, used), strict=False):
+        (folder / name).write_text(f"{value}\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{names[2]} {spare}\nshmem 2\n")
+
+
+def member_of(root, *lines):
+    (root / "proc" / "self").mkdir(parents=True)
+    (root / "proc" / "self" / "cgroup").write_text("".join(f"{line}\n" for line in lines))
+    return root / "sys" / "fs" / "cgroup"
 
 
 def test_available_memory_is_less_than_the_machine_has():
     assert 100 < available_memory() < 1 << 24
+
+
+def test_container_has_what_its_limit_leaves_and_what_was_only_read_from_files(tmp_path):
+    group(member_of(tmp_path, "0::/"), SECOND, 1000, 980, 900)
+    assert memory_left(tmp_path) == 920
+
+
+def test_service_has_what_the_narrowest_of_its_groups_leaves(tmp_path):
+    groups = member_of(tmp_path, "0::/user.slice/app.service")
+    group(groups / "user.slice", SECOND, 500, 100, 50)
+    group(groups / "user.slice" / "app.service", SECOND, "max", 90, 50)
+    assert memory_left(tmp_path) == 450
+    group(groups / "user.slice" / "app.service", SECOND, 80, 90, 0)
+    assert memory_left(tmp_path) == 0
+
+
+@pytest.mark.parametrize("seen", ["docker/1a2b", ""])
+def test_groups_of_version_1_are_read(tmp_path, seen):
+    groups = member_of(tmp_path, "5:devices:/", "4:memory,hugetlb:/docker/1a2b", "0::/")
+    group(groups / "memory" / seen, FIRST, 1000, 700, 200)
+    assert memory_left(tmp_path) == 500
+
+
+def test_machine_without_groups_or_limits_has_none(tmp_path):
+    assert memory_left(tmp_path) is None
+    group(member_of(tmp_path, "0::/"), SECOND, "max", 700, 200)
+    assert memory_left(tmp_path) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone lets a process choose its processors so")
+def test_threads_are_those_of_the_processors_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    assert usable_threads() == len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert usable_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_processor_has_a_name():
+    assert processor_name().strip()
 
 
 def test_program_that_embeds_python_finds_its_interpreter(monkeypatch):

@@ -18,7 +18,7 @@ from typing import Final, Literal
 from vsparagon import __version__
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, too_old, version_of
-from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name
+from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name, usable_threads
 from vsparagon.wording import counted
 
 State = Literal["ok", "optional", "problem"]
@@ -147,7 +147,7 @@ def _backends() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {counted(os.cpu_count() or 1, 'thread')}")
+    yield Finding(topic="CPU", state="ok", text=f"{processor_name()}, {counted(usable_threads(), 'thread')}")
     program = shutil.which("nvidia-smi")
     if program is None:
         return

@@ -8,6 +8,8 @@ import platform
 import sys
 from pathlib import Path
 
+from vsparagon.cgroups import memory_left
+
 MEBIBYTE = 1 << 20
 RUNTIME_ADVICE = "install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe"
 
@@ -18,10 +20,18 @@ def available_memory() -> int:
         return _windows_memory()
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     found += [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
-    limit, used = ("".join(_lines(f"/sys/fs/cgroup/memory.{what}")).strip() for what in ("max", "current"))
-    if limit.isdigit() and used.isdigit():
-        found.append(max(0, int(limit) - int(used)))
+    if (left := memory_left()) is not None:
+        found.append(left)
     return min(found) // MEBIBYTE
+
+
+def usable_threads() -> int:
+    """Return how many of the processor's threads this process may use."""
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def python_executable() -> str:
@@ -42,6 +52,11 @@ def python_executable() -> str:
 
 def processor_name() -> str:
     """Return the processor's name, or its architecture where the system tells no name."""
+    if sys.platform == "win32":
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
+            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
     names = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
 

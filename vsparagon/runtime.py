@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import Final, get_args
@@ -11,6 +10,7 @@ from vsparagon.backends import choose_backend, choose_precision
 from vsparagon.backends.base import Backend, Precision, RunOptions
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
+from vsparagon.machine import usable_threads
 from vsparagon.models.model import Model
 from vsparagon.wording import counted
 
@@ -68,8 +68,7 @@ def choose_runtime(
     chosen = choose_backend(backend or "auto", device_id, model=model)
     if not 0 <= num_streams <= MOST_STREAMS:
         raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-    threads = min(threads, cores or 1) if threads else cores or 1
+    threads = min(threads or usable_threads(), usable_threads())
     options = RunOptions(
         streams=num_streams or chosen.default_streams(threads),
         threads=threads,
