@@ -5,12 +5,9 @@ stdout.
 """
 
 import argparse
-import os
 import runpy
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,21 +19,11 @@ from demonstration.sheet import compare, take_picture
 from vsparagon.colour import usual_matrix
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
+from vsparagon.files import replacing
 
 core: Any = vs.core
 
 HERE: Final = Path(__file__).resolve().parents[1] / "demo"
-
-
-@contextmanager
-def finished(path: Path) -> Iterator[Path]:
-    """Give a name to write to, which becomes `path` only if the block ends well."""
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def evaluate(script: Path, clip: Path) -> tuple[vs.VideoNode, vs.VideoNode]:
@@ -66,7 +53,7 @@ def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
     if clip is None:
         clip = out / "clip.mkv"
         say(f"filming {clip}")
-        with finished(clip) as part:
+        with replacing(clip) as part:
             make_clip(part, ffmpeg)
     elif not clip.is_file():
         raise ParagonError(f"there is no clip {clip}; give the path of a video file")
@@ -85,7 +72,7 @@ def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
     labels = colour_arguments(props)
     inputs = [*labels, "-i", "-", "-i", str(clip), "-map", "0:v", "-map", "1:a?", "-c:a", "copy"]
     outputs = [*ENCODER, *labels, *aspect_arguments(props, **size)]
-    with finished(picture) as part, finished(video) as video_part, tempfile.TemporaryDirectory() as folder:
+    with replacing(picture) as part, replacing(video) as video_part, tempfile.TemporaryDirectory() as folder:
         sheet.save(part)
         say(f"upscaling to {size['width']}x{size['height']}")
         speed = run_pipe(

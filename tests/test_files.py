@@ -1,11 +1,62 @@
-"""Files and folders are told apart by their names."""
+"""Files are written whole or not at all; files and folders are told apart by their names."""
 
+import os
+import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from vsparagon import InvalidInput
-from vsparagon.files import distinct_names
+from vsparagon.files import distinct_names, replacing, write_atomically
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and long names as POSIX has them")
+
+
+@posix
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_file_has_the_mode_that_the_process_gives_its_files_now(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "file", b"content")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~mask
+
+
+@posix
+def test_file_with_the_longest_name_that_there_is_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 250 + ".onnx")
+    write_atomically(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
+@posix
+def test_link_still_leads_to_the_file_that_was_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_bytes(b"before")
+    link = tmp_path / "link.png"
+    link.symlink_to("elsewhere/file")
+    with replacing(link) as draft:
+        assert (draft.parent, draft.suffix) == (tmp_path / "elsewhere", ".png")
+        draft.write_bytes(b"after")
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_bytes() == b"after"
+
+
+def test_file_is_as_before_where_its_replacement_fails(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+
+    def fail():
+        with replacing(path) as draft:
+            draft.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"before"
 
 
 def names(*paths):

@@ -148,9 +148,9 @@ def test_exif_that_is_damaged_spoils_nothing(card, tmp_path):
 
 def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.jpg", card)
-    for name in ("add_to_tiff", "replace"):
+    for name in ("image.image_file.add_to_tiff", "files.replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"vsparagon.image.image_file.{name}", fail_with(OSError(28, "No space left on device")))
+            patch.setattr(f"vsparagon.{name}", fail_with(OSError(28, "No space left on device")))
             assert main(["image", str(tmp_path / "in.jpg"), str(tmp_path / "out.tif")]) == 1
         said = f"vsparagon: {tmp_path / 'out.tif'} cannot be written: No space left on device.\n"
         assert capsys.readouterr().err == said
@@ -161,7 +161,7 @@ def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypat
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_picture_that_cannot_be_written_is_told_by_what_the_system_says(suffix, card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.png", card)
-    monkeypatch.setattr("vsparagon.image.image_file.secrets.token_hex", lambda _: "0")
+    monkeypatch.setattr("vsparagon.files.secrets.token_hex", lambda _: "0")
     (tmp_path / f".part-0{suffix}").mkdir()  # cannot be removed as a file either
     out = tmp_path / f"out{suffix}"
     assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1

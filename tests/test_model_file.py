@@ -14,6 +14,7 @@ from vsparagon import ModelError, Upscaler
 from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.cli import main
 from vsparagon.export import export_onnx
+from vsparagon.graphs import plan_stages
 from vsparagon.input.job import Job, Network
 from vsparagon.library import find_model
 from vsparagon.model_file import files_of
@@ -250,6 +251,21 @@ def test_kept_graph_that_is_damaged_is_made_anew(tmp_path, caplog):
     after = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
     assert (before == after).all()
     assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"scale": 2}', None], ids=["empty", "no plan", "half", "no graph"])
+def test_kept_stages_that_are_damaged_are_made_anew(content, tmp_path, caplog):
+    path = tmp_path / "nano.safetensors"
+    save_generator(create_generator("nano"), path, variant="nano", note="untrained")
+    before = plan_stages(path, tmp_path)
+    graphs = {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")}
+    if content is None:
+        before.graph(1).unlink()
+    else:
+        (before.folder / "plan.json").write_bytes(content)
+    assert plan_stages(path, tmp_path) == before
+    assert {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")} == graphs
+    assert ("the kept stages of nano.safetensors are damaged" in caplog.text) == (content is not None)
 
 
 def test_axes_named_the_other_way_round(tmp_path):

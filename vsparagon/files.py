@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,16 +15,6 @@ from vsparagon.errors import InvalidInput
 # What Windows answers while a virus scanner or an indexer has a file open: access denied, sharing and lock violation.
 BUSY: Final = (5, 32, 33)
 PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between the attempts
-
-
-def _usual_mode() -> int:
-    """Return the mode of a new file. Asking changes the process's mask for a moment: done once, at import."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-MODE = _usual_mode()
 
 
 def replace(draft: Path, path: Path) -> None:
@@ -44,21 +35,37 @@ def replace(draft: Path, path: Path) -> None:
     draft.replace(path)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a draft to write, which takes the place of a file if the block ends well, and is removed if not.
+
+    Args:
+        path: of the file; where it is a link, what it leads to is replaced. The draft lies beside that, with the suffix
+            of `path`.
+
+    Raises:
+        OSError: the file cannot be replaced.
+    """
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".part-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield draft
+        replace(draft, target)
+    finally:
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            draft.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is seen either whole or, if anything fails, as it was before.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(MODE)  # mkstemp makes files for their owner only
-        replace(Path(temporary), path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as draft, draft.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave the new name to an empty file
 
 
 def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +15,9 @@ from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
 from vsparagon.files import write_atomically
 from vsparagon.models.plan import Plan, Stage
 
+log = logging.getLogger(__name__)
+
+PLAN = "plan.json"  # the file of a plan, in the folder of its graphs
 FEW = 3  # stages that are held ready at once
 # Modules and packages that make a graph of a checkpoint.
 EXPORTERS = ("checkpoint", "export", "graphs", "models", "onnx", "recognise")
@@ -49,23 +53,38 @@ def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
         BackendUnavailable: torch is needed and not installed.
     """
     folder = cache_folder / "graphs" / f"{_key(checkpoint)}.stages"
-    plan = folder / "plan.json"
-    if not plan.is_file():
+    kept = _kept_plan(checkpoint, folder)
+    if kept is None:
         purpose = f"cutting {checkpoint.name} into stages for tiles"
         with _exporting(folder, purpose, "leave tilesize= and memory_mb= out"):
-            _export_stages(checkpoint, folder, plan)
-    facts = json.loads(plan.read_bytes())
-    stages = tuple(
-        Stage(**(stage | {side: tuple(stage[side]) for side in ("inputs", "outputs")})) for stage in facts["stages"]
-    )
-    return Plan(
-        checkpoint=checkpoint,
-        folder=folder,
-        scale=facts["scale"],
-        stages=stages,
-        channels=facts["channels"],
-        is_long=len(stages) > FEW,
-    )
+            _export_stages(checkpoint, folder)
+        kept = _kept_plan(checkpoint, folder)
+        assert kept is not None
+    return kept
+
+
+def _kept_plan(checkpoint: Path, folder: Path) -> Plan | None:
+    """Return the plan in a folder, None where there is none, or none that can be read: as if there were none."""
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_bytes())
+        stages = tuple(
+            Stage(**(stage | {side: tuple(stage[side]) for side in ("inputs", "outputs")})) for stage in facts["stages"]
+        )
+        plan = Plan(
+            checkpoint=checkpoint,
+            folder=folder,
+            scale=facts["scale"],
+            stages=stages,
+            channels=facts["channels"],
+            is_long=len(stages) > FEW,
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("the kept stages of %s are damaged (%s); making them anew", checkpoint.name, error)
+        return None
+    return plan if all(plan.graph(index).is_file() for index in range(len(stages))) else None
 
 
 @contextmanager
@@ -80,7 +99,7 @@ def _exporting(path: Path, purpose: str, otherwise: str) -> Iterator[None]:
         raise InvalidInput(f"{path} cannot be written ({error.strerror}); name another folder with cache=.") from error
 
 
-def _export_stages(checkpoint: Path, folder: Path, plan: Path) -> None:
+def _export_stages(checkpoint: Path, folder: Path) -> None:
     """Write the graphs, and the plan last: where it is, all is there."""
     from vsparagon.checkpoint import load_generator
     from vsparagon.export import stage_onnx
@@ -99,7 +118,7 @@ def _export_stages(checkpoint: Path, folder: Path, plan: Path) -> None:
         "stages": [asdict(part.stage) for part in stages],
         "channels": channels,
     }
-    write_atomically(plan, json.dumps(facts).encode())
+    write_atomically(folder / PLAN, json.dumps(facts).encode())
 
 
 def _key(checkpoint: Path) -> str:

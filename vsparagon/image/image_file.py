@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pyvips
 
 from vsparagon.errors import InvalidInput, ParagonError, check_name, reason_of
-from vsparagon.files import replace
+from vsparagon.files import replacing
 from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
 from vsparagon.interrupt import Interrupt
@@ -117,20 +116,16 @@ def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
     if samples.dtype == np.uint16 and suffix in EIGHT_BIT:
         samples = to_8_bit(samples)
     image = _with_header(pyvips.Image.new_from_array(np.ascontiguousarray(samples)), picture)
-    draft = path.with_name(f".part-{secrets.token_hex(4)}{suffix}")
     try:
-        with _undisturbed():
-            image.write_to_file(str(draft), **_options(suffix, quality))
-        if suffix in TIFF and image.get_typeof("exif-data"):
-            add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
-        replace(draft, path)
+        with replacing(path) as draft:
+            with _undisturbed():
+                image.write_to_file(str(draft), **_options(suffix, quality))
+            if suffix in TIFF and image.get_typeof("exif-data"):
+                add_to_tiff(draft, bytes(image.get("exif-data")), width=image.width, height=image.height)
     except pyvips.Error as error:
         raise ParagonError(f"{path} cannot be written: {_system_reason(error)}.") from error
     except OSError as error:
         raise ParagonError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed either
-            draft.unlink(missing_ok=True)
 
 
 @contextmanager
