@@ -81,6 +81,13 @@ def test_export_keeps_an_existing_file_without_y(tmp_path, capsys):
     assert out.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("command", [["encode", "width=3.mkv", "out.mkv"], ["image", "my model=a.png", "out.png"]])
+def test_files_called_as_an_argument_keep_their_names(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    assert command[1] in capsys.readouterr().err
+
+
 def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
     assert main(["info", str(checkpoint)]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith("M"))

@@ -153,12 +153,17 @@ def in_options(text: str, args: argparse.Namespace) -> str:
     if "model" in args:
         spelt.setdefault("model", "MODEL")
     names = "|".join(spelt)
+    given = (value if isinstance(value, list) else [value] for value in vars(args).values())
+    own = [part for values in given for value in values for part in Path(str(value)).parts if "=" in part]
+    for number, part in enumerate(own):  # what the user calls "width=3.mkv" keeps its name
+        text = text.replace(part, f"\0{number}\0")
     text = re.sub(rf"(?:^|(?<=and ))({names})(?= (?:is|goes|must|cannot) )", lambda found: spelt[found[1]], text)
-    return re.sub(
+    text = re.sub(
         rf"(?<![\w.(/-])({names})=(?:([\"']?)(\w+)\2)?",
         lambda found: f"{spelt[found[1]]} {found[3] or ''}".rstrip(),
         text,
     )
+    return re.sub("\0(\\d+)\0", lambda found: own[int(found[1])], text)
 
 
 def _size(name: str, text: str) -> tuple[int, ...]:
