@@ -53,7 +53,7 @@ def compared(film, tmp_path_factory):
 def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:
     """Return the pictures of a page by frame and version."""
     found: dict[str, dict[str, np.ndarray]] = {}
-    for section in page.read_text().split("<section ")[1:]:
+    for section in page.read_text(encoding="utf-8").split("<section ")[1:]:
         title = re.match(r'data-title="([^"]*)"', section)[1]
         figures = re.findall(r'data-name="([^"]*)".*?src="data:image/webp;base64,([^"]*)"', section, re.DOTALL)
         found[title] = {n: np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for n, data in figures}
@@ -78,7 +78,7 @@ def test_page_holds_the_frames_at_these_times_as_every_version_makes_them(film, 
 
 
 def test_page_needs_no_other_file_and_takes_any_name(film, compared):
-    text = (compared / "compare.html").read_text()
+    text = (compared / "compare.html").read_text(encoding="utf-8")
     without_pictures = re.sub(r'src="data:[^"]*"', "", text)
     assert not re.search(r"""https?:|src=|href=|@import|url\(|fetch\(|<b>film""", without_pictures)
     assert "default-src 'none'" in text
@@ -216,7 +216,7 @@ def page(tmp_path_factory):
         title: {name: np.full((90, 160, 3), next(colours), np.uint8) for name in ("a", "b", "c")}
         for title in ("first", "second")
     }
-    (folder / "compare.html").write_text(make_page("film.mkv", "Some versions.", frames))
+    (folder / "compare.html").write_text(make_page("film.mkv", "Some versions.", frames), encoding="utf-8")
     return folder / "compare.html"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -300,7 +301,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["clear.png", "clear.webp", "out", "--suffix", ".png"], "would both become"),
         (["clear.png", "out.png", "--quality", "0"], "--quality is 0"),
         (["", "out"], "IN is empty"),
-        (["noname", "out"], "out/noname would be of no known kind; add --suffix with one of .png, "),
+        (["noname", "out"], f"{Path('out/noname')} would be of no known kind; add --suffix with one of .png, "),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, monkeypatch, capsys):

@@ -4,12 +4,14 @@ import errno
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
-from vsparagon import cli, doctor, files
+from vsparagon import cli, doctor, files, windows
 from vsparagon.encode.parts import PartsFolder
 from vsparagon.errors import EncodeFailure
+from vsparagon.machine import processor_name
 from vsparagon.preview.player import find_player
 
 
@@ -72,7 +74,8 @@ def test_player_is_run_itself_and_not_its_wrapper_for_the_console(tmp_path, monk
 
 def test_missing_runtime_of_visual_c_is_advised(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "os", SimpleNamespace(name="nt"))
-    (finding,) = doctor._runtime()  # there is no such library here
+    monkeypatch.setattr(doctor, "library_version", Mock(side_effect=OSError("Could not find module 'msvcp140.dll'")))
+    (finding,) = doctor._runtime()
     assert (finding.topic, finding.state) == ("C++ runtime", "problem")
     assert "vc_redist" in finding.advice
 
@@ -82,6 +85,30 @@ def test_missing_runtime_of_visual_c_is_advised(monkeypatch, capsys):
     monkeypatch.setattr("vsparagon.cli.models._models", fail)
     assert cli.main(["models"]) == 1
     assert capsys.readouterr().err.endswith("install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "said"),
+    [
+        ((14, 38, 33130), "optional", "msvcp140.dll 14.38.33130, and 14.50 is wanted"),
+        ((14, 50, 35719), "ok", "msvcp140.dll 14.50.35719"),
+    ],
+)
+def test_runtime_of_visual_c_that_is_too_old_is_advised(version, state, said, monkeypatch):
+    monkeypatch.setattr(doctor, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(doctor, "library_version", Mock(return_value=version))
+    (finding,) = doctor._runtime()
+    assert (finding.state, finding.text) == (state, said)
+    assert ("vc_redist" in finding.advice) == (state == "optional")
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="Windows alone is asked so")
+def test_what_windows_answers_is_understood():
+    assert 1 << 20 < windows.available_memory() < 1 << 44
+    assert windows.processor_name() == processor_name() != ""
+    assert windows.library_version("kernel32.dll") > (6, 0)
+    with pytest.raises(OSError, match="none"):
+        windows.library_version("none.dll")
 
 
 def test_interruption_without_a_word_is_told(monkeypatch, capsys):

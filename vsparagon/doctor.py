@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Final, Literal
 from vsparagon import __version__
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, too_old, version_of
-from vsparagon.machine import MEBIBYTE, RUNTIME_ADVICE, processor_name, usable_threads
+from vsparagon.machine import MEBIBYTE, processor_name, usable_threads
+from vsparagon.windows import RUNTIME, RUNTIME_ADVICE, RUNTIME_WANTED, library_version
 from vsparagon.wording import counted
 
 State = Literal["ok", "optional", "problem"]
@@ -88,13 +88,22 @@ def _runtime() -> Iterator[Finding]:
     """VapourSynth for Windows needs it, and comes without."""
     if os.name != "nt":
         return
-    library = "msvcp140.dll"
+    topic = "C++ runtime"
     try:
-        ctypes.CDLL(library)
+        found = library_version(RUNTIME)
     except OSError as error:
-        yield Finding(topic="C++ runtime", state="problem", text=str(error), advice=RUNTIME_ADVICE)
+        yield Finding(topic=topic, state="problem", text=str(error), advice=RUNTIME_ADVICE)
+        return
+    text = f"{RUNTIME} {_dotted(found)}"
+    if found < RUNTIME_WANTED:
+        text += f", and {_dotted(RUNTIME_WANTED)} is wanted"
+        yield Finding(topic=topic, state="optional", text=text, advice=RUNTIME_ADVICE)
     else:
-        yield Finding(topic="C++ runtime", state="ok", text=library)
+        yield Finding(topic=topic, state="ok", text=text)
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))
 
 
 def _vapoursynth() -> Iterator[Finding]:
@@ -125,7 +134,7 @@ def _vspipe() -> Iterator[Finding]:
     done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=60)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        text = f"{program} does not find its Python: {said[0]}"
+        text = f"{program} does not find its Python: {said[-1]}"
         yield Finding(topic="vspipe", state="optional", text=text, advice=advice)
     else:
         yield Finding(topic="vspipe", state="ok", text=program)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import sys
 from pathlib import Path
 
+from vsparagon import windows
 from vsparagon.cgroups import memory_left
 
 MEBIBYTE = 1 << 20
-RUNTIME_ADVICE = "install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe"
 
 
 def available_memory() -> int:
     """Return the MiB that programs can have without anything being swapped out; a container's limit is heeded."""
     if sys.platform == "win32":
-        return _windows_memory()
+        return windows.available_memory() // MEBIBYTE
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     found += [int(line.split()[1]) * 1024 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
     if (left := memory_left()) is not None:
@@ -52,13 +51,10 @@ def python_executable() -> str:
 
 def processor_name() -> str:
     """Return the processor's name, or its architecture where the system tells no name."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     if sys.platform == "win32":
-        import winreg
-
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
-            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    names = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        names.append(windows.processor_name())
+    return next(filter(None, names), platform.processor() or platform.machine())
 
 
 def _lines(path: str) -> list[str]:
@@ -66,18 +62,3 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-
-
-def _windows_memory() -> int:
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_uint32),
-            ("load", ctypes.c_uint32),
-            ("total", ctypes.c_uint64),
-            ("available", ctypes.c_uint64),
-            ("rest", ctypes.c_uint64 * 5),
-        )
-
-    status = Status(length=ctypes.sizeof(Status))
-    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined,unused-ignore]
-    return int(status.available) // MEBIBYTE

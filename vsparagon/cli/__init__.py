@@ -15,8 +15,8 @@ from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
 from vsparagon.interrupt import INTERRUPTED
-from vsparagon.machine import RUNTIME_ADVICE
 from vsparagon.waiting import is_left_behind
+from vsparagon.windows import RUNTIME_ADVICE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
