@@ -76,9 +76,9 @@ ARGUMENTS = [
     ({"variant": "xl"}, f"no weights are bundled for xl x2 clean (bundled: {names(scale='x2')}); choose one of these, "
      "or give a file of your own as model="),
     ({"variant": "tiny", "profile": "compressed"}, f"tiny x2 compressed (bundled: {names(variant='tiny')}); "),
-    ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4, 8"),
+    ({"scale": 5}, "scale is 5; it must be one of 2, 3, 4."),
     ({"scale": -(2**40)}, "scale is -1099511627776; it must be one of"),
-    ({"scale": 8}, "no weights are bundled for nano x8 clean"),
+    ({"scale": 8}, "scale is 8; it must be one of 2, 3, 4."),
     ({"profile": "dirty"}, "unknown profile 'dirty'; the profiles are clean, compressed"),
     ({"backend": "abacus"}, "unknown backend 'abacus'; the backends are auto, openvino, onnxruntime, torch"),
     ({"device_id": 3}, "device_id is 3; the backend 'openvino' runs on the CPU and has only device 0"),

@@ -12,14 +12,16 @@ from vsparagon.models.model import Model, own_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
-ROUNDED = ".int8.onnx"  # in the place of a checkpoint's suffix: what was trained further to be rounded
+# What a network's files end in: its weights, its graph, and the graph of what was trained further to be rounded.
+CHECKPOINT, GRAPH, ROUNDED = ".safetensors", ".onnx", ".int8.onnx"
 PROFILES = ("clean", "compressed")
 DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
 
 
-def bundled() -> list[tuple[str, int, str]]:
-    """Return variant, scale and profile of all of them, smallest variant first."""
-    return [key for key in product(VARIANTS, SCALES, PROFILES) if _checkpoint(*key).is_file()]
+def bundled(*, rounded: bool = False) -> list[tuple[str, int, str]]:
+    """Return variant, scale and profile of all of them, or of those with weights for int8, smallest variant first."""
+    suffix = ROUNDED if rounded else CHECKPOINT
+    return [key for key in product(VARIANTS, SCALES, PROFILES) if _file(*key, suffix).is_file()]
 
 
 def bundled_models() -> list[Model]:
@@ -37,11 +39,11 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
     variant, scale, profile = variant or DEFAULT_VARIANT, scale or DEFAULT_SCALE, profile or DEFAULT_PROFILE
     if variant not in VARIANTS:
         raise InvalidInput(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}.")
-    if scale not in SCALES:
-        raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}.")
+    if scale not in (scales := sorted({scale for _, scale, _ in bundled()})):
+        raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, scales))}.")
     if profile not in PROFILES:
         raise InvalidInput(f"unknown profile {profile!r}; the profiles are {', '.join(PROFILES)}.")
-    if not _checkpoint(variant, scale, profile).is_file():
+    if (variant, scale, profile) not in bundled():
         raise ModelError(
             f"no weights are bundled for {variant} x{scale} {profile} (bundled: {_near(variant, scale)}); "
             "choose one of these, or give a file of your own as model=."
@@ -69,24 +71,26 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
 
 def describe() -> list[str]:
     """Return one line for each bundled model, as `core.paragon.Models()` shows them."""
-    return [model.name for model in bundled_models()]
+    return [_name(*key) for key in bundled()]
 
 
 def _near(variant: str, scale: int) -> str:
     """Return the names of the variant's own weights; where it has none, the scale's."""
-    names = describe()
-    own = [name for name in names if name.split()[0] == variant]
-    return ", ".join(own or [name for name in names if name.split()[1] == f"x{scale}"]) or "none"
+    own = [key for key in bundled() if key[0] == variant]
+    return ", ".join(_name(*key) for key in own or [key for key in bundled() if key[1] == scale])
 
 
-def _checkpoint(variant: str, scale: int, profile: str) -> Path:
-    return WEIGHTS / f"{variant}_x{scale}_{profile}.safetensors"
+def _name(variant: str, scale: int, profile: str) -> str:
+    return f"{variant} x{scale} {profile}"
+
+
+def _file(variant: str, scale: int, profile: str, suffix: str) -> Path:
+    return WEIGHTS / f"{variant}_x{scale}_{profile}{suffix}"
 
 
 def _model(variant: str, scale: int, profile: str) -> Model:
-    checkpoint = _checkpoint(variant, scale, profile)
-    graph, rounded = (checkpoint.with_suffix(suffix) for suffix in (".onnx", ROUNDED))
-    found = own_model(f"{variant} x{scale} {profile}", graph, _notes(checkpoint), checkpoint=checkpoint)
+    checkpoint, graph, rounded = (_file(variant, scale, profile, suffix) for suffix in (CHECKPOINT, GRAPH, ROUNDED))
+    found = own_model(_name(variant, scale, profile), graph, _notes(checkpoint), checkpoint=checkpoint)
     return replace(found, rounded=rounded) if rounded.is_file() else found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import vapoursynth as vs
 
-from vsparagon.bundled import bundled_models
+from vsparagon.bundled import bundled
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
 from vsparagon.compare.versions import Picture, Version, read_still, versions_of
@@ -111,9 +111,8 @@ def _still(job: Job) -> Source:
 
 def _bundled(network: Network) -> list[str]:
     """Return the variants with weights for the network's scale and profile, or its own, which gives the error."""
-    names = [model.name.split() for model in bundled_models()]
-    kind = [f"x{network.scale}", network.profile]
-    return [variant for variant, *rest in names if rest == kind] or [network.variant]
+    kind = (network.scale, network.profile)
+    return [variant for variant, *rest in bundled() if tuple(rest) == kind] or [network.variant]
 
 
 def _numbers(source: Source, at: Sequence[float]) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.bundled import bundled_models
+from vsparagon.bundled import bundled
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
@@ -98,8 +98,8 @@ def _faster_variants(network: Network) -> list[str]:
     if network.model:
         return []
     faster = FASTER_IN_BF16 if network.precision == "bf16" else FASTER
-    bundled = {model.name for model in bundled_models() if model.rounded or network.precision != "int8"}
-    return [v for v in faster.get(network.variant, ()) if f"{v} x{network.scale} {network.profile}" in bundled]
+    there = bundled(rounded=network.precision == "int8")
+    return [v for v in faster.get(network.variant, ()) if (v, network.scale, network.profile) in there]
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
