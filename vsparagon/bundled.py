@@ -39,7 +39,7 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
     variant, scale, profile = variant or DEFAULT_VARIANT, scale or DEFAULT_SCALE, profile or DEFAULT_PROFILE
     if variant not in VARIANTS:
         raise InvalidInput(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}.")
-    if scale not in (scales := sorted({scale for _, scale, _ in bundled()})):
+    if scale not in (scales := sorted({scale for _, scale, _ in bundled()}) or SCALES):
         raise InvalidInput(f"scale is {scale}; it must be one of {', '.join(map(str, scales))}.")
     if profile not in PROFILES:
         raise InvalidInput(f"unknown profile {profile!r}; the profiles are {', '.join(PROFILES)}.")
@@ -77,7 +77,7 @@ def describe() -> list[str]:
 def _near(variant: str, scale: int) -> str:
     """Return the names of the variant's own weights; where it has none, the scale's."""
     own = [key for key in bundled() if key[0] == variant]
-    return ", ".join(_name(*key) for key in own or [key for key in bundled() if key[1] == scale])
+    return ", ".join(_name(*key) for key in own or [key for key in bundled() if key[1] == scale]) or "none"
 
 
 def _name(variant: str, scale: int, profile: str) -> str:
