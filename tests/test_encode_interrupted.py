@@ -378,8 +378,8 @@ def test_ctrl_c_while_frames_are_counted_does_not_wait(number, film, tmp_path):
         "import sys, time\n"
         "import vsparagon.input.source as source\n"
         "from vsparagon.cli import main\n"
-        "wait = source.wait_for_call\n"
-        "source.wait_for_call = lambda call, when_slow: wait(lambda: time.sleep(60), when_slow)\n"
+        "wait = source.call_in_thread\n"
+        "source.call_in_thread = lambda call, when_slow: wait(lambda: time.sleep(60), when_slow=when_slow)\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     out = tmp_path / "out.mkv"

@@ -25,7 +25,7 @@ from tensorrt_stand_in import stand_in  # noqa: E402
 from vsparagon.engines import build as engine  # noqa: E402
 from vsparagon.engines import progress as engine_progress  # noqa: E402
 from vsparagon.engines.build import Profile, TensorRTLibrary, build_engine, load_library  # noqa: E402
-from vsparagon.engines.progress import BuildProgress, run_interruptibly  # noqa: E402
+from vsparagon.engines.progress import BuildProgress  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
 from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
@@ -175,12 +175,6 @@ def test_rtx_builds_for_the_gpu_that_it_is_built_on(monkeypatch):
     with pytest.raises(BackendFailure, match=r"cannot build this model: .*CUDA driver"):
         build_engine(rtx(), graph, name="nano", device="cuda:1")
     assert current == ["cuda:1", "cuda:1"], "while it is told, and while it builds"
-
-
-def test_error_of_the_work_is_the_callers():
-    with pytest.raises(ZeroDivisionError):
-        run_interruptibly(lambda: 1 // 0, BuildProgress("it"))
-    assert run_interruptibly(lambda: 5, BuildProgress("it")) == 5
 
 
 def test_missing_and_broken_libraries_are_named(monkeypatch):

@@ -23,14 +23,25 @@ def wait_for(process: subprocess.Popen[Any]) -> int:
             return process.wait(POLL)
 
 
-def wait_for_call[T](call: Callable[[], T], when_slow: Callable[[], object]) -> T:
-    """Return what a function returns that takes long and heeds no Ctrl-C: in a thread, which Ctrl-C leaves behind.
+def call_in_thread[T](
+    call: Callable[[], T],
+    *,
+    when_slow: Callable[[], object] | None = None,
+    on_interrupt: Callable[[], object] | None = None,
+) -> T:
+    """Return what a function returns that takes long and heeds no Ctrl-C, from a thread of its own.
 
-    Python tells its main thread alone of Ctrl-C; on others the function is just called.
+    Python tells its main thread alone of Ctrl-C, by an exception in whatever it runs next, which may be a report that
+    a library makes from the middle of its own code. On other threads the function is just called.
 
     Args:
         call: the function.
         when_slow: called once, after some seconds.
+        on_interrupt: called at Ctrl-C, to have the function end, which is then waited for; a second Ctrl-C does not
+            wait. Without it, Ctrl-C leaves the thread behind.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
@@ -39,17 +50,25 @@ def wait_for_call[T](call: Callable[[], T], when_slow: Callable[[], object]) -> 
     def run() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:
+        except BaseException as error:  # raised again below
             future.set_exception(error)
 
+    # Neither an executor, whose threads Python waits for when it ends, nor Thread.join, which Ctrl-C leaves with a
+    # thread that counts as ended.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     _left.append(thread)
     began, told = time.monotonic(), False
-    while not wait([future], POLL).done:
-        if not told and time.monotonic() - began > PATIENCE:
-            told = True
-            when_slow()
+    try:
+        while not wait([future], POLL).done:
+            if when_slow and not told and time.monotonic() - began > PATIENCE:
+                told = True
+                when_slow()
+    except KeyboardInterrupt:
+        if on_interrupt:
+            on_interrupt()
+            wait([future])
+        raise
     _left.remove(thread)
     return future.result()
 

@@ -14,9 +14,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
-from vsparagon.engines.progress import BuildProgress, run_interruptibly
+from vsparagon.engines.progress import BuildProgress
 from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
 from vsparagon.extras import trouble_without
+from vsparagon.waiting import call_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def build_engine(
         with _on(device):  # each thread has a current device of its own
             return builder.build_serialized_network(network, config), held
 
-    engine, _ = run_interruptibly(build, progress)
+    engine, _ = call_in_thread(build, on_interrupt=progress.stop)
     if engine is None:
         raise library.failure("cannot build this model")
     return bytes(engine)

@@ -1,4 +1,4 @@
-"""How far the build of an engine is, told in the log, and a way to end it."""
+"""How far the build of an engine is, told in the log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Final
-
-from vsparagon.waiting import POLL
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +59,7 @@ class BuildProgress:
 
     def stop(self) -> None:
         """Make the next step the last."""
+        log.info("stopping the build")
         self._stopped = True
 
     def _fraction(self, parent: str | None) -> float:
@@ -72,34 +70,3 @@ class BuildProgress:
             if phase.parent == parent
         )
         return max(parts, default=0.0)
-
-
-def run_interruptibly[Result](work: Callable[[], Result], progress: BuildProgress) -> Result:
-    """Return what `work` returns, on a thread of its own, so that Ctrl-C reaches this one at once.
-
-    Python's own answer to Ctrl-C, an exception in whatever Python runs next, would be raised within a report of the
-    library's, in the middle of its own code.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the work has ended before. A second one does not wait for that.
-    """
-    result: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # raised again below
-            result.set_exception(error)
-
-    # Neither an executor, whose threads Python waits for when it ends, nor Thread.join, which Ctrl-C leaves with a
-    # thread that counts as ended.
-    threading.Thread(target=run, name="vsparagon-build", daemon=True).start()
-    try:
-        while not wait([result], POLL).done:
-            pass
-    except KeyboardInterrupt:
-        log.info("stopping the build")
-        progress.stop()
-        wait([result])
-        raise
-    return result.result()

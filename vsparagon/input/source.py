@@ -22,7 +22,7 @@ from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
 from vsparagon.runtime import choice_in
-from vsparagon.waiting import wait_for_call
+from vsparagon.waiting import call_in_thread
 
 STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # how the names of these properties begin
 
@@ -99,7 +99,7 @@ def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
     def tell() -> None:
         vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"counting the frames of {path.name}")
 
-    stored = wait_for_call(indexed, tell)
+    stored = call_in_thread(indexed, when_slow=tell)
     with stored.get_frame(0) as frame:
         rotation = int(frame.props.get("Rotation", 0))
         across, down = frame.props.get("_SARNum"), frame.props.get("_SARDen")
