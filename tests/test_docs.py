@@ -182,7 +182,7 @@ def test_pipe_on_the_page_keeps_the_colours(page, program, tmp_path):
     )
     said = line.replace("vspipe ", f"{demo.find_vspipe()} ").replace("| ffmpeg ", f"| {program} ")
     environment = demo.configure_vspipe(tmp_path)
-    subprocess.run(["sh", "-euc", said], cwd=tmp_path, check=True, capture_output=True, env=environment)
+    subprocess.run(said, shell=True, cwd=tmp_path, check=True, capture_output=True, env=environment)
     with vs.core.bs.VideoSource(str(tmp_path / result), cachemode=0).get_frame(0) as frame:
         assert frame.props["_Matrix"] == 1
         found = [np.asarray(frame[plane]).astype(int) for plane in range(3)]

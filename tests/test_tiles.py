@@ -93,7 +93,7 @@ def test_default_tiles_share_their_memory(model):
 
 
 def test_networks_that_look_far_are_taken_whole_where_memory_allows(monkeypatch):
-    far, extension = replace(MODELS["nano x2 clean"], reach=30), extension_for(1080, 1920)
+    far, extension = replace(MODELS["nano x2 clean"], sight=30), extension_for(1080, 1920)
     tiles = {}
     for mebibytes in (400, 6000, 100_000):
         monkeypatch.setattr("vsparagon.tiles.choice.available_memory", lambda most=mebibytes: most)
@@ -114,7 +114,7 @@ def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     monkeypatch.setattr("vsparagon.tiles.choice.FAST_AREA", 10_000)
     picture = photograph(200, 200).astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame())
-    short = type(model)(**{**vars(model), "reach": model.reach - 1})
+    short = replace(model, sight=model.reach - 1)
     monkeypatch.setattr("vsparagon.tiles.geometry.MARGIN", model.reach - 1)
     monkeypatch.setattr("vsparagon.tiles.extension.MARGIN", model.reach - 1)
     monkeypatch.setattr("vsparagon.tiles.ways.MARGIN", model.reach - 1)

@@ -122,8 +122,8 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
         found = _with_sight(found, network)
         if notes.get("form") == "published":
             options = own_options(graph, notes)
-            whole = not options.is_local
-            found = replace(found, needs_whole=whole, parameters=options.parameters, as_published=True)
+            sight = found.sight if options.is_local else "whole"
+            found = replace(found, sight=sight, form="published", parameters=options.parameters)
     return replace(found, is_half=network.inputs[0].element_type.get_type_name() == "f16")
 
 
@@ -143,13 +143,13 @@ def _with_sight(model: Model, network: Any) -> Model:
     try:
         reach = reach_of(network)
     except LooksAtAll:
-        return replace(model, takes_statistics=True)
+        return replace(model, sight="statistics")
     except Unknown as step:
         log.debug("how far %s looks is not known, because of its step %s", model.name, step)
         return model
     if reach > FURTHEST or model.sizes != Sizes():
         return model
-    return replace(model, reach=reach, bytes_per_pixel=bytes_per_pixel(network))
+    return replace(model, sight=reach, bytes_per_pixel=bytes_per_pixel(network))
 
 
 def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:

@@ -94,11 +94,11 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _network(model: Model) -> str:
-    if model.parameters is None:
-        return "another, as it is"
-    if model.as_published:
-        return "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form"
-    return "one of vsparagon, in the form that the filter runs"
+    return {
+        "foreign": "another, as it is",
+        "published": "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form",
+        "inference": "one of vsparagon, in the form that the filter runs",
+    }[model.form]
 
 
 def _sides(sizes: Sizes) -> str:

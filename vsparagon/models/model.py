@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vsparagon.errors import ModelError, reason_of
 from vsparagon.models.memory import bytes_per_pixel
@@ -28,16 +29,15 @@ class Model:
         channels: 3 for RGB, 1 for a network that takes one plane at a time.
         sizes: which heights and widths the graph takes.
         shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
-        reach: how far in source pixels a result pixel looks at most; None where it looks at the whole picture, or where
-            that is not known.
-        takes_statistics: whether the graph of somebody else is known to take means of the whole picture, or the like:
-            each tile would take its own.
+        sight: how far in source pixels a result pixel looks at most; or that it looks at the whole picture, so that
+            tiles of the graph would be wrong; or that the graph of somebody else takes statistics of the picture, as
+            each tile would of its own; or that this is not known.
+        form: what its graph is: a generator of this project in the form that the filter makes of it, or in its
+            published form, which is the slower one; or the network of somebody else.
         parameters: trained numbers; None where that is not known.
-        needs_whole: whether it is known to look at the whole picture, so that tiles of its graph would be wrong.
         rounded: the graph to compute in 8-bit integers, trained for that, which says between what numbers under
             `RANGES`; None where there is none.
         is_half: whether its graph takes and returns float16.
-        as_published: whether its graph is a generator of this project in its published form, which is the slower one.
         bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
     """
 
@@ -48,19 +48,17 @@ class Model:
     channels: int = 3
     sizes: Sizes
     shift: int
-    reach: int | None = None
-    needs_whole: bool = False
-    takes_statistics: bool = False
+    sight: int | Literal["whole", "statistics", "unknown"] = "unknown"
+    form: Literal["inference", "published", "foreign"] = "foreign"
     parameters: int | None = None
     bytes_per_pixel: int | None = None
     rounded: Path | None = None
     is_half: bool = False
-    as_published: bool = False
 
     @property
-    def is_inference_form(self) -> bool:
-        """Whether its graph is a generator of this project in the form that the filter makes of it."""
-        return self.parameters is not None and not self.as_published
+    def reach(self) -> int | None:
+        """How far it looks, None where that has no known end."""
+        return self.sight if isinstance(self.sight, int) else None
 
 
 def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path | None) -> Model:
@@ -81,8 +79,8 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         checkpoint=checkpoint,
         sizes=WHOLE_WINDOWS if isinstance(options, ParagonSR2Options) else Sizes(),
         shift=options.inference_shift,
-        reach=options.reach if options.is_local else None,
-        needs_whole=not options.is_local,
+        sight=options.reach if options.is_local else "whole",
+        form="inference",
         parameters=options.parameters,
         bytes_per_pixel=bytes_per_pixel(options),
         rounded=graph if RANGES in notes else None,

@@ -176,13 +176,13 @@ class TileChoice:
             size = whole if self.size is None else model.sizes.at_least(*map(min, self.size, whole))
         if size == whole:
             return Whole(model, extension)
-        if model.takes_statistics:
+        if model.sight == "statistics":
             log.warning(
                 "%s takes statistics of the whole picture; each tile takes its own, so seams may show. %s",
                 model.name,
                 "Export it without a size." if model.sizes.fixed else "Leave tilesize= out, or take larger tiles.",
             )
-        if model.needs_whole:
+        if model.sight == "whole":
             raise _needs_whole(model, "export it without a size" if model.sizes.fixed else "leave tilesize= out")
         rows, columns = (
             blended_tiles(pixels, size=side, overlap=min(shared, side // 2), scale=model.scale)

@@ -224,7 +224,7 @@ def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
     openvino = import_openvino()
     ranges = ranges_of(network) if precision == "int8" else []
     shuffle = take_shuffle(network, model.scale)
-    rounds = precision == "bf16" and model.is_inference_form and shuffle > 0
+    rounds = precision == "bf16" and model.form == "inference" and shuffle > 0
     anchored = shuffle > 0 and anchor_apart(network, shuffle)
     base = None
     if rounds and anchored:
