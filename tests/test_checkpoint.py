@@ -158,8 +158,10 @@ def test_bundled_weights_load_by_name():
 
 
 def test_variant_without_bundled_weights_is_refused():
-    with pytest.raises(ModelError, match="xl x8"):
-        load_generator("xl", scale=8)
+    with pytest.raises(ModelError, match="xl x4"):
+        load_generator("xl", scale=4)
+    with pytest.raises(InvalidInput, match="scale is 8"):
+        load_generator("nano", scale=8)
     with pytest.raises(InvalidInput, match="profile"):
         load_generator("nano", profile="blurred")
 
@@ -294,10 +296,21 @@ def test_code_in_a_file_is_not_run(new_format, nano, tmp_path):
     assert target.exists()  # it would have
 
 
+def test_weights_stay_what_they_were_when_their_file_is_written_again(nano, tmp_path):
+    path = tmp_path / "own.safetensors"
+    save_generator(nano, path, variant="nano", note="untrained")
+    loaded = load_generator(path)
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in nano.state_dict().items())
+    save_generator(nano, path, variant="nano", note="untrained")
+    assert load_generator(path)
+
+
 def test_missing_file_and_folder_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"nowhere\.pth: No such file"):
         load_generator(tmp_path / "nowhere.pth")
-    with pytest.raises(ModelError, match="directory|Permission denied"):  # as Windows says
+    with pytest.raises(ModelError, match=r"directory|Permission denied"):  # as Windows says
         load_generator(tmp_path)
 
 

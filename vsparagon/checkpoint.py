@@ -122,8 +122,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    # Copied, as tensors that lie in the file would change with it, and Windows would let nobody replace it.
     with safetensors.safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
