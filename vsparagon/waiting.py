@@ -23,6 +23,13 @@ def wait_for(process: subprocess.Popen[Any]) -> int:
             return process.wait(POLL)
 
 
+def result_of[T](future: Future[T]) -> T:
+    """Return what a future comes to hold, or raise its error."""
+    while not wait([future], POLL).done:
+        pass
+    return future.result()
+
+
 def call_in_thread[T](
     call: Callable[[], T],
     *,

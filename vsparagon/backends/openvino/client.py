@@ -20,6 +20,7 @@ from typing import Any, Final
 from vsparagon.errors import BackendFailure, BackendUnavailable
 from vsparagon.interrupt import own_process_group
 from vsparagon.machine import python_executable
+from vsparagon.waiting import result_of
 
 SERVER: Final = "vsparagon.backends.openvino.server"
 
@@ -87,7 +88,7 @@ class WorkerProcess:
                 self._process.stdin.flush()
             except OSError:  # `_listen` answers
                 pass
-        return answer.result()
+        return result_of(answer)
 
     def release_with(self, owner: object, handle: int) -> None:
         """Release a handle in the worker when `owner` is garbage-collected."""
