@@ -1,4 +1,4 @@
-"""Train a ParagonSR2 generator, for fidelity alone or against a discriminator.
+"""Train a ParagonSR2 or Swift generator, for fidelity alone or against a discriminator.
 
     python scripts/train.py --config configs/nano_x2_clean.yml
     python scripts/train.py --config configs/nano_x2_clean.yml --set train.total_iter=1000 path.resume_state=auto

@@ -61,8 +61,8 @@ def test_killed_run_resumes_with_the_same_curve_to_the_bit(train, config, tmp_pa
             if "goes on after iteration" in line:
                 begins.append(int(line.split()[-1]))
             if f"iteration {last} of" in line:
-                run.send_signal(signal.SIGKILL)
-        assert run.wait() == (-signal.SIGKILL if last < math.inf else 0)
+                run.kill()
+        assert (run.wait() != 0) == (last < math.inf)
     assert begins == [4, 16]
 
     one, other = (tmp_path / "runs" / name for name in ("whole", "killed"))
@@ -262,6 +262,7 @@ def test_weights_say_the_licence_that_the_configuration_gives(train, config, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="torch for Windows has no libuv, which torchrun asks for")
 def test_two_processes_train_as_one_with_twice_the_batch(train, config, tmp_path):
     settings = GAN | {"train.total_iter": 4}
     pair = start(config, settings | {"name": "two"}, ("-m", "torch.distributed.run", "--nproc-per-node", "2"))

@@ -61,7 +61,7 @@ def upscale(
     num_streams: int = 0,
     cache: str = "",
 ) -> vs.VideoNode:
-    """Enlarge a clip with a ParagonSR2 network.
+    """Enlarge a clip with a neural network.
 
     The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose for me.
 
