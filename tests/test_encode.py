@@ -168,7 +168,7 @@ def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
     stored, film = tmp_path / "stored.mp4", tmp_path / "turned.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.2,setsar=4/3", "-pix_fmt", "yuv420p", stored)
     ffmpeg("-display_rotation:v:0", degrees, "-i", stored, "-c", "copy", film)
-    with open_source(Job(input=film), tmp_path / "index", 0, []).clip.get_frame(0) as frame:
+    with open_source(Job(input=film), tmp_path / "index", 0).clip.get_frame(0) as frame:
         assert (frame.props["_SARNum"], frame.props["_SARDen"]) == shape
         assert frame.width == (64 if degrees % 180 == 0 else 48)
 
@@ -363,6 +363,19 @@ def test_script_is_upscaled_unless_it_does_so_itself(tmp_path, call, factor):
     assert (result.width, result.height, result.num_frames) == (64 * factor, 48 * factor, 30)
     assert result.format.id == vs.YUV444P8
     assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-4)
+
+
+@pytest.mark.parametrize("quiet", ["disable(logging.WARNING)", "getLogger('vapoursynth').setLevel(logging.ERROR)"])
+def test_script_that_quiets_the_log_is_upscaled_once(quiet, tmp_path):
+    script = tmp_path / "clip.vpy"
+    script.write_text(
+        f"import logging\nlogging.{quiet}\n"
+        "import vapoursynth as vs\n"
+        "vs.core.paragon.Upscale(vs.core.std.BlankClip(None, 64, 48, vs.YUV420P8, 3)).set_output()\n"
+    )
+    done = encode(script, tmp_path / "out.mkv")
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "out.mkv").width == 128
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["durations", "times"])

@@ -103,9 +103,9 @@ def test_frames_whose_times_the_file_does_not_tell_follow_at_its_rate(tmp_path):
     script = tmp_path / "flip.vpy"
     script.write_text("clip.std.FlipVertical().set_output()\n")
     job = Job(input=film, filter_script=script)
-    assert open_source(job, tmp_path / "index", 0, []).clip.num_frames == 5
+    assert open_source(job, tmp_path / "index", 0).clip.num_frames == 5
     with pytest.raises(vsparagon.InvalidInput, match=r"raw\.h264 does not tell its frames' times; cut it with"):
-        open_source(replace(job, start=0.2), tmp_path / "index", 0, [])
+        open_source(replace(job, start=0.2), tmp_path / "index", 0)
 
 
 @pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])

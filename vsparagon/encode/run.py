@@ -29,6 +29,7 @@ from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
 from vsparagon.log import collected_log
+from vsparagon.runtime import noted_choices
 from vsparagon.wording import counted
 
 
@@ -113,8 +114,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_job(job, output, overwrite=overwrite)
-    with PartsFolder(output) as parts, collected_log(progress.note) as log:
-        opened = _open(job, muxer, parts, log, progress)
+    with PartsFolder(output) as parts, collected_log(progress.note):
+        opened = _open(job, muxer, parts, progress)
         frames = opened.clip.num_frames
         identity = _identity(job, opened)
         if changes := parts.resume(identity):
@@ -156,16 +157,17 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     )
 
 
-def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress: Progress) -> _Opened:
+def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Opened:
     """Open the input and the network, and say what of the input the output will lack."""
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
     track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
-    source = open_source(job, parts.index, track, log, origin)
-    program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
-    if rest and contents:
-        check_sound(program, rest, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
-    clip = upscaled_clip(source, job, encoding.pix_fmt)
+    with noted_choices() as choices:
+        source = open_source(job, parts.index, track, origin)
+        program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
+        if rest and contents:
+            check_sound(program, rest, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
+        clip = upscaled_clip(source, job, encoding.pix_fmt)
     video = RawVideo.of(clip)
     for text in [*shortfalls(contents, source, job), *left_out(contents, job, source, encoding, video)]:
         progress.note(text)
@@ -180,7 +182,7 @@ def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress
         program=program,
         encoding=encoding,
         video=video,
-        environment=environment(clip, log, program),
+        environment=environment(clip, choices, program),
     )
 
 
