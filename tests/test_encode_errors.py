@@ -44,6 +44,37 @@ def test_existing_output_is_kept_without_y_and_replaced_with_it(film, tmp_path):
     assert out.stat().st_size > 1000
 
 
+def test_output_that_appears_meanwhile_is_kept_and_replaced_with_y(film, tmp_path):
+    out, script = tmp_path / "out.mkv", tmp_path / "meanwhile.vpy"
+    script.write_text(
+        "import pathlib\n"
+        "def write(n, f):\n"
+        "    if n == 20:\n"
+        f"        pathlib.Path({str(out)!r}).write_bytes(b'precious')\n"
+        "    return f\n"
+        "clip.std.ModifyFrame(clip, write).set_output()\n"
+    )
+    arguments = (film, out, "--filter-script", script)
+    fails_with(encode(*arguments), "out.mkv has appeared meanwhile; run the command again with -y")
+    assert out.read_bytes() == b"precious"
+    fails_with(encode(*arguments), "out.mkv exists; add -y")
+    done = encode(*arguments, "-y")
+    assert done.returncode == 0, done.stderr
+    assert "going on: 30 of 30 frames done" in done.stderr
+    assert out.stat().st_size > 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meanwhile.vpy", "out.mkv"]
+
+
+def test_folder_of_somebody_else_is_no_place_for_the_work_and_stays(film, tmp_path):
+    notes, out = tmp_path / "out.mkv.parts" / "notes.txt", tmp_path / "out.mkv"
+    notes.parent.mkdir()
+    notes.write_text("precious")
+    fails_with(encode(film, out), f"the work needs the folder {notes.parent}", "rename it, or give the output another")
+    out.write_bytes(b"precious")
+    fails_with(encode(film, out), "out.mkv exists; add -y")
+    assert notes.read_text() == "precious"
+
+
 def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
     out = tmp_path / "out.mkv"
     out.write_bytes(b"precious")

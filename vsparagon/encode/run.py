@@ -103,7 +103,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     Args:
         job: what to do.
         output: absolute path of the file to make; its suffix tells the kind.
-        overwrite: whether a file of that name may be replaced. It is replaced when the new one is complete.
+        overwrite: whether a file of that name may be replaced. It is, when the new one is complete.
         progress: who is told.
         workers: None for this process alone.
 
@@ -137,7 +137,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
             draft = _joined(job, opened, spans, parts)
             size = draft.stat().st_size
-            parts.deliver(draft)
+            parts.deliver(draft, overwrite=overwrite)
         except KeyboardInterrupt:
             kept = parts.frames
             goes_on = f"; {kept} of {counted(frames, 'frame')} kept, the same command goes on" if kept else ""
@@ -270,7 +270,7 @@ def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
 def _sweep(output: Path) -> None:
     """Remove the folder that a run left which was killed when its output was there already."""
     parts = PartsFolder(output)
-    if parts.folder.is_dir():
+    if parts.folder.is_dir() and not parts.is_foreign():
         with parts:
             parts.sweep()
 
