@@ -143,15 +143,33 @@ def test_every_cover_is_kept_under_its_name(mp4, tmp_path):
     assert names == [["small_cover.jpg", "cover.png"]] * 2
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", 'Who? "You*": <AC/DC> | cover.png', "cover.jpeg", "=.png"])
+def test_cover_keeps_a_name_that_no_file_can_have(name, mp4, tmp_path):
+    film, out, cover = tmp_path / "in.mkv", tmp_path / "out.mkv", tmp_path / "c.png"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, cover)
+    tags = ("mimetype=image/png", f"filename={name}")
+    attached = [part for tag in tags for number in (0, 1) for part in (f"-metadata:s:t:{number}", tag)]
+    ffmpeg("-i", mp4, "-map", "0:v:0", "-c", "copy", "-attach", cover, "-attach", cover, *attached, film)
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(film)) as a, av.open(str(out)) as b:
+        for covers in zip(a.streams.video[1:], b.streams.video[1:], strict=True):
+            assert [cover.metadata["filename"] for cover in covers] == [name] * 2
+            assert [cover.metadata["mimetype"] for cover in covers] == ["image/png"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.png", "in.mkv", "out.mkv"]
+
+
 def test_transparency_that_is_lost_is_told_of(tmp_path):
     film, vp9 = tmp_path / "in.mkv", tmp_path / "in.webm"
     drawn = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.3,format=yuva420p")
     ffmpeg(*drawn, "-c:v", "ffv1", "-pix_fmt", "bgra", film)
     ffmpeg(*drawn, "-c:v", "libvpx-vp9", "-metadata:s:v", "alpha_mode=1", vp9)
     for source in (film, vp9):
-        done = encode(source, tmp_path / f"{source.suffix[1:]}.mkv")
+        done = encode(source, tmp_path / f"{source.suffix[1:]}.mkv", "--json")
         assert done.returncode == 0, done.stderr
-        assert "left out: transparency" in done.stderr
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {"event": "note", "text": "left out: transparency"} in events
+        assert events[-1]["left_out"] == ["transparency"]
 
 
 def test_turned_picture_is_shown_upright_with_its_shape(mp4, tmp_path):
@@ -240,8 +258,8 @@ def test_colour_that_the_encoder_cannot_take_is_told_of(tmp_path):
         "import vapoursynth as vs\n"
         "vs.core.std.BlankClip(width=64, height=48, format=vs.YUV444P8, length=3).set_output()\n"
     )
-    told = "left out: pictures become yuv420p, because libsvtav1 cannot encode yuv444p\n"
-    assert told in encode(script, tmp_path / "out.webm").stderr
+    told = "pictures become yuv420p, because libsvtav1 cannot encode yuv444p"
+    assert f"left out: {told}\n" in encode(script, tmp_path / "out.webm").stderr
     assert "left out" not in encode(script, tmp_path / "asked.webm", "--pix-fmt", "yuv420p").stderr
     assert "left out" not in encode(script, tmp_path / "out.mkv").stderr
 

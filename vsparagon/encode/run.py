@@ -17,10 +17,10 @@ import vapoursynth as vs
 from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
 from vsparagon.encode.codec import choose_encoding
 from vsparagon.encode.commands import RawVideo, join_command, segment_command
-from vsparagon.encode.contents import Contents, muxer_for, read_contents
+from vsparagon.encode.contents import Contents, Cover, muxer_for, read_contents
 from vsparagon.encode.environment import environment
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
-from vsparagon.encode.left_out import left_out, shortfalls
+from vsparagon.encode.left_out import left_out, remarks
 from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
@@ -45,7 +45,7 @@ class Result:
         encoding: how it is encoded.
         bytes: of the file.
         seconds: that this run took.
-        left_out: streams of the input that the output does not have.
+        left_out: what the output does not have of the input, in a few words each.
     """
 
     output: Path
@@ -72,8 +72,8 @@ class _Opened:
     """An input, ready to be encoded.
 
     Attributes:
-        rest: the file that sound and everything else come from, or None.
-        contents: what is in it.
+        contents: of the file that sound and everything else come from, or None.
+        covers: files with its covers.
         track: number of the video stream in the file.
         origin: the time in the file at which players begin, in seconds.
         muxer: ffmpeg's name for the kind of output.
@@ -82,10 +82,11 @@ class _Opened:
         encoding: every choice made.
         video: what a pipe of the clip's raw frames does not say.
         environment: what decides the pictures beside the job.
+        left_out: what the output does not have of the input.
     """
 
-    rest: Path | None
     contents: Contents | None
+    covers: Sequence[Path]
     track: int
     origin: Fraction
     muxer: str
@@ -95,6 +96,7 @@ class _Opened:
     encoding: Encoding
     video: RawVideo
     environment: Mapping[str, str]
+    left_out: Sequence[str]
 
 
 def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None = None) -> Result:
@@ -153,7 +155,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
         encoding=opened.encoding,
         bytes=size,
         seconds=time.monotonic() - began,
-        left_out=opened.contents.left_out if opened.contents else (),
+        left_out=opened.left_out,
     )
 
 
@@ -165,15 +167,16 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
     with noted_choices() as choices:
         source = open_source(job, parts.index, track, origin)
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
-        if rest and contents:
-            check_sound(program, rest, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
+        if contents:
+            check_sound(program, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
         clip = upscaled_clip(source, job, encoding.pix_fmt)
     video = RawVideo.of(clip)
-    for text in [*shortfalls(contents, source, job), *left_out(contents, job, source, encoding, video)]:
+    lost = left_out(contents, job, source, encoding, video)
+    for text in [*remarks(contents, source, job), *(f"left out: {what}" for what in lost)]:
         progress.note(text)
     return _Opened(
-        rest=rest,
         contents=contents,
+        covers=_write_covers(contents.covers, parts) if contents else (),
         track=track,
         origin=origin,
         muxer=muxer,
@@ -183,7 +186,18 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
         encoding=encoding,
         video=video,
         environment=environment(clip, choices, program),
+        left_out=lost,
     )
+
+
+def _write_covers(covers: Sequence[Cover], parts: PartsFolder) -> list[Path]:
+    """Write the covers where ffmpeg reads them: it is told their names, which files may not be able to have."""
+    files = []
+    for cover in covers:
+        files.append(parts.draft("cover"))
+        with parts.failing_clearly():
+            files[-1].write_bytes(cover.data)
+    return files
 
 
 def _make(opened: _Opened, missing: Sequence[Span], parts: PartsFolder, progress: Progress) -> None:
@@ -231,10 +245,9 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
         draft,
         muxer=opened.muxer,
         shift=-timing.shift - opened.origin - Fraction(job.start),
-        rest=opened.rest,
         part=(job.start, job.end),
         contents=contents,
-        covers=[cover.write(parts.folder) for cover in contents.covers] if contents else [],
+        covers=opened.covers,
     )
     join(command, [parts.path(span.number) for span in spans], timing, contents.metadata if contents else {})
     return draft
