@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 
+from vsparagon.encode.codec import encoder_formats
+from vsparagon.ffmpeg import find_ffmpegs
+
 core: Any = vs.core
 SUBTITLES = "1\n00:00:00,500 --> 00:00:01,500\nHello\n"
 CHAPTERS = """;FFMETADATA1
@@ -33,6 +36,11 @@ FONT = bytes(range(256)) * 8
 TAGS = "setparams=colorspace=bt709:color_primaries=bt470bg:color_trc=iec61966-2-1:range=tv"
 # Frames 10 to 12 and every seventh are missing, and all begin 0.3 s after the sound.
 UNEVEN = "select='not(between(n,10,12))*not(eq(mod(n,7),3))',setpts=PTS+0.3/TB"
+
+needs_svtav1 = pytest.mark.skipif(
+    not any(encoder_formats(program, "libsvtav1") for program in find_ffmpegs()),
+    reason="no ffmpeg here has libsvtav1: imageio-ffmpeg's for Windows lacks it",
+)
 
 
 def ffmpeg(*arguments: object) -> None:

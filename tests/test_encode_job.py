@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,11 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import encode, streams
+from films import encode, needs_svtav1, streams
 
 import vsparagon
 from vsparagon.backends.base import RunOptions
-from vsparagon.encode.codec import encoder_options, loses_hdr
+from vsparagon.encode.codec import encoder_options, ffmpeg_with, loses_hdr
 from vsparagon.encode.environment import computed_by
 from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
@@ -60,7 +61,11 @@ def test_format_that_leaves_keeps_what_it_can_of_the_clips(family, bits, subsamp
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "codec"), [("out.WEBM", [], "av1"), ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc")]
+    ("name", "options", "codec"),
+    [
+        pytest.param("out.WEBM", [], "av1", marks=needs_svtav1),
+        ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc"),
+    ],
 )
 def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, tmp_path):
     script = tmp_path / "plain.vpy"
@@ -71,6 +76,17 @@ def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, 
     done = encode(script, tmp_path / name, *options)
     assert done.returncode == 0, done.stderr
     assert streams(tmp_path / name) == [("video", codec)]
+
+
+def test_encoder_that_no_ffmpeg_has_is_told_with_what_brings_it(monkeypatch):
+    monkeypatch.setattr("vsparagon.encode.codec.find_ffmpegs", lambda: ["/no/ffmpeg"])
+    brings = "winget install Gyan.FFmpeg" if sys.platform == "win32" else "pip install imageio-ffmpeg"
+    with pytest.raises(vsparagon.InvalidInput) as raised:
+        ffmpeg_with("libsvtav1")
+    assert str(raised.value) == (
+        "there is no encoder libsvtav1 in /no/ffmpeg; choose another --codec, or install an ffmpeg that has it "
+        f"({brings} brings one with libx264, libx265 and libsvtav1)."
+    )
 
 
 def test_network_named_in_full_is_the_same_job(tmp_path):
