@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import av
@@ -19,7 +17,7 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
+from films import UNEVEN, command, encode, ffmpeg, make_film, needs_svtav1, read, samples, streams, times
 
 import vsparagon
 from vsparagon.cli.encode import _text
@@ -252,6 +250,7 @@ def test_film_that_ends_early_is_told_of(suffix, tmp_path):
     assert "complete" not in encode(whole, tmp_path / f"all{suffix}", "--crf", 30).stderr
 
 
+@needs_svtav1
 def test_colour_that_the_encoder_cannot_take_is_told_of(tmp_path):
     script = tmp_path / "444.vpy"
     script.write_text(
@@ -273,7 +272,7 @@ def test_column_that_vapoursynth_cannot_hold_is_told_of(tmp_path):
     assert read(tmp_path / "out.mkv").width == 128
 
 
-@pytest.mark.parametrize("codec", ["", "libx264", "libsvtav1"])
+@pytest.mark.parametrize("codec", ["", "libx264", pytest.param("libsvtav1", marks=needs_svtav1)])
 def test_hdr10_stays_10_bit_with_its_mastering_data(tmp_path, codec):
     source = tmp_path / "hdr.mkv"
     labels = ["-colorspace", 9, "-color_primaries", 9, "-color_trc", 16, "-color_range", "tv"]
@@ -440,6 +439,8 @@ def test_name_that_the_console_cannot_show_is_no_error(mkv, tmp_path):
 
 
 def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
+    pty = pytest.importorskip("pty", reason="the terminal is one as POSIX has them")
+    termios = pytest.importorskip("termios", reason="tells a terminal its size")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     process = subprocess.Popen(command(mkv, tmp_path / "out.mkv"), stderr=theirs, stdout=subprocess.PIPE, text=True)

@@ -14,7 +14,7 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, encode, ffmpeg, make_film, read, samples, stamps, times
+from films import UNEVEN, encode, ffmpeg, make_film, needs_svtav1, read, samples, stamps, times
 
 import vsparagon
 from vsparagon.encode.join import MICROSECOND, timing_of_durations, timing_of_file
@@ -31,7 +31,7 @@ def mkv(tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", pytest.param("libsvtav1", marks=needs_svtav1)])
 def test_uneven_frame_times_and_sync_are_kept_to_the_millisecond(mkv, tmp_path, codec, suffix):
     """Encoders with and without reordered frames, containers with coarse and fine clocks."""
     out = tmp_path / f"out{suffix}"
