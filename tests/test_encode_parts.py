@@ -171,7 +171,9 @@ def test_what_led_to_the_output_is_removed_and_to_another_of_its_size_is_kept(sa
     assert out.read_bytes() == b"film"
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "part-1.mkv", "source.mkv", "20240101120000/000000.mkv"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "part-1.mkv", "source.mkv", "202401011200/notes.txt", "20240101120000/000000.mkv"]
+)
 def test_folder_of_somebody_else_is_refused_and_left_alone(name, tmp_path):
     theirs = tmp_path / "out.mkv.parts" / name
     theirs.parent.mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import time
@@ -45,12 +44,10 @@ def _rename(draft: Path, path: Path) -> None:
         return
     try:
         os.link(draft, path)
-    except FileExistsError:
-        raise
-    except OSError as error:  # a file system without links
+    except OSError as error:
         if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
-        draft.rename(path)
+            raise FileExistsError(f"{path} exists.") from error
+        draft.rename(path)  # on a file system without links
     else:
         draft.unlink()
 

@@ -1,4 +1,4 @@
-"""Formats and codecs: which formats there are, what is chosen, and ffmpeg's options for it."""
+"""Formats and codecs: what is chosen, and ffmpeg's options for it."""
 
 from __future__ import annotations
 
