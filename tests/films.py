@@ -63,7 +63,7 @@ def make_film(path: Path, *, seconds: float = 2, size: str = "64x48", video: str
     outputs += ["-c:v:0", *(encoder or ("libx264", "-pix_fmt:v:0", "yuv420p"))]
     if path.suffix == ".mkv":
         mimetype = "mimetype=application/x-truetype-font"
-        outputs += ["-c:s", "srt", "-attach", folder / "font.ttf", "-metadata:s:t", mimetype]
+        outputs += ["-c:s", "srt", "-attach", (folder / "font.ttf").as_posix(), "-metadata:s:t", mimetype]
     else:
         ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, folder / "cover.png")
         inputs += ["-i", folder / "cover.png"]

@@ -131,7 +131,7 @@ def test_every_cover_is_kept_under_its_name(mp4, tmp_path):
     attached = []
     for number, (name, kind) in enumerate([("small_cover.jpg", "jpeg"), ("cover.png", "png")]):
         ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, tmp_path / name)
-        attached += ["-attach", tmp_path / name, f"-metadata:s:t:{number}", f"mimetype=image/{kind}"]
+        attached += ["-attach", (tmp_path / name).as_posix(), f"-metadata:s:t:{number}", f"mimetype=image/{kind}"]
     ffmpeg("-i", mp4, "-map", "0:v:0", "-map", "0:a", "-c", "copy", *attached, film)
     done = encode(film, out)
     assert done.returncode == 0, done.stderr
