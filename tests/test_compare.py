@@ -119,7 +119,7 @@ def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
     film = tmp_path / "film.avi"
     for number, colour in enumerate(("red", "blue")):
         ffmpeg("-f", "lavfi", "-i", f"color={colour}:s=64x48:r=10:d=0.5", "-c:v", "rawvideo", "-pix_fmt", "bgr24", film)
-        opened = open_to_view(Job(input=film, cache=str(tmp_path / "cache")), [])
+        opened = open_to_view(Job(input=film, cache=str(tmp_path / "cache")))
         with opened.source.clip.get_frame(2) as frame:
             assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 

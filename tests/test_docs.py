@@ -129,9 +129,9 @@ def commands_of(block: Block) -> list[list[str]]:
 
 def check_script(path: Path) -> None:
     """Make the first frame of a script's output; it finds a `clip`, as scripts before the network do."""
-    with collected_log() as log:
+    with collected_log():
         given = vs.core.bs.VideoSource(str(path.with_name("film.mkv")), cachemode=0)
-        clip, _ = run_script(path, {"clip": given}, log)
+        clip, _ = run_script(path, {"clip": given})
         clip.get_frame(0).close()
 
 
@@ -200,9 +200,9 @@ def test_deinterlaced_picture_that_stands_still_does_not_jump(order, tmp_path, m
     command = [find_ffmpeg(), "-f", "lavfi", "-i", source, "-c:v", "ffv1", str(tmp_path / "film.mkv")]
     subprocess.run(command, check=True, capture_output=True)
     monkeypatch.chdir(tmp_path)
-    with collected_log() as log:
+    with collected_log():
         film = vs.core.bs.VideoSource("film.mkv", cachemode=0)
-        clip, _ = run_script(tmp_path / recipe.name, {"clip": film}, log)
+        clip, _ = run_script(tmp_path / recipe.name, {"clip": film})
     clip = vs.core.paragon.Upscale(clip)
     with clip.get_frame(4) as one, clip.get_frame(5) as other:
         assert one.props["_SARNum"] == one.props["_SARDen"]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import av
@@ -19,7 +17,7 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, command, encode, ffmpeg, make_film, read, samples, streams, times
+from films import UNEVEN, command, encode, ffmpeg, make_film, needs_svtav1, read, samples, streams, times
 
 import vsparagon
 from vsparagon.cli.encode import _text
@@ -133,7 +131,7 @@ def test_every_cover_is_kept_under_its_name(mp4, tmp_path):
     attached = []
     for number, (name, kind) in enumerate([("small_cover.jpg", "jpeg"), ("cover.png", "png")]):
         ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, tmp_path / name)
-        attached += ["-attach", tmp_path / name, f"-metadata:s:t:{number}", f"mimetype=image/{kind}"]
+        attached += ["-attach", (tmp_path / name).as_posix(), f"-metadata:s:t:{number}", f"mimetype=image/{kind}"]
     ffmpeg("-i", mp4, "-map", "0:v:0", "-map", "0:a", "-c", "copy", *attached, film)
     done = encode(film, out)
     assert done.returncode == 0, done.stderr
@@ -143,15 +141,33 @@ def test_every_cover_is_kept_under_its_name(mp4, tmp_path):
     assert names == [["small_cover.jpg", "cover.png"]] * 2
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", 'Who? "You*": <AC/DC> | cover.png', "cover.jpeg", "=.png"])
+def test_cover_keeps_a_name_that_no_file_can_have(name, mp4, tmp_path):
+    film, out, cover = tmp_path / "in.mkv", tmp_path / "out.mkv", tmp_path / "c.png"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=32x32:d=0.04", "-frames:v", 1, cover)
+    tags = ("mimetype=image/png", f"filename={name}")
+    attached = [part for tag in tags for number in (0, 1) for part in (f"-metadata:s:t:{number}", tag)]
+    ffmpeg("-i", mp4, "-map", "0:v:0", "-c", "copy", "-attach", cover, "-attach", cover, *attached, film)
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(film)) as a, av.open(str(out)) as b:
+        for covers in zip(a.streams.video[1:], b.streams.video[1:], strict=True):
+            assert [cover.metadata["filename"] for cover in covers] == [name] * 2
+            assert [cover.metadata["mimetype"] for cover in covers] == ["image/png"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.png", "in.mkv", "out.mkv"]
+
+
 def test_transparency_that_is_lost_is_told_of(tmp_path):
     film, vp9 = tmp_path / "in.mkv", tmp_path / "in.webm"
     drawn = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.3,format=yuva420p")
     ffmpeg(*drawn, "-c:v", "ffv1", "-pix_fmt", "bgra", film)
     ffmpeg(*drawn, "-c:v", "libvpx-vp9", "-metadata:s:v", "alpha_mode=1", vp9)
     for source in (film, vp9):
-        done = encode(source, tmp_path / f"{source.suffix[1:]}.mkv")
+        done = encode(source, tmp_path / f"{source.suffix[1:]}.mkv", "--json")
         assert done.returncode == 0, done.stderr
-        assert "left out: transparency" in done.stderr
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {"event": "note", "text": "left out: transparency"} in events
+        assert events[-1]["left_out"] == ["transparency"]
 
 
 def test_turned_picture_is_shown_upright_with_its_shape(mp4, tmp_path):
@@ -168,7 +184,7 @@ def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
     stored, film = tmp_path / "stored.mp4", tmp_path / "turned.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.2,setsar=4/3", "-pix_fmt", "yuv420p", stored)
     ffmpeg("-display_rotation:v:0", degrees, "-i", stored, "-c", "copy", film)
-    with open_source(Job(input=film), tmp_path / "index", 0, []).clip.get_frame(0) as frame:
+    with open_source(Job(input=film), tmp_path / "index", 0).clip.get_frame(0) as frame:
         assert (frame.props["_SARNum"], frame.props["_SARDen"]) == shape
         assert frame.width == (64 if degrees % 180 == 0 else 48)
 
@@ -234,14 +250,15 @@ def test_film_that_ends_early_is_told_of(suffix, tmp_path):
     assert "complete" not in encode(whole, tmp_path / f"all{suffix}", "--crf", 30).stderr
 
 
+@needs_svtav1
 def test_colour_that_the_encoder_cannot_take_is_told_of(tmp_path):
     script = tmp_path / "444.vpy"
     script.write_text(
         "import vapoursynth as vs\n"
         "vs.core.std.BlankClip(width=64, height=48, format=vs.YUV444P8, length=3).set_output()\n"
     )
-    told = "left out: pictures become yuv420p, because libsvtav1 cannot encode yuv444p\n"
-    assert told in encode(script, tmp_path / "out.webm").stderr
+    told = "pictures become yuv420p, because libsvtav1 cannot encode yuv444p"
+    assert f"left out: {told}\n" in encode(script, tmp_path / "out.webm").stderr
     assert "left out" not in encode(script, tmp_path / "asked.webm", "--pix-fmt", "yuv420p").stderr
     assert "left out" not in encode(script, tmp_path / "out.mkv").stderr
 
@@ -255,7 +272,7 @@ def test_column_that_vapoursynth_cannot_hold_is_told_of(tmp_path):
     assert read(tmp_path / "out.mkv").width == 128
 
 
-@pytest.mark.parametrize("codec", ["", "libx264", "libsvtav1"])
+@pytest.mark.parametrize("codec", ["", "libx264", pytest.param("libsvtav1", marks=needs_svtav1)])
 def test_hdr10_stays_10_bit_with_its_mastering_data(tmp_path, codec):
     source = tmp_path / "hdr.mkv"
     labels = ["-colorspace", 9, "-color_primaries", 9, "-color_trc", 16, "-color_range", "tv"]
@@ -365,6 +382,19 @@ def test_script_is_upscaled_unless_it_does_so_itself(tmp_path, call, factor):
     assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-4)
 
 
+@pytest.mark.parametrize("quiet", ["disable(logging.WARNING)", "getLogger('vapoursynth').setLevel(logging.ERROR)"])
+def test_script_that_quiets_the_log_is_upscaled_once(quiet, tmp_path):
+    script = tmp_path / "clip.vpy"
+    script.write_text(
+        f"import logging\nlogging.{quiet}\n"
+        "import vapoursynth as vs\n"
+        "vs.core.paragon.Upscale(vs.core.std.BlankClip(None, 64, 48, vs.YUV420P8, 3)).set_output()\n"
+    )
+    done = encode(script, tmp_path / "out.mkv")
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "out.mkv").width == 128
+
+
 @pytest.mark.parametrize("stored", [False, True], ids=["durations", "times"])
 def test_script_gets_the_rest_of_a_film(stored, mkv, tmp_path):
     script, out = tmp_path / "clip.vpy", tmp_path / "out.mkv"
@@ -409,6 +439,8 @@ def test_name_that_the_console_cannot_show_is_no_error(mkv, tmp_path):
 
 
 def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
+    pty = pytest.importorskip("pty", reason="the terminal is one as POSIX has them")
+    termios = pytest.importorskip("termios", reason="tells a terminal its size")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     process = subprocess.Popen(command(mkv, tmp_path / "out.mkv"), stderr=theirs, stdout=subprocess.PIPE, text=True)

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import encode, ffmpeg, make_film, start_until
+from films import encode, ffmpeg, make_film, needs_svtav1, start_until
 
 from vsparagon.encode.join import join, timing_of_file
 from vsparagon.encode.process import FedProcess
@@ -44,6 +44,37 @@ def test_existing_output_is_kept_without_y_and_replaced_with_it(film, tmp_path):
     assert out.stat().st_size > 1000
 
 
+def test_output_that_appears_meanwhile_is_kept_and_replaced_with_y(film, tmp_path):
+    out, script = tmp_path / "out.mkv", tmp_path / "meanwhile.vpy"
+    script.write_text(
+        "import pathlib\n"
+        "def write(n, f):\n"
+        "    if n == 20:\n"
+        f"        pathlib.Path({str(out)!r}).write_bytes(b'precious')\n"
+        "    return f\n"
+        "clip.std.ModifyFrame(clip, write).set_output()\n"
+    )
+    arguments = (film, out, "--filter-script", script)
+    fails_with(encode(*arguments), "out.mkv has appeared meanwhile; run the command again with -y")
+    assert out.read_bytes() == b"precious"
+    fails_with(encode(*arguments), "out.mkv exists; add -y")
+    done = encode(*arguments, "-y")
+    assert done.returncode == 0, done.stderr
+    assert "going on: 30 of 30 frames done" in done.stderr
+    assert out.stat().st_size > 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meanwhile.vpy", "out.mkv"]
+
+
+def test_folder_of_somebody_else_is_no_place_for_the_work_and_stays(film, tmp_path):
+    notes, out = tmp_path / "out.mkv.parts" / "notes.txt", tmp_path / "out.mkv"
+    notes.parent.mkdir()
+    notes.write_text("precious")
+    fails_with(encode(film, out), f"the work needs the folder {notes.parent}", "rename it, or give the output another")
+    out.write_bytes(b"precious")
+    fails_with(encode(film, out), "out.mkv exists; add -y")
+    assert notes.read_text() == "precious"
+
+
 def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
     out = tmp_path / "out.mkv"
     out.write_bytes(b"precious")
@@ -71,18 +102,38 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "no/such/out.mkv"], ["there is no folder", "no/such"]),
         (["FILM", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "folder.mkv", "-y"], ["folder.mkv is a folder; give the name of a file"]),
-        (["FILM", os.fsdecode(b"caf\xe9.mkv")], ["caf?.mkv is no UTF-8; rename"]),
+        (["FILM", "caf\udce9.mkv"], ["caf?.mkv is no UTF-8; rename"]),
         (["leaving.vpy", "out.mkv"], ["leaving.vpy failed: SystemExit: 3"]),
         (["opus.mkv", "out.mov"], ["the sound cannot be put into the output", "opus", "Write to an .mkv file"]),
         (["plain.vpy", "FILM", "--rest-from", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "out.mkv", "--pix-fmt", "yuv420p9"], ["yuv420p9", "yuv420p10"]),
-        (["FILM", "out.mkv", "--codec", "libsvtav1", "--pix-fmt", "yuv444p"], ["libsvtav1", "yuv420p10"]),
+        pytest.param(
+            ["FILM", "out.mkv", "--codec", "libsvtav1", "--pix-fmt", "yuv444p"],
+            ["libsvtav1", "yuv420p10"],
+            marks=needs_svtav1,
+        ),
         (["FILM", "out.mkv", "--variant", "giant"], ["giant", "nano"]),
         (["FILM", "out.mkv", "--preset", "hasty"], ["ffmpeg", "hasty"]),
         (["FILM", "out.mkv", "--crf", "51.5"], ["--crf is 51.5; libx264 takes 0 (best) to 51"]),
-        (["FILM", "out.mkv", "--codec", "libsvtav1", "--crf", "-1"], ["--crf is -1; libsvtav1 takes 0 (best) to 63"]),
+        pytest.param(
+            ["FILM", "out.mkv", "--codec", "libsvtav1", "--crf", "-1"],
+            ["--crf is -1; libsvtav1 takes 0 (best) to 63"],
+            marks=needs_svtav1,
+        ),
         (["FILM", "out.mkv", "--encoder-option", "tune"], ["--encoder-option is tune", "NAME=VALUE"]),
         (["FILM", "out.mkv", "--encoder-option", "crf=3"], ["--encoder-option crf is what --crf is for"]),
+        (["FILM", "out.mkv", "--encoder-option", "format=mp4"], ["format is what OUTPUT's suffix is for"]),
+        (["FILM", "out.mkv", "--encoder-option", "f=mp4"], ["f is what OUTPUT's suffix is for"]),
+        (["FILM", "out.mkv", "--encoder-option", "filename=own.mkv"], ["filename is what OUTPUT is for"]),
+        (["FILM", "out.mkv", "--encoder-option", "colorspace=bt709"], ["colorspace is what --matrix is for"]),
+        (
+            ["FILM", "out.mkv", "--encoder-option", "color_range=tv"],
+            ["color_range follows from the frames; set _Range by std.SetFrameProps in a --filter-script"],
+        ),
+        (["FILM", "out.mkv", "--encoder-option", "color_primaries=bt709"], ["follows from the frames", "_Primaries"]),
+        (["FILM", "out.mkv", "--encoder-option", "color_trc=bt709"], ["follows from the frames", "_Transfer"]),
+        (["FILM", "out.mkv", "--encoder-option", "chroma_sample_location=left"], ["set _ChromaLocation by"]),
+        (["FILM", "out.mkv", "--encoder-option", "aspect=16:9"], ["set _SARNum and _SARDen by"]),
         (["FILM", "out.mkv", "--encoder-option", "a=1", "--encoder-option", "a=2"], ["a is given twice"]),
         (["FILM", "out.mkv", "--encoder-option", "tune=slow"], ["ffmpeg", "tune"]),
         (["FILM", "out.mkv", "--rest-from", "FILM"], ["--rest-from is for scripts"]),

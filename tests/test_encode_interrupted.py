@@ -19,9 +19,6 @@ if sys.platform == "win32":
 
 from films import UNEVEN, command, encode, equals, finished_segments, make_film, start_until
 
-from vsparagon.encode import parts
-from vsparagon.encode.parts import PartsFolder, Segment
-
 pytestmark = pytest.mark.slow
 
 SEGMENT = 12
@@ -246,8 +243,8 @@ import os
 from vsparagon.cli import main
 from vsparagon.encode import parts
 settle = parts._settle
-def settle_and_die(draft, path):
-    settle(draft, path)
+def settle_and_die(draft, path, **how):
+    settle(draft, path, **how)
     if path.name == "out.mkv":
         os.kill(os.getpid(), 9)
 parts._settle = settle_and_die
@@ -267,109 +264,6 @@ def test_folder_of_unfinished_work_is_kept_when_another_output_is_in_the_way(fil
     out.write_bytes(b"precious")
     assert encode(*arguments).returncode == 1
     assert finished_segments(out) >= 1
-
-
-def keep_segment(folder: Path, number: int, content: bytes, *, crf: int = 17) -> Segment:
-    """Keep a segment for an output in a folder."""
-    segment = Segment(frames=3, bytes=len(content), durations=((1001, 30000, 2), (1, 25, 1)), times=(0.5, 0.6, 1.0))
-    with PartsFolder(folder / "out.mkv") as kept:
-        kept.resume({"crf": crf})
-        draft = kept.draft("segment.mkv")
-        draft.write_bytes(content)
-        kept.keep(number, draft, segment)
-    return segment
-
-
-def test_what_is_known_of_a_segment_survives(tmp_path):
-    segments = {number: keep_segment(tmp_path, number, b"x" * number) for number in (2, 10)}
-    with PartsFolder(tmp_path / "out.mkv") as kept:
-        assert kept.resume({"crf": 17}) == []
-        assert kept.segments == segments
-        assert (kept.frames, kept.bytes) == (6, 12)
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"format": 1, "job": {}, "segments": {"0": {}}}'])
-def test_manifest_that_cannot_be_read_is_that_of_nothing(text, tmp_path):
-    keep_segment(tmp_path, 0, b"film")
-    (manifest,) = tmp_path.glob("*.parts/*/manifest.json")
-    manifest.write_text(text)
-    with PartsFolder(tmp_path / "out.mkv") as kept:
-        assert kept.resume({"crf": 17}) == []
-        assert kept.segments == {}
-
-
-def test_what_is_kept_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    done, name = [], parts.replace
-    monkeypatch.setattr(os, "fsync", lambda file: done.append(("written", os.fstat(file).st_ino)))
-    monkeypatch.setattr(parts, "replace", lambda a, b: (done.append(("named", a.stat().st_ino)), name(a, b)))
-    keep_segment(tmp_path, 0, b"film")
-    segment, manifest = (next(tmp_path.glob(f"*.parts/*/{name}")).stat().st_ino for name in ("*.mkv", "*.json"))
-    assert done == [("written", segment), ("named", segment), ("written", manifest), ("named", manifest)]
-
-
-def test_what_was_being_written_when_a_run_was_killed_is_removed(tmp_path):
-    keep_segment(tmp_path, 0, b"film")
-    folder = tmp_path / "out.mkv.parts"
-    (folder / "part-0123abcd-segment.mkv").write_bytes(b"fi")
-    before = sorted(path for path in folder.rglob("*") if not path.name.startswith("part-"))
-    with PartsFolder(tmp_path / "out.mkv"):
-        assert sorted(folder.rglob("*")) == before
-
-
-def test_a_job_without_a_segment_leaves_the_segments_of_others(tmp_path):
-    keep_segment(tmp_path, 0, b"film")
-    kept = sorted(tmp_path.rglob("*"))
-    with PartsFolder(tmp_path / "out.mkv") as other:
-        assert other.resume({"crf": 30}) == ["crf: 17, now 30"]
-        assert other.segments == {}
-        assert len(list(tmp_path.rglob("*"))) == len(kept) + 1
-    assert sorted(tmp_path.rglob("*")) == kept
-
-
-def test_what_has_changed_is_told_by_the_latest_job(tmp_path):
-    for crf in (17, 30, 25):
-        keep_segment(tmp_path, 0, b"film", crf=crf)
-    with PartsFolder(tmp_path / "out.mkv") as other:
-        assert other.resume({"crf": 20}) == ["crf: 25, now 20"]
-
-
-def test_order_in_which_a_job_is_described_makes_no_other_job(tmp_path):
-    for items in ([("crf", 17), ("preset", "slow")], [("preset", "slow"), ("crf", 17)]):
-        with PartsFolder(tmp_path / "out.mkv") as kept:
-            assert kept.resume(dict(items)) == []
-            draft = kept.draft("segment.mkv")
-            draft.write_bytes(b"film")
-            kept.keep(len(kept.segments), draft, Segment(frames=1, bytes=4, durations=((1, 25, 1),), times=()))
-    assert len(kept.segments) == 2
-
-
-def test_segment_of_another_length_is_not_taken_over(tmp_path):
-    for number in range(3):
-        keep_segment(tmp_path, number, b"film")
-    paths = sorted(tmp_path.glob("*.parts/*/*.mkv"))
-    paths[0].write_bytes(b"fi")
-    paths[1].unlink()
-    with PartsFolder(tmp_path / "out.mkv") as kept:
-        kept.resume({"crf": 17})
-        assert list(kept.segments) == [2]
-
-
-@pytest.mark.parametrize("same", [True, False])
-def test_what_led_to_the_output_is_removed_and_to_another_of_its_size_is_kept(same, tmp_path):
-    keep_segment(tmp_path, 0, b"film")
-    out = tmp_path / "out.mkv"
-    with PartsFolder(out) as kept:
-        kept.resume({"crf": 17})
-        draft = kept.draft("out.mkv")
-        draft.write_bytes(b"film")
-        kept._write(delivered=parts._fingerprint(draft))
-        draft.replace(out)  # and killed
-    if not same:
-        os.utime(out, ns=(1, 1))
-    with PartsFolder(out) as again:
-        again.sweep()
-    assert again.folder.exists() != same
-    assert out.read_bytes() == b"film"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import encode, streams
+from films import encode, needs_svtav1, streams
 
-from vsparagon.encode.codec import encoder_options, loses_hdr
-from vsparagon.encode.environment import choices
+import vsparagon
+from vsparagon.backends.base import RunOptions
+from vsparagon.encode.codec import encoder_options, ffmpeg_with, loses_hdr
+from vsparagon.encode.environment import computed_by
 from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
+from vsparagon.runtime import Runtime, noted_choices
 
 
 def test_options_of_the_encoder_stand_behind_the_metadata():
@@ -55,7 +61,11 @@ def test_format_that_leaves_keeps_what_it_can_of_the_clips(family, bits, subsamp
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "codec"), [("out.WEBM", [], "av1"), ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc")]
+    ("name", "options", "codec"),
+    [
+        pytest.param("out.WEBM", [], "av1", marks=needs_svtav1),
+        ("out.mkv", ["--pix-fmt", "yuv420p12"], "hevc"),
+    ],
 )
 def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, tmp_path):
     script = tmp_path / "plain.vpy"
@@ -66,6 +76,17 @@ def test_default_codec_fits_the_file_and_the_pixel_format(name, options, codec, 
     done = encode(script, tmp_path / name, *options)
     assert done.returncode == 0, done.stderr
     assert streams(tmp_path / name) == [("video", codec)]
+
+
+def test_encoder_that_no_ffmpeg_has_is_told_with_what_brings_it(monkeypatch):
+    monkeypatch.setattr("vsparagon.encode.codec.find_ffmpegs", lambda: ["/no/ffmpeg"])
+    brings = "winget install Gyan.FFmpeg" if sys.platform == "win32" else "pip install imageio-ffmpeg"
+    with pytest.raises(vsparagon.InvalidInput) as raised:
+        ffmpeg_with("libsvtav1")
+    assert str(raised.value) == (
+        "there is no encoder libsvtav1 in /no/ffmpeg; choose another --codec, or install an ffmpeg that has it "
+        f"({brings} brings one with libx264, libx265 and libsvtav1)."
+    )
 
 
 def test_network_named_in_full_is_the_same_job(tmp_path):
@@ -88,7 +109,7 @@ def test_whatever_decides_the_result_makes_another_job(tmp_path):
         assert job.identity() != before[0], path
         path.write_bytes(b"one")
     stamp = film.stat().st_mtime_ns
-    os.utime(film, ns=(stamp + 1, stamp + 1))
+    os.utime(film, ns=(stamp + 1000, stamp + 1000))  # of the ticks of 100 ns that Windows counts
     assert job.identity() != before[0]
     os.utime(film, ns=(stamp, stamp))
     script.write_bytes(b"2.0")
@@ -100,17 +121,25 @@ def test_whatever_decides_the_result_makes_another_job(tmp_path):
     assert replace(job, device_id=1, num_streams=2, cache="elsewhere").identity() == before[0]
 
 
-@pytest.mark.parametrize(
-    "place", ["cuda:0 (H200)", "CPU", "CPU, as torch cannot use the GPU: torch was built for CUDA 12.4, not 11, sadly"]
-)
-def test_choices_are_what_runs_and_not_where_or_how_long_it_took(place):
-    def told(milliseconds, threads):
-        return [
-            "VideoSource: no return value",
-            "other.Filter: running fast, on two, three, four",
-            f"paragon.Upscale: ours take {milliseconds} ms, torch's 5.1 ms",
-            f"paragon.Upscale: running a, b.pth on torch, fp16, {place}, {threads} threads, 3 frames at once",
-        ]
+def test_choices_for_clips_that_came_about_are_noted_by_all_who_note():
+    clip = vs.core.std.BlankClip(None, 32, 32, vs.YUV420P8, 1)
+    with noted_choices() as outer:
+        with noted_choices() as inner:
+            vsparagon.upscale(clip)
+            with pytest.raises(vsparagon.InvalidInput):
+                vsparagon.upscale(clip, tilesize=1000, overlap=1000)
+        vsparagon.upscale(clip, variant="micro")
+    assert computed_by(inner).startswith("nano x2 clean on ")
+    assert outer[:-1] == inner
+    assert outer[-1].model.name == "micro x2 clean"
 
-    assert choices(told(0.8, 2)) == choices(told(0.9, 4)) == "a, b.pth on torch, fp16"
-    assert choices([]) == ""
+
+def test_what_computes_is_told_and_not_where_or_how_many_frames_at_once():
+    def chosen(place, streams):
+        backend = SimpleNamespace(name="torch", place=place)
+        options = RunOptions(streams=streams, threads=2, cache=Path())
+        return Runtime(model=SimpleNamespace(name="a, b.pth"), backend=backend, precision="fp16", options=options)
+
+    assert computed_by([chosen("cuda:0 (H200)", 2)]) == computed_by([chosen("CPU", 3)]) == "a, b.pth on torch, fp16"
+    assert computed_by([chosen("CPU", 2)] * 2) == "a, b.pth on torch, fp16; a, b.pth on torch, fp16"
+    assert computed_by([]) == ""

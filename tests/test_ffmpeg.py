@@ -9,7 +9,7 @@ from films import read
 
 from vsparagon.encode.codec import encoder_formats
 from vsparagon.errors import ParagonError
-from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
+from vsparagon.ffmpeg import answer_of, aspect_arguments, colour_arguments, ffmpeg_version, find_ffmpeg
 
 UNCOMMON = {"_Matrix": 9, "_Primaries": 9, "_Transfer": 16, "_ChromaLocation": 2}  # BT.2020, PQ, top left
 
@@ -45,6 +45,18 @@ def test_find_ffmpeg_says_what_to_install_when_there_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(ParagonError, match="pip install imageio-ffmpeg"):
         find_ffmpeg()
+
+
+def test_ffmpeg_that_does_not_end_is_told(monkeypatch):
+    monkeypatch.setattr("vsparagon.ffmpeg.PATIENCE", 0.2)
+    with pytest.raises(ParagonError, match=r"does not run .*timed out.*; install another ffmpeg"):
+        answer_of(sys.executable, "-c", "import time; time.sleep(60)")
+
+
+def test_ffmpeg_that_says_nothing_is_told(monkeypatch):
+    monkeypatch.setattr("vsparagon.ffmpeg.answer_of", lambda program, question: "")
+    with pytest.raises(ParagonError, match="silent does not tell its version; install another ffmpeg"):
+        ffmpeg_version("silent")
 
 
 def test_ffmpeg_that_is_no_program_has_no_encoder(tmp_path):

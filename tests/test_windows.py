@@ -57,10 +57,10 @@ def test_output_that_a_player_has_open_is_named(tmp_path, monkeypatch, refusals)
         parts.resume({})
         draft = parts.draft("output.mkv")
         draft.write_bytes(b"film")
-        monkeypatch.setattr(parts, "_write", lambda **more: None)  # which replaces the manifest
+        monkeypatch.setattr(parts, "_describe", lambda **more: None)  # which replaces the manifest
         refusals += [32] * 20
         with pytest.raises(EncodeFailure, match=r"out\.mkv cannot be replaced: .*close what has it open"):
-            parts.deliver(draft)
+            parts.deliver(draft, overwrite=True)
 
 
 def test_player_is_run_itself_and_not_its_wrapper_for_the_console(tmp_path, monkeypatch):

@@ -197,7 +197,7 @@ def _cache() -> Iterator[Finding]:
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    from vsparagon.ffmpeg import ffmpeg_version, find_ffmpegs
+    from vsparagon.ffmpeg import answer_of, ffmpeg_version, find_ffmpegs
 
     try:
         programs = find_ffmpegs()
@@ -210,10 +210,7 @@ def _ffmpeg() -> Iterator[Finding]:
     from vsparagon.backends.cuda import gpus
     from vsparagon.encode.encoders import CODECS
 
-    asked = (
-        subprocess.run([p, "-encoders"], capture_output=True, text=True, errors="replace", timeout=60) for p in programs
-    )
-    listed = "".join(done.stdout for done in asked)
+    listed = "".join(answer_of(program, "-encoders") for program in programs)
     able = [name for name in CODECS if f" {name} " in listed and (gpus() or not name.endswith("_nvenc"))]
     text = ", ".join(able) or "none of those that `vsparagon encode` uses"
     advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"

@@ -13,6 +13,7 @@ from typing import Final
 
 from vsparagon.errors import ParagonError
 
+PATIENCE: Final = 60  # seconds, for an answer
 # Frame property -> (ffmpeg's option, what to add to VapourSynth's number, the number for "unspecified").
 # Matrix, primaries and transfer are code points of ITU-T H.273 in both; ffmpeg counts the others from one.
 _OPTIONS: Final[dict[str, tuple[str, int, int | None]]] = {
@@ -53,15 +54,26 @@ def ffmpeg_version(program: str) -> str:
     """Return what an ffmpeg calls its version.
 
     Raises:
-        ParagonError: it does not run.
+        ParagonError: it does not run, or tells none.
+    """
+    words = answer_of(program, "-version").removeprefix("ffmpeg version ").split(maxsplit=1)
+    if not words:
+        raise ParagonError(f"{program} does not tell its version; install another ffmpeg")
+    return words[0]
+
+
+def answer_of(program: str, *question: str) -> str:
+    """Return what an ffmpeg prints.
+
+    Raises:
+        ParagonError: it does not run, or does not end.
     """
     try:
-        said = subprocess.run(
-            [program, "-version"], capture_output=True, text=True, errors="replace", check=True
+        return subprocess.run(
+            [program, *question], capture_output=True, text=True, errors="replace", check=True, timeout=PATIENCE
         ).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise ParagonError(f"{program} does not run ({error}); install another ffmpeg") from error
-    return said.removeprefix("ffmpeg version ").split(maxsplit=1)[0]
 
 
 def colour_arguments(props: Mapping[str, object]) -> list[str]:

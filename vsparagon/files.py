@@ -17,22 +17,39 @@ BUSY: Final = (5, 32, 33)
 PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between the attempts
 
 
-def replace(draft: Path, path: Path) -> None:
+def replace(draft: Path, path: Path, *, overwrite: bool = True) -> None:
     """Give a file another's name, in its place. On Windows, wait for whoever has one of them open, for a few seconds.
 
     Raises:
+        FileExistsError: there is a file of that name, which is not to be overwritten.
         OSError: that cannot be done.
     """
+    rename = Path.replace if overwrite else _rename
     for pause in PAUSES:
         try:
-            draft.replace(path)
+            rename(draft, path)
         except OSError as error:
             if getattr(error, "winerror", None) not in BUSY:
                 raise
             time.sleep(pause)
         else:
             return
-    draft.replace(path)
+    rename(draft, path)
+
+
+def _rename(draft: Path, path: Path) -> None:
+    """Give a file a name that is free."""
+    if os.name == "nt":
+        draft.rename(path)  # refuses by itself, where POSIX replaces
+        return
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} exists.") from error
+        draft.rename(path)  # on a file system without links
+    else:
+        draft.unlink()
 
 
 @contextmanager

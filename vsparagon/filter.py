@@ -30,7 +30,7 @@ from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.pipeline import AnyPipeline, open_pipeline
-from vsparagon.runtime import CHOICE, choose_runtime
+from vsparagon.runtime import choose_runtime, note_choice
 from vsparagon.stream import map_frames, passing
 from vsparagon.tiles.choice import TileChoice
 
@@ -115,7 +115,7 @@ def upscale(
         threads=vs.core.num_threads,
         cache=cache,
     )
-    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"{CHOICE}{runtime}")
+    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: running {runtime}")
     if found.channels == 1:
         parts = "red, green and blue one by one" if clip.format.color_family == vs.RGB else "luma alone"
         text = f"paragon.Upscale, colours: {found.name} takes one plane, and is given {parts}"
@@ -147,7 +147,9 @@ def upscale(
         except (ParagonError, vs.Error) as error:
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
 
-    return chain(first).std.FrameEval(choose, prop_src=[clip], clip_src=[chain(first)])
+    enlarged = chain(first)
+    note_choice(runtime)
+    return enlarged.std.FrameEval(choose, prop_src=[clip], clip_src=[enlarged])
 
 
 def _by_resizer(

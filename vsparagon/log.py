@@ -1,4 +1,4 @@
-"""VapourSynth's log: what this package logs goes there, and what it says can be collected."""
+"""VapourSynth's log: what this package logs goes there, and what it says can be told elsewhere."""
 
 from __future__ import annotations
 
@@ -64,15 +64,13 @@ def vapoursynth_log() -> Iterator[None]:
 
 
 class _Collector:
-    """Messages, and who is told of them."""
+    """Who is told of messages, and of which already."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
-        self.messages: list[str] = []
         self._tell, self._told = tell, set[str]()
 
-    def take(self, text: str, *, is_error: bool) -> None:
-        self.messages.append(text)
-        if not (is_error or text in self._told or text.startswith(NO_NEWS)):
+    def take(self, text: str) -> None:
+        if not (text in self._told or text.startswith(NO_NEWS)):
             self._told.add(text)
             self._tell(text)
 
@@ -81,16 +79,17 @@ _collectors: list[_Collector] = []
 
 
 def _collect(record: logging.LogRecord) -> bool:
-    """Give a message to all that collect, and let it pass to where it is shown if it is an error."""
-    is_error = record.levelno > logging.WARNING
+    """Give a message to all that collect, unless it is an error, which passes to where it is shown."""
+    if record.levelno > logging.WARNING:
+        return True
     for collector in tuple(_collectors):
-        collector.take(record.getMessage(), is_error=is_error)
-    return is_error
+        collector.take(record.getMessage())
+    return False
 
 
 @contextmanager
-def collected_log(tell: Callable[[str], object] = lambda text: None) -> Iterator[list[str]]:
-    """Collect VapourSynth's messages instead of showing them; errors are shown as well. Calls may overlap.
+def collected_log(tell: Callable[[str], object] = lambda text: None) -> Iterator[None]:
+    """Collect VapourSynth's messages instead of showing them; errors are shown. Calls may overlap.
 
     Args:
         tell: is told what is worth knowing, as soon as it comes, and once: some plugins say the same of every frame.
@@ -105,7 +104,7 @@ def collected_log(tell: Callable[[str], object] = lambda text: None) -> Iterator
             logger.addFilter(_collect)
         _collectors.append(collector)
     try:
-        yield collector.messages
+        yield
     finally:
         with _entering:
             _collectors.remove(collector)

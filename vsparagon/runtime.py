@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, get_args
 
 from vsparagon.backends import choose_backend, choose_precision
 from vsparagon.backends.base import Backend, Precision, RunOptions
@@ -15,8 +15,6 @@ from vsparagon.models.model import Model
 from vsparagon.wording import counted
 
 MOST_STREAMS = 64
-CHOICE: Final = "paragon.Upscale: running "  # what the line in the log that tells a choice begins with
-_CHOSEN: Final = re.compile(rf"{re.escape(CHOICE)}(.+ on \w+, (?:{'|'.join(get_args(Precision))})), ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +77,21 @@ def choose_runtime(
     )
 
 
-def choice_in(message: str) -> str:
-    """Return the model, backend and precision that a line of the log names, or "".
+_notes: dict[int, list[Runtime]] = {}  # by their ids: lists that are equal are not the same
 
-    The rest of such a line, the device and how many frames at once, does not decide the result.
-    """
-    found = _CHOSEN.match(message)
-    return found[1] if found else ""
+
+@contextmanager
+def noted_choices() -> Iterator[list[Runtime]]:
+    """Note what is chosen for every clip that `core.paragon.Upscale` enlarges meanwhile. Calls may overlap."""
+    noted: list[Runtime] = []
+    _notes[id(noted)] = noted
+    try:
+        yield noted
+    finally:
+        del _notes[id(noted)]
+
+
+def note_choice(runtime: Runtime) -> None:
+    """Tell all that note choices what was chosen for a clip."""
+    for noted in list(_notes.values()):
+        noted.append(runtime)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.encode.encoders import CODECS
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from vsparagon.encode.run import Result, Workers
     from vsparagon.input.job import Job
 
-# Options of ffmpeg that have one here.
-OWN_OPTIONS = {
-    "c:v": "codec", "vcodec": "codec", "crf": "crf", "cq": "crf", "preset": "preset", "pix_fmt": "pix-fmt"
+# Options of ffmpeg that are said otherwise here.
+OWN_OPTIONS: Final = {
+    "c:v": "--codec", "vcodec": "--codec", "crf": "--crf", "cq": "--crf", "preset": "--preset", "pix_fmt": "--pix-fmt",
+    "f": "OUTPUT's suffix", "format": "OUTPUT's suffix", "filename": "OUTPUT", "colorspace": "--matrix",
+}  # fmt: skip
+# And those that follow from the frames: the properties that tell them.
+PROPERTIES: Final = {
+    "color_primaries": "_Primaries", "color_trc": "_Transfer", "color_range": "_Range",
+    "chroma_sample_location": "_ChromaLocation", "aspect": "_SARNum and _SARDen",
 }  # fmt: skip
 
 DESCRIPTION = """\
@@ -152,11 +158,21 @@ def _options(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise InvalidInput(f"--encoder-option is {text}; write it as NAME=VALUE, such as tune=grain.")
-        if name in options or name in OWN_OPTIONS:
-            reason = "is given twice" if name in options else f"is what --{OWN_OPTIONS[name]} is for"
+        if reason := _refusal(name, options):
             raise InvalidInput(f"--encoder-option {name} {reason}.")
         options[name] = value
     return tuple(options.items())
+
+
+def _refusal(name: str, options: Container[str]) -> str:
+    """Return why an option of the encoder cannot be given beside others, or ""."""
+    if name in options:
+        return "is given twice"
+    if name in OWN_OPTIONS:
+        return f"is what {OWN_OPTIONS[name]} is for"
+    if name in PROPERTIES:
+        return f"follows from the frames; set {PROPERTIES[name]} by std.SetFrameProps in a --filter-script"
+    return ""
 
 
 def _text(result: Result) -> str:

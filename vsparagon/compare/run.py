@@ -58,11 +58,11 @@ def compare(
     Raises:
         ParagonError: the input, a variant or a peer cannot be used, or the files cannot be written.
     """
-    with collected_log(tell) as log:
+    with collected_log(tell):
         still = job.input.suffix.lower() in SUFFIXES
         if still and at:
             raise InvalidInput(f"{job.input.name} is a picture; --at is for videos.")
-        source = _still(job) if still else open_to_view(job, log).source
+        source = _still(job) if still else open_to_view(job).source
         if source.upscaled:
             raise InvalidInput(f"{job.filter_script or job.input} upscales by itself; take the call out to compare.")
         numbers = [0] if still else _numbers(source, at)

@@ -6,7 +6,7 @@
     commands.py      the two command lines: a segment, the finished file
     process.py       a running ffmpeg that is fed through a pipe
     segment.py       clip -> files of some hundred frames each
-    parts.py         the folder beside the output: segments and the manifest
+    parts.py         the folder beside the output, with the finished segments
     environment.py   what decides the pictures beside the job
     cluster.py       segments made by other processes and machines
     join.py          segments, and everything else of the input -> output

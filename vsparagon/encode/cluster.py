@@ -31,6 +31,7 @@ from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import open_source, upscaled_clip
 from vsparagon.log import collected_log
+from vsparagon.runtime import noted_choices
 
 RETRIES: Final = 2  # of a segment that failed; those of a worker that died are done again anyhow
 CLOSING_SECONDS: Final = 5
@@ -181,10 +182,10 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
     if not index.parent.is_dir():  # another machine
         folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
         index = Path(folder.name) / "source"
-    with collected_log() as log:
-        source = open_source(context.job, index, context.track, log, context.origin)
+    with collected_log(), noted_choices() as choices:
+        source = open_source(context.job, index, context.track, context.origin)
         clip = upscaled_clip(source, context.job, context.encoding.pix_fmt)
-    here = environment(clip, log, ffmpeg_with(context.encoding.codec))
+    here = environment(clip, choices, ffmpeg_with(context.encoding.codec))
     if differing := [name for name, value in context.environment.items() if here[name] != value]:
         name = differing[0]
         raise InvalidInput(

@@ -1,9 +1,9 @@
-"""Formats and codecs: which formats there are, what is chosen, and ffmpeg's options for it."""
+"""Formats and codecs: what is chosen, and ffmpeg's options for it."""
 
 from __future__ import annotations
 
 import re
-import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
@@ -11,24 +11,25 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.encode.encoders import CODECS
-from vsparagon.errors import InvalidInput
-from vsparagon.ffmpeg import find_ffmpegs
+from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.ffmpeg import answer_of, find_ffmpegs
 from vsparagon.input.job import Encoding
 from vsparagon.input.pixel_formats import PIXEL_FORMATS, pixel_format_candidates
 
 SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples as NVIDIA's encoders want them
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
+# What brings an ffmpeg with all of the encoders that run on the CPU: imageio-ffmpeg's for Windows lacks libsvtav1.
+COMPLETE: Final = "winget install Gyan.FFmpeg" if sys.platform == "win32" else "pip install imageio-ffmpeg"
 WEBM: Final = "webm"  # ffmpeg's name for the kind of file, which holds AV1 alone of these
 
 
 @cache
 def encoder_formats(ffmpeg: str, codec: str) -> frozenset[str]:
     """Return the pixel formats that an ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`; none without it."""
-    command = [ffmpeg, "-hide_banner", "-h", f"encoder={codec}"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
-    except OSError:  # a file that is no program
+        said = answer_of(ffmpeg, "-hide_banner", "-h", f"encoder={codec}")
+    except ParagonError:  # a file that is no program
         return frozenset()
     found = re.search(r"Supported pixel formats: (.*)", said)
     names = {name.removesuffix("le") for name in found[1].split()} if found else set()
@@ -48,7 +49,7 @@ def ffmpeg_with(codec: str) -> str:
             return program
     raise InvalidInput(
         f"there is no encoder {codec} in {' and '.join(programs)}; choose another --codec, or install an ffmpeg that "
-        "has it (pip install imageio-ffmpeg brings one with libx264, libx265 and libsvtav1)."
+        f"has it ({COMPLETE} brings one with libx264, libx265 and libsvtav1)."
     )
 
 

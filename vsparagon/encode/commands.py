@@ -12,7 +12,7 @@ import ffmpeg
 import vapoursynth as vs
 
 from vsparagon.encode.codec import HEVC, encoder_options
-from vsparagon.encode.contents import COVERS, Contents
+from vsparagon.encode.contents import Contents
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
@@ -63,7 +63,7 @@ def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path
         framerate=f"{video.rate.numerator}/{video.rate.denominator}",
         **video.labels,
     )
-    encoded = raw.output(str(out), format="matroska", **options, **video.labels, **video.shape)
+    encoded = raw.output(str(out), **options | video.labels | video.shape | {"format": "matroska"})
     return _compile(encoded, program)
 
 
@@ -75,7 +75,6 @@ def join_command(
     *,
     muxer: str,
     shift: Fraction,
-    rest: Path | None,
     part: tuple[float, float],
     contents: Contents | None,
     covers: Sequence[Path],
@@ -89,67 +88,88 @@ def join_command(
         out: file to write.
         muxer: its kind.
         shift: what to add to the video's times, in seconds.
-        rest: the file that everything else comes from, or None.
         part: where what comes along begins and ends, in seconds as players count them; (0, 0) for all.
-        contents: what comes along from it.
-        covers: pictures to attach.
+        contents: of the file that everything else comes from, or None.
+        covers: files with the covers in `contents`.
     """
     encoded = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
     streams, place = [encoded], 0
     # FLAC in MP4 was experimental in older versions of ffmpeg.
     options: dict[str, Any] = {"c": "copy", "copyts": None, "strict": "-2", **video.shape}
-    if rest is not None and contents is not None:
-        start, end = part
-        # By itself, ffmpeg trims what it decodes at the time in the file, not at that which the offset makes of it.
-        skipped = {"ss": _seconds(start), "noaccurate_seek": None} if start else {}
-        if contents.jumps:
-            skipped["fflags"] = "+discardcorrupt"  # what a reception error has left would end the command
-        everything = ffmpeg.input(str(rest), itsoffset=_seconds(-contents.start - Fraction(start)), **skipped)
-        if start:
-            options["copypriorss"] = 0  # or packets from the key frame before would come along
-        if end:
-            options["t"] = _seconds(end - start)
+    if contents is not None:
+        rest = _rest(contents, part[0])
         place = sum(stream.index < contents.track for stream in contents.carried)
-        streams = [everything[str(stream.index)] for stream in contents.carried]
+        streams = [rest[str(stream.index)] for stream in contents.carried]
         streams.insert(place, encoded)
         # A stream that no file has, so that ffmpeg-python keeps an input of which only metadata is wanted.
-        streams.append(everything["999999?"])
-        source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs as the streams name them
-        options |= {"map_metadata": source, "map_chapters": source, f"disposition:{place}": contents.disposition}
-        for position, stream in enumerate(contents.carried):
-            number = position + (position >= place)
-            if stream.codec != "copy":
-                options[f"c:{number}"] = stream.codec
-                if start and stream.kind == "audio":
-                    options[f"filter:{number}"] = "atrim=start=0"
+        streams.append(rest["999999?"])
+        options |= _rest_options(contents, place, part)
     if muxer in {"mp4", "mov"}:
         options["movflags"] = "+faststart"
         if encoding.codec in HEVC:
             options[f"tag:{place}"] = "hvc1"  # players of Apple know no other
-    attached: list[str] = []
-    if contents is not None:
-        before = sum(stream.kind == "attachment" for stream in contents.carried)
-        for number, cover in enumerate(covers, start=before):
-            attached += ["-attach", cover.as_posix()]  # its name is what follows the last slash
-            options[f"metadata:s:t:{number}"] = f"mimetype={COVERS[cover.suffix]}"
     output = ffmpeg.output(*streams, str(out), format=muxer, **options)
-    if rest is not None and contents is not None and contents.jumps:
+    if contents is not None and contents.jumps:
         # Where times may jump, older versions of ffmpeg count from the first stream that they are to use.
         used = {name: value for name, value in options.items() if name in {"c", "copyts", "t"}}
-        output = ffmpeg.merge_outputs(output, everything[str(contents.track)].output("-", format="null", **used))
+        output = ffmpeg.merge_outputs(output, rest[str(contents.track)].output("-", format="null", **used))
     command = _compile(output, program)
     last = command.index(str(out))
-    return command[:last] + attached + command[last:]  # ffmpeg-python would give the option once
+    return [*command[:last], *(_attachments(contents, covers) if contents else ()), *command[last:]]
 
 
-def sound_command(program: str, rest: Path, contents: Contents, muxer: str, out: Path) -> list[str]:
+def _rest(contents: Contents, start: float) -> Any:
+    """Return the file that everything else comes from, from a time on."""
+    options: dict[str, Any] = {"itsoffset": _seconds(-contents.start - Fraction(start))}
+    if start:
+        # By itself, ffmpeg trims what it decodes at the time in the file, not at that which the offset makes of it.
+        options |= {"ss": _seconds(start), "noaccurate_seek": None}
+    if contents.jumps:
+        options["fflags"] = "+discardcorrupt"  # what a reception error has left would end the command
+    return ffmpeg.input(str(contents.path), **options)
+
+
+def _rest_options(contents: Contents, place: int, part: tuple[float, float]) -> dict[str, Any]:
+    """Return the options for what comes along, with the video as the stream of that number."""
+    start, end = part
+    source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs as the streams name them
+    options: dict[str, Any] = {
+        "map_metadata": source,
+        "map_chapters": source,
+        f"disposition:{place}": contents.disposition,
+    }
+    if start:
+        options["copypriorss"] = 0  # or packets from the key frame before would come along
+    if end:
+        options["t"] = _seconds(end - start)
+    for position, stream in enumerate(contents.carried):
+        number = position + (position >= place)
+        if stream.codec != "copy":
+            options[f"c:{number}"] = stream.codec
+            if start and stream.kind == "audio":
+                options[f"filter:{number}"] = "atrim=start=0"
+    return options
+
+
+def _attachments(contents: Contents, covers: Sequence[Path]) -> list[str]:
+    """Return the options for the covers, which ffmpeg-python would give once."""
+    arguments = []
+    before = sum(stream.kind == "attachment" for stream in contents.carried)
+    for number, (cover, path) in enumerate(zip(contents.covers, covers, strict=True), start=before):
+        arguments += ["-attach", str(path)]
+        for name, value in (("filename", cover.name), ("mimetype", cover.mimetype)):
+            arguments += [f"-metadata:s:t:{number}", f"{name}={value}"]
+    return arguments
+
+
+def sound_command(program: str, contents: Contents, muxer: str, out: Path) -> list[str]:
     """Return the command that puts the first second of the sound into a file like the output.
 
     Args:
-        program, rest, contents, muxer: as above.
+        program, contents, muxer: as above.
         out: file to write.
     """
-    given = ffmpeg.input(str(rest))
+    given = ffmpeg.input(str(contents.path))
     sound = [stream for stream in contents.carried if stream.kind == "audio"]
     codecs = {f"c:{number}": stream.codec for number, stream in enumerate(sound)}
     streams = [given[str(stream.index)] for stream in sound]

@@ -20,8 +20,7 @@ TEXT: Final = {"subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text"}
 # The text subtitles that a container has for all the others.
 OWN_TEXT: Final = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
 LOSSLESS: Final = "flac"  # for sound that Matroska cannot hold as it is
-COVERS: Final = {".png": "image/png", ".jpg": "image/jpeg"}
-_COVER_SUFFIXES: Final = {"png": ".png", "mjpeg": ".jpg"}
+COVERS: Final = {"png": (".png", "image/png"), "mjpeg": (".jpg", "image/jpeg")}  # codec -> suffix, kind
 # What is noted about a stream as it was, mostly by mkvmerge and ffmpeg.
 STALE: Final = (
     "ALPHA_MODE", "BPS", "DURATION", "ENCODER", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "SOURCE_ID", "_STATISTICS",
@@ -48,16 +47,17 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True)
 class Cover:
-    """A picture of the whole, which in Matroska is an attachment, known by its name."""
+    """A picture of the whole, which in Matroska is an attachment, known by its name.
+
+    Attributes:
+        name: as the film has it, which need be no name that a file can have here.
+        mimetype: of the picture.
+        data: of the picture.
+    """
 
     name: str
+    mimetype: str
     data: bytes
-
-    def write(self, folder: Path) -> Path:
-        """Write the picture under its name."""
-        path = folder / self.name
-        path.write_bytes(self.data)
-        return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,7 @@ class Contents:
     """What a file holds beside the frames.
 
     Attributes:
+        path: of the file.
         track: number of the video stream.
         width, height: of the stored pictures, in pixels.
         start: the time in seconds at which players begin.
@@ -78,6 +79,7 @@ class Contents:
         jumps: whether times in a file of its kind may jump, as those of broadcasts do.
     """
 
+    path: Path
     track: int
     width: int
     height: int
@@ -140,6 +142,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         else:
             left_out.append(f"stream {stream.index} ({stream.kind}{', ' if stream.codec else ''}{stream.codec})")
     return Contents(
+        path=path,
         track=video.index,
         width=width,
         height=height,
@@ -167,12 +170,13 @@ def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -
 
 def _read_covers(container: av.container.InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[int, Cover]]:
     """Yield each cover with the number of its stream; the first without a name gets that which players look for."""
-    pictures = [stream for stream in streams if stream.is_picture and stream.codec in _COVER_SUFFIXES]
+    pictures = [stream for stream in streams if stream.is_picture and stream.codec in COVERS]
     for stream in pictures:
-        suffix = _COVER_SUFFIXES[stream.codec]
-        name = Path(stream.metadata.get("filename") or ("cover" if stream is pictures[0] else f"cover{stream.index}"))
+        suffix, mimetype = COVERS[stream.codec]
+        number = "" if stream is pictures[0] else stream.index
+        name = stream.metadata.get("filename") or f"cover{number}{suffix}"
         packet = next(container.demux(container.streams[stream.index]))
-        yield stream.index, Cover(name=f"{name.stem}{suffix}", data=bytes(packet))
+        yield stream.index, Cover(name=name, mimetype=mimetype, data=bytes(packet))
 
 
 def _codecs_of(muxer: str) -> set[str]:

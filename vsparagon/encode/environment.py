@@ -8,25 +8,28 @@ import vapoursynth as vs
 
 from vsparagon import __version__
 from vsparagon.ffmpeg import ffmpeg_version
-from vsparagon.runtime import choice_in
+from vsparagon.runtime import Runtime
 
 
-def environment(clip: vs.VideoNode, messages: Iterable[str], program: str) -> dict[str, str]:
+def environment(clip: vs.VideoNode, choices: Iterable[Runtime], program: str) -> dict[str, str]:
     """Return what decides the result beside the job: on other machines it may be something else.
 
     Args:
         clip: what is encoded.
-        messages: what `vsparagon.log.collected_log` collected while it was opened.
+        choices: what `vsparagon.runtime.noted_choices` noted while it was opened.
         program: ffmpeg.
     """
     return {
         "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
-        "computed by": choices(messages),
+        "computed by": computed_by(choices),
         "vsparagon": __version__,
         "ffmpeg": ffmpeg_version(program),
     }
 
 
-def choices(messages: Iterable[str]) -> str:
-    """Return which networks were opened, on which backend and in which precision."""
-    return "; ".join(filter(None, map(choice_in, messages)))
+def computed_by(choices: Iterable[Runtime]) -> str:
+    """Return which networks were opened, on which backend and in which precision.
+
+    On which device, and how many frames at once, does not decide the result.
+    """
+    return "; ".join(f"{choice.model.name} on {choice.backend.name}, {choice.precision}" for choice in choices)

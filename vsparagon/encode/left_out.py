@@ -24,40 +24,41 @@ INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth
 
 
 def left_out(contents: Contents | None, job: Job, source: Source, encoding: Encoding, video: RawVideo) -> list[str]:
-    """Return what the output cannot hold of the input, in a line each."""
-    notes = []
+    """Return what the output does not have of the input, in a few words each."""
+    lost = list(contents.left_out) if contents else []
     with first_frame(source.clip) as frame:
         shown = set(frame.props)
     closest = pixel_format_candidates(source.clip.format)[0]
     if encoding.pix_fmt != closest and not job.encoding.pix_fmt:
-        notes.append(f"left out: pictures become {encoding.pix_fmt}, because {encoding.codec} cannot encode {closest}")
-    if contents:
-        notes += [f"left out: {stream}" for stream in contents.left_out]
-        notes += [
-            f"the sound of stream {stream.index} becomes {stream.codec}, because the file cannot hold {stream.was}"
-            for stream in contents.carried
-            if stream.kind == "audio" and stream.codec != "copy"
-        ]
-    notes += [f"left out: {what}" for name, what in UNSEEN.items() if name in shown]
+        lost.append(f"pictures become {encoding.pix_fmt}, because {encoding.codec} cannot encode {closest}")
+    if contents and not (job.is_script or job.filter_script):
+        lost += _odd_side(contents, source)
+    lost += [what for name, what in UNSEEN.items() if name in shown]
     if loses_hdr(encoding, video.props):
-        notes.append(f"left out: the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
-    return notes
+        lost.append(f"the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
+    return lost
 
 
-def shortfalls(contents: Contents | None, source: Source, job: Job) -> list[str]:
-    """Return what the clip lacks of what is in a file, in a line each."""
-    if contents is None:
-        return ["without sound: a script has pictures alone; --rest-from FILE adds all else that is in a video file"]
-    if job.is_script:
-        return []
-    notes = []
+def _odd_side(contents: Contents, source: Source) -> list[str]:
     stored, read = (contents.width, contents.height), (source.clip.width, source.clip.height)
     even = [side // 2 * 2 for side in stored]
-    if job.filter_script is None and sorted(read) != sorted(stored) and sorted(read) == sorted(even):
-        notes.append(
-            f"left out: the last column or row of {stored[0]}x{stored[1]}, as VapourSynth has no "
-            f"{source.clip.format.name} of odd size"
-        )
+    if sorted(read) == sorted(stored) or sorted(read) != sorted(even):
+        return []
+    size = f"{stored[0]}x{stored[1]}"
+    return [f"the last column or row of {size}, as VapourSynth has no {source.clip.format.name} of odd size"]
+
+
+def remarks(contents: Contents | None, source: Source, job: Job) -> list[str]:
+    """Return what else is worth knowing of what becomes of the input, in a line each."""
+    if contents is None:
+        return ["without sound: a script has pictures alone; --rest-from FILE adds all else that is in a video file"]
+    notes = [
+        f"the sound of stream {stream.index} becomes {stream.codec}, because the file cannot hold {stream.was}"
+        for stream in contents.carried
+        if stream.kind == "audio" and stream.codec != "copy"
+    ]
+    if job.is_script:
+        return notes
     stamps = source.timestamps
     if source.strayed and stamps:
         notes.append(

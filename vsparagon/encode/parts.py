@@ -1,7 +1,8 @@
 """The folder beside the output in which it is made.
 
-Each job for that output has a folder of its own in it, named by what decides the result: finished segments, and the
-manifest that lists them. So a command that is given with other options by mistake destroys nothing.
+Each job for that output has a folder of its own in it, named by what decides the result: the manifest, which describes
+the job, and finished segments, each a film and what is known of it. So a command that is given with other options by
+mistake destroys nothing.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,12 @@ from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.files import replace
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 2
+FORMAT: Final = 3  # of a job's folder
+LOCK: Final = "lock"
+# How everything is called that is put into the folder, and into those of jobs.
+FILES: Final = re.compile(rf"{LOCK}|part-[0-9a-f]{{8}}-.+|source-[0-9a-f]+-[0-9a-f]+\..+")
+JOBS: Final = re.compile("[0-9a-f]{12}")
+FILES_OF_JOBS: Final = re.compile(rf"{re.escape(MANIFEST)}|\d{{6,}}\.(mkv|json)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +57,17 @@ class PartsFolder:
 
     Raises:
         EncodeFailure: the folder cannot be written.
-        InvalidInput: another process works for the same output.
+        InvalidInput: another process works for the same output, or the folder is somebody else's.
     """
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.folder = output.with_name(f"{output.name}.parts")
         self.segments: dict[int, Segment] = {}
-        self._identity: dict[str, Any] = {}
+        self._manifest: dict[str, Any] = {}
         self._own = self.folder
-        self._lock = FileLock(self.folder / "lock")
+        self._described = False  # by this run, in a manifest
+        self._lock = FileLock(self.folder / LOCK)
 
     @property
     def index(self) -> Path:
@@ -68,7 +75,7 @@ class PartsFolder:
         return self.folder / "source"
 
     def path(self, number: int) -> Path:
-        """Return the file of a finished segment."""
+        """Return the film of a finished segment."""
         return self._own / f"{number:06}.mkv"
 
     @property
@@ -85,23 +92,44 @@ class PartsFolder:
         """Return a name nobody else writes to, for a file that is being made."""
         return self.folder / f"part-{secrets.token_hex(4)}-{name}"
 
+    def is_foreign(self) -> bool:
+        """Return whether there is such a folder already, with nothing of ours in it, but something else."""
+        there = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        return bool(there) and not any(map(_is_ours, there))
+
     def __enter__(self) -> PartsFolder:
         with self.failing_clearly():
+            if self.is_foreign():
+                raise InvalidInput(
+                    f"the work needs the folder {self.folder}, but that is there with something else in it; rename "
+                    "it, or give the output another name."
+                )
             self.folder.mkdir(exist_ok=True)
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
                 raise InvalidInput(f"another process is already making {self.output}.") from None
             for abandoned in self.folder.glob("part-*"):
-                abandoned.unlink()
+                if _is_ours(abandoned):
+                    abandoned.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._manifests():
+            if self._own != self.folder and not (self._own / MANIFEST).exists():
+                _remove(self._own)
+            self._lock.release()
+            return
+        # Nothing to go on from. Once the lock is released, the folder may be another process's: all that is removed
+        # then is the folder itself, if it is empty.
+        with contextlib.suppress(OSError):
+            for path in list(self.folder.iterdir()):
+                if path.name != LOCK and _is_ours(path):
+                    _remove(path)
+        _remove(self.folder / LOCK)  # Windows refuses, and removes the file when the lock is released
         self._lock.release()
-        if not self._manifests():  # nothing to go on from
-            shutil.rmtree(self.folder, ignore_errors=True)
-        elif self._own != self.folder and not (self._own / MANIFEST).exists():
-            shutil.rmtree(self._own, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     @contextlib.contextmanager
     def failing_clearly(self) -> Iterator[None]:
@@ -120,63 +148,64 @@ class PartsFolder:
         Returns:
             What has changed since the last run, a few words each; empty if the work goes on or there was none.
         """
-        text = json.dumps(identity, sort_keys=True)
-        self._identity = json.loads(text)
+        text = json.dumps({"format": FORMAT, "job": identity}, sort_keys=True)
+        self._manifest = json.loads(text)
         self._own = self.folder / hashlib.sha256(text.encode()).hexdigest()[:12]
-        others = self._manifests()
+        jobs = self._manifests()
         with self.failing_clearly():
             self._own.mkdir(exist_ok=True)
-        manifest = _read(self._own / MANIFEST)
-        if not manifest:
-            return self._changes(_read(others[-1]).get("job", {})) if others else []
-        for number, entry in manifest["segments"].items():
-            segment = Segment(
-                frames=entry["frames"],
-                bytes=entry["bytes"],
-                durations=tuple(tuple(d) for d in entry["durations"]),
-                times=tuple(entry["times"]),
-            )
-            path = self.path(int(number))
-            if path.is_file() and path.stat().st_size == segment.bytes:
-                self.segments[int(number)] = segment
-        return []
+        if _read(self._own / MANIFEST):
+            self._take_over()
+            return []
+        return _changes(_read(jobs[-1]), self._manifest) if jobs else []
+
+    def _take_over(self) -> None:
+        for path in sorted(self._own.glob("[0-9]*.json")):
+            segment, film = _read_segment(path), path.with_suffix(".mkv")
+            if segment and path.stem.isdecimal() and film.is_file() and film.stat().st_size == segment.bytes:
+                self.segments[int(path.stem)] = segment
 
     def _manifests(self) -> list[Path]:
         """Return those of all jobs, the latest last."""
-        return sorted(self.folder.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime_ns)
-
-    def _changes(self, before: Mapping[str, Any]) -> list[str]:
-        names = sorted(before.keys() | self._identity.keys()) if before else []
-        return [
-            f"{name}: {_short(before.get(name))}, now {_short(self._identity.get(name))}"
-            for name in names
-            if before.get(name) != self._identity.get(name)
-        ]
+        found = [path for path in self.folder.glob(f"*/{MANIFEST}") if JOBS.fullmatch(path.parent.name)]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
     def keep(self, number: int, draft: Path, segment: Segment) -> None:
-        """Give a finished file its name and enter it in the manifest. Afterwards it survives a reboot."""
+        """Give a finished film its name and write down what is known of it."""
         with self.failing_clearly():
             _settle(draft, self.path(number))
+            self._write(self.path(number).with_suffix(".json"), asdict(segment))
+            if not self._described:
+                self._describe()
             self.segments[number] = segment
-            self._write()
 
-    def _write(self, **more: object) -> None:
-        entries = {str(n): asdict(s) for n, s in sorted(self.segments.items())}
-        text = json.dumps({"format": FORMAT, "job": self._identity, "segments": entries, **more}, indent=1)
-        draft = self.draft(MANIFEST)
-        draft.write_text(text, encoding="utf-8")
-        _settle(draft, self._own / MANIFEST)
+    def _describe(self, **more: object) -> None:
+        self._write(self._own / MANIFEST, self._manifest | more)
+        self._described = True
 
-    def deliver(self, draft: Path) -> None:
-        """Give the finished file the output's name and remove the folder.
+    def _write(self, path: Path, values: Mapping[str, Any]) -> None:
+        draft = self.draft(path.name)
+        draft.write_text(json.dumps(values, separators=(",", ":")), encoding="utf-8")
+        _settle(draft, path)
+
+    def deliver(self, draft: Path, *, overwrite: bool) -> None:
+        """Give the finished file the output's name, and leave nothing to go on from.
+
+        Args:
+            draft: the finished file.
+            overwrite: whether a file of that name may be replaced.
 
         Raises:
-            EncodeFailure: the output is open elsewhere, or the folder cannot be written.
+            EncodeFailure: there is such a file, it is open elsewhere, or the folder cannot be written.
         """
         with self.failing_clearly():
-            self._write(delivered=_fingerprint(draft))  # tells, if we are killed right after, what became of all this
+            self._describe(delivered=_fingerprint(draft))  # tells, if we are killed right after, what became of this
         try:
-            _settle(draft, self.output)
+            _settle(draft, self.output, overwrite=overwrite)
+        except FileExistsError as error:
+            raise EncodeFailure(
+                f"{self.output} has appeared meanwhile; run the command again with -y to replace it: nothing is lost."
+            ) from error
         except OSError as error:
             raise EncodeFailure(
                 f"{self.output} cannot be replaced: {error.strerror or error}; close what has it open, and run the "
@@ -185,8 +214,6 @@ class PartsFolder:
         with self.failing_clearly():
             self._forget()
         self.segments.clear()
-        self._lock.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Leave nothing to go on from if the output has been delivered from here: only its removal is missing."""
@@ -199,11 +226,62 @@ class PartsFolder:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Return what a file says, nothing if it cannot be read."""
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return manifest if manifest.get("format") == FORMAT else {}
+    return values if isinstance(values, dict) else {}
+
+
+def _read_segment(path: Path) -> Segment | None:
+    """Return what is known of a segment, None if that cannot be read."""
+    values = _read(path)
+    try:
+        return Segment(
+            frames=values["frames"],
+            bytes=values["bytes"],
+            durations=tuple((numerator, denominator, count) for numerator, denominator, count in values["durations"]),
+            times=tuple(values["times"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two manifests, a few words each; nothing if the first could not be read."""
+    if not before:
+        return []
+    was, now = (
+        {"format of the segments": manifest.get("format"), **manifest.get("job", {})} for manifest in (before, after)
+    )
+    return [
+        f"{name}: {_short(was.get(name))}, now {_short(now.get(name))}"
+        for name in sorted(was.keys() | now.keys())
+        if was.get(name) != now.get(name)
+    ]
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether something in the folder was put there by us, by its name and, of a folder, those in it."""
+    if not path.is_dir():
+        return bool(FILES.fullmatch(path.name))
+    if not JOBS.fullmatch(path.name):
+        return False
+    files = list(path.iterdir())
+    return not files or any(FILES_OF_JOBS.fullmatch(file.name) for file in files)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or the folder of a job with what is ours in it, as far as that can be done."""
+    with contextlib.suppress(OSError):
+        if not path.is_dir():
+            path.unlink()
+            return
+        for file in list(path.iterdir()):
+            if FILES_OF_JOBS.fullmatch(file.name):
+                _remove(file)
+        path.rmdir()
 
 
 def _fingerprint(path: Path) -> list[int]:
@@ -212,11 +290,11 @@ def _fingerprint(path: Path) -> list[int]:
     return [state.st_size, state.st_mtime_ns]
 
 
-def _settle(draft: Path, path: Path) -> None:
+def _settle(draft: Path, path: Path, *, overwrite: bool = True) -> None:
     """Rename a file once its content is on the disk."""
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
-    replace(draft, path)
+    replace(draft, path, overwrite=overwrite)
 
 
 def _short(value: object) -> str:

@@ -17,10 +17,10 @@ import vapoursynth as vs
 from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
 from vsparagon.encode.codec import choose_encoding
 from vsparagon.encode.commands import RawVideo, join_command, segment_command
-from vsparagon.encode.contents import Contents, muxer_for, read_contents
+from vsparagon.encode.contents import Contents, Cover, muxer_for, read_contents
 from vsparagon.encode.environment import environment
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
-from vsparagon.encode.left_out import left_out, shortfalls
+from vsparagon.encode.left_out import left_out, remarks
 from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
@@ -29,6 +29,7 @@ from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
 from vsparagon.log import collected_log
+from vsparagon.runtime import noted_choices
 from vsparagon.wording import counted
 
 
@@ -44,7 +45,7 @@ class Result:
         encoding: how it is encoded.
         bytes: of the file.
         seconds: that this run took.
-        left_out: streams of the input that the output does not have.
+        left_out: what the output does not have of the input, in a few words each.
     """
 
     output: Path
@@ -71,8 +72,8 @@ class _Opened:
     """An input, ready to be encoded.
 
     Attributes:
-        rest: the file that sound and everything else come from, or None.
-        contents: what is in it.
+        contents: of the file that sound and everything else come from, or None.
+        covers: files with its covers.
         track: number of the video stream in the file.
         origin: the time in the file at which players begin, in seconds.
         muxer: ffmpeg's name for the kind of output.
@@ -81,10 +82,11 @@ class _Opened:
         encoding: every choice made.
         video: what a pipe of the clip's raw frames does not say.
         environment: what decides the pictures beside the job.
+        left_out: what the output does not have of the input.
     """
 
-    rest: Path | None
     contents: Contents | None
+    covers: Sequence[Path]
     track: int
     origin: Fraction
     muxer: str
@@ -94,6 +96,7 @@ class _Opened:
     encoding: Encoding
     video: RawVideo
     environment: Mapping[str, str]
+    left_out: Sequence[str]
 
 
 def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None = None) -> Result:
@@ -102,7 +105,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     Args:
         job: what to do.
         output: absolute path of the file to make; its suffix tells the kind.
-        overwrite: whether a file of that name may be replaced. It is replaced when the new one is complete.
+        overwrite: whether a file of that name may be replaced. It is, when the new one is complete.
         progress: who is told.
         workers: None for this process alone.
 
@@ -113,8 +116,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_job(job, output, overwrite=overwrite)
-    with PartsFolder(output) as parts, collected_log(progress.note) as log:
-        opened = _open(job, muxer, parts, log, progress)
+    with PartsFolder(output) as parts, collected_log(progress.note):
+        opened = _open(job, muxer, parts, progress)
         frames = opened.clip.num_frames
         identity = _identity(job, opened)
         if changes := parts.resume(identity):
@@ -136,7 +139,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
                 raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
             draft = _joined(job, opened, spans, parts)
             size = draft.stat().st_size
-            parts.deliver(draft)
+            parts.deliver(draft, overwrite=overwrite)
         except KeyboardInterrupt:
             kept = parts.frames
             goes_on = f"; {kept} of {counted(frames, 'frame')} kept, the same command goes on" if kept else ""
@@ -152,26 +155,28 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
         encoding=opened.encoding,
         bytes=size,
         seconds=time.monotonic() - began,
-        left_out=opened.contents.left_out if opened.contents else (),
+        left_out=opened.left_out,
     )
 
 
-def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress: Progress) -> _Opened:
+def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Opened:
     """Open the input and the network, and say what of the input the output will lack."""
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
     track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
-    source = open_source(job, parts.index, track, log, origin)
-    program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
-    if rest and contents:
-        check_sound(program, rest, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
-    clip = upscaled_clip(source, job, encoding.pix_fmt)
+    with noted_choices() as choices:
+        source = open_source(job, parts.index, track, origin)
+        program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
+        if contents:
+            check_sound(program, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
+        clip = upscaled_clip(source, job, encoding.pix_fmt)
     video = RawVideo.of(clip)
-    for text in [*shortfalls(contents, source, job), *left_out(contents, job, source, encoding, video)]:
+    lost = left_out(contents, job, source, encoding, video)
+    for text in [*remarks(contents, source, job), *(f"left out: {what}" for what in lost)]:
         progress.note(text)
     return _Opened(
-        rest=rest,
         contents=contents,
+        covers=_write_covers(contents.covers, parts) if contents else (),
         track=track,
         origin=origin,
         muxer=muxer,
@@ -180,8 +185,19 @@ def _open(job: Job, muxer: str, parts: PartsFolder, log: Sequence[str], progress
         program=program,
         encoding=encoding,
         video=video,
-        environment=environment(clip, log, program),
+        environment=environment(clip, choices, program),
+        left_out=lost,
     )
+
+
+def _write_covers(covers: Sequence[Cover], parts: PartsFolder) -> list[Path]:
+    """Write the covers where ffmpeg reads them: it is told their names, which files may not be able to have."""
+    files = []
+    for cover in covers:
+        files.append(parts.draft("cover"))
+        with parts.failing_clearly():
+            files[-1].write_bytes(cover.data)
+    return files
 
 
 def _make(opened: _Opened, missing: Sequence[Span], parts: PartsFolder, progress: Progress) -> None:
@@ -229,10 +245,9 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
         draft,
         muxer=opened.muxer,
         shift=-timing.shift - opened.origin - Fraction(job.start),
-        rest=opened.rest,
         part=(job.start, job.end),
         contents=contents,
-        covers=[cover.write(parts.folder) for cover in contents.covers] if contents else [],
+        covers=opened.covers,
     )
     join(command, [parts.path(span.number) for span in spans], timing, contents.metadata if contents else {})
     return draft
@@ -268,7 +283,7 @@ def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
 def _sweep(output: Path) -> None:
     """Remove the folder that a run left which was killed when its output was there already."""
     parts = PartsFolder(output)
-    if parts.folder.is_dir():
+    if parts.folder.is_dir() and not parts.is_foreign():
         with parts:
             parts.sweep()
 

@@ -10,13 +10,12 @@ from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure, InvalidInput
 
 
-def check_sound(program: str, rest: Path, contents: Contents, muxer: str, draft: Path) -> None:
+def check_sound(program: str, contents: Contents, muxer: str, draft: Path) -> None:
     """Put the first second of the sound into a file like the output, before there is work that could be lost.
 
     Args:
         program: ffmpeg. What PyAV's own version of it can do says little about this one.
-        rest: the file that the sound comes from.
-        contents: what is in it.
+        contents: of the file that the sound comes from.
         muxer: kind of the output.
         draft: a file to write, which is removed again.
 
@@ -26,10 +25,10 @@ def check_sound(program: str, rest: Path, contents: Contents, muxer: str, draft:
     if not any(stream.kind == "audio" for stream in contents.carried):
         return
     try:
-        with FedProcess(sound_command(program, rest, contents, muxer, draft)) as process:
+        with FedProcess(sound_command(program, contents, muxer, draft)) as process:
             process.finish()
     except EncodeFailure as error:
         advice = "" if muxer == "matroska" else " Write to an .mkv file."
-        raise InvalidInput(f"{rest}: the sound cannot be put into the output: {error}{advice}") from error
+        raise InvalidInput(f"{contents.path}: the sound cannot be put into the output: {error}{advice}") from error
     finally:
         draft.unlink(missing_ok=True)

@@ -36,21 +36,17 @@ class Opened:
     note: str = ""
 
 
-def open_to_view(job: Job, log: Sequence[str]) -> Opened:
-    """Open an input.
-
-    Args:
-        job: names it.
-        log: what `vsparagon.log.collected_log` collects.
+def open_to_view(job: Job) -> Opened:
+    """Open the input of a job.
 
     Raises:
         ParagonError: it cannot be used.
     """
     job.check_files()
     if job.is_script:
-        return Opened(source=open_source(job, Path(), 0, log))
+        return Opened(source=open_source(job, Path(), 0))
     overview = read_overview(job.input)
-    source = open_source(job, _index(job), overview.track, log)
+    source = open_source(job, _index(job), overview.track)
     beside = overview.kinds & {"audio", "subtitle"}
     if not beside:
         return Opened(source=source)

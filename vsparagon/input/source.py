@@ -21,7 +21,7 @@ from vsparagon.frames import first_frame
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
-from vsparagon.runtime import choice_in
+from vsparagon.runtime import noted_choices
 from vsparagon.waiting import call_in_thread
 
 STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # how the names of these properties begin
@@ -46,14 +46,13 @@ class Source:
     strayed: int = 0
 
 
-def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: Fraction = Fraction(0)) -> Source:
+def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0)) -> Source:
     """Open the input and run the scripts of a job.
 
     Args:
         job: the job.
         index: where BestSource keeps its index of the file, as the beginning of a path.
         track: number of the video stream in the file; of no meaning for a script.
-        log: what `vsparagon.log.collected_log` collects.
         origin: the time in the file at which players begin, in seconds.
 
     Raises:
@@ -61,7 +60,7 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: F
         InvalidInput: the input or a script cannot be used.
     """
     if job.is_script:
-        clip, upscaled = run_script(job.input, {}, log)
+        clip, upscaled = run_script(job.input, {})
         return Source(clip=clip, upscaled=upscaled)
     if not hasattr(vs.core, "bs"):
         raise BackendUnavailable(f"reading video files needs BestSource; install it with {installation('encode')}.")
@@ -83,7 +82,7 @@ def open_source(job: Job, index: Path, track: int, log: Sequence[str], origin: F
     source = _part(source, job, origin)
     if job.filter_script is None:
         return source
-    clip, upscaled = run_script(job.filter_script, {"clip": _with_times(source)}, log)
+    clip, upscaled = run_script(job.filter_script, {"clip": _with_times(source)})
     return replace(source, clip=clip, upscaled=upscaled)
 
 
@@ -192,13 +191,12 @@ def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
     return converted
 
 
-def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[vs.VideoNode, bool]:
+def run_script(path: Path, names: dict[str, Any]) -> tuple[vs.VideoNode, bool]:
     """Run a script in its own folder, as vspipe does, and return its output 0.
 
     Args:
         path: of the script.
         names: what the script finds defined.
-        log: what `vsparagon.log.collected_log` collects.
 
     Returns:
         The clip, and whether the script called `core.paragon.Upscale`.
@@ -207,11 +205,11 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         InvalidInput: the script fails or outputs no clip that can be encoded.
     """
     vs.clear_outputs()
-    before = len(log)
     try:
         with (
             contextlib.chdir(path.parent),
             contextlib.redirect_stdout(sys.stderr),
+            noted_choices() as choices,
         ):
             # A script's own imports may lie beside it.
             sys.path.insert(0, str(path.parent))
@@ -233,4 +231,4 @@ def run_script(path: Path, names: dict[str, Any], log: Sequence[str]) -> tuple[v
         raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
     if output.alpha is not None:
         clip = clip.std.ClipToProp(output.alpha, prop="_Alpha")
-    return clip, any(map(choice_in, log[before:]))
+    return clip, bool(choices)

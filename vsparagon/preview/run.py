@@ -47,8 +47,8 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
     Raises:
         ParagonError: the input or the network cannot be used, a frame cannot be made, or the player failed.
     """
-    with collected_log(tell) as log:
-        opened = open_to_view(job, log)
+    with collected_log(tell):
+        opened = open_to_view(job)
         source = opened.source
         lasts = seconds_of(source.clip)
         if start >= lasts:

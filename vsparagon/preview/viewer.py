@@ -51,8 +51,8 @@ def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
     Raises:
         ParagonError: the input or the network cannot be used.
     """
-    with collected_log() as log:
-        source = open_to_view(job, log).source
+    with collected_log():
+        source = open_to_view(job).source
         level = levels_for(source, job, ab=False)[0]
         result = level.open()
         if source.upscaled:
