@@ -99,7 +99,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["text.mkv", "out.mkv"], ["text.mkv cannot be read"]),
         (["sound.mka", "out.mkv"], ["has no video"]),
         (["FILM", "out.avi"], ["out.avi", ".mkv, .mp4"]),
-        (["FILM", "no/such/out.mkv"], ["there is no folder", "no/such"]),
+        (["FILM", "no/such/out.mkv"], ["there is no folder", str(Path("no/such"))]),
         (["FILM", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "folder.mkv", "-y"], ["folder.mkv is a folder; give the name of a file"]),
         (["FILM", "caf\udce9.mkv"], ["caf?.mkv is no UTF-8; rename"]),

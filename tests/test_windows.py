@@ -10,6 +10,7 @@ import pytest
 
 from vsparagon import cli, doctor, files, windows
 from vsparagon.encode.parts import PartsFolder
+from vsparagon.encode.progress import Json
 from vsparagon.errors import EncodeFailure
 from vsparagon.machine import processor_name
 from vsparagon.preview.player import find_player
@@ -131,5 +132,7 @@ def test_output_that_nobody_reads_any_more_is_no_failure_of_python(monkeypatch):
     closed = []
     monkeypatch.setattr(sys, "stdout", Closed())
     monkeypatch.setattr("os.dup2", lambda handle, number: closed.append(number))
-    assert cli._told("text") == 1
+    assert cli.main(["models"]) == 1
+    with pytest.raises(BrokenPipeError):
+        Json(sys.stdout).note("counting")
     assert closed == [99]

@@ -15,6 +15,7 @@ from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
 from vsparagon.interrupt import INTERRUPTED
+from vsparagon.output import write_out
 from vsparagon.waiting import is_left_behind
 from vsparagon.windows import RUNTIME_ADVICE
 
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a file's name that the console cannot show is no error
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
     try:
-        return _told(args.run(args))
+        write_out(sys.stdout, args.run(args))
+        return 0
     except BrokenPipeError:  # whoever read the output has left, as `head` does
         return _unread()
     except OSError as error:
@@ -64,18 +66,6 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each takes the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  (it stays open)
-
-
-def _told(text: str) -> int:
-    """Write what a command answers and return its exit code."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # what Windows says of a pipe that nobody reads
-            raise
-        return _unread()
-    return 0
 
 
 def _unread() -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TextIO
 from tqdm import tqdm
 
 from vsparagon.machine import MEBIBYTE
+from vsparagon.output import write_out
 
 LINE_SECONDS: Final = 5.0
 JSON_SECONDS: Final = 0.5
@@ -137,8 +138,7 @@ class Json:
         pass
 
     def _tell(self, event: str, **values: object) -> None:
-        self._stream.write(json.dumps({"event": event, **values}) + "\n")
-        self._stream.flush()
+        write_out(self._stream, json.dumps({"event": event, **values}) + "\n")
 
 
 def choose_progress(*, as_json: bool) -> Progress:
