@@ -102,7 +102,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "no/such/out.mkv"], ["there is no folder", "no/such"]),
         (["FILM", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "folder.mkv", "-y"], ["folder.mkv is a folder; give the name of a file"]),
-        (["FILM", "caf\udce9.mkv"], ["caf?.mkv is no UTF-8; rename"]),
+        (["FILM", "caf\udce9.mkv"], ["caf?.mkv is not UTF-8; rename"]),
         (["leaving.vpy", "out.mkv"], ["leaving.vpy failed: SystemExit: 3"]),
         (["opus.mkv", "out.mov"], ["the sound cannot be put into the output", "opus", "Write to an .mkv file"]),
         (["plain.vpy", "FILM", "--rest-from", "FILM", "-y"], ["the output is the input"]),
