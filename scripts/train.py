@@ -4,8 +4,8 @@
     python scripts/train.py --config configs/nano_x2_clean.yml --set train.total_iter=1000 path.resume_state=auto
     torchrun --nproc-per-node 4 scripts/train.py --config configs/s_x2_clean.yml
 
-The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to go
-on from), config.yml (all settings) and TensorBoard's files. Whenever the run ends, `path.resume_state=auto` goes on
+The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to
+resume from), config.yml (all settings) and TensorBoard's files. Whenever the run ends, `path.resume_state=auto` resumes
 from the last checkpoint, and on the CPU exactly as if it had not ended; Ctrl-C ends a run of one process with a
 checkpoint.
 """
@@ -108,9 +108,9 @@ def train(config: Config) -> bool:
     trainee = Trainee(config, fabric, pretrained=not resumed)
     begin = trainee.load(resumed) if resumed else 0
     if resumed:
-        log.info("goes on after iteration %d", begin)
+        log.info("resuming after iteration %d", begin)
     if begin >= total:
-        raise InvalidInput(f"{begin} iterations are done already; a train.total_iter above that goes on.")
+        raise InvalidInput(f"{begin} iterations are done already; set train.total_iter above that to continue.")
 
     validation = _validation(config, options.scale) if fabric.is_global_zero else {}
     crops = CropPairs(data, scale=options.scale, seed=config.manual_seed)
@@ -187,7 +187,7 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
         return load_state(state_file) if state_file.exists() else None
     if chosen is None and state_file.exists():
         raise InvalidInput(
-            f"{state_file} is there from an earlier run; go on from it with --set path.resume_state=auto, "
+            f"{state_file} exists from an earlier run; resume it with --set path.resume_state=auto, "
             "or choose another name."
         )
     return load_state(Path(chosen)) if chosen else None
@@ -225,7 +225,7 @@ def main() -> None:
     except KeyboardInterrupt:
         finished = False
     if not finished:
-        print("train: stopped; --set path.resume_state=auto goes on from the last checkpoint", file=sys.stderr)
+        print("train: stopped; --set path.resume_state=auto resumes from the last checkpoint", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

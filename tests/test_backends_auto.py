@@ -73,7 +73,7 @@ def test_first_that_works_on_the_gpu_is_taken_and_the_log_says_why(first, machin
         chosen = choose_backend("auto")
     assert (chosen.name, chosen.place) == (ON_GPU[first], "cuda:0 (Some Card)")
     passed = "; ".join(f"{name} ({name} not installed; pip install it)" for name in ON_GPU[:first]) or "none"
-    assert caplog.messages == [f"backend auto is {ON_GPU[first]} on cuda:0 (Some Card); before it: {passed}"]
+    assert caplog.messages == [f"backend auto chose {ON_GPU[first]} on cuda:0 (Some Card); not usable: {passed}"]
 
 
 def test_order_is_that_of_speed():
@@ -124,7 +124,7 @@ def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine,
     caplog.set_level(logging.INFO)
     for name, model in (("torch", GRAPH), ("onnxruntime", FIXED)):
         assert isinstance(choose_backend(name, model=model), PictureBackend)
-        assert f"backend {name} leaves the GPU aside: " in caplog.text
+        assert f"backend {name} runs on the CPU instead of the GPU: " in caplog.text
     with pytest.raises(InvalidInput, match="device_id is 1"):
         choose_backend("onnxruntime", 1, model=FIXED)
 
@@ -133,7 +133,7 @@ def test_graphs_are_computed_on_a_gpu_in_the_type_they_are_written_in():
     backend = OnGpu("onnxruntime")
     assert choose_precision(backend, "auto", GRAPH) == "fp32"
     assert choose_precision(backend, "auto", replace(GRAPH, is_half=True)) == "fp16"
-    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is written in fp32"):
+    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which"):
         choose_precision(backend, "fp16", GRAPH)
 
 

@@ -129,11 +129,11 @@ def exported(path, *arguments):
         ),
         (
             lambda path: shuffle_network(path, scale=3, kind="f16"),
-            {"network": "another, as it is", "scale": "3", "sides": "any", "type": "float16"},
+            {"network": "not one of vsparagon; run as it is", "scale": "3", "sides": "any", "type": "float16"},
         ),
         (
             lambda path: shuffle_network(path, channels=1, size=(48, 64)),
-            {"takes": "one plane: luma, or red, green and blue in turn", "sides": "64 x 48 alone"},
+            {"takes": "one plane: luma, or red, green and blue in turn", "sides": "only 64 x 48"},
         ),
     ],
 )  # fmt: skip
@@ -242,5 +242,5 @@ def test_reader_that_leaves_is_no_traceback():
 def test_output_that_goes_nowhere_is_no_traceback(closed, code):
     command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "vsparagon", "models"]
     done = subprocess.run(command, capture_output=True, text=True)
-    full = "vsparagon: No space left on device; make room and run the command again\n"
+    full = "vsparagon: No space left on device; free some space and run the command again\n"
     assert (done.returncode, done.stdout, done.stderr) == (code, "", full if code else "")

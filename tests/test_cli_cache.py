@@ -48,7 +48,7 @@ def test_list_tells_what_is_kept(folder, capsys):
     engine = next(line for line in lines if "nano x2" in line)
     assert engine.split()[:5] == ["engines", "3.0", "MiB", "just", "now"]
     assert engine.endswith("engine of nano x2, fp16, by tensorrt 10.8.0 on NVIDIA Card")
-    assert any(line.endswith("damaged: it is no engine file of vsparagon") for line in lines)
+    assert any(line.endswith("damaged: it is not an engine file of vsparagon") for line in lines)
     assert any("3 days" in line and "ONNX graph" in line for line in lines)
     assert any("2.0 KiB" in line and " 2 x network compiled" in line for line in lines)
     assert "holiday" not in "".join(lines)
@@ -96,7 +96,7 @@ def test_interrupted_clear_leaves_no_plan_without_its_stages(folder):
 @pytest.mark.parametrize("action", ["list", "clear"])
 def test_looking_makes_no_folder(action, tmp_path, capsys):
     assert main(["cache", action, "--folder", str(tmp_path / "none")]) == 1
-    assert "none, which is no folder; give one that was named as cache=." in capsys.readouterr().err
+    assert "none, which is not a folder; give one that was given as cache=." in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

@@ -171,7 +171,7 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
     [
         (["none.mkv"], "there is no file"),
         (["none.png"], "there is no file"),
-        (["broken.png"], "cannot be read as a picture"),
+        (["broken.png"], "cannot be read as an image"),
         (["FILM", "--peers", "magic"], "unknown peer 'magic'"),
         (["FILM", "--variants", "giant"], "giant"),
         (["FILM", "--variants", "nano:dirty"], "unknown profile 'dirty'"),
@@ -204,7 +204,7 @@ def test_folder_that_cannot_be_made_is_told_before_the_work(tmp_path, monkeypatc
     assert main(["compare", str(tmp_path / "still.png"), "--variants", "nano"]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"vsparagon: cannot write in {tmp_path / 'still.png.compare'}: ")
-    assert last.endswith("; name another with --output.")
+    assert last.endswith("; choose another with --output.")
 
 
 @pytest.fixture(scope="module")

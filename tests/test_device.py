@@ -314,13 +314,14 @@ def test_tiles_that_a_device_does_not_have_are_refused(arguments, device, tmp_pa
 @pytest.mark.parametrize(
     ("raised", "kind", "message"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried"), OutOfDeviceMemory, "close what else uses the GPU"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), OutOfDeviceMemory,
+         "close other programs that use the GPU"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfDeviceMemory, "num_streams=1"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), OutOfDeviceMemory,
          "num_streams=1"),  # as cuDNN 9 says it
         (RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"), OutOfDeviceMemory, "num_streams=1"),
         (RuntimeError("CUDA error: unspecified launch failure\nCompile with"), BackendFailure,
-         "GPU 0 failed: CUDA error: unspecified launch failure; start the application again"),
+         "GPU 0 failed: CUDA error: unspecified launch failure; restart the application"),
         (BackendFailure("said already"), BackendFailure, "^said already$"),
     ],
 )  # fmt: skip
@@ -340,7 +341,7 @@ def test_a_failing_frame_is_shown_and_gives_its_lane_back(device, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Eager, "enqueue", fail)
         for n in range(3):
-            with pytest.raises(vs.Error, match=r"Upscale: a stand-in failed: CUDA error: the device was lost; start"):
+            with pytest.raises(vs.Error, match=r"Upscale: a stand-in failed: CUDA error: the device was lost; restart"):
                 result.get_frame(n)
     assert abs(arrays(result.get_frame(5))[0].mean() - 25) <= 1
 

@@ -118,14 +118,14 @@ def test_a_gpu_that_does_not_answer_leaves_the_cpu_and_says_why(torch_with_cuda,
     monkeypatch.setattr(torch, "ones", lost)
     backend = Torch().on(0)
     assert isinstance(backend, PictureBackend)
-    assert "CPU, as torch cannot use the GPU: Fast does not answer: CUDA error: device busy" in backend.place
+    assert "CPU, because torch cannot use the GPU: Fast does not respond: CUDA error: device busy" in backend.place
 
 
 @pytest.mark.parametrize(
     ("attribute", "value", "reason"),
     [
-        ("torch.version.cuda", None, "this torch was built for CPUs only"),
-        ("torch.cuda.is_available", lambda: False, "which the driver does not offer; update the driver"),
+        ("torch.version.cuda", None, "this torch was built for the CPU only"),
+        ("torch.cuda.is_available", lambda: False, "which the driver does not support; update the driver"),
     ],
 )
 def test_a_torch_without_cuda_or_a_driver_too_old(attribute, value, reason, torch_with_cuda, monkeypatch):
@@ -138,7 +138,7 @@ def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
         monkeypatch.setattr(module, "gpus", tuple)
     with caplog.at_level("INFO"):
         core.paragon.Upscale(core.std.BlankClip(width=64, height=48, length=1), backend="torch")
-    assert "on torch, fp32, CPU, as there is no NVIDIA GPU, " in caplog.text
+    assert "on torch, fp32, CPU, because there is no NVIDIA GPU, " in caplog.text
     with pytest.raises(vs.Error, match="device_id is 1; the NVIDIA GPUs of this machine are none"):
         core.paragon.Upscale(core.std.BlankClip(width=64, height=48, length=1), backend="torch", device_id=1)
 

@@ -153,7 +153,10 @@ def test_what_cannot_be_recorded_is_queued_and_that_is_said(monkeypatch, caplog)
     monkeypatch.setattr(recording, "Recorded", refuse)
     error = RuntimeError("operation not permitted when stream is capturing")
     assert recording.recorded_if_possible("executor", "this engine") == "executor"
-    assert "this engine cannot be recorded as a CUDA graph, and is queued anew for each frame: operation" in caplog.text
+    assert (
+        "this engine cannot be captured as a CUDA graph and is launched separately for each frame: operation"
+        in caplog.text
+    )
     for error in (torch.OutOfMemoryError("CUDA out of memory"), OutOfDeviceMemory("no memory")):
         with pytest.raises(type(error)):
             recording.recorded_if_possible("executor", "this engine")
@@ -284,7 +287,7 @@ def test_what_onnxruntime_says_is_the_message(monkeypatch):
             raise Exception("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer")
 
     executor._session = Session()
-    with pytest.raises(OutOfDeviceMemory, match="close what else uses the GPU"):
+    with pytest.raises(OutOfDeviceMemory, match="close other programs that use the GPU"):
         executor.enqueue()
 
 
@@ -341,7 +344,7 @@ def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
     monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None if name == "torch" else object())
     monkeypatch.setattr(module, "trouble_with", lambda device_id: 1 / 0)
     why = 'torch is not installed; pip install "vsparagon[onnxruntime-gpu]"'
-    assert OnnxRuntime().on(0).place == f"CPU, as ONNX Runtime cannot use the GPU: {why}"
+    assert OnnxRuntime().on(0).place == f"CPU, because ONNX Runtime cannot use the GPU: {why}"
 
 
 def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
@@ -352,12 +355,12 @@ def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
     trouble = onnxruntime_cuda.trouble_with_provider.__wrapped__
     monkeypatch.setattr(module, "trouble_with_provider", trouble)
     if CUDA not in onnxruntime.get_available_providers():
-        assert "it was built for CPUs only; pip uninstall onnxruntime" in OnnxRuntime().on(0).place
+        assert "it was built for the CPU only; pip uninstall onnxruntime" in OnnxRuntime().on(0).place
     # A build for GPUs whose provider's libraries are not there: it warns, and goes to the CPU.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
     if not torch.cuda.is_available():
         place = OnnxRuntime().on(0).place
-        assert place.startswith("CPU, as ONNX Runtime cannot use the GPU: its CUDA provider cannot be loaded")
+        assert place.startswith("CPU, because ONNX Runtime cannot use the GPU: its CUDA provider cannot be loaded")
         with pytest.raises(BackendUnavailable, match="device_id is 1, but ONNX Runtime cannot use it: its CUDA"):
             OnnxRuntime().on(1)
     monkeypatch.setattr(module, "trouble_with_provider", lambda device_id: "")

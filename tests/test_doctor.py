@@ -48,7 +48,7 @@ def test_healthy_installation_passes_and_measures_its_speed(capsys):
         assert found[topic][0] == "ok", topic
     assert found["plugin"][1].startswith("core.paragon answers")
     assert float(found["self-test"][1].split(" at ")[1].split()[0]) > 0
-    assert out.endswith("everything that the filter needs is there\n")
+    assert out.endswith("no problems found\n")
 
 
 def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
@@ -108,5 +108,5 @@ def test_cache_that_cannot_be_made_stops_nothing(tmp_path):
     assert done.returncode == 0
     state, said = lines_of(done.stdout)["cache"]
     assert state == "--"
-    assert "what is compiled is not kept" in said
-    assert "name another with cache=" in said
+    assert "compiled networks are not cached" in said
+    assert "choose another with cache=" in said

@@ -223,7 +223,7 @@ def test_sound_that_matroska_cannot_hold_becomes_flac(tmp_path):
     ffmpeg("-f", "lavfi", "-i", view, "-f", "lavfi", "-i", sound, "-c:a", "pcm_bluray", "-c:v", "libx264", film)
     out = tmp_path / "out.mkv"
     done = encode(film, out)
-    assert "the sound of stream 1 becomes flac, because the file cannot hold pcm_bluray\n" in done.stderr
+    assert "audio stream 1 becomes flac, because the container cannot hold pcm_bluray\n" in done.stderr
     assert [codec for kind, codec in streams(out) if kind == "audio"] == ["flac"]
     before, after = (samples(path) for path in (film, out))
     assert before.size > 40000
@@ -245,7 +245,9 @@ def test_film_that_ends_early_is_told_of(suffix, tmp_path):
     done = encode(cut, out, "--crf", 30)
     assert done.returncode == 0, done.stderr
     (note,) = [line for line in done.stderr.splitlines() if "complete" in line]
-    said = re.fullmatch(r"the file says that it lasts 8\.0 s, but its pictures end at (.*) s: is it complete\?", note)
+    said = re.fullmatch(
+        r"the file's duration is 8\.0 s, but its video ends at (.*) s: the file may be incomplete", note
+    )
     assert float(said[1]) == pytest.approx((read(out).num_frames - 1) / 10, abs=0.06)
     assert "complete" not in encode(whole, tmp_path / f"all{suffix}", "--crf", 30).stderr
 
@@ -257,7 +259,7 @@ def test_colour_that_the_encoder_cannot_take_is_told_of(tmp_path):
         "import vapoursynth as vs\n"
         "vs.core.std.BlankClip(width=64, height=48, format=vs.YUV444P8, length=3).set_output()\n"
     )
-    told = "pictures become yuv420p, because libsvtav1 cannot encode yuv444p"
+    told = "the pixel format yuv444p, which libsvtav1 cannot encode; it becomes yuv420p"
     assert f"left out: {told}\n" in encode(script, tmp_path / "out.webm").stderr
     assert "left out" not in encode(script, tmp_path / "asked.webm", "--pix-fmt", "yuv420p").stderr
     assert "left out" not in encode(script, tmp_path / "out.mkv").stderr
@@ -268,7 +270,7 @@ def test_column_that_vapoursynth_cannot_hold_is_told_of(tmp_path):
     odd = "testsrc2=s=66x48:r=10:d=0.3,format=yuv444p,crop=65:48:0:0:exact=1,format=yuv420p"
     ffmpeg("-f", "lavfi", "-i", odd, "-c:v", "ffv1", film)
     done = encode(film, tmp_path / "out.mkv")
-    assert "left out: the last column or row of 65x48, as VapourSynth has no YUV420P8 of odd size\n" in done.stderr
+    assert "left out: the last column or row of 65x48, because VapourSynth has no YUV420P8 of odd size\n" in done.stderr
     assert read(tmp_path / "out.mkv").width == 128
 
 
@@ -417,7 +419,7 @@ clip = found["clip"]
     assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
     assert after["video"] == pytest.approx(before["video"], abs=1e-3)
     alone = encode(script, tmp_path / "alone.mkv")
-    assert "without sound: a script has pictures alone; --rest-from FILE adds" in alone.stderr
+    assert "no audio: a script has only video; --rest-from FILE adds" in alone.stderr
     assert [kind for kind, _ in streams(tmp_path / "alone.mkv")] == ["video"]
 
 

@@ -128,7 +128,7 @@ def test_work_of_many_is_gone_on_with_by_one(number, film, whole, slow, tmp_path
     assert kept >= 2
     done = encode(*arguments)
     assert done.returncode == 0, done.stderr
-    assert f"going on: {kept * SEGMENT} of {FRAMES} frames done" in done.stderr
+    assert f"resuming: {kept * SEGMENT} of {FRAMES} frames done" in done.stderr
     equals(out, whole)
 
 
@@ -183,7 +183,7 @@ def test_worker_that_would_make_other_pictures_is_refused(film, tmp_path):
     done = encode(film, out, "--segment-frames", SEGMENT, "--filter-script", script, "--workers", 1)
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
-    assert "would make other pictures (computed by: micro x2 clean on " in line
+    assert "would compute different frames (computed by: micro x2 clean on " in line
     assert ", not nano x2 clean on " in line
     assert not out.exists()
 

@@ -60,7 +60,7 @@ def test_output_that_appears_meanwhile_is_kept_and_replaced_with_y(film, tmp_pat
     fails_with(encode(*arguments), "out.mkv exists; add -y")
     done = encode(*arguments, "-y")
     assert done.returncode == 0, done.stderr
-    assert "going on: 30 of 30 frames done" in done.stderr
+    assert "resuming: 30 of 30 frames done" in done.stderr
     assert out.stat().st_size > 1000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["meanwhile.vpy", "out.mkv"]
 
@@ -102,9 +102,9 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "no/such/out.mkv"], ["there is no folder", str(Path("no/such"))]),
         (["FILM", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "folder.mkv", "-y"], ["folder.mkv is a folder; give the name of a file"]),
-        (["FILM", "caf\udce9.mkv"], ["caf?.mkv is no UTF-8; rename"]),
+        (["FILM", "caf\udce9.mkv"], ["caf?.mkv is not UTF-8; rename"]),
         (["leaving.vpy", "out.mkv"], ["leaving.vpy failed: SystemExit: 3"]),
-        (["opus.mkv", "out.mov"], ["the sound cannot be put into the output", "opus", "Write to an .mkv file"]),
+        (["opus.mkv", "out.mov"], ["the audio cannot be written to the output", "opus", "Use an .mkv output"]),
         (["plain.vpy", "FILM", "--rest-from", "FILM", "-y"], ["the output is the input"]),
         (["FILM", "out.mkv", "--pix-fmt", "yuv420p9"], ["yuv420p9", "yuv420p10"]),
         pytest.param(
@@ -139,7 +139,10 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mkv", "--rest-from", "FILM"], ["--rest-from is for scripts"]),
         (["plain.vpy", "out.mkv", "--rest-from", "text.mkv"], ["text.mkv cannot be read"]),
         (["FILM", "out.mkv", "--start", "0.5", "--end", "0.2"], ["--end is 0.2, which is not after --start"]),
-        (["FILM", "out.mkv", "--start", "1:00"], ["no frame is between --start and --end; the last of", "is at"]),
+        (
+            ["FILM", "out.mkv", "--start", "1:00"],
+            ["there is no frame between --start and --end; the last one of", "is at"],
+        ),
         (["plain.vpy", "out.mkv", "--start", "1"], ["--start and --end are for video files"]),
         (["FILM", "out.mkv", "--segment-frames", "0"], ["--segment-frames is 0"]),
         (["FILM", "out.mkv", "--memory-mb", "-5"], ["--memory-mb is -5"]),
@@ -149,13 +152,13 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mkv", "--filter-script", "silent.vpy"], ["silent.vpy outputs no video"]),
         (["FILM", "out.mkv", "--filter-script", "broken.vpy"], ["broken.vpy failed", "line 1"]),
         (["silent.vpy", "out.mkv"], ["silent.vpy outputs no video"]),
-        (["varying.vpy", "out.mkv"], ["the clip that", "varying.vpy outputs varies in format or size"]),
+        (["varying.vpy", "out.mkv"], ["the clip that", "varying.vpy outputs has variable format or size"]),
         (["silent.vpy", "out.mkv", "--filter-script", "silent.vpy"], ["a script already"]),
         (["double.vpy", "out.mkv", "--variant", "micro"], ["calls core.paragon.Upscale itself"]),
         (["double.vpy", "out.mkv", "--num-streams", "2"], ["calls core.paragon.Upscale itself"]),
         (["interlaced.vpy", "out.mkv"], ["interlaced", "deinterlace"]),
         (["unlucky.vpy", "out.mkv"], ["the first frame cannot be made: ValueError: bad luck"]),
-        (["FILM", "out.webm"], ["the sound is aac", ".mkv"]),
+        (["FILM", "out.webm"], ["the audio is aac", ".mkv"]),
         (["plain.vpy", "out.webm", "--codec", "libx264"], ["webm cannot hold what libx264 makes", "--codec libsvtav1"]),
     ],
 )
@@ -263,12 +266,12 @@ def test_input_that_vanishes_is_told_and_what_is_done_is_kept(tmp_path):
     moved = source.rename(tmp_path / "elsewhere.mkv")
     stderr = process.communicate(timeout=60)[1]
     assert process.returncode == 1
-    assert stderr.splitlines()[-1] == f"vsparagon: {source} has vanished."
+    assert stderr.splitlines()[-1] == f"vsparagon: {source} no longer exists."
     assert not out.exists()
     moved.rename(source)
     done = encode(*arguments)
     assert done.returncode == 0
-    assert "going on: " in done.stderr
+    assert "resuming: " in done.stderr
 
 
 @pytest.fixture
@@ -287,12 +290,14 @@ def test_ffmpeg_that_fails_while_joining_says_why(joined, monkeypatch):
 
     def fail(self, data):
         if len(written) > 5:
-            raise EncodeFailure("ffmpeg cannot write: no space; make room and run the command again.")
+            raise EncodeFailure("ffmpeg cannot write: no space; free some space and run the command again.")
         written.append(write(self, data))
         return written[-1]
 
     monkeypatch.setattr(FedProcess, "write", fail)
-    with pytest.raises(EncodeFailure, match=r"^ffmpeg cannot write: no space; make room and run the command again\.$"):
+    with pytest.raises(
+        EncodeFailure, match=r"^ffmpeg cannot write: no space; free some space and run the command again\.$"
+    ):
         joined()
 
 
@@ -333,5 +338,5 @@ def test_input_that_changes_meanwhile_makes_no_output(what, tmp_path):
         "clip.std.ModifyFrame(clip, change).set_output()\n"
     )
     out = tmp_path / "out.mkv"
-    fails_with(encode(source, out, "--filter-script", script), "in.mkv or a script has changed meanwhile; run the")
+    fails_with(encode(source, out, "--filter-script", script), "in.mkv or a script changed during the encode; run the")
     assert not out.exists()

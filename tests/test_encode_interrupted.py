@@ -154,7 +154,9 @@ def test_stops_at_once_and_cleanly(number, film, slow, tmp_path):
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
     kept = finished_segments(out) * SEGMENT
-    assert stderr.splitlines()[-1] == f"vsparagon: stopped; {kept} of {FRAMES} frames kept, the same command goes on"
+    assert (
+        stderr.splitlines()[-1] == f"vsparagon: stopped; {kept} of {FRAMES} frames kept; run the same command to resume"
+    )
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert [path.name for path in tmp_path.glob("out*")] == ["out.mkv.parts"]
 
@@ -181,7 +183,7 @@ def test_starts_anew_and_says_why_when_options_change(change, said, film, slow, 
     kill_after(out, 1, *arguments)
     done = encode(*arguments, *change)
     assert done.returncode == 0, done.stderr
-    line = next(line for line in done.stderr.splitlines() if "anew" in line)
+    line = next(line for line in done.stderr.splitlines() if "starting over" in line)
     assert said in line
     assert f"; {FRAMES} of them in " in done.stdout
 
@@ -195,7 +197,7 @@ def test_what_is_done_survives_a_command_with_other_options(film, whole, slow, t
         kept.append(finished_segments(out))
     done = encode(*arguments, "--json")
     assert json.loads(done.stdout.splitlines()[-1])["resumed"] == kept[1] * SEGMENT
-    assert "anew" not in done.stdout
+    assert "starting over" not in done.stdout
     equals(out, whole)
     assert not list(tmp_path.glob("*.parts"))
 
@@ -208,7 +210,7 @@ def test_starts_anew_and_says_why_when_the_input_changes(film, whole, slow, tmp_
     source.write_bytes(film.read_bytes())
     done = encode(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "modification of the input: " in next(line for line in done.stderr.splitlines() if "anew" in line)
+    assert "modification of the input: " in next(line for line in done.stderr.splitlines() if "starting over" in line)
     equals(out, whole)
 
 
@@ -229,7 +231,7 @@ def test_two_runs_for_one_output_do_not_meet(film, slow, tmp_path):
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
     first = start_until(out, 1, *arguments)
     second = encode(*arguments)
-    assert (second.returncode, second.stderr) == (1, f"vsparagon: another process is already making {out}.\n")
+    assert (second.returncode, second.stderr) == (1, f"vsparagon: another process is already writing {out}.\n")
     first.communicate(timeout=60)
     assert first.returncode == 0
 

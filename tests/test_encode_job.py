@@ -85,7 +85,7 @@ def test_encoder_that_no_ffmpeg_has_is_told_with_what_brings_it(monkeypatch):
         ffmpeg_with("libsvtav1")
     assert str(raised.value) == (
         "there is no encoder libsvtav1 in /no/ffmpeg; choose another --codec, or install an ffmpeg that has it "
-        f"({brings} brings one with libx264, libx265 and libsvtav1)."
+        f"({brings} installs one with libx264, libx265 and libsvtav1)."
     )
 
 

@@ -96,9 +96,7 @@ def test_times_that_the_film_has_twice_move_nothing_else(mkv, tmp_path):
     ffmpeg("-i", plain, "-c", "copy", "-bsf:v", twice, film)
     done = encode(film, out)
     assert done.returncode == 0, done.stderr
-    assert re.search(
-        r"\nput between the others, as the file gives them no time of their own: \d frames?\n", done.stderr
-    )
+    assert re.search(r"\ntimestamps missing or wrong in the file, interpolated: \d frames?\n", done.stderr)
     right, found = times(plain)["video"], times(out)["video"]
     assert len(found) == len(right)
     assert max(abs(a - b) for a, b in zip(found, right, strict=True)) < 0.2
@@ -115,7 +113,7 @@ def test_frames_whose_times_the_file_does_not_tell_follow_at_its_rate(tmp_path):
     script.write_text("clip.std.FlipVertical().set_output()\n")
     job = Job(input=film, filter_script=script)
     assert open_source(job, tmp_path / "index", 0).clip.num_frames == 5
-    with pytest.raises(vsparagon.InvalidInput, match=r"raw\.h264 does not tell its frames' times; cut it with"):
+    with pytest.raises(vsparagon.InvalidInput, match=r"raw\.h264 has no timestamps; trim it with"):
         open_source(replace(job, start=0.2), tmp_path / "index", 0)
 
 

@@ -40,7 +40,7 @@ def files(cache):
 def test_engine_is_built_once_and_then_read(cache, caplog):
     with caplog.at_level("INFO"):
         assert cache.get(KEY, "nano", lambda: ENGINE) == ENGINE
-    assert "no engine of nano is kept" in caplog.text
+    assert "no engine of nano is cached" in caplog.text
     caplog.clear()
     with caplog.at_level("INFO"):
         assert cache.get(KEY, "nano", never) == ENGINE
@@ -83,7 +83,7 @@ def test_no_changed_byte_goes_unnoticed(tmp_path):
     ("content", "why"),
     [
         (b"", "only 0 bytes"),
-        (b"ftrt" + bytes(500), "no engine file of vsparagon"),
+        (b"ftrt" + bytes(500), "not an engine file of vsparagon"),
         (pack(KEY, "nano", ENGINE)[:-1], "cut short or damaged"),
         (pack(replace(KEY, driver="570.1"), "nano", ENGINE), "another driver"),
         (pack(KEY, "nano", ENGINE).replace(b"VSPENGIN\1", b"VSPENGIN\2"), "its format is 2"),
@@ -95,7 +95,7 @@ def test_file_that_cannot_be_used_is_rebuilt_and_the_log_says_why(content, why, 
     assert cache.get(KEY, "nano", lambda: ENGINE) == ENGINE
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert why in caplog.text
-    assert "building it anew" in caplog.text
+    assert "building it again" in caplog.text
     assert cache.get(KEY, "nano", never) == ENGINE
 
 
@@ -112,7 +112,7 @@ def test_engine_that_cannot_be_kept_is_used_all_the_same(cache, caplog, monkeypa
 
     monkeypatch.setattr(engine_cache, "write_atomically", full)
     assert cache.get(KEY, "nano", lambda: ENGINE) == ENGINE
-    assert "cannot be kept: [Errno 28] No space left on device" in caplog.text
+    assert "cannot be cached: [Errno 28] No space left on device" in caplog.text
 
 
 def test_discarded_engine_is_built_again(cache):
@@ -169,7 +169,7 @@ def test_of_two_processes_the_second_waits_and_then_loads(cache):
     first = start(cache, build=f"while not Path({str(go)!r}).exists(): time.sleep(0.02)")
     assert next_line(first) == "building"
     second = start(cache)
-    assert next_line(second, "stderr") == "another process builds an engine; waiting for it"
+    assert next_line(second, "stderr") == "another process is building an engine; waiting for it"
     time.sleep(0.3)
     assert second.poll() is None
     go.touch()
@@ -183,7 +183,7 @@ def test_killed_build_leaves_nothing_and_frees_who_waits(cache):
     first = start(cache, build="time.sleep(1000)")
     assert next_line(first) == "building"
     second = start(cache)
-    assert next_line(second, "stderr").startswith("another process builds")
+    assert next_line(second, "stderr").startswith("another process is building")
     first.send_signal(signal.SIGKILL)
     assert first.wait(PATIENCE) == -signal.SIGKILL
     assert second.communicate(timeout=PATIENCE)[0] == "building\ndone\n"

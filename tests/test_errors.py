@@ -31,8 +31,8 @@ def varying_size() -> vs.VideoNode:
 
 
 CLIPS = {
-    "varying format": (varying_format, "the clip's format varies; convert it to one"),
-    "varying size": (varying_size, "the clip's size varies; bring it to one"),
+    "varying format": (varying_format, "the clip has variable format; convert it to one format"),
+    "varying size": (varying_size, "the clip has variable size; resize it to one size"),
     "interlaced": (
         lambda: good().std.SetFieldBased(1),
         "interlaced (_FieldBased is not 0); deinterlace the clip first",
@@ -55,11 +55,11 @@ CLIPS = {
     ),
     "matrix that needs more": (
         lambda: good().std.SetFrameProps(_Matrix=14, _Transfer=2),
-        "the matrix ictcp needs a transfer function and primaries that fit it",
+        "the matrix ictcp needs matching transfer and primaries",
     ),
     "chroma coarser than the resizer converts": (
         lambda: vs.core.core.std.BlankClip(format=vs.core.core.query_video_format(vs.YUV, vs.INTEGER, 8, 3, 0).id),
-        "the clip is YUVssw3ssh0P8; chroma subsampled more than 4 times is nothing",
+        "the clip is YUVssw3ssh0P8; VapourSynth's resizer cannot convert chroma that is subsampled more than 4 times",
     ),
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
 }
@@ -82,34 +82,37 @@ ARGUMENTS = [
     ({"profile": "dirty"}, "unknown profile 'dirty'; the profiles are clean, compressed"),
     ({"backend": "abacus"}, "unknown backend 'abacus'; the backends are auto, openvino, onnxruntime, torch"),
     ({"device_id": 3}, "device_id is 3; the backend 'openvino' runs on the CPU and has only device 0"),
-    ({"precision": "fp8"}, "precision is 'fp8'; the backend 'openvino' has auto, fp32, bf16"),
-    ({"precision": "bf16", "backend": "onnxruntime"}, "the backend 'onnxruntime' has auto, fp32"),
-    ({"width": -1}, "width is -1; it must be 0 (choose) to 65536"),
-    ({"height": 2**62}, "height is 4611686018427387904; it must be 0 (choose) to 65536"),
+    ({"precision": "fp8"}, "precision is 'fp8'; the backend 'openvino' supports auto, fp32, bf16"),
+    ({"precision": "bf16", "backend": "onnxruntime"}, "the backend 'onnxruntime' supports auto, fp32"),
+    ({"width": -1}, "width is -1; it must be between 0 (default) and 65536"),
+    ({"height": 2**62}, "height is 4611686018427387904; it must be between 0 (default) and 65536"),
     ({"width": 101, "height": 80}, "the result would be 101x80, but YUV420P8 needs a width divisible by 2"),
     ({"width": 60000, "height": 60000}, "the result of 60000x60000 has more than the 268435456 pixels"),
     ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need"),
-    ({"format": 12345}, "format is 12345, which is no video format"),
-    ({"format": -1}, "format is -1, which is no video format"),
+    ({"format": 12345}, "format is 12345, which is not a video format"),
+    ({"format": -1}, "format is -1, which is not a video format"),
     ({"format": vs.GRAY32}, "format is Gray32; give one of up to 16-bit integer, half or float"),
-    ({"matrix": "chromacl", "format": vs.RGB24}, "the matrix chromacl needs a transfer function"),
+    ({"matrix": "chromacl", "format": vs.RGB24}, "the matrix chromacl needs matching transfer"),
     ({"matrix": "2020cl"}, "the clip's colours cannot be converted (Resize error"),
-    ({"matrix": "rgb"}, 'matrix is "rgb", but it is between RGB and YUV or GRAY; give that of these, such as "709"'),
-    ({"matrix": "rgb", "format": vs.RGB24}, 'matrix is "rgb", but it is between RGB and YUV or GRAY'),
+    ({"matrix": "rgb"}, 'matrix is "rgb", which is not the matrix of a YUV or GRAY clip; give one such as "709"'),
+    ({"matrix": "rgb", "format": vs.RGB24}, 'matrix is "rgb", which is not the matrix of a YUV or GRAY clip'),
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
-    ({"num_streams": -2}, "num_streams is -2; it must be 0 (choose) to 64"),
-    ({"num_streams": 65}, "num_streams is 65; it must be 0 (choose) to 64"),
-    ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be made"),
+    ({"num_streams": -2}, "num_streams is -2; it must be between 0 (default) and 64"),
+    ({"num_streams": 65}, "num_streams is 65; it must be between 0 (default) and 64"),
+    ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be created"),
     ({"model": "/nowhere/net.onnx"}, "the model file /nowhere/net.onnx cannot be read (No such file or directory)"),
     ({"model": "net.onnx", "variant": "nano"}, "variant is 'nano', which chooses a bundled network, and model is 'net"),
     ({"model": "net.onnx", "profile": "clean"}, "profile is 'clean', which chooses a bundled network, and model is"),
-    ({"memory_mb": 90, "tilesize": 64}, "memory_mb is 90 and tilesize 64x64; each chooses the tiles, give one of them"),
+    (
+        {"memory_mb": 90, "tilesize": 64},
+        "memory_mb is 90 and tilesize is 64x64; both set the size of the tiles, so give only one of them",
+    ),
     ({"model": b"caf\xe9.onnx"}, "the model file caf?.onnx cannot be read (No such file or directory)"),
     ({"model": "a\0b.onnx"}, "the model file a\\0b.onnx cannot be read (embedded null byte)"),
-    ({"tilesize": [40]}, "tilesize is 40x40; at least 64 each way is needed"),
+    ({"tilesize": [40]}, "tilesize is 40x40; each side must be at least 64"),
     ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
-    ({"overlap": [8, 8]}, "overlap goes with tilesize"),
-    ({"memory_mb": -5}, "memory_mb is -5; it must be 0 (choose) or more"),
+    ({"overlap": [8, 8]}, "overlap must be at least 0, and tilesize must be given"),
+    ({"memory_mb": -5}, "memory_mb is -5; it must be 0 (default) or more"),
 ]  # fmt: skip
 
 
@@ -256,6 +259,6 @@ def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if line.startswith(f"{int(vs.MESSAGE_TYPE_WARNING)} ")]
     assert len(told) == 1
-    assert "the cache folder /dev/null/none/vsparagon cannot be made (Not a directory)" in told[0]
-    assert "Until then what is compiled is compiled anew by each process." in told[0]
+    assert "the cache folder /dev/null/none/vsparagon cannot be created (Not a directory)" in told[0]
+    assert "Until then, each process compiles its networks again." in told[0]
     assert list(tmp_path.iterdir()) == []

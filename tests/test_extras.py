@@ -20,7 +20,7 @@ def installed(monkeypatch):
 
 def test_backend_that_is_too_old_names_what_it_wants(installed):
     installed["torch"] = "2.6.0+cu124"
-    said = 'torch 2.6.0+cu124 is installed, and >=2.10 is needed; pip install "vsparagon[torch]"'
+    said = 'torch 2.6.0+cu124 is installed, but >=2.10 is needed; pip install "vsparagon[torch]"'
     assert BACKENDS["torch"].missing() == said
     with pytest.raises(BackendUnavailable, match=r"backend 'torch' cannot be used: torch 2\.6\.0"):
         choose_backend("torch")
@@ -29,12 +29,12 @@ def test_backend_that_is_too_old_names_what_it_wants(installed):
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxruntime-gpu"])
 def test_either_build_of_onnxruntime_may_be_too_old(package, installed):
     installed[package] = "1.20.1"
-    assert f"{package} 1.20.1 is installed, and >=1.23 is needed" in BACKENDS["onnxruntime"].missing()
+    assert f"{package} 1.20.1 is installed, but >=1.23 is needed" in BACKENDS["onnxruntime"].missing()
 
 
 def test_command_whose_package_is_too_old_says_so(installed, capsys):
     installed["av"] = "14.2.0"
-    with pytest.raises(BackendUnavailable, match=r'^av 14\.2\.0 is installed, and >=18\.1 is needed; .*\[encode\]"'):
+    with pytest.raises(BackendUnavailable, match=r'^av 14\.2\.0 is installed, but >=18\.1 is needed; .*\[encode\]"'):
         check_needs("encode")
     main(["doctor"])
     line = next(line for line in capsys.readouterr().out.splitlines() if "command encode " in line)

@@ -55,7 +55,7 @@ def test_ffmpeg_that_does_not_end_is_told(monkeypatch):
 
 def test_ffmpeg_that_says_nothing_is_told(monkeypatch):
     monkeypatch.setattr("vsparagon.ffmpeg.answer_of", lambda program, question: "")
-    with pytest.raises(ParagonError, match="silent does not tell its version; install another ffmpeg"):
+    with pytest.raises(ParagonError, match="silent does not report its version; install another ffmpeg"):
         ffmpeg_version("silent")
 
 

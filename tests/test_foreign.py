@@ -95,7 +95,7 @@ def test_what_a_graph_asks_of_its_size_is_known_beforehand(tmp_path):
 def test_float16_stays_float16(device, tmp_path):
     path = shuffle_network(tmp_path / "half.onnx", kind="f16", scale=3)
     assert_same_as_on_the_cpu(path, steps=4)
-    with pytest.raises(vs.Error, match=r"precision is 'fp32', but half\.onnx is written in fp16"):
+    with pytest.raises(vs.Error, match=r"precision is 'fp32', but half\.onnx is in fp16, which"):
         upscaled(path, "onnxruntime", precision="fp32")
 
 
@@ -143,7 +143,7 @@ def test_what_gpus_cannot_take_runs_on_the_cpu_and_the_log_says_so(device, tmp_p
     finally:
         core.core.remove_log_handler(handle)
     told = "\n".join(messages)
-    assert "backend onnxruntime leaves the GPU aside: fixed.onnx takes pictures of one size only" in told
+    assert "backend onnxruntime runs on the CPU instead of the GPU: fixed.onnx takes pictures of one size only" in told
     assert "running fixed.onnx on onnxruntime, fp32, CPU" in told
 
 

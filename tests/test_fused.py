@@ -337,12 +337,12 @@ def test_a_second_frame_is_computed_like_the_first(interpreted):
     ("network", "reason"),
     [
         (lambda: inference_form(paragon()), "ours compute in float16"),
-        (lambda: half_form(paragon(use_attention=True)), "ours know no attention or channel modulation"),
-        (lambda: half_form(paragon(use_channel_mod=True)), "ours know no attention or channel modulation"),
-        (lambda: half_form(paragon(use_content_aware=True)), "ours know no gain of the whole frame"),
-        (lambda: half_form(paragon(band_kernel_size=13)), "ours know no kernels of more than 11 pixels"),
-        (lambda: half_form(paragon(num_feat=40)), "ours know no features of 48 channels"),
-        (lambda: half_form(Swift(num_feat=16, num_layers=0, scale=8)), "ours know no features of 192 channels"),
+        (lambda: half_form(paragon(use_attention=True)), "ours do not support attention or channel modulation"),
+        (lambda: half_form(paragon(use_channel_mod=True)), "ours do not support attention or channel modulation"),
+        (lambda: half_form(paragon(use_content_aware=True)), "ours do not support gain of the whole frame"),
+        (lambda: half_form(paragon(band_kernel_size=13)), "ours do not support kernels of more than 11 pixels"),
+        (lambda: half_form(paragon(num_feat=40)), "ours do not support features of 48 channels"),
+        (lambda: half_form(Swift(num_feat=16, num_layers=0, scale=8)), "ours do not support features of 192 channels"),
     ],
 )
 def test_what_the_kernels_cannot_do_is_said(network, reason):
@@ -355,9 +355,9 @@ def test_tiles_and_frames_too_large_are_left_to_torch(monkeypatch):
     frame = frame_of(half_form(NETWORKS["nano"]()))
     assert trouble_with_graph(frame) == ""
     frame.extension = replace(frame.extension, extended_height=9000, extended_width=9000)
-    assert trouble_with_graph(frame) == "ours cannot count the pixels of frames so large"
+    assert trouble_with_graph(frame) == "the frame is too large for ours"
     frame.tiles = (exact_tiles(16, 32, reach=4, count=2), exact_tiles(16, 32, reach=4, count=1))
-    assert trouble_with_graph(frame) == "ours take whole frames alone"
+    assert trouble_with_graph(frame) == "ours run only on whole frames"
     monkeypatch.setattr(support, "find_spec", lambda name: None)
     assert trouble_with_graph(frame) == "the package triton is not installed"
 

@@ -72,7 +72,7 @@ def test_lossless_files_hold_what_the_upscaler_makes(suffix, depth, bands, card,
         wanted = upscaler(np.repeat(samples[..., plane : plane + 1], 3, axis=2)).mean(axis=2)
         np.testing.assert_allclose(found[..., plane], wanted, atol=0.51)
     assert image.xres == pytest.approx(11.8, rel=0.01)
-    assert capsys.readouterr().out.startswith(f"{out}: 1 picture in ")
+    assert capsys.readouterr().out.startswith(f"{out}: 1 image in ")
 
 
 @pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tif"])
@@ -192,7 +192,7 @@ def test_folder_that_cannot_be_made_is_named_without_an_error_number(card, tmp_p
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "out"
     assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1
-    assert capsys.readouterr().err == f"vsparagon: the folder {out} cannot be made: Not a directory.\n"
+    assert capsys.readouterr().err == f"vsparagon: the folder {out} cannot be created: Not a directory.\n"
 
 
 def fail_with(error):
@@ -224,7 +224,7 @@ def test_animation_is_not_taken_for_its_first_picture(tmp_path, capsys):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     assert main(["image", str(path), str(tmp_path / "out.png")]) == 1
-    assert "in.png holds an animation; split it into files of one picture each." in capsys.readouterr().err
+    assert "in.png holds an animation; split it into files of one image each." in capsys.readouterr().err
     frames[0].save(path, save_all=True)
     assert main(["image", str(path), str(tmp_path / "out.png")]) == 0
 
@@ -272,7 +272,7 @@ def test_lack_of_memory_is_one_line(card, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("vsparagon.picture_pipeline.PicturePipeline.enlarge", fail)
     write(tmp_path / "a.png", card)
     assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "out.png")]) == 1
-    assert capsys.readouterr().err == "vsparagon: there is not enough memory for this picture.\n"
+    assert capsys.readouterr().err == "vsparagon: there is not enough memory for this image.\n"
 
 
 def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_path, capsys, caplog):
@@ -283,25 +283,25 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
     error = capsys.readouterr().err
     assert f"vsparagon: {tmp_path / 'b.png'} cannot be read: " in error
     assert not [record for record in caplog.records if record.name == "pyvips"]  # libvips' own words for the same
-    assert error.splitlines()[-1] == "vsparagon: 1 of 3 pictures could not be upscaled; why is said above."
+    assert error.splitlines()[-1] == "vsparagon: 1 of 3 images could not be upscaled; the reasons are above."
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none.png", "out.png"], "there is no picture"),
+        (["none.png", "out.png"], "none.png: no image found"),
         (["clear.png", "out.jpg"], "transparency"),
         (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
         (["float.tif", "out.tif"], "float"),
-        (["two.tif", "out.tif"], "2 pictures"),
+        (["two.tif", "out.tif"], "2 images"),
         (["clear.png", "."], "its own original"),
-        (["clear.png", "out.gif"], "out.gif is of no known kind; it may end in .png, "),
+        (["clear.png", "out.gif"], "out.gif has an unknown suffix; use one of .png, "),
         (["clear.png", "cmyk.jpg", "tiny.png"], "is a file"),
         (["clear.png", "clear.webp", "out", "--suffix", ".png"], "would both become"),
         (["clear.png", "out.png", "--quality", "0"], "--quality is 0"),
         (["", "out"], "IN is empty"),
-        (["noname", "out"], f"{Path('out/noname')} would be of no known kind; add --suffix with one of .png, "),
+        (["noname", "out"], f"{Path('out/noname')} would have an unknown suffix; add --suffix with one of .png, "),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, monkeypatch, capsys):

@@ -221,7 +221,7 @@ def size_by_content(path):
 )
 def test_network_of_another_kind_is_refused_with_what_was_found(tmp_path, make, found):
     path = make(tmp_path / "net.onnx")
-    with pytest.raises(ModelError, match=rf"no network that enlarges pictures \(.*{found}.*\); wanted: one input"):
+    with pytest.raises(ModelError, match=rf"is not a super-resolution network \(.*{found}.*\); wanted: one input"):
         Upscaler(model=str(path))
 
 
@@ -238,7 +238,7 @@ def test_missing_or_unknown_file_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"the model file .*gone\.onnx cannot be read \(No such file"):
         Upscaler(model=str(tmp_path / "gone.onnx"))
     (tmp_path / "net.engine").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"net\.engine is of no known kind"):
+    with pytest.raises(ModelError, match=r"net\.engine has an unknown suffix"):
         Upscaler(model=str(tmp_path / "net.engine"))
 
 
@@ -265,7 +265,7 @@ def test_kept_stages_that_are_damaged_are_made_anew(content, tmp_path, caplog):
         (before.folder / "plan.json").write_bytes(content)
     assert plan_stages(path, tmp_path) == before
     assert {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")} == graphs
-    assert ("the kept stages of nano.safetensors are damaged" in caplog.text) == (content is not None)
+    assert ("the cached stages of nano.safetensors are damaged" in caplog.text) == (content is not None)
 
 
 def test_axes_named_the_other_way_round(tmp_path):
@@ -284,7 +284,7 @@ def test_extended_form_of_fixed_size_is_refused(tmp_path):
     path = tmp_path / "net.onnx"
     form = inference_form(create_generator("nano", use_attention=False))
     export_onnx(form, path, height=104, width=104)
-    with pytest.raises(ModelError, match="is an extended form of fixed size"):
+    with pytest.raises(ModelError, match="is an extended form with a fixed size"):
         Upscaler(model=str(path))
 
 

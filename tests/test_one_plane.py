@@ -103,5 +103,5 @@ def test_the_log_says_what_the_network_is_given(network):
     finally:
         core.core.remove_log_handler(handle)
     told = "\n".join(messages)
-    assert "luma.onnx takes one plane, and is given luma alone" in told
-    assert "luma.onnx takes one plane, and is given red, green and blue one by one" in told
+    assert "luma.onnx takes one plane and gets only luma" in told
+    assert "luma.onnx takes one plane and gets red, green and blue separately" in told

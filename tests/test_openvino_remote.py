@@ -105,9 +105,9 @@ def test_model_files_are_read_there(conflict, tmp_path):
 
 def test_what_runs_where_is_said(conflict):
     lines = vs.core.core.paragon.Backends()
-    place = "CPU, in a process of its own as another OpenVINO, such as vs-mlrt's, is in this one"
+    place = "CPU, in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt"
     assert f"openvino: available on {place}" in lines
-    assert lines[-1].startswith("auto: openvino on CPU, in a process")
+    assert lines[-1].startswith("auto: openvino on CPU, in a separate process")
 
 
 def test_worker_that_died_is_named_and_replaced(conflict):

@@ -156,7 +156,7 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
     assert screen.level == "way 30"
     assert told[1:] == [
         "25.0 of 30 frames per second with way 20: now way 30",
-        "25.0 of 30 frames per second with way 30: this machine cannot do more",
+        "25.0 of 30 frames per second with way 30: there is no faster setting",
     ]
     assert screen.speed == pytest.approx(25, abs=0.1)
 

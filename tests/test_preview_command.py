@@ -101,7 +101,7 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
         (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
-        (["own.vpy", "--ab"], "no source for --ab"),
+        (["own.vpy", "--ab"], "so --ab has no source to show"),
     ],
 )
 def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):
@@ -126,7 +126,7 @@ def test_player_that_fails_is_told(film, tmp_path):
     player.chmod(0o755)
     done = run(film, "--player", player)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; what it said is above.")
+    assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; its output is above.")
 
 
 @needs_posix
@@ -178,7 +178,7 @@ def test_viewer_is_not_started_for_what_cannot_be_shown(film, tmp_path):
     assert done.stderr.startswith("vsparagon: unknown variant 'giant'")
     done = run(film, "--player", "vsview", PYTHONPATH=str(tmp_path))
     assert done.stderr.endswith(
-        "vsview failed with exit code 3; what it said is above. --player mpv does without it.\n"
+        "vsview failed with exit code 3; its output is above. You can use --player mpv instead.\n"
     )
 
 

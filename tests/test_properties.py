@@ -106,7 +106,7 @@ def test_a_matrix_that_lacks_something_is_told_at_its_frame(clip):
     joined = vs.core.core.std.Splice([clip[0], tagged(clip[0], _Matrix=10)])
     result = vsparagon.upscale(joined)
     result.get_frame(0)
-    with pytest.raises(vs.Error, match=r"^paragon.Upscale: frame 1: .*2020cl needs a transfer function and primaries"):
+    with pytest.raises(vs.Error, match=r"^paragon.Upscale: frame 1: .*2020cl needs matching transfer and primaries"):
         result.get_frame(1)
 
 

@@ -252,7 +252,7 @@ def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_
 def test_memory_of_a_network_that_is_not_known_cannot_be_bounded(tmp_path):
     nodes, constants = STRANGE["stride"]
     runtime = choose_runtime(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
-    with pytest.raises(InvalidInput, match=r"memory_mb cannot be kept with net\.onnx, .*; use tilesize= instead"):
+    with pytest.raises(InvalidInput, match=r"memory_mb cannot be used with net\.onnx, .*; use tilesize= instead"):
         PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(memory_mb=100))
 
 

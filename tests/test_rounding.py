@@ -290,10 +290,10 @@ def test_clips_and_tiles(format_id, checkpoint):
 def test_what_was_not_trained_for_it_is_refused():
     clip = clip_of([PICTURE], vs.YUV420P8, matrix=1)
     for arguments, said in (
-        ({"variant": "nano"}, r"precision is 'int8', but nano x2 clean was not trained to be rounded so: leave"),
+        ({"variant": "nano"}, r"precision is 'int8', but nano x2 clean has no int8 weights; leave"),
         (
             {"variant": "swift", "backend": "onnxruntime"},
-            r"precision is 'int8'; the backend 'onnxruntime' has auto, fp32",
+            r"precision is 'int8'; the backend 'onnxruntime' supports auto, fp32",
         ),
     ):
         with pytest.raises(vs.Error, match=said):

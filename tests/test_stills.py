@@ -48,7 +48,7 @@ def test_gray_of_16_bit_is_scaled(read, suffix, order, gray, tmp_path):
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_samples_without_a_known_white_are_refused(read, kind, gray, tmp_path):
     Image.fromarray(gray.astype(kind) * 257).save(tmp_path / "in.tif")
-    with pytest.raises(ValueError, match="convert it to 8 or 16 bit first"):
+    with pytest.raises(ValueError, match="convert it to 8 or 16 bits first"):
         read(tmp_path / "in.tif")
 
 
@@ -61,5 +61,5 @@ def test_picture_of_16_bit_is_compared_upright(gray, tmp_path):
 
 def test_picture_that_compare_cannot_read_is_named(gray, tmp_path):
     Image.fromarray(gray.astype(np.float32)).save(tmp_path / "in.tif")
-    with pytest.raises(InvalidInput, match=r"in\.tif cannot be read as a picture: its samples are of 32 bit"):
+    with pytest.raises(InvalidInput, match=r"in\.tif cannot be read as an image: its samples have 32 bits"):
         read_still(tmp_path / "in.tif")

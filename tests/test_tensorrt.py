@@ -213,7 +213,7 @@ def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch,
     (tmp_path / "kernels").write_bytes(b"foreign")
     tensorrt_executor.Engine(library, MARK + graph, kernels).open(*lane(library))
     assert kernels.read() == b"+kernels"
-    assert "the kept kernels of nano are not used: it is only 7 bytes long" in caplog.text
+    assert "the cached kernels of nano are not used: it is only 7 bytes long" in caplog.text
 
 
 def test_kernels_that_rtx_cannot_write_down_are_made_anew_the_next_time(graph, tmp_path, monkeypatch, caplog):
@@ -223,7 +223,7 @@ def test_kernels_that_rtx_cannot_write_down_are_made_anew_the_next_time(graph, t
     engine = tensorrt_executor.Engine(library, MARK + graph, kernels)
     for _ in range(2):
         engine.open(*lane(library))
-    assert caplog.messages == ["tensorrt_rtx 10.99 cannot keep its kernels: it gave no reason"]
+    assert caplog.messages == ["tensorrt_rtx 10.99 cannot save its kernels: it gave no reason"]
     assert kernels.read() is None
 
 

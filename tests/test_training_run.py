@@ -58,7 +58,7 @@ def test_killed_run_resumes_with_the_same_curve_to_the_bit(train, config, tmp_pa
     for last in (6, 18, math.inf):
         run = start(config, interrupted)
         for line in run.stderr:
-            if "goes on after iteration" in line:
+            if "resuming after iteration" in line:
                 begins.append(int(line.split()[-1]))
             if f"iteration {last} of" in line:
                 run.kill()
@@ -109,7 +109,7 @@ def test_run_is_not_overwritten_and_a_damaged_state_is_refused(train, config, tm
         train(read_config(config, ["train.total_iter=1"]))
     state = tmp_path / "runs" / "tiny" / "last.state"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot go on from"):
+    with pytest.raises(ModelError, match="cannot resume from"):
         train(read_config(config, ["path.resume_state=auto"]))
 
 
@@ -172,7 +172,9 @@ def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
 def test_weights_of_another_network_are_no_beginning(train, config, tmp_path):
     start_from = tmp_path / "micro.safetensors"
     save_generator(create_generator("micro", scale=2), start_from, variant="micro", note="untrained")
-    with pytest.raises(InvalidInput, match=r"micro\.safetensors, of whose weights 2 fit the \d+"):
+    with pytest.raises(
+        InvalidInput, match=r"micro\.safetensors, whose weights belong to another network: only 2 of the \d+"
+    ):
         train(read_config(config, [f"path.pretrain_network_g={start_from}"]))
 
 
@@ -218,7 +220,7 @@ def test_an_interrupted_run_loses_nothing(train, config, tmp_path):
             if done == 3:
                 run.send_signal(signal.SIGINT)
     assert run.wait() == 130
-    assert "resume_state=auto goes on" in line
+    assert "resume_state=auto resumes" in line
     folder = tmp_path / "runs" / "tiny"
     assert load_state(folder / "last.state")["iteration"] == done
     kept = {"train.total_iter": done + 1, "path.resume_state": "auto", "logger.keep_weights": True}

@@ -72,7 +72,7 @@ def test_the_faster_way_is_taken_and_both_times_are_said(ours, torchs, name, cap
     seconds = iter([ours, torchs] * trial.ROUNDS)
     monkeypatch.setattr(trial, "seconds", lambda lane, executor, frames: next(seconds))
     assert tried(caplog) == (ours < torchs)
-    said = f"it: by {name} kernels: ours take {1000 * ours:.2f} ms, torch's {1000 * torchs:.2f} ms"
+    said = f"it: using {name} kernels: ours take {1000 * ours:.2f} ms, torch's {1000 * torchs:.2f} ms"
     assert said in caplog.text
 
 
@@ -86,7 +86,7 @@ def test_frames_are_computed_to_be_timed():
 
 def test_kernels_that_compute_something_else_are_not_used_and_that_is_said(caplog):
     assert not tried(caplog, wrong=12)
-    assert "it: by torch's kernels, as ours are wrong by 0.0" in caplog.text
+    assert "it: using torch's kernels, because ours are wrong by 0.0" in caplog.text
     assert caplog.records[-1].levelname == "WARNING"
 
 
@@ -95,7 +95,10 @@ def test_kernels_that_fail_are_not_used_and_that_is_said(caplog):
         raise ValueError("out of resource: shared memory\nmore")
 
     assert not tried(caplog, enqueue=fail)
-    assert "it: by torch's kernels, as ours do not run on this GPU: out of resource: shared memory. P" in caplog.text
+    assert (
+        "it: using torch's kernels, because ours do not run on this GPU: out of resource: shared memory. P"
+        in caplog.text
+    )
     assert caplog.records[-1].levelname == "WARNING"
 
     def short(self):
@@ -188,7 +191,7 @@ def test_the_choice_is_made_once_for_a_filter(on_gpu, monkeypatch, caplog, tmp_p
     assert len(trials) == 1
     with caplog.at_level(logging.INFO):
         assert backend.prepare(frame_of(inference_form(Swift())), options).maker is Eager
-    assert "it: by torch's kernels, as ours compute in float16" in caplog.text
+    assert "it: using torch's kernels, because ours compute in float16" in caplog.text
     assert len(trials) == 1
 
 
@@ -213,7 +216,7 @@ def test_where_only_attention_fits_our_kernels_that_alone_is_tried(on_gpu, monke
     assert any(isinstance(part, FusedWindowAttention) for part in opened[0]._frame.modules())
     with caplog.at_level(logging.INFO):
         assert OnGpu("cpu", "a stand-in").prepare(frame_of(half_form(wide_attention())), options).maker is Eager
-    assert "it: by torch's kernels, as ours know no gain of the whole frame" in caplog.text
+    assert "it: using torch's kernels, because ours do not support gain of the whole frame" in caplog.text
     assert len(tried) == 1
 
 
@@ -241,12 +244,15 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
             backend.open_executor(backend.prepare(frame, options), lane.inputs, lane.outputs)
     assert str(caught.value) == (
         "our kernels for it crashed on this GPU (CUDA error: an illegal memory access was encountered); please report "
-        "this, with the versions of torch, triton and the driver. Start the application again: it will use torch's "
-        "kernels, which are slower (until vsparagon cache clear crashes)."
+        "this, with the versions of torch, triton and the driver. Restart the application: it will then use torch's "
+        "slower kernels, until you run vsparagon cache clear crashes."
     )
     monkeypatch.setattr(torch_cuda, "faster", lambda *given, **named: named["ours"])
     assert OnGpu("cpu", "a stand-in").prepare(frame, options).maker is Eager
-    assert "it: by torch's kernels, as ours crashed on this GPU (vsparagon cache clear crashes" in caplog.text
+    assert (
+        "it: using torch's kernels, because ours crashed on this GPU (to retry: vsparagon cache clear crashes"
+        in caplog.text
+    )
     (note,) = kept_files(tmp_path, "crashes")
     assert about(note).endswith("it: CUDA error: an illegal memory access was encountered")
     monkeypatch.setattr(crashes, "driver_version", lambda: "590.1")
@@ -256,7 +262,7 @@ def test_kernels_that_crash_the_gpu_are_not_used_the_next_time(when, on_gpu, mon
 
 def test_kernels_are_not_blamed_for_a_gpu_that_was_lost_before(on_gpu, monkeypatch, tmp_path):
     monkeypatch.setattr(crashes, "answers", lambda device: False)
-    with pytest.raises(BackendFailure, match="cpu does not answer any more; start the application again"):
+    with pytest.raises(BackendFailure, match="cpu no longer responds; restart the application"):
         OnGpu("cpu", "a stand-in").prepare(
             frame_of(half_form(Swift())), RunOptions(streams=1, threads=1, cache=tmp_path)
         )
@@ -282,7 +288,7 @@ def test_a_format_that_our_kernels_cannot_do_is_computed_by_torch(network, on_gp
         assert any(plane.any() for plane in lane.outputs.values())
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [text.partition(". Please")[0] for text in warned] == [
-        "it: by torch's kernels, as ours do not run on this GPU: out of resource: shared memory"
+        "it: using torch's kernels, because ours do not run on this GPU: out of resource: shared memory"
     ]
     assert kept_files(tmp_path) == []
 
@@ -305,7 +311,7 @@ def test_lack_of_memory_in_any_words_is_no_fault_of_our_kernels(error, caplog):
     assert caplog.text == ""
     maker = type("Theirs", (Eager,), {"enqueue": fail})
     assert tried(caplog, torchs=maker)
-    assert "as torch's need more memory than there is" in caplog.text
+    assert "because torch's need more memory than there is" in caplog.text
 
 
 def test_nothing_is_collected_while_work_is_recorded():
@@ -365,14 +371,14 @@ def test_lack_of_memory_while_work_is_recorded_is_no_fault_of_our_kernels(caplog
     with caplog.at_level(logging.INFO):
         maker = faster(frame, "cpu", ours=Ours, torchs=Eager, recorded=lambda executor: next(turns)(executor))
     assert maker is Ours
-    assert "as torch's need more memory than there is" in caplog.text
+    assert "because torch's need more memory than there is" in caplog.text
 
 
 def test_a_gpu_that_answers_did_not_crash(on_gpu, monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(FusedExecutor, "__init__", crash)
     backend, frame = OnGpu("cpu", "a stand-in"), frame_of(half_form(Swift()))
     assert backend.prepare(frame, RunOptions(streams=1, threads=1, cache=tmp_path)).maker is Eager
-    assert "as ours do not run on this GPU: CUDA error: an illegal memory access" in caplog.text
+    assert "because ours do not run on this GPU: CUDA error: an illegal memory access" in caplog.text
     assert kept_files(tmp_path) == []
 
 
@@ -381,7 +387,9 @@ def test_a_crash_that_cannot_be_noted_is_told_with_a_way_round(tmp_path, monkeyp
     before_and_after = iter([True, False])
     monkeypatch.setattr(crashes, "answers", lambda device: next(before_and_after))
     note = tmp_path / "crashes" / "it.crash"
-    expected = pytest.raises(BackendFailure, match='again: set precision="fp32", which does without them, as ')
+    expected = pytest.raises(
+        BackendFailure, match='application: set precision="fp32", which does not use them, because '
+    )
     with expected, crashes.noting_a_crash(note, "cuda:0", "it"):
         crash()
 

@@ -60,7 +60,7 @@ def test_output_that_a_player_has_open_is_named(tmp_path, monkeypatch, refusals)
         draft.write_bytes(b"film")
         monkeypatch.setattr(parts, "_describe", lambda **more: None)  # which replaces the manifest
         refusals += [32] * 20
-        with pytest.raises(EncodeFailure, match=r"out\.mkv cannot be replaced: .*close what has it open"):
+        with pytest.raises(EncodeFailure, match=r"out\.mkv cannot be replaced: .*close the program that has it open"):
             parts.deliver(draft, overwrite=True)
 
 

@@ -24,9 +24,9 @@ CRASH: Final = ".crash"
 KINDS: Final = {
     "engines": (f"engines/*{ENGINE}", "engine of"),
     "kernels": (f"engines/*{KERNELS}", "kernels for"),
-    "crashes": (f"crashes/*{CRASH}", "note that our kernels crashed a GPU:"),
+    "crashes": (f"crashes/*{CRASH}", "record of a crash of our kernels on a GPU:"),
     "graphs": ("graphs/*.onnx", "ONNX graph of a checkpoint"),
-    "stages": ("graphs/*.stages/*", "of the stages of a checkpoint, for tiles"),
+    "stages": ("graphs/*.stages/*", "stages of a checkpoint, for tiles"),
     "openvino": ("openvino-*/*/*.blob", "network compiled for this processor by OpenVINO"),
     "sources": ("sources/*.bsindex", "index of a video for preview"),
 }
@@ -49,9 +49,11 @@ def cache_folder(chosen: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InvalidInput(f"the cache folder {folder} cannot be made ({reason}); name another with cache=.") from error
+        raise InvalidInput(
+            f"the cache folder {folder} cannot be created ({reason}); choose another with cache=."
+        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InvalidInput(f"the cache folder {folder} cannot be written to; name another with cache=.")
+        raise InvalidInput(f"the cache folder {folder} is not writable; choose another with cache=.")
     return folder
 
 
@@ -73,7 +75,7 @@ def usable_cache_folder(chosen: str) -> Path:
 def _temporary_folder(why: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="vsparagon-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    log.warning("%s Until then what is compiled is compiled anew by each process.", why)
+    log.warning("%s Until then, each process compiles its networks again.", why)
     return folder
 
 

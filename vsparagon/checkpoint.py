@@ -112,12 +112,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} holds more than weights, or is damaged; it was not loaded, and no code in it was run. "
-            "Save the state dict alone, best as .safetensors."
+            "Save only the state dict, preferably as .safetensors."
         ) from error
     except ModelError:
         raise
     except Exception as error:  # a damaged file makes the readers fail in any way
-        raise ModelError(f"{path} is damaged or no checkpoint ({first_line_of(error)}).") from error
+        raise ModelError(f"{path} is damaged or not a checkpoint ({first_line_of(error)}).") from error
     return Checkpoint(weights=_tensors(state, path), metadata=metadata)
 
 
@@ -145,10 +145,10 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
             state = {str(name).removeprefix(prefix): value for name, value in state.items()}
     whole = [str(name) for name, tensor in state.items() if not tensor.is_floating_point()]
     if whole:
-        raise ModelError(f"{path} holds {listed(whole)} in whole numbers, which no weight of these networks is.")
+        raise ModelError(f"{path} holds {listed(whole)} as integers; the weights of these networks are floating point.")
     bad = [str(name) for name, tensor in state.items() if not tensor.isfinite().all()]
     if bad:
-        raise ModelError(f"{path} holds values that are no finite numbers in {listed(bad)}.")
+        raise ModelError(f"{path} holds infinite or NaN values in {listed(bad)}.")
     return {str(name): tensor.detach().float().contiguous() for name, tensor in state.items()}
 
 
@@ -168,7 +168,9 @@ def build_generator(checkpoint: Checkpoint, path: Path, *, scale: int = 0) -> Ge
     """
     options = recognised(checkpoint.weights, checkpoint.metadata, path)
     if scale not in (0, options.scale):
-        raise ModelError(f"{path} enlarges {options.scale} times, not {scale}; leave scale= out or use it.")
+        raise ModelError(
+            f"{path} enlarges {options.scale} times, not {scale}; leave scale= out, or set it to {options.scale}."
+        )
     with torch.device("meta"):
         model = new_generator(options)
     wanted, given = model.state_dict(), checkpoint.weights

@@ -70,7 +70,7 @@ def examine() -> Iterator[Finding]:
                 topic=_topic(ask),
                 state="problem",
                 text=f"{type(error).__name__}: {reason_of(error)}",
-                advice="install vsparagon again: pip install --force-reinstall vsparagon",
+                advice="install vsparagon again: pip install --force-reinstall --no-deps . (in its repository)",
             )
 
 
@@ -113,8 +113,8 @@ def _vapoursynth() -> Iterator[Finding]:
     text = f"R{release}, {counted(vs.core.num_threads, 'thread')}"
     yield Finding(topic="VapourSynth", state="ok", text=text)
     if not hasattr(vs.core, "paragon"):
-        advice = "pip install --force-reinstall vsparagon with this very Python"
-        yield Finding(topic="plugin", state="problem", text="core.paragon is not there", advice=advice)
+        advice = "with this Python, run pip install --force-reinstall --no-deps . in vsparagon's repository"
+        yield Finding(topic="plugin", state="problem", text="core.paragon is missing", advice=advice)
         return
     found = vs.core.paragon.Version()
     found = found.decode() if isinstance(found, bytes) else str(found)
@@ -126,7 +126,8 @@ def _vspipe() -> Iterator[Finding]:
 
     program = shutil.which("vspipe", path=str(Path(vs.__file__).parent)) or shutil.which("vspipe")
     advice = (
-        "run `vapoursynth config` once with this Python (it needs a shared libpython); `vsparagon encode` does without"
+        "run `vapoursynth config` once with this Python (it needs a shared libpython); "
+        "`vsparagon encode` does not need vspipe"
     )
     if program is None:
         yield Finding(topic="vspipe", state="optional", text="not found", advice=advice)
@@ -176,8 +177,8 @@ def _models() -> Iterator[Finding]:
     if names:
         yield Finding(topic="models", state="ok", text=", ".join(names))
     else:
-        advice = "pip install --force-reinstall vsparagon"
-        yield Finding(topic="models", state="problem", text="there are no weights", advice=advice)
+        advice = "run pip install --force-reinstall --no-deps . in vsparagon's repository"
+        yield Finding(topic="models", state="problem", text="the weights are missing", advice=advice)
 
 
 def _cache() -> Iterator[Finding]:
@@ -187,12 +188,12 @@ def _cache() -> Iterator[Finding]:
         folder = cache_folder("")
     except InvalidInput as error:
         text, _, advice = str(error).rstrip(".").partition("; ")
-        text += ": what is compiled is not kept"
+        text += ": compiled networks are not cached"
         yield Finding(topic="cache", state="optional", text=text, advice=advice)
         return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
-    text = f"{folder}, {size / MEBIBYTE:.1f} MiB used, {free / MEBIBYTE:,.0f} MiB free; it may be removed at any time"
+    text = f"{folder}, {size / MEBIBYTE:.1f} MiB used, {free / MEBIBYTE:,.0f} MiB free; safe to delete"
     yield Finding(topic="cache", state="ok", text=text)
 
 
@@ -212,8 +213,8 @@ def _ffmpeg() -> Iterator[Finding]:
 
     listed = "".join(answer_of(program, "-encoders") for program in programs)
     able = [name for name in CODECS if f" {name} " in listed and (gpus() or not name.endswith("_nvenc"))]
-    text = ", ".join(able) or "none of those that `vsparagon encode` uses"
-    advice = "" if "libx264" in able else "install an ffmpeg with libx264: pip install imageio-ffmpeg brings one"
+    text = ", ".join(able) or "none that `vsparagon encode` uses"
+    advice = "" if "libx264" in able else "install an ffmpeg with libx264, for example by pip install imageio-ffmpeg"
     yield Finding(topic="encoders", state="ok" if "libx264" in able else "optional", text=text, advice=advice)
 
 
@@ -264,13 +265,13 @@ def _self_test() -> Iterator[Finding]:
         error = np.asarray(a[0]).astype(np.float64) - np.asarray(b[0])
     likeness = 10 * np.log10(255**2 / max(float(np.mean(error**2)), 1e-9))
     if likeness < SMALLEST_LIKENESS:
-        text = f"the result is wrong: {likeness:.1f} dB from a bicubic one"
+        text = f"the result is wrong: its PSNR against bicubic is {likeness:.1f} dB"
         advice = "try another backend= and report this, with all of the above"
         yield Finding(topic="self-test", state="problem", text=text, advice=advice)
         return
     still = vs.core.std.Loop(clip.std.Trim(length=1), times=100_000)
     frames, seconds = _run_for(vs.core.paragon.Upscale(still), TEST_SECONDS)
-    text = f"{likeness:.0f} dB from bicubic; 640x360 to 1280x720 at {frames / seconds:.1f} frames per second"
+    text = f"640x360 to 1280x720 at {frames / seconds:.1f} frames per second; PSNR against bicubic {likeness:.0f} dB"
     yield Finding(topic="self-test", state="ok", text=text)
 
 

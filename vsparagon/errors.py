@@ -44,7 +44,9 @@ class EncodeFailure(ParagonError, RuntimeError):
 def runtime_failure(message: str) -> BackendFailure:
     """Return the error for what a runtime says: of lack of memory, if that is what it says."""
     if OUT_OF_MEMORY.search(message):
-        return OutOfDeviceMemory(f"{message}; close what else uses the GPU, or set num_streams=1 or tilesize=.")
+        return OutOfDeviceMemory(
+            f"{message}; close other programs that use the GPU, or set num_streams=1 or tilesize=."
+        )
     return BackendFailure(message)
 
 
@@ -65,7 +67,7 @@ def check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise InvalidInput(
-            f"the name of {printable(str(path))} is no UTF-8; rename the file, or link to it."
+            f"the name of {printable(str(path))} is not UTF-8; rename the file, or link to it."
         ) from error
 
 

@@ -68,7 +68,7 @@ def too_old(package: str) -> str:
     asked = _asked_for().get(_canonical(package)) if found else None
     if asked is None or asked.contains(found, prereleases=True):
         return ""
-    return f"{package} {found} is installed, and {asked} is needed"
+    return f"{package} {found} is installed, but {asked} is needed"
 
 
 def check_needs(command: str) -> None:
@@ -77,7 +77,7 @@ def check_needs(command: str) -> None:
     if missing := [package for module, package in needs.modules.items() if find_spec(module) is None]:
         raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with {installation(needs.extra)}.")
     if old := [text for package in needs.packages if (text := too_old(package))]:
-        raise BackendUnavailable(f"{', '.join(old)}; bring them up to date with {installation(needs.extra)}.")
+        raise BackendUnavailable(f"{', '.join(old)}; update with {installation(needs.extra)}.")
 
 
 def trouble_without(*modules: str, extra: str) -> str:

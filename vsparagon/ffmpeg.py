@@ -36,7 +36,7 @@ def find_ffmpegs() -> list[str]:
         found.append(str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()))
     if not found:
         raise ParagonError(
-            "there is no ffmpeg on PATH; install one, or run `pip install imageio-ffmpeg`, which brings one"
+            "there is no ffmpeg on PATH; install one, or run `pip install imageio-ffmpeg`, which includes one"
         )
     return found
 
@@ -58,7 +58,7 @@ def ffmpeg_version(program: str) -> str:
     """
     words = answer_of(program, "-version").removeprefix("ffmpeg version ").split(maxsplit=1)
     if not words:
-        raise ParagonError(f"{program} does not tell its version; install another ffmpeg")
+        raise ParagonError(f"{program} does not report its version; install another ffmpeg")
     return words[0]
 
 

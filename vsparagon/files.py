@@ -95,7 +95,7 @@ def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
     """
     given = [(path, path.resolve().parts) for path in paths]
     if twice := [path for path, own in given if [other for _, other in given].count(own) > 1]:
-        raise InvalidInput(f"{twice[0]} is named twice.")
+        raise InvalidInput(f"{twice[0]} is given twice.")
     parts = dict(given)
     short = {path: (*own[:-1], path.resolve().stem) if path.is_file() else own for path, own in parts.items()}
     if len(set(short.values())) == len(short):

@@ -101,7 +101,7 @@ def upscale(
     target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
     code = matrix_code(matrix)
     if code == RGB_MATRIX and {clip.format.color_family, target.format.color_family} != {vs.RGB}:
-        raise InvalidInput('matrix is "rgb", but it is between RGB and YUV or GRAY; give that of these, such as "709".')
+        raise InvalidInput('matrix is "rgb", which is not the matrix of a YUV or GRAY clip; give one such as "709".')
     with first_frame(clip) as frame:
         first = read_colour(frame, code)
         converted = {described(frame, first)}
@@ -117,8 +117,8 @@ def upscale(
     )
     vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: running {runtime}")
     if found.channels == 1:
-        parts = "red, green and blue one by one" if clip.format.color_family == vs.RGB else "luma alone"
-        text = f"paragon.Upscale, colours: {found.name} takes one plane, and is given {parts}"
+        parts = "red, green and blue separately" if clip.format.color_family == vs.RGB else "only luma"
+        text = f"paragon.Upscale, colours: {found.name} takes one plane and gets {parts}"
         vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
     pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
@@ -201,11 +201,11 @@ def _check_clip(clip: vs.VideoNode) -> None:
         raise InvalidInput(f"the clip is {type(clip).__name__}; give a video clip.")
     if clip.format is None or clip.format.color_family == vs.UNDEFINED:
         raise InvalidInput(
-            "the clip's format varies; convert it to one, for example with clip.resize.Bicubic(format=...)."
+            "the clip has variable format; convert it to one format, for example with clip.resize.Bicubic(format=...)."
         )
     if not (clip.width and clip.height):
         raise InvalidInput(
-            "the clip's size varies; bring it to one, for example with clip.resize.Bicubic(width, height)."
+            "the clip has variable size; resize it to one size, for example with clip.resize.Bicubic(width, height)."
         )
     _check_subsampling("the clip", clip.format)
     depth = vsutil.get_depth(clip)
@@ -218,8 +218,8 @@ def _check_clip(clip: vs.VideoNode) -> None:
 def _check_subsampling(what: str, video_format: vs.VideoFormat) -> None:
     if max(video_format.subsampling_w, video_format.subsampling_h) > FURTHEST_SUBSAMPLING:
         raise InvalidInput(
-            f"{what} is {video_format.name}; chroma subsampled more than {1 << FURTHEST_SUBSAMPLING} times is nothing "
-            "that VapourSynth's resizer converts."
+            f"{what} is {video_format.name}; VapourSynth's resizer cannot convert chroma that is subsampled "
+            f"more than {1 << FURTHEST_SUBSAMPLING} times."
         )
 
 
@@ -241,7 +241,7 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
                 raise ValueError(format_id)
         except (vs.Error, ValueError, OverflowError) as error:
             raise InvalidInput(
-                f"format is {format_id}, which is no video format; give one such as vs.YUV420P10."
+                f"format is {format_id}, which is not a video format; give one such as vs.YUV420P10."
             ) from error
     else:
         video_format = clip.format
@@ -250,7 +250,7 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
         raise InvalidInput(f"format is {video_format.name}; give one of up to 16-bit integer, half or float.")
     for name, value in (("width", width), ("height", height)):
         if not 0 <= value <= LARGEST:
-            raise InvalidInput(f"{name} is {value}; it must be 0 (choose) to {LARGEST}.")
+            raise InvalidInput(f"{name} is {value}; it must be between 0 (default) and {LARGEST}.")
     across, down = 1 << video_format.subsampling_w, 1 << video_format.subsampling_h
     if not width:
         width = max(1, round(clip.width * height / clip.height / across)) * across if height else clip.width * scale

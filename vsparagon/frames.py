@@ -154,8 +154,8 @@ def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, 
     except vs.Error as error:
         raise InvalidInput(
             f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(matrix)} "
-            "needs a transfer function and primaries that fit it; set the properties _Transfer and _Primaries, or "
-            "pass another matrix=."
+            "needs matching transfer and primaries; set the frame properties _Transfer and _Primaries, or pass "
+            "another matrix=."
         ) from error
 
 

@@ -82,7 +82,7 @@ def _kept_plan(checkpoint: Path, folder: Path) -> Plan | None:
             is_long=len(stages) > FEW,
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
-        log.warning("the kept stages of %s are damaged (%s); making them anew", checkpoint.name, error)
+        log.warning("the cached stages of %s are damaged (%s); exporting them again", checkpoint.name, error)
         return None
     return plan if all(plan.graph(index).is_file() for index in range(len(stages))) else None
 
@@ -96,7 +96,9 @@ def _exporting(path: Path, purpose: str, otherwise: str) -> Iterator[None]:
         needed = f'{purpose} needs {error.name}; pip install "vsparagon[torch]", or {otherwise}.'
         raise BackendUnavailable(needed) from error
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be written ({error.strerror}); name another folder with cache=.") from error
+        raise InvalidInput(
+            f"{path} cannot be written ({error.strerror}); choose another folder with cache=."
+        ) from error
 
 
 def _export_stages(checkpoint: Path, folder: Path) -> None:

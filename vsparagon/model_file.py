@@ -73,10 +73,10 @@ def open_model_file(path: Path, cache: Path) -> Model:
         try:
             return _model(graph, name=printable(path.name), checkpoint=path)
         except ModelError as error:
-            log.warning("the kept graph %s is damaged (%s); making it anew", graph, error)
+            log.warning("the cached graph %s is damaged (%s); exporting it again", graph, error)
             graph.unlink(missing_ok=True)
             return _model(inference_graph(path, cache), name=printable(path.name), checkpoint=path)
-    raise ModelError(f"the model file {path} is of no known kind; give an .onnx, .safetensors or .pth file.")
+    raise ModelError(f"the model file {path} has an unknown suffix; give an .onnx, .safetensors or .pth file.")
 
 
 def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
@@ -111,7 +111,7 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
     if notes.get("form") == "extended":
         if not all(network.inputs[0].partial_shape[axis].is_dynamic for axis in (2, 3)):
             raise ModelError(
-                f"{graph} is an extended form of fixed size, which fits no frame but one; export it without a size."
+                f"{graph} is an extended form with a fixed size, which fits only one frame size; export it without one."
             )
         found = own_model(name, graph, notes, checkpoint=checkpoint)
     else:
@@ -156,8 +156,8 @@ def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:
     """Return channels, scale and the input sizes of a network."""
     found = f"in: {_described(network.inputs)}; out: {_described(network.outputs)}"
     refused = ModelError(
-        f"{path} is no network that enlarges pictures ({found}); wanted: one input and one output of shape "
-        "N,3,height,width or N,1,height,width, float32 or float16, the output a whole number of times as large."
+        f"{path} is not a super-resolution network ({found}); wanted: one input and one output of shape "
+        "N,3,height,width or N,1,height,width, float32 or float16, the output an integer number of times as large."
     )
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise refused

@@ -142,8 +142,8 @@ class _Shapes:
         """Return the length of an axis of a convolution's weight."""
         if name not in self._weights:
             raise ModelError(
-                f"{self._is_no}: {name} is missing; it holds {listed(list(self._weights))}. Networks of other designs "
-                "are taken as ONNX files."
+                f"{self._is_no}: {name} is missing; it holds {listed(list(self._weights))}. For networks of "
+                "other designs, give an ONNX file."
             )
         weight = self._weights[name]
         if weight.ndim != 4 or not weight.numel():

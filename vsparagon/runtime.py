@@ -65,7 +65,7 @@ def choose_runtime(
     """
     chosen = choose_backend(backend or "auto", device_id, model=model)
     if not 0 <= num_streams <= MOST_STREAMS:
-        raise InvalidInput(f"num_streams is {num_streams}; it must be 0 (choose) to {MOST_STREAMS}.")
+        raise InvalidInput(f"num_streams is {num_streams}; it must be between 0 (default) and {MOST_STREAMS}.")
     threads = min(threads or usable_threads(), usable_threads())
     options = RunOptions(
         streams=num_streams or chosen.default_streams(threads),

@@ -90,7 +90,7 @@ def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None)
     if not (why := _refusal(found, model)):
         return found
     if isinstance(backend, PictureBackend):
-        log.info("backend %s leaves the GPU aside: %s", name, why)
+        log.info("backend %s runs on the CPU instead of the GPU: %s", name, why)
         return backend.on_cpu(device_id)
     raise BackendUnavailable(f'backend {name!r} cannot be used: {why}; backend="openvino" runs it on the CPU.')
 
@@ -112,7 +112,7 @@ def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
             else:
                 why = _refusal(backend, model)
                 if isinstance(backend, FrameBackend) and not why:
-                    log.info("backend auto is %s on %s; before it: %s", name, backend.place, _told(passed))
+                    log.info("backend auto chose %s on %s; not usable: %s", name, backend.place, _told(passed))
                     return backend
                 why = why or f"only on {backend.place}"
         passed.append(f"{name} ({why})")
@@ -150,17 +150,17 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
         if name in ("auto", written):
             return written
         raise InvalidInput(
-            f"precision is {name!r}, but {model.name} is written in {written}, and a GPU computes it so: "
-            "leave precision= out, or give the file in that precision."
+            f"precision is {name!r}, but {model.name} is in {written}, which is how a GPU runs it; "
+            "leave precision= out, or export the file in that precision."
         )
     for precision in backend.precisions:
         if name in ("auto", precision):
             if precision == "int8" and model and model.rounded is None:
                 raise InvalidInput(
-                    f"precision is {name!r}, but {model.name} was not trained to be rounded so: leave precision= out, "
-                    "or give another network; swift, swift_lite and swift_plus are."
+                    f"precision is {name!r}, but {model.name} has no int8 weights; leave precision= out, or use swift, "
+                    "swift_lite or swift_plus."
                 )
             return precision
     raise InvalidInput(
-        f"precision is {name!r}; the backend {backend.name!r} has auto, {', '.join(backend.precisions)}."
+        f"precision is {name!r}; the backend {backend.name!r} supports auto, {', '.join(backend.precisions)}."
     )

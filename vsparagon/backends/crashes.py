@@ -54,7 +54,7 @@ def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
         BackendFailure: in the place of what was raised then; or the GPU did not answer before.
     """
     if not answers(device):
-        raise BackendFailure(f"{device} does not answer any more; start the application again.")
+        raise BackendFailure(f"{device} no longer responds; restart the application.")
     try:
         yield
     except Exception as error:
@@ -64,12 +64,14 @@ def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(note, f"{network}: {reason}\n".encode())
-            advice = "it will use torch's kernels, which are slower (until vsparagon cache clear crashes)"
+            advice = "it will then use torch's slower kernels, until you run vsparagon cache clear crashes"
         except OSError as problem:
-            advice = f'set precision="fp32", which does without them, as {note} cannot be written: {problem.strerror}'
+            advice = (
+                f'set precision="fp32", which does not use them, because {note} cannot be written: {problem.strerror}'
+            )
         raise BackendFailure(
             f"our kernels for {network} crashed on this GPU ({reason}); please report this, with the versions of "
-            f"torch, triton and the driver. Start the application again: {advice}."
+            f"torch, triton and the driver. Restart the application: {advice}."
         ) from error
 
 

@@ -186,7 +186,7 @@ class Lanes:
         except RuntimeError as error:  # what the device lacks otherwise, the frames that are on their way will tell
             with self._counting:
                 self._more = 0
-            log.warning("no more frames at once, as memory for them cannot be had: %s", first_line_of(error))
+            log.warning("not computing more frames at once, for lack of memory: %s", first_line_of(error))
             return None
 
     def next(self) -> Lane:
@@ -270,7 +270,7 @@ def device_errors(place: str) -> Iterator[None]:
         if isinstance(failure, OutOfDeviceMemory):
             raise failure from error
         # CUDA answers every later call of this process with the same error.
-        raise BackendFailure(f"{failure}; start the application again, also after its driver was updated.") from error
+        raise BackendFailure(f"{failure}; restart the application. A driver update needs that, too.") from error
 
 
 def _samples(tensor: torch.Tensor) -> Plane:

@@ -29,13 +29,13 @@ class EitherBackend(PictureBackend):
 
     def on(self, device_id: int) -> Backend:
         if not gpus() and device_id == 0:
-            return type(self)("CPU, as there is no NVIDIA GPU")
+            return type(self)("CPU, because there is no NVIDIA GPU")
         trouble = self.trouble_with(device_id)
         if not trouble:
             return self.on_gpu(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
         if device_id:
             raise BackendUnavailable(f"device_id is {device_id}, but {self.title} cannot use it: {trouble}.")
-        return type(self)(f"CPU, as {self.title} cannot use the GPU: {trouble}")
+        return type(self)(f"CPU, because {self.title} cannot use the GPU: {trouble}")
 
     @abstractmethod
     def trouble_with(self, device_id: int) -> str:

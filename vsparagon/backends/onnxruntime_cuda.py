@@ -22,8 +22,8 @@ CUDA: Final = "CUDAExecutionProvider"
 # Where a provider fails, InferenceSession prints that to standard output, where the film may go, and tries the CPU.
 NO_SECOND_TRY: Final = {"enable_fallback": 0}
 NOT_LOADED: Final = (
-    "its CUDA provider cannot be loaded, for the reason it told on standard error; install the onnxruntime-gpu that is "
-    "made for the CUDA of your torch, and cuDNN"
+    "its CUDA provider cannot be loaded (the reason is on standard error); install cuDNN, and the onnxruntime-gpu for "
+    "the CUDA version of your torch"
 )
 
 
@@ -115,7 +115,7 @@ def trouble_with_provider(device_id: int) -> str:
 
     onnxruntime = onnxruntime_module()
     if CUDA not in onnxruntime.get_available_providers():
-        return 'it was built for CPUs only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
+        return 'it was built for the CPU only; pip uninstall onnxruntime, then pip install "vsparagon[onnxruntime-gpu]"'
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
     model = helper.make_model(
         helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "probe", [x], [y]),

@@ -26,8 +26,8 @@ def onnxruntime_module() -> Any:
         import onnxruntime
     except ImportError as error:
         raise BackendUnavailable(
-            f"onnxruntime is installed but cannot be imported ({reason_of(error)}); install the onnxruntime-gpu that "
-            "is made for the CUDA of your torch, or onnxruntime for the CPU alone"
+            f"onnxruntime is installed but cannot be imported ({reason_of(error)}); install the onnxruntime-gpu for "
+            "the CUDA version of your torch, or onnxruntime for the CPU only"
         ) from error
 
     onnxruntime.disable_telemetry_events()

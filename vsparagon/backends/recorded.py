@@ -81,5 +81,5 @@ def recorded_if_possible(executor: Executor, name: str) -> Executor:
     except (OutOfDeviceMemory, torch.OutOfMemoryError):
         raise
     except RuntimeError as error:
-        log.warning("%s cannot be recorded as a CUDA graph, and is queued anew for each frame: %s", name, error)
+        log.warning("%s cannot be captured as a CUDA graph and is launched separately for each frame: %s", name, error)
         return executor

@@ -99,7 +99,7 @@ class TensorRTCuda(FrameBackend):
             except BackendFailure as error:
                 if built:
                     raise
-                log.warning("the kept engine of %s is not used: %s; building it anew", title, error)
+                log.warning("the cached engine of %s is not used: %s; building it again", title, error)
             engines.discard(key)
             data = engines.get(key, title, build)
             with QUEUING:

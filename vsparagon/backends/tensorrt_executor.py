@@ -96,7 +96,7 @@ class Engine:
         cache = config.create_runtime_cache()
         kept = self._kernels.read() if self._kernels else None
         if kept is not None and not cache.deserialize(kept):
-            log.info("%s", self.library.failure("does not use the kernels that are kept"))
+            log.info("%s", self.library.failure("does not use the cached kernels"))
             kept = None
         if kept is not None:
             self._kernels = None  # nothing to add
@@ -107,7 +107,7 @@ class Engine:
         if self._cache is None or self._kernels is None:
             return
         if (content := self._cache.serialize()) is None:
-            log.warning("%s", self.library.failure("cannot keep its kernels"))
+            log.warning("%s", self.library.failure("cannot save its kernels"))
         else:
             self._kernels.write(bytes(content))
         self._kernels = None  # the next lane compiles nothing more

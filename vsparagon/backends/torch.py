@@ -137,9 +137,9 @@ def trouble_with(device_id: int) -> str:
     import torch
 
     if torch.version.cuda is None:
-        return "this torch was built for CPUs only; install one for CUDA (https://pytorch.org/get-started)"
+        return "this torch was built for the CPU only; install one for CUDA (https://pytorch.org/get-started)"
     if not torch.cuda.is_available():
-        return f"torch was built for CUDA {torch.version.cuda}, which the driver does not offer; update the driver"
+        return f"torch was built for CUDA {torch.version.cuda}, which the driver does not support; update the driver"
     gpu = found[device_id]
     built = [int(arch.rpartition("_")[2].rstrip("af")) for arch in torch.cuda.get_arch_list()]
     oldest = min(built, default=0)
@@ -152,5 +152,5 @@ def trouble_with(device_id: int) -> str:
     try:
         torch.ones(1, device=f"cuda:{device_id}").item()
     except RuntimeError as error:
-        return f"{gpu.name} does not answer: {first_line_of(error)}"
+        return f"{gpu.name} does not respond: {first_line_of(error)}"
     return ""

@@ -112,7 +112,7 @@ class TorchCuda(FrameBackend):
         device = torch.device(self.device)
         why = trouble_with_kernels(frame, device)
         if why and trouble_with_attention(frame, device):
-            log.info("%s: by torch's kernels, as %s", frame.name, why)
+            log.info("%s: using torch's kernels, because %s", frame.name, why)
             return Eager
         if self._maker is None:
             self._maker = self._tried(frame, Attending if why else self._fused, cache)
@@ -122,10 +122,12 @@ class TorchCuda(FrameBackend):
     def _tried(self, frame: FrameNetwork, ours: Maker, cache: Path) -> Maker:
         self._note = crash_note(cache, self.device, frame.name)
         if self._note.exists():
-            text = "%s: by torch's kernels, as ours crashed on this GPU (vsparagon cache clear crashes, to try again)"
+            text = (
+                "%s: using torch's kernels, because ours crashed on this GPU (to retry: vsparagon cache clear crashes)"
+            )
             log.warning(text, frame.name)
             return Eager
-        log.info("%s: trying our kernels beside torch's; the first time takes some seconds more", frame.name)
+        log.info("%s: comparing our kernels with torch's; the first time takes some seconds", frame.name)
         with noting_a_crash(self._note, self.device, frame.name):
             return faster(frame, self.device, ours=ours, torchs=Eager, recorded=self._recorded)
 

@@ -65,22 +65,22 @@ def faster(
     except RuntimeError as error:
         if not lack_of_memory(error):
             raise
-        log.info("%s: by our kernels, as torch's need more memory than there is", frame.name)
+        log.info("%s: using our kernels, because torch's need more memory than there is", frame.name)
         return ours
     rounds = [(seconds(lane, own, TURNS), seconds(lane, other, TURNS)) for _ in range(ROUNDS)]
     if not difference <= AGREEMENT:  # nor where it is not a number
-        text = "%s: by torch's kernels, as ours are wrong by %.2g of full range on this GPU. %s"
+        text = "%s: using torch's kernels, because ours are wrong by %.2g of full range on this GPU. %s"
         log.warning(text, frame.name, difference, REPORT)
         return torchs
     own_time, other_time = (1000 * min(times) for times in zip(*rounds, strict=True))
     chosen, name = (ours, "our") if own_time < other_time else (torchs, "torch's")
-    log.info("%s: by %s kernels: ours take %.2f ms, torch's %.2f ms", frame.name, name, own_time, other_time)
+    log.info("%s: using %s kernels: ours take %.2f ms, torch's %.2f ms", frame.name, name, own_time, other_time)
     return chosen
 
 
 def tell_unfit(frame: FrameNetwork, error: Exception) -> None:
     """Warn that torch's kernels are used for a frame graph, as ours raised this error."""
-    text = "%s: by torch's kernels, as ours do not run on this GPU: %s. %s"
+    text = "%s: using torch's kernels, because ours do not run on this GPU: %s. %s"
     log.warning(text, frame.name, first_line_of(error), REPORT)
 
 

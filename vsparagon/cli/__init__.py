@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        sys.stderr.write(f"vsparagon: {error.strerror}; make room and run the command again\n")
+        sys.stderr.write(f"vsparagon: {error.strerror}; free some space and run the command again\n")
         return _unread()
     except ParagonError as error:
         sys.stderr.write(f"vsparagon: {in_options(str(error), args)}\n")
@@ -76,10 +76,10 @@ def _unread() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="vsparagon", description="Upscale video and pictures with small neural networks."
+        prog="vsparagon", description="Upscale video and images with small neural networks."
     )
     parser.add_argument("--version", action="version", version=f"vsparagon {__version__}")
-    parser.add_argument("--verbose", action="store_true", help="tell what is chosen on the way")
+    parser.add_argument("--verbose", action="store_true", help="show log messages, such as which backend was chosen")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for group in (encode, preview, compare, image, models, cache, doctor):
         group.add_commands(commands)

@@ -23,19 +23,21 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `cache`."""
     cache = commands.add_parser(
         "cache",
-        help="list or clear compiled networks",
-        description="Networks compiled for this machine are kept, so that each is compiled once, and so are indexes of "
-        "videos for preview. They may be removed at any time, and are made anew when they are needed. Notes of GPUs "
-        "that our kernels crashed are forgotten only where they are named.",
+        help="list or clear cached files",
+        description="List or clear what is cached: networks compiled for this machine, so that each is compiled only "
+        "once, and indexes of videos for preview. Both can be deleted at any time and are made again when needed. "
+        "Records of GPU crashes are deleted only by `cache clear crashes`.",
     )
     actions = cache.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="show what is kept: kind, size, age of the newest, what it is")
+    listing = actions.add_parser("list", help="list the cached files: kind, size, age of the newest, description")
     listing.set_defaults(run=_list)
-    clear = actions.add_parser("clear", help="remove it")
-    clear.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=f"only {', '.join(KINDS)}")
+    clear = actions.add_parser("clear", help="delete them")
+    clear.add_argument("kind", nargs="?", choices=KINDS, metavar="KIND", help=f"only this kind: {', '.join(KINDS)}")
     clear.set_defaults(run=_clear)
     for action in (listing, clear):
-        action.add_argument("--folder", default="", help="as given to the filter as cache= (default: the user's)")
+        action.add_argument(
+            "--folder", default="", help="the folder given as cache= or --cache (default: the user's cache folder)"
+        )
 
 
 def _list(args: argparse.Namespace) -> str:
@@ -81,7 +83,7 @@ def about(file: Kept) -> str:
 
 def _folder(chosen: str) -> Path:
     if chosen and not Path(chosen).expanduser().is_dir():  # looking makes none
-        raise InvalidInput(f"--folder is {chosen}, which is no folder; give one that was named as cache=.")
+        raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was given as cache=.")
     return cache_folder(chosen)
 
 

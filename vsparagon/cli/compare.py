@@ -12,9 +12,9 @@ from vsparagon.extras import check_needs
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
-Enlarge some frames of a video, or a picture, in several ways, and write
+Upscale some frames of a video, or an image, in several ways, and write
   FOLDER/compare.png   the same detail in all of them, side by side
-  FOLDER/compare.html  a page with a slider between any two, zoom and keyboard; it needs no other file
+  FOLDER/compare.html  a page with a slider between any two, zoom and keyboard control, in a single file
 INPUT may be a VapourSynth script (.vpy) that does not upscale by itself."""
 
 
@@ -22,23 +22,28 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `compare`."""
     parser = commands.add_parser(
         "compare",
-        help="see what the networks make of a video or a picture",
+        help="compare the networks on a video or an image",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("input", metavar="INPUT", type=Path, help="video, picture or script")
-    parser.add_argument("--at", metavar="TIMES", default="", help="12.5s,1:02 (default: three, spread over the whole)")
+    parser.add_argument("input", metavar="INPUT", type=Path, help="video, image or script")
+    parser.add_argument(
+        "--at",
+        metavar="TIMES",
+        default="",
+        help="times of the frames to show: 12.5s,1:02 (default: three, spread over the video)",
+    )
     parser.add_argument(
         "--variants",
         metavar="NAMES",
         default="",
-        help="nano,swift,swift:compressed,… (default: all bundled ones of one profile; beside --model, none)",
+        help="nano,swift,swift:compressed,… (default: all bundled with that profile; with --model, none)",
     )
     parser.add_argument(
         "--peers",
         metavar="NAMES",
         default="bicubic,lanczos",
-        help="VapourSynth's kernels beside them: point, bilinear, bicubic, lanczos, spline16, spline36, spline64 "
+        help="resizers to compare with: point, bilinear, bicubic, lanczos, spline16, spline36, spline64 "
         "(default bicubic,lanczos)",
     )
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to write (default: INPUT.compare)")

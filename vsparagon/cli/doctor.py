@@ -15,9 +15,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `doctor`."""
     parser = commands.add_parser(
         "doctor",
-        help="look at the installation",
-        description="Show versions, backends, devices, cache and ffmpeg, run a test of a second, and say what to do "
-        "about what is missing. Lines marked -- are about things that not everybody needs; !! is broken.",
+        help="check the installation",
+        description="Show versions, backends, devices, cache and ffmpeg, run a one-second test, and say how to install "
+        "what is missing. Lines marked -- are optional; lines marked !! are problems.",
     )
     parser.set_defaults(run=_run)
 
@@ -34,4 +34,4 @@ def _run(_args: argparse.Namespace) -> str:
         sys.stdout.flush()
     if problems:
         raise ParagonError(f"{counted(problems, 'problem')}, marked !! above.")
-    return "everything that the filter needs is there\n"
+    return "no problems found\n"

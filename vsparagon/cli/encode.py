@@ -32,12 +32,12 @@ PROPERTIES: Final = {
 }  # fmt: skip
 
 DESCRIPTION = """\
-Upscale a video and keep everything else: sound, subtitles, chapters, attachments, metadata, frame times, colours.
-The kind of file follows from OUTPUT's suffix: .mkv (holds everything), .mp4, .m4v, .mov or .webm.
+Upscale a video and keep everything else: audio, subtitles, chapters, attachments, metadata, timestamps, colour tags.
+OUTPUT's suffix chooses the container: .mkv (holds everything), .mp4, .m4v, .mov or .webm.
 
-Stopped or killed, the work is kept in OUTPUT.parts, and the same command goes on.
-INPUT may be a VapourSynth script (.vpy): a script that calls core.paragon.Upscale is encoded as it is, the output of
-any other is upscaled."""
+An interrupted encode leaves its finished segments in OUTPUT.parts, and the same command resumes from them.
+INPUT may be a VapourSynth script (.vpy). If it calls core.paragon.Upscale, its output is encoded as it is; otherwise
+it is upscaled first."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,9 +49,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", metavar="INPUT", type=Path, help="video file or script")
-    parser.add_argument("output", metavar="OUTPUT", type=Path, help="file to make")
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="file to write")
     parser.add_argument("-y", dest="overwrite", action="store_true", help="replace OUTPUT if it exists")
-    parser.add_argument("--json", action="store_true", help="progress and result as JSON, an object in a line")
+    parser.add_argument("--json", action="store_true", help="print progress and result as JSON, one object per line")
 
     add_network(parser)
     add_filter_script(parser)
@@ -60,45 +60,48 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--rest-from",
         type=Path,
         metavar="FILE",
-        help="where sound and everything else come from, if INPUT is a script: it has pictures alone",
+        help="file to take audio and everything else from, if INPUT is a script, which has only video",
     )
 
-    parser.add_argument("--start", metavar="TIME", help="begin there: 12.5s, 1:02.5; to try settings on a part")
-    parser.add_argument("--end", metavar="TIME", help="end there")
+    parser.add_argument(
+        "--start", metavar="TIME", help="start at this time, such as 12.5s or 1:02.5, to try settings on a part"
+    )
+    parser.add_argument("--end", metavar="TIME", help="end at this time")
 
     encoding = parser.add_argument_group("encoding")
     encoding.add_argument(
-        "--codec", choices=CODECS, default="", help="default: libx264, above 8 bit libx265; libsvtav1 for .webm"
+        "--codec", choices=CODECS, default="", help="default: libx264 for 8 bits, libx265 for more, libsvtav1 for .webm"
     )
-    encoding.add_argument("--crf", type=float, help="constant quality in the codec's numbers, lower is better")
-    encoding.add_argument("--preset", default="", help="the codec's own name or number for its speed")
+    encoding.add_argument("--crf", type=float, help="constant quality on the codec's own scale; lower is better")
+    encoding.add_argument("--preset", default="", help="the encoder's preset, by name or number")
     encoding.add_argument(
-        "--pix-fmt", default="", help="yuv420p, yuv420p10, yuv444p10, …; default: the input's, with 10 bit above 8"
+        "--pix-fmt",
+        default="",
+        help="yuv420p, yuv420p10, yuv444p10, …; default: as the input, in 10 bits if that has more than 8",
     )
     encoding.add_argument(
         "--encoder-option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a further option of the encoder in ffmpeg's words, such as tune=grain or x265-params=aq-mode=3; may be "
-        "repeated",
+        help="another option for ffmpeg's encoder, such as tune=grain or x265-params=aq-mode=3; may be repeated",
     )
     encoding.add_argument(
         "--segment-frames",
         type=int,
         metavar="N",
-        help="frames encoded in one go, at most so many are lost when the work is interrupted (default 240)",
+        help="frames per segment: at most this many are encoded again after an interruption (default 240)",
     )
 
-    elsewhere = parser.add_argument_group("more processes and machines", f"with Dask: {installation('cluster')}")
+    elsewhere = parser.add_argument_group("several processes or machines", f"needs Dask: {installation('cluster')}")
     choice = elsewhere.add_mutually_exclusive_group()
-    choice.add_argument("--workers", type=int, default=0, metavar="N", help="make the segments in N processes")
+    choice.add_argument("--workers", type=int, default=0, metavar="N", help="encode the segments in N processes")
     choice.add_argument(
         "--cluster",
         default="",
         metavar="ADDRESS",
-        help="have them made by the Dask cluster of this scheduler, such as tcp://scheduler:8786; its workers need "
-        "INPUT under the same path, vsparagon and ffmpeg",
+        help="encode them on the Dask cluster of this scheduler, such as tcp://scheduler:8786; its workers need "
+        "vsparagon, ffmpeg, and INPUT under the same path",
     )
     parser.set_defaults(run=_run)
 

@@ -17,26 +17,28 @@ from vsparagon.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
-Upscale pictures: PNG, JPEG, WebP and TIFF, 8 or 16 bit. Transparency, colour profile, EXIF and
+Upscale images: PNG, JPEG, WebP and TIFF, 8 or 16 bits. Transparency, colour profile, EXIF and
 resolution are kept.
 
-IN is a picture, a folder (its own pictures, not those of folders in it) or a pattern such as 'photos/**/*.png'.
-OUT is a file if IN is one picture and OUT has the suffix of a picture, otherwise a folder; the names stay."""
+IN is an image, a folder (without its subfolders) or a pattern such as 'photos/**/*.png'.
+OUT is a file if IN is one image and OUT has the suffix of an image; otherwise it is a folder, and names are kept."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `image`."""
     parser = commands.add_parser(
         "image",
-        help="upscale pictures",
+        help="upscale images",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", metavar="IN", nargs="+", help="pictures, folders, patterns")
+    parser.add_argument("inputs", metavar="IN", nargs="+", help="images, folders, patterns")
     parser.add_argument("output", metavar="OUT", type=Path, help="file or folder")
     parser.add_argument("-y", dest="overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--skip-existing", action="store_true", help="leave out what is already there")
-    parser.add_argument("--suffix", choices=SUFFIXES, help="kind of all files in a folder OUT; default: as the input")
+    parser.add_argument("--skip-existing", action="store_true", help="skip images whose output exists")
+    parser.add_argument(
+        "--suffix", choices=SUFFIXES, help="format of all files in a folder OUT (default: as the input)"
+    )
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1 to 100 (default 95)")
     add_model(parser)
     parser.set_defaults(run=_run)
@@ -70,19 +72,19 @@ def _run(args: argparse.Namespace) -> str:
             reason = _reason(error)
             sys.stderr.write(f"vsparagon: {reason if str(source) in reason else f'{source}: {reason}'}\n")
     if failed:
-        raise ParagonError(f"{failed} of {len(pairs)} pictures could not be upscaled; why is said above.")
-    return f"{args.output}: {counted(len(pairs), 'picture')} in {time.monotonic() - began:.1f} s\n"
+        raise ParagonError(f"{failed} of {len(pairs)} images could not be upscaled; the reasons are above.")
+    return f"{args.output}: {counted(len(pairs), 'image')} in {time.monotonic() - began:.1f} s\n"
 
 
 def _reason(error: Exception) -> str:
-    return "there is not enough memory for this picture." if isinstance(error, MemoryError) else str(error)
+    return "there is not enough memory for this image." if isinstance(error, MemoryError) else str(error)
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ParagonError(f"the folder {folder} cannot be made: {error.strerror}.") from error
+        raise ParagonError(f"the folder {folder} cannot be created: {error.strerror}.") from error
 
 
 def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:
@@ -95,20 +97,20 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
         pairs = [(sources[0], output)]
     else:
         if output.is_file():
-            raise InvalidInput(f"{output} is a file; several pictures need a folder.")
+            raise InvalidInput(f"{output} is a file; several images need a folder.")
         if one_file and output.suffix and not output.is_dir():
-            raise InvalidInput(
-                f"{output.name} is of no known kind; it may end in {', '.join(SUFFIXES)}, or be a folder."
-            )
+            raise InvalidInput(f"{output.name} has an unknown suffix; use one of {', '.join(SUFFIXES)}, or a folder.")
         pairs = [(source, output / (source.stem + (suffix or source.suffix))) for source in sources]
     seen: dict[Path, Path] = {}
     for source, target in pairs:
         if target.suffix.lower() not in SUFFIXES:
-            raise InvalidInput(f"{target} would be of no known kind; add --suffix with one of {', '.join(SUFFIXES)}.")
+            raise InvalidInput(
+                f"{target} would have an unknown suffix; add --suffix with one of {', '.join(SUFFIXES)}."
+            )
         if target in seen:
-            raise InvalidInput(f"{seen[target]} and {source} would both become {target}; upscale them apart.")
+            raise InvalidInput(f"{seen[target]} and {source} would both become {target}; upscale them separately.")
         if target.exists() and target.samefile(source):
-            raise InvalidInput(f"{target} would replace its own original; name another OUT.")
+            raise InvalidInput(f"{target} would replace its own original; choose another OUT.")
         seen[target] = source
     return pairs
 
@@ -116,13 +118,13 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
 def _found(text: str) -> Iterable[Path]:
     path = Path(text)
     if not text:
-        raise InvalidInput("IN is empty; name a picture, a folder or a pattern.")
+        raise InvalidInput("IN is empty; give an image, a folder or a pattern.")
     if path.is_file():
         return [path]
     names = path.iterdir() if path.is_dir() else map(Path, glob.glob(text, recursive=True))  # noqa: PTH207  (a pattern)
     found = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
     if not found:
-        raise InvalidInput(f"{text}: there is no picture of that name ({', '.join(SUFFIXES)}).")
+        raise InvalidInput(f"{text}: no image found ({', '.join(SUFFIXES)}).")
     return found
 
 

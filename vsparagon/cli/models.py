@@ -31,23 +31,36 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     models = commands.add_parser("models", help="list the variants and the bundled weights")
     models.set_defaults(run=_models)
 
-    info = commands.add_parser("info", help="show what a model is and what it costs")
+    info = commands.add_parser(
+        "info",
+        help="show a model's properties and cost",
+        description="Show what a checkpoint, an ONNX file or a bundled network is, and what it costs to run.",
+    )
     _add_model(info, "a file (.safetensors, .pth, .onnx)")
     info.set_defaults(run=_info)
 
-    export = commands.add_parser("export", help="write a model as an ONNX file")
+    export = commands.add_parser(
+        "export",
+        help="write a model as an ONNX file",
+        description="Write the bundled weights of a variant, or a checkpoint, as an ONNX file.",
+    )
     _add_model(export, "a file (.safetensors, .pth)")
     export.add_argument("out", metavar="OUT", type=Path, help="ONNX file to write")
     export.add_argument("-y", dest="overwrite", action="store_true", help="replace OUT if it exists")
-    export.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of weights and pictures")
-    export.add_argument("--height", type=int, help="fixed height of the input; any when left out")
-    export.add_argument("--width", type=int, help="fixed width of the input; any when left out")
+    export.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="data type of weights, input and output (default fp32)",
+    )
+    export.add_argument("--height", type=int, help="fixed input height (default: any)")
+    export.add_argument("--width", type=int, help="fixed input width (default: any)")
     export.add_argument(
         "--form",
         choices=("published", "extended"),
         default="published",
-        help="published: as trained, for pictures of any size; extended: the faster form that the filter runs, for "
-        "pictures with a margin of 8 pixels, whose sides `vsparagon info` says",
+        help="published (default): as trained, for pictures of any size; extended: the faster form that the filter "
+        "runs, for pictures padded by 8 pixels, of the sizes that `vsparagon info` shows",
     )
     export.set_defaults(run=_export)
 
@@ -95,7 +108,7 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
 
 def _network(model: Model) -> str:
     return {
-        "foreign": "another, as it is",
+        "foreign": "not one of vsparagon; run as it is",
         "published": "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form",
         "inference": "one of vsparagon, in the form that the filter runs",
     }[model.form]
@@ -104,7 +117,7 @@ def _network(model: Model) -> str:
 def _sides(sizes: Sizes) -> str:
     if sizes.fixed:
         height, width = sizes.fixed
-        return f"{width} x {height} alone"
+        return f"only {width} x {height}"
     taken = "any" if sizes.step == 1 else f"multiples of {sizes.step}"
     if sizes.rest:
         taken += f" plus {sizes.rest}"
@@ -167,7 +180,7 @@ def _export(args: argparse.Namespace) -> str:
     if args.out.suffix.lower() != ".onnx":
         raise InvalidInput(f"the output is called {args.out.name}; it must end in .onnx.")
     if args.form == "extended" and (args.height or args.width):
-        raise InvalidInput("the extended form has no fixed size: each frame is extended to its own; leave it out.")
+        raise InvalidInput("the extended form cannot have a fixed size; leave --height and --width out.")
     if args.out.exists() and not args.overwrite:
         raise InvalidInput(f"{args.out} exists; add -y to replace it.")
     checkpoint = read_checkpoint(path)

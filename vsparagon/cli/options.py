@@ -39,27 +39,34 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in there))
     parser.add_argument("--variant", help=f"{variants} (default {DEFAULT_VARIANT})")
     parser.add_argument("--scale", type=int, help=f"{scales} (default {DEFAULT_SCALE})")
-    parser.add_argument("--profile", help=f"trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})")
-    parser.add_argument("--model", metavar="FILE", help="a model of your own, which brings its scale, instead of these")
-    parser.add_argument("--backend", help="auto (default) or a name: see `vsparagon doctor`")
-    parser.add_argument("--precision", help="auto (default), fp32, fp16, bf16 or int8")
-    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU")
+    parser.add_argument(
+        "--profile", help=f"weights trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})"
+    )
+    parser.add_argument("--model", metavar="FILE", help="your own model file instead of these; the scale is its own")
+    parser.add_argument("--backend", help="auto (default), or one that `vsparagon doctor` lists")
+    parser.add_argument("--precision", help="auto (default), fp32, fp16 (GPUs), bf16 or int8 (both OpenVINO)")
+    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU, as CUDA counts")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `core.paragon.Upscale`, as far as a command line needs them."""
-    network = parser.add_argument_group("network", "as in core.paragon.Upscale")
+    network = parser.add_argument_group("network", "the arguments of core.paragon.Upscale")
     add_model(network)
-    network.add_argument("--width", type=int, help="final width; alone, it keeps the shape")
-    network.add_argument("--height", type=int, help="final height; alone, it keeps the shape")
-    network.add_argument("--matrix", help="of the input, if it is tagged wrongly: 709, 170m, 2020ncl, …")
+    network.add_argument("--width", type=int, help="final width; without --height, the aspect ratio is kept")
+    network.add_argument("--height", type=int, help="final height; without --width, the aspect ratio is kept")
+    network.add_argument("--matrix", help="the input's colour matrix, if its tag is wrong: 709, 170m, 2020ncl, …")
     network.add_argument(
-        "--tilesize", metavar="WxH", help="compute frames in tiles of this size, in pixels of the input; or one number"
+        "--tilesize", metavar="WxH", help="compute frames in tiles of this size, in input pixels; one number means both"
     )
-    network.add_argument("--overlap", metavar="WxH", help="what neighbouring tiles share; or one number")
-    network.add_argument("--memory-mb", type=int, help="a bound on the memory for tiles")
+    network.add_argument("--overlap", metavar="WxH", help="least overlap of neighbouring tiles; one number means both")
+    network.add_argument("--memory-mb", type=int, help="limit on the memory for tiles, in MiB")
     network.add_argument("--num-streams", type=int, default=0, help="frames computed at once")
-    network.add_argument("--cache", default="", metavar="FOLDER", help="for compiled networks (default: the user's)")
+    network.add_argument(
+        "--cache",
+        default="",
+        metavar="FOLDER",
+        help="where compiled networks are kept (default: the user's cache folder)",
+    )
 
 
 def add_filter_script(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +75,8 @@ def add_filter_script(parser: argparse.ArgumentParser) -> None:
         "--filter-script",
         type=Path,
         metavar="SCRIPT",
-        help="a VapourSynth script before the network: it finds the video as `clip` and outputs what is to be upscaled "
-        "(or calls core.paragon.Upscale itself)",
+        help="a VapourSynth script to run before upscaling: it gets the video as `clip` and outputs the clip to "
+        "upscale (or calls core.paragon.Upscale itself)",
     )
 
 

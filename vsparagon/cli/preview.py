@@ -12,29 +12,29 @@ from vsparagon.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
-Show a video upscaled, while it is computed. INPUT may be a VapourSynth script (.vpy).
+Play a video while it is being upscaled. INPUT may be a VapourSynth script (.vpy).
 
-vsview or vspreview, where installed, shows source and result as two outputs. Otherwise mpv or ffplay plays the result;
-its own keys pause, step and seek. When the machine cannot keep up, a smaller variant is taken, then a smaller source;
-the picture and this terminal say so."""
+If vsview or vspreview is installed, it shows source and result as two outputs. Otherwise mpv or ffplay plays the
+result; pausing, stepping and seeking are the player's own. If the machine cannot keep up, a faster variant is used,
+and then a smaller source; the picture and the terminal say so."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `preview`."""
     parser = commands.add_parser(
         "preview",
-        help="show a video upscaled, in real time",
+        help="play a video upscaled, in real time",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("input", metavar="INPUT", type=Path, help="video file or script")
-    parser.add_argument("--ab", action="store_true", help="left half: the source, enlarged by bicubic")
-    parser.add_argument("--start", default="0", metavar="TIME", help="where to begin: 12.5s, 1:02.5")
+    parser.add_argument("--ab", action="store_true", help="show the source, upscaled with bicubic, in the left half")
+    parser.add_argument("--start", default="0", metavar="TIME", help="where to start, such as 12.5s or 1:02.5")
     parser.add_argument(
         "--player",
         default="",
-        help="vsview, vspreview, mpv, ffplay, or another program that takes the address of a video (default: the first "
-        "of these that is there)",
+        help="vsview, vspreview, mpv, ffplay, or another program that plays a URL (default: the first of these that is "
+        "installed)",
     )
     add_filter_script(parser)
     add_network(parser)
@@ -52,7 +52,7 @@ def _run(args: argparse.Namespace) -> str:
     start = parse_time(args.start)
     if args.player in ("", *VIEWERS) and (viewer := find_viewer(args.player)):
         if start:
-            _tell(f"{viewer} begins at the first frame: --start is for players")
+            _tell(f"{viewer} starts at the first frame; --start works only with mpv and ffplay")
         view(job, viewer, ab=args.ab)
         return ""
     end_tidily_on_sigterm()

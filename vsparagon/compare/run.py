@@ -61,7 +61,7 @@ def compare(
     with collected_log(tell):
         still = job.input.suffix.lower() in SUFFIXES
         if still and at:
-            raise InvalidInput(f"{job.input.name} is a picture; --at is for videos.")
+            raise InvalidInput(f"{job.input.name} is an image; --at is for videos.")
         source = _still(job) if still else open_to_view(job).source
         if source.upscaled:
             raise InvalidInput(f"{job.filter_script or job.input} upscales by itself; take the call out to compare.")
@@ -82,7 +82,7 @@ def compare(
         frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
     large = versions[0].clip
     description = (
-        f"{source.clip.width}x{source.clip.height} enlarged to {large.width}x{large.height} by "
+        f"{source.clip.width}x{source.clip.height} upscaled to {large.width}x{large.height} with "
         f"{', '.join(version.name for version in versions)}."
     )
     sheet, page = folder / "compare.png", folder / "compare.html"
@@ -98,7 +98,7 @@ def _refusals(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise ParagonError(f"cannot write in {folder}: {reason}; name another with --output.") from error
+        raise ParagonError(f"cannot write in {folder}: {reason}; choose another with --output.") from error
 
 
 def _still(job: Job) -> Source:

@@ -118,7 +118,7 @@ def read_still(path: Path) -> vs.VideoNode:
         with Image.open(path) as image:
             picture = as_rgb(ImageOps.exif_transpose(image))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidInput(f"{path} cannot be read as a picture: {error}.") from error
+        raise InvalidInput(f"{path} cannot be read as an image: {error}.") from error
     height, width, _ = picture.shape
     blank = vs.core.std.BlankClip(None, width, height, vs.RGB24, 1)
 

@@ -139,9 +139,11 @@ def make_on_cluster(
             future.release()
             on_segment(segment)
     except distributed.KilledWorker as error:
-        raise EncodeFailure(f"workers died again and again while making a segment: {error}.") from error
+        raise EncodeFailure(f"workers keep dying while encoding a segment: {error}.") from error
     except (distributed.CancelledError, OSError) as error:
-        raise EncodeFailure(f"the cluster is gone ({type(error).__name__}); run the command again.") from error
+        raise EncodeFailure(
+            f"the connection to the cluster was lost ({type(error).__name__}); run the command again."
+        ) from error
     finally:
         client.cancel(list(futures))
 
@@ -175,8 +177,8 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
         vs.core.num_threads = context.threads
     if not context.job.input.is_file():
         raise InvalidInput(
-            f"the worker on {platform.node()} does not see {context.job.input}; put it where all machines find "
-            "it under this path."
+            f"the worker on {platform.node()} cannot read {context.job.input}; put it where all machines "
+            "find it under this path."
         )
     index, folder = context.index, None
     if not index.parent.is_dir():  # another machine
@@ -189,7 +191,7 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
     if differing := [name for name, value in context.environment.items() if here[name] != value]:
         name = differing[0]
         raise InvalidInput(
-            f"the worker on {platform.node()} would make other pictures ({name}: {here[name]}, not "
-            f"{context.environment[name]}); install the same there, and name --backend and --precision."
+            f"the worker on {platform.node()} would compute different frames ({name}: {here[name]}, not "
+            f"{context.environment[name]}); install the same there, and set --backend and --precision."
         )
     return clip, folder

@@ -49,7 +49,7 @@ def ffmpeg_with(codec: str) -> str:
             return program
     raise InvalidInput(
         f"there is no encoder {codec} in {' and '.join(programs)}; choose another --codec, or install an ffmpeg that "
-        f"has it ({COMPLETE} brings one with libx264, libx265 and libsvtav1)."
+        f"has it ({COMPLETE} installs one with libx264, libx265 and libsvtav1)."
     )
 
 

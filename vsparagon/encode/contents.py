@@ -134,9 +134,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         if codec:
             carried.append(Carried(index=stream.index, kind=stream.kind, was=stream.codec, codec=codec))
         elif stream.kind == "audio":
-            raise InvalidInput(
-                f"{path}: the sound is {stream.codec}, which {muxer} cannot hold; write to an .mkv file."
-            )
+            raise InvalidInput(f"{path}: the audio is {stream.codec}, which {muxer} cannot hold; use an .mkv output.")
         elif stream.kind == "data" and titles:
             titles = 0
         else:

@@ -17,8 +17,8 @@ from vsparagon.wording import counted
 # Properties of frames that no encoder is given.
 UNSEEN: Final = {
     "_Alpha": "transparency",
-    "HDR10Plus": "the dynamic metadata of HDR10+; those of HDR10 stay",
-    "DolbyVisionRPU": "the metadata of Dolby Vision, without which its profile 5 has wrong colours",
+    "HDR10Plus": "the dynamic metadata of HDR10+; the static HDR10 metadata is kept",
+    "DolbyVisionRPU": "the metadata of Dolby Vision; without it, profile 5 has wrong colours",
 }
 INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth a word
 
@@ -30,12 +30,12 @@ def left_out(contents: Contents | None, job: Job, source: Source, encoding: Enco
         shown = set(frame.props)
     closest = pixel_format_candidates(source.clip.format)[0]
     if encoding.pix_fmt != closest and not job.encoding.pix_fmt:
-        lost.append(f"pictures become {encoding.pix_fmt}, because {encoding.codec} cannot encode {closest}")
+        lost.append(f"the pixel format {closest}, which {encoding.codec} cannot encode; it becomes {encoding.pix_fmt}")
     if contents and not (job.is_script or job.filter_script):
         lost += _odd_side(contents, source)
     lost += [what for name, what in UNSEEN.items() if name in shown]
     if loses_hdr(encoding, video.props):
-        lost.append(f"the HDR10 mastering metadata, which {encoding.codec} cannot be given; libx265 can")
+        lost.append(f"the HDR10 mastering metadata, which {encoding.codec} cannot write; libx265 can")
     return lost
 
 
@@ -45,15 +45,15 @@ def _odd_side(contents: Contents, source: Source) -> list[str]:
     if sorted(read) == sorted(stored) or sorted(read) != sorted(even):
         return []
     size = f"{stored[0]}x{stored[1]}"
-    return [f"the last column or row of {size}, as VapourSynth has no {source.clip.format.name} of odd size"]
+    return [f"the last column or row of {size}, because VapourSynth has no {source.clip.format.name} of odd size"]
 
 
 def remarks(contents: Contents | None, source: Source, job: Job) -> list[str]:
     """Return what else is worth knowing of what becomes of the input, in a line each."""
     if contents is None:
-        return ["without sound: a script has pictures alone; --rest-from FILE adds all else that is in a video file"]
+        return ["no audio: a script has only video; --rest-from FILE adds everything else from a video file"]
     notes = [
-        f"the sound of stream {stream.index} becomes {stream.codec}, because the file cannot hold {stream.was}"
+        f"audio stream {stream.index} becomes {stream.codec}, because the container cannot hold {stream.was}"
         for stream in contents.carried
         if stream.kind == "audio" and stream.codec != "copy"
     ]
@@ -61,13 +61,11 @@ def remarks(contents: Contents | None, source: Source, job: Job) -> list[str]:
         return notes
     stamps = source.timestamps
     if source.strayed and stamps:
-        notes.append(
-            f"put between the others, as the file gives them no time of their own: {counted(source.strayed, 'frame')}"
-        )
+        notes.append(f"timestamps missing or wrong in the file, interpolated: {counted(source.strayed, 'frame')}")
     if stamps and not job.end:
         end = float(stamps[-1] * source.time_base - contents.start)
         longest = float(max((later - earlier for earlier, later in pairwise(stamps)), default=0) * source.time_base)
         if contents.seconds - end > max(INCOMPLETE, 2 * longest):
-            claim = f"the file says that it lasts {contents.seconds:.1f} s"
-            notes.append(f"{claim}, but its pictures end at {end:.1f} s: is it complete?")
+            claim = f"the file's duration is {contents.seconds:.1f} s"
+            notes.append(f"{claim}, but its video ends at {end:.1f} s: the file may be incomplete")
     return notes

@@ -108,7 +108,7 @@ class PartsFolder:
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                raise InvalidInput(f"another process is already making {self.output}.") from None
+                raise InvalidInput(f"another process is already writing {self.output}.") from None
             for abandoned in self.folder.glob("part-*"):
                 if _is_ours(abandoned):
                     abandoned.unlink()
@@ -208,8 +208,8 @@ class PartsFolder:
             ) from error
         except OSError as error:
             raise EncodeFailure(
-                f"{self.output} cannot be replaced: {error.strerror or error}; close what has it open, and run the "
-                "command again: nothing is lost."
+                f"{self.output} cannot be replaced: {error.strerror or error}; close the program that has it open and "
+                "run the command again. Nothing is lost."
             ) from error
         with self.failing_clearly():
             self._forget()

@@ -85,7 +85,7 @@ class FedProcess:
         code = self._process.returncode
         how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         if full := next((line for line in said if any(sign in line for sign in _FULL)), ""):
-            return EncodeFailure(f"ffmpeg cannot write: {full}; make room and run the command again.")
+            return EncodeFailure(f"ffmpeg cannot write: {full}; free some space and run the command again.")
         return EncodeFailure(f"ffmpeg {how}{': ' + said[0] if said else ''} ({self._command[0]}).")
 
     def __enter__(self) -> FedProcess:

@@ -122,13 +122,13 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
         identity = _identity(job, opened)
         if changes := parts.resume(identity):
             progress.note(
-                f"starting anew, because something has changed ({'; '.join(changes)}); what was made before is kept "
-                "until the output is there"
+                f"starting over, because something has changed ({'; '.join(changes)}); the earlier segments are kept "
+                "until the output is complete"
             )
         spans = all_spans(frames, job.segment_frames)
         missing = [span for span in spans if span.number not in parts.segments]
         if done := parts.frames:
-            progress.note(f"going on: {done} of {counted(frames, 'frame')} done")
+            progress.note(f"resuming: {done} of {counted(frames, 'frame')} done")
         progress.begin(total=frames, done=done)
         try:
             if workers and missing:
@@ -136,13 +136,13 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
             else:
                 _make(opened, missing, parts, progress)
             if _identity(job, opened) != identity:
-                raise EncodeFailure(f"{job.input} or a script has changed meanwhile; run the command again.")
+                raise EncodeFailure(f"{job.input} or a script changed during the encode; run the command again.")
             draft = _joined(job, opened, spans, parts)
             size = draft.stat().st_size
             parts.deliver(draft, overwrite=overwrite)
         except KeyboardInterrupt:
             kept = parts.frames
-            goes_on = f"; {kept} of {counted(frames, 'frame')} kept, the same command goes on" if kept else ""
+            goes_on = f"; {kept} of {counted(frames, 'frame')} kept; run the same command to resume" if kept else ""
             raise KeyboardInterrupt(f"stopped{goes_on}") from None
         finally:
             progress.close()
@@ -229,7 +229,7 @@ def _make_elsewhere(
     )
     with open_client(workers=workers.count, address=workers.address) as client:
         who = workers.address or counted(workers.count, "process")
-        progress.note(f"segments are made by {who}; dashboard: {client.dashboard_link}")
+        progress.note(f"segments are encoded by {who}; dashboard: {client.dashboard_link}")
         make_on_cluster(client, context, missing, parts, lambda segment: progress.advance(segment.frames, parts.bytes))
 
 
@@ -277,7 +277,7 @@ def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
     try:
         return job.identity() | asdict(opened.encoding) | dict(opened.environment)
     except OSError as error:
-        raise EncodeFailure(f"{error.filename} has vanished.") from error
+        raise EncodeFailure(f"{error.filename} no longer exists.") from error
 
 
 def _sweep(output: Path) -> None:
@@ -294,10 +294,10 @@ def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:
     if output.exists() and any(output.samefile(path) for path in (job.input, job.rest) if path):
         raise InvalidInput("the output is the input; give another name.")
     if job.rest and not job.is_script:
-        raise InvalidInput("--rest-from is for scripts; a video file brings its own sound and everything else.")
+        raise InvalidInput("--rest-from is for scripts; a video file has its own audio and everything else.")
     if job.is_script and (job.start or job.end):
         raise InvalidInput(
-            "--start and --end are for video files; cut a script's clip in the script: clip[first:last]."
+            "--start and --end are for video files; trim the clip in the script instead: clip[first:last]."
         )
     if output.is_dir():
         raise InvalidInput(f"{output} is a folder; give the name of a file.")
@@ -305,4 +305,4 @@ def _check_job(job: Job, output: Path, *, overwrite: bool) -> None:
         _sweep(output)
         raise InvalidInput(f"{output} exists; add -y to replace it.")
     if not output.parent.is_dir():
-        raise InvalidInput(f"there is no folder {output.parent}; make it first.")
+        raise InvalidInput(f"there is no folder {output.parent}; create it first.")

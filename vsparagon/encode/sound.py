@@ -28,7 +28,7 @@ def check_sound(program: str, contents: Contents, muxer: str, draft: Path) -> No
         with FedProcess(sound_command(program, contents, muxer, draft)) as process:
             process.finish()
     except EncodeFailure as error:
-        advice = "" if muxer == "matroska" else " Write to an .mkv file."
-        raise InvalidInput(f"{contents.path}: the sound cannot be put into the output: {error}{advice}") from error
+        advice = "" if muxer == "matroska" else " Use an .mkv output."
+        raise InvalidInput(f"{contents.path}: the audio cannot be written to the output: {error}{advice}") from error
     finally:
         draft.unlink(missing_ok=True)

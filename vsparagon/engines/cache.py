@@ -76,7 +76,7 @@ class EngineCache:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(
-                f"the folder {folder} cannot be made ({error.strerror}); name another with cache=."
+                f"the folder {folder} cannot be created ({error.strerror}); choose another with cache=."
             ) from error
 
     def path(self, key: EngineKey) -> Path:
@@ -101,14 +101,14 @@ class EngineCache:
             try:
                 return read_engine(path, key)
             except FileNotFoundError:
-                log.info("no engine of %s is kept for this GPU; building one, which can take minutes", title)
+                log.info("no engine of %s is cached for this GPU; building one, which can take minutes", title)
             except (OSError, Unusable) as error:
-                log.warning("the kept engine of %s is not used: %s; building it anew (%s)", title, error, path)
+                log.warning("the cached engine of %s is not used: %s; building it again (%s)", title, error, path)
             engine = build()
             try:
                 write_atomically(path, pack(key, title, engine))
             except OSError as error:  # the work of minutes is not thrown away for that
-                log.warning("the engine of %s cannot be kept: %s", title, error)
+                log.warning("the engine of %s cannot be cached: %s", title, error)
         return engine
 
     def discard(self, key: EngineKey) -> None:
@@ -128,7 +128,7 @@ class EngineCache:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process builds an engine; waiting for it")
+            log.info("another process is building an engine; waiting for it")
             lock.acquire()
         try:
             self._remove_drafts()
@@ -157,7 +157,7 @@ class KernelFile:
         except FileNotFoundError:
             return None
         except (OSError, Unusable) as error:
-            log.warning("the kept kernels of %s are not used: %s", self._title, error)
+            log.warning("the cached kernels of %s are not used: %s", self._title, error)
             return None
 
     def write(self, content: bytes) -> None:
@@ -165,7 +165,7 @@ class KernelFile:
         try:
             write_atomically(self._path, pack(self._key, self._title, content))
         except OSError as error:
-            log.warning("the kernels of %s cannot be kept: %s", self._title, error)
+            log.warning("the kernels of %s cannot be cached: %s", self._title, error)
 
 
 def pack(key: EngineKey, title: str, engine: bytes) -> bytes:
@@ -206,7 +206,7 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
         raise Unusable(f"it is only {len(content)} bytes long")
     magic, revision, checksum = HEAD.unpack_from(content)
     if magic != MAGIC:
-        raise Unusable("it is no engine file of vsparagon")
+        raise Unusable("it is not an engine file of vsparagon")
     if revision != FORMAT:
         raise Unusable(f"its format is {revision}, and this version of vsparagon writes {FORMAT}")
     body = content[HEAD.size :]

@@ -39,18 +39,18 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
     if not isinstance(frame.network, HalfForm):
         return "ours compute in float16"
     if frame.tiles:
-        return "ours take whole frames alone"
+        return "ours run only on whole frames"
     from vsparagon.fused.canvas import MOST_NUMBERS
     from vsparagon.fused.features import Unfit, check
 
     try:
         most = check(frame.network)
     except Unfit as part:
-        return f"ours know no {part}"
+        return f"ours do not support {part}"
     extension = frame.extension
     # Borders and what fills the last programs are less than the factor of two.
     if 2 * most * extension.extended_height * extension.extended_width >= MOST_NUMBERS:
-        return "ours cannot count the pixels of frames so large"
+        return "the frame is too large for ours"
     return ""
 
 
@@ -74,4 +74,4 @@ def trouble_with_triton(device: torch.device) -> str:
             if lack_of_memory(error):
                 raise  # passes, and is not remembered
             return f"Triton does not work here: {first_line_of(error)}"
-    return "" if bool((target == plane).all()) else "Triton computes wrongly here"
+    return "" if bool((target == plane).all()) else "Triton gives wrong results here"

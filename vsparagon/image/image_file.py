@@ -54,15 +54,15 @@ def read_picture(path: Path) -> ImageFile:
     check_name(path)
     try:
         if is_animated_png(path):  # of which libvips reads the first picture
-            raise InvalidInput(f"{path} holds an animation; split it into files of one picture each.")
+            raise InvalidInput(f"{path} holds an animation; split it into files of one image each.")
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
         if image.get_typeof("n-pages") and image.get("n-pages") > 1:
-            raise InvalidInput(f"{path} holds {image.get('n-pages')} pictures; split it into files of one each.")
+            raise InvalidInput(f"{path} holds {image.get('n-pages')} images; split it into files of one each.")
         colours = image.bands - int(image.hasalpha())
         if colours not in (1, 3) or image.interpretation not in ("srgb", "rgb", "rgb16", "b-w", "grey16"):
             raise InvalidInput(f"{path} is {image.interpretation}; convert it to RGB or gray first.")
         if image.format not in ("uchar", "ushort"):
-            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bit first.")
+            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bits first.")
         with _undisturbed():
             samples = image.numpy().reshape(image.height, image.width, image.bands)
     except (pyvips.Error, OSError) as error:
@@ -109,7 +109,7 @@ def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
     """
     suffix = path.suffix.lower()
     if picture.alpha is not None and suffix in OPAQUE:
-        raise InvalidInput(f"{path.name} cannot hold the picture's transparency; write to .png, .webp or .tif.")
+        raise InvalidInput(f"{path.name} cannot hold the image's transparency; write to .png, .webp or .tif.")
     samples = picture.colour
     if picture.alpha is not None:
         samples = np.concatenate([samples, picture.alpha], axis=2)

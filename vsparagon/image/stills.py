@@ -50,7 +50,7 @@ def as_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
         OSError, ValueError: damaged, or of samples of more than 16 bit.
     """
     if image.mode in UNBOUNDED:
-        raise ValueError("its samples are of 32 bit, or signed; convert it to 8 or 16 bit first")
+        raise ValueError("its samples have 32 bits, or are signed; convert it to 8 or 16 bits first")
     if not image.mode.startswith("I;16"):
         return np.asarray(image.convert("RGB"))
     gray: npt.NDArray[Any] = to_8_bit(np.asarray(image))

@@ -52,7 +52,7 @@ def open_to_view(job: Job) -> Opened:
         return Opened(source=source)
     stamps, rate = source.timestamps, Fraction(source.clip.fps)
     if len(stamps) != source.clip.num_frames or not rate or not _even(stamps, source.time_base, rate):
-        note = "without sound and subtitles: the frames' times are uneven or unknown, here they follow at an even rate"
+        note = "no audio or subtitles: the frame rate is variable or unknown, and the preview plays at a constant rate"
         return Opened(source=source, note=note)
     return Opened(source=source, beside=beside, ahead=float(stamps[0] * source.time_base - overview.start))
 

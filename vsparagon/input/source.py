@@ -113,13 +113,13 @@ def _part(source: Source, job: Job, origin: Fraction) -> Source:
     if not (job.start or job.end):
         return source
     if not source.timestamps:
-        raise InvalidInput(
-            f"{job.input} does not tell its frames' times; cut it with --filter-script: clip[first:last]."
-        )
+        raise InvalidInput(f"{job.input} has no timestamps; trim it with --filter-script instead: clip[first:last].")
     times = [float(stamp * source.time_base - origin) for stamp in source.timestamps]
     first, last = bisect_left(times, job.start), bisect_left(times, job.end) if job.end else len(times)
     if first >= last:
-        raise InvalidInput(f"no frame is between --start and --end; the last of {job.input} is at {times[-1]:.2f} s.")
+        raise InvalidInput(
+            f"there is no frame between --start and --end; the last one of {job.input} is at {times[-1]:.2f} s."
+        )
     clip = _with_static_metadata(source.clip[first:last], source.clip)
     return replace(source, clip=clip, timestamps=source.timestamps[first:last])
 
@@ -168,8 +168,8 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
         )
     if job.network is not None or job.device_id or job.num_streams or (job.is_script and job.cache):
         raise InvalidInput(
-            f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave the network's options out, "
-            "or the call."
+            f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave out either the network "
+            "options or that call."
         )
     return converted(source.clip, PIXEL_FORMATS[pix_fmt])
 
@@ -228,7 +228,7 @@ def run_script(path: Path, names: dict[str, Any]) -> tuple[vs.VideoNode, bool]:
     if not isinstance(clip, vs.VideoNode):
         raise InvalidInput(f"{path} outputs no video; call set_output() on a video clip in it.")
     if clip.format is None or not (clip.width and clip.height):
-        raise InvalidInput(f"the clip that {path} outputs varies in format or size; bring it to one.")
+        raise InvalidInput(f"the clip that {path} outputs has variable format or size; convert it to a constant one.")
     if output.alpha is not None:
         clip = clip.std.ClipToProp(output.alpha, prop="_Alpha")
     return clip, bool(choices)

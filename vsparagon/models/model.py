@@ -99,6 +99,4 @@ def own_options(graph: Path, notes: dict[str, str]) -> AnyOptions:
     try:
         return NETWORKS[notes["network"]](**json.loads(notes["options"]))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(
-            f"{graph.name} says of itself what no network of vsparagon can be: {reason_of(error)}"
-        ) from error
+        raise ModelError(f"{graph.name} has invalid vsparagon metadata: {reason_of(error)}") from error

@@ -64,9 +64,9 @@ def find_player(name: str) -> str:
         if found := shutil.which(candidate):
             return _itself(found)
     if name:
-        raise BackendUnavailable(f"there is no program {name}; name another with --player.")
+        raise BackendUnavailable(f"the program {name} was not found; choose another with --player.")
     raise BackendUnavailable(
-        f"there is no player: install mpv (or ffmpeg's ffplay), or a viewer with {installation('preview')}."
+        f"no player found: install mpv (or ffmpeg's ffplay), or a viewer with {installation('preview')}."
     )
 
 

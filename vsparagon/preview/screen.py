@@ -100,12 +100,12 @@ class Screen:
         if self._cheaper:
             cheaper = self._cheaper.pop(0)
             self._plain, self.level = cheaper.open(), cheaper.name
-            self._note(f"{slow}: now {self.level}")
+            self._note(f"{slow}: switching to {self.level}")
             self._restart()
             self._whole = Pace()
         elif not self._told_slow:
             self._told_slow = True
-            self._note(f"{slow}: this machine cannot do more")
+            self._note(f"{slow}: there is no faster setting")
 
     def _note(self, text: str) -> None:
         self._tell(text)

@@ -87,5 +87,5 @@ def view(job: Job, viewer: str, *, ab: bool) -> None:
         code = subprocess.run([sys.executable, "-m", viewer, str(script)], stdout=sys.stderr).returncode
     if code:
         raise ParagonError(
-            f"{viewer} failed with exit code {code}; what it said is above. --player mpv does without it."
+            f"{viewer} failed with exit code {code}; its output is above. You can use --player mpv instead."
         )

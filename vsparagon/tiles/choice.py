@@ -54,21 +54,23 @@ class TileChoice:
     def __post_init__(self) -> None:
         if self.size and min(self.size) < SMALLEST_TILE:
             raise InvalidInput(
-                f"tilesize is {self.size[1]}x{self.size[0]}; at least {SMALLEST_TILE} each way is needed."
+                f"tilesize is {self.size[1]}x{self.size[0]}; each side must be at least {SMALLEST_TILE}."
             )
         if self.overlap and (min(self.overlap) < 0 or not self.size):
-            raise InvalidInput("overlap goes with tilesize, and is at least 0; give both or leave overlap= out.")
+            raise InvalidInput(
+                "overlap must be at least 0, and tilesize must be given, too; give both, or leave overlap= out."
+            )
         if self.overlap and self.size and any(2 * o > s for o, s in zip(self.overlap, self.size, strict=True)):
             raise InvalidInput(
                 f"overlap is {self.overlap[1]}x{self.overlap[0]}, more than half of tilesize, "
                 f"{self.size[1]}x{self.size[0]}; give a smaller overlap= or a larger tilesize=."
             )
         if self.memory_mb < 0:
-            raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (choose) or more.")
+            raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (default) or more.")
         if self.memory_mb and self.size:
             raise InvalidInput(
-                f"memory_mb is {self.memory_mb} and tilesize {self.size[1]}x{self.size[0]}; each chooses the tiles, "
-                "give one of them."
+                f"memory_mb is {self.memory_mb} and tilesize is {self.size[1]}x{self.size[0]}; both set the size of "
+                "the tiles, so give only one of them."
             )
 
     def way(self, model: Model, extension: Extension, *, streams: int, cache: Path) -> Way:
@@ -87,8 +89,7 @@ class TileChoice:
         if model.bytes_per_pixel is None:
             if self.memory_mb:
                 raise InvalidInput(
-                    f"memory_mb cannot be kept with {model.name}, whose use of memory is not known; "
-                    "use tilesize= instead."
+                    f"memory_mb cannot be used with {model.name}, whose memory use is not known; use tilesize= instead."
                 )
             return self._blended(model, extension)
         wanted = self.size or self.memory_mb

@@ -31,9 +31,9 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ModelError(f"cannot go on from {path}: {first_line_of(error)}.") from error
+        raise ModelError(f"cannot resume from {path}: {first_line_of(error)}.") from error
     if not isinstance(state, dict):
-        raise ModelError(f"cannot go on from {path}: it is not the state of a run.")
+        raise ModelError(f"cannot resume from {path}: it is not the saved state of a run.")
     return state
 
 

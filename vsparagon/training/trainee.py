@@ -163,8 +163,8 @@ class Trainee:
         ]
         if changed:
             raise InvalidInput(
-                f"the state to go on from belongs to another configuration: {'; '.join(changed)}. Change that back, "
-                "or choose another name."
+                f"the saved state belongs to another configuration: {'; '.join(changed)}. Change that back, or choose "
+                "another name."
             )
         try:
             for name, holder in self._holders.items():
@@ -172,7 +172,7 @@ class Trainee:
             done, self._balance.ratio = int(state["iteration"]), state["ratio"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
-                f"cannot go on from the state: it is of another network, or of none ({reason_of(error)})."
+                f"cannot resume from the saved state: it is of another network, or of none ({reason_of(error)})."
             ) from error
         for name in ("optim_g", "optim_d"):
             for group in self._holders[name].param_groups if name in self._holders else ():
@@ -187,8 +187,8 @@ def _begin_from(path: Path, network: Generator) -> None:
     fits = sum(name in ported.taken for name in trained)
     if fits < LEAST_SHARE * len(trained):
         raise InvalidInput(
-            f"path.pretrain_network_g is {path}, of whose weights {fits} fit the {len(trained)} that are trained here: "
-            "it is of another network."
+            f"path.pretrain_network_g is {path}, whose weights belong to another network: only {fits} of the "
+            f"{len(trained)} needed here fit."
         )
     log.info("%s: %s", path, ported)
 

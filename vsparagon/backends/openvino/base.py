@@ -54,7 +54,7 @@ def take_about_middle(openvino: Any, network: Any) -> None:
     weights = _weights(network)
     first = next((name for name in FIRST if f"{name}.weight" in weights), None)
     if first is None:
-        raise ModelError("the first layer of this network is not known; use precision='fp32'.")
+        raise ModelError("the first layer of this network was not found; use precision='fp32'.")
     bias, taps = (weights[f"{first}.{what}"] for what in ("bias", "weight"))
     _change(openvino, bias, bias.data + MIDDLE * taps.data.sum((1, 2, 3)).reshape(bias.data.shape))
     for step in network.get_ordered_ops():
@@ -91,7 +91,7 @@ def base_apart(openvino: Any, network: Any) -> Any:
     weights = _weights(network)
     enlarging = next((name for name in (SMOOTH, TAIL) if name in weights), None)
     if enlarging is None or (enlarging == TAIL and CONTEXT not in weights):
-        raise ModelError("the base of this network is not known apart from the rest; use precision='fp32'.")
+        raise ModelError("the base of this network cannot be separated from the rest; use precision='fp32'.")
     kernels = weights[enlarging].data.copy()
     base = kernels[:, -COLOURS:].copy()
     kernels[:, -COLOURS:] = 0

@@ -77,7 +77,7 @@ class RemoteOpenVINO(PictureBackend):
         local: the one that cannot be used in this process.
     """
 
-    place = "CPU, in a process of its own as another OpenVINO, such as vs-mlrt's, is in this one"
+    place = "CPU, in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt"
 
     def __init__(self, local: PictureBackend) -> None:
         self.name, self.extra, self.precisions = local.name, local.extra, local.precisions
