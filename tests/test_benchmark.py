@@ -116,7 +116,7 @@ def test_a_worker_that_is_gone_is_named():
         (["--device", "cuda", "--peers", "ov"], "--peers are measured on the processor"),
         (["--backends", "none"], "unknown backend 'none'"),
         (["--variants"], "there is nothing to measure"),
-        (["--models", GOLDEN, GOLDEN], "is named twice"),
+        (["--models", GOLDEN, GOLDEN], "is given twice"),
         (["--precisions", "fp16"], "none of openvino computes in fp16"),
         (["--models", GOLDEN, "--scale", "3"], "nano_x2.weights.safetensors enlarges 2 times, not 3"),
         (["streams", "--variants", "huge"], "unknown variant 'huge'"),

@@ -88,7 +88,7 @@ def test_two_workers_make_the_same_film(film, whole, tmp_path):
     out = tmp_path / "out.mkv"
     done = encode(film, out, "--segment-frames", SEGMENT, "--workers", 2)
     assert done.returncode == 0, done.stderr
-    assert "made by 2 processes; dashboard: http://" in done.stderr
+    assert "segments are encoded by 2 processes; dashboard: http://" in done.stderr
     equals(out, whole)
 
 

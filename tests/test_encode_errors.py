@@ -55,7 +55,7 @@ def test_output_that_appears_meanwhile_is_kept_and_replaced_with_y(film, tmp_pat
         "clip.std.ModifyFrame(clip, write).set_output()\n"
     )
     arguments = (film, out, "--filter-script", script)
-    fails_with(encode(*arguments), "out.mkv has appeared meanwhile; run the command again with -y")
+    fails_with(encode(*arguments), "out.mkv appeared during the encode; run the command again with -y")
     assert out.read_bytes() == b"precious"
     fails_with(encode(*arguments), "out.mkv exists; add -y")
     done = encode(*arguments, "-y")

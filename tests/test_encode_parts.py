@@ -248,7 +248,8 @@ def test_output_is_replaced_only_where_that_is_wanted(links, tmp_path, monkeypat
             if overwrite:
                 kept.deliver(draft, overwrite=True)
             else:
-                with pytest.raises(EncodeFailure, match=r"out\.mkv has appeared meanwhile; run .* with -y .* lost\.$"):
+                said = r"out\.mkv appeared during the encode; run .* with -y .* lost\.$"
+                with pytest.raises(EncodeFailure, match=said):
                     kept.deliver(draft, overwrite=False)
                 assert draft.read_bytes() == b"film"
         assert out.read_bytes() == (b"film" if overwrite else b"precious")

@@ -86,5 +86,5 @@ def test_one_that_is_named_twice_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a").mkdir()
     for other in ("a", "a/../a"):
-        with pytest.raises(InvalidInput, match="a is named twice"):
+        with pytest.raises(InvalidInput, match="a is given twice"):
             distinct_names([Path("a"), Path(other)])

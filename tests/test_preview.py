@@ -146,7 +146,7 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
     assert (screen.wanted, screen.level, shown(screen, 0)[0, 0]) == (30, "way 10", 10)
     deliver(screen, settled + screens.MEASURED_SECONDS + 0.1, 20)
     assert (screen.level, shown(screen, 100)[0, 0]) == ("way 20", 20)
-    assert told == ["20.0 of 30 frames per second with way 10: now way 20"]
+    assert told == ["20.0 of 30 frames per second with way 10: switching to way 20"]
     assert shown(screen, 101).max() > 200  # the words
     deliver(screen, screens.NOTE_SECONDS + 1, 30)
     assert shown(screen, 400).max() == 20
@@ -155,7 +155,7 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
     deliver(screen, 9, 25)
     assert screen.level == "way 30"
     assert told[1:] == [
-        "25.0 of 30 frames per second with way 20: now way 30",
+        "25.0 of 30 frames per second with way 20: switching to way 30",
         "25.0 of 30 frames per second with way 30: there is no faster setting",
     ]
     assert screen.speed == pytest.approx(25, abs=0.1)

@@ -66,9 +66,8 @@ def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
             write_atomically(note, f"{network}: {reason}\n".encode())
             advice = "it will then use torch's slower kernels, until you run vsparagon cache clear crashes"
         except OSError as problem:
-            advice = (
-                f'set precision="fp32", which does not use them, because {note} cannot be written: {problem.strerror}'
-            )
+            trouble = f"{note} cannot be written ({problem.strerror})"
+            advice = f'{trouble}, so set precision="fp32", which does not use them'
         raise BackendFailure(
             f"our kernels for {network} crashed on this GPU ({reason}); please report this, with the versions of "
             f"torch, triton and the driver. Restart the application: {advice}."

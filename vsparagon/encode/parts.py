@@ -204,7 +204,8 @@ class PartsFolder:
             _settle(draft, self.output, overwrite=overwrite)
         except FileExistsError as error:
             raise EncodeFailure(
-                f"{self.output} has appeared meanwhile; run the command again with -y to replace it: nothing is lost."
+                f"{self.output} appeared during the encode; run the command again with -y to replace it. Nothing is "
+                "lost."
             ) from error
         except OSError as error:
             raise EncodeFailure(
