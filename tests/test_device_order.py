@@ -278,6 +278,11 @@ class OneDevice(TorchDispatchMode):
         return result
 
 
+needs_cuda_build = pytest.mark.skipif(
+    not torch.backends.cuda.is_built(), reason="this torch was built for the CPU only, and cannot imagine a GPU"
+)
+
+
 def run_on_imagined_gpu(frame):
     """Run a frame's work on tensors that have shapes and a device, but no numbers: who asks for one fails."""
     with FakeTensorMode(), torch.no_grad(), OneDevice():
@@ -292,6 +297,7 @@ def run_on_imagined_gpu(frame):
         ]
 
 
+@needs_cuda_build
 @pytest.mark.parametrize("form", [half_form, inference_form])
 @pytest.mark.parametrize("variant", ["swift", "nano", "micro", "tiny", "s"])
 @pytest.mark.parametrize("layout", [YUV, RGB, GREY], ids=lambda layout: layout.family)
@@ -311,6 +317,7 @@ class Crosses(Repeated):
         return super().forward(x) * torch.ones(3, 1, 1).to(x.device)
 
 
+@needs_cuda_build
 @pytest.mark.parametrize("network", [Waits(), Crosses()], ids=lambda network: type(network).__name__)
 def test_work_that_cannot_be_recorded_is_found(network):
     frame = FrameNetwork(network, 2, source=GREY, target=RGB, extension=extension_for(20, 24, Sizes())).eval()

@@ -83,7 +83,7 @@ def test_encoders_of_nvidia_are_listed_where_there_is_a_gpu(gpus, encoders, tmp_
 @pytest.mark.parametrize(
     ("name", "value", "topic", "said"),
     [
-        ("vsparagon.bundled.describe", lambda: 1 / 0, "models", "ZeroDivisionError"),
+        ("vsparagon.ffmpeg.find_ffmpegs", lambda: 1 / 0, "ffmpeg", "ZeroDivisionError"),
         ("vsparagon.doctor.SMALLEST_LIKENESS", 1000.0, "self-test", "the result is wrong"),
     ],
 )

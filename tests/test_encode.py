@@ -445,7 +445,8 @@ def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
     termios = pytest.importorskip("termios", reason="tells a terminal its size")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
-    process = subprocess.Popen(command(mkv, tmp_path / "out.mkv"), stderr=theirs, stdout=subprocess.PIPE, text=True)
+    arguments = command(mkv, tmp_path / "out.mkv", "--segment-frames", "24")  # a size is shown from the second on
+    process = subprocess.Popen(arguments, stderr=theirs, stdout=subprocess.PIPE, text=True)
     os.close(theirs)
     shown = b""
     while True:

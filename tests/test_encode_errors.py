@@ -15,6 +15,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 
 from films import encode, ffmpeg, make_film, needs_svtav1, start_until
 
+from vsparagon.backends.cuda import gpus
 from vsparagon.encode.join import join, timing_of_file
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure
@@ -33,6 +34,12 @@ def fails_with(done, *parts):
     assert "Traceback" not in done.stderr
     for part in parts:
         assert part in last
+
+
+@pytest.mark.skipif(bool(gpus()), reason="there is an NVIDIA GPU")
+def test_encoder_of_a_gpu_that_is_not_there_is_refused_before_the_work(film, tmp_path):
+    done = encode(film, tmp_path / "out.mkv", "--codec", "hevc_nvenc")
+    fails_with(done, "hevc_nvenc needs an NVIDIA GPU, and there is none; choose another --codec.")
 
 
 def test_existing_output_is_kept_without_y_and_replaced_with_it(film, tmp_path):

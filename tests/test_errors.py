@@ -86,7 +86,8 @@ ARGUMENTS = [
     ({"precision": "bf16", "backend": "onnxruntime"}, "the backend 'onnxruntime' supports auto, fp32"),
     ({"width": -1}, "width is -1; it must be between 0 (default) and 65536"),
     ({"height": 2**62}, "height is 4611686018427387904; it must be between 0 (default) and 65536"),
-    ({"width": 101, "height": 80}, "the result would be 101x80, but YUV420P8 needs a width divisible by 2"),
+    ({"width": 101, "height": 80}, "the result would be 101x80, but YUV420P8 needs a width divisible by 2 and a "
+     "height divisible by 2; give another width= or height=, such as those of 102x80"),
     ({"width": 60000, "height": 60000}, "the result of 60000x60000 has more than the 268435456 pixels"),
     ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need"),
     ({"format": 12345}, "format is 12345, which is not a video format"),

@@ -293,7 +293,8 @@ def test_what_was_not_trained_for_it_is_refused():
         ({"variant": "nano"}, r"precision is 'int8', but nano x2 clean has no int8 weights; leave"),
         (
             {"variant": "swift", "backend": "onnxruntime"},
-            r"precision is 'int8'; the backend 'onnxruntime' supports auto, fp32",
+            r"precision is 'int8'; the backend 'onnxruntime' supports auto, fp32; choose one of these, or "
+            r"backend='openvino'",
         ),
     ):
         with pytest.raises(vs.Error, match=said):

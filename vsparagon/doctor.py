@@ -171,11 +171,13 @@ def _devices() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from vsparagon.bundled import describe
+    from vsparagon.bundled import bundled
 
-    names = describe()
-    if names:
-        yield Finding(topic="models", state="ok", text=", ".join(names))
+    there = bundled()
+    if there:
+        variants = dict.fromkeys(variant for variant, _, _ in there)
+        text = f"{', '.join(variants)}, in {len(there)} combinations with scales and profiles: see `vsparagon models`"
+        yield Finding(topic="models", state="ok", text=text)
     else:
         advice = "run pip install --force-reinstall --no-deps . in vsparagon's repository"
         yield Finding(topic="models", state="problem", text="the weights are missing", advice=advice)

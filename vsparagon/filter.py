@@ -258,9 +258,11 @@ def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_i
         kept = max(1, round(clip.height * width / clip.width / down)) * down
         height = clip.height * scale if width == clip.width * scale else kept
     if width % across or height % down:
+        nearest = f"{-(-width // across) * across}x{-(-height // down) * down}"
         raise InvalidInput(
             f"the result would be {width}x{height}, but {video_format.name} needs a width divisible by {across} "
-            f"and a height divisible by {down}; give another width= or height=, or another format."
+            f"and a height divisible by {down}; give another width= or height=, such as those of {nearest}, or another "
+            "format."
         )
     for what, pixels in (
         (f"the result of {width}x{height}", width * height),

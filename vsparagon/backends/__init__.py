@@ -161,6 +161,8 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
                     "swift_lite or swift_plus."
                 )
             return precision
+    elsewhere = [other for other in ON_CPU if name in BACKENDS[other].precisions]
+    advice = f"; choose one of these, or backend={elsewhere[0]!r}, on the CPU" if elsewhere else ""
     raise InvalidInput(
-        f"precision is {name!r}; the backend {backend.name!r} supports auto, {', '.join(backend.precisions)}."
+        f"precision is {name!r}; the backend {backend.name!r} supports auto, {', '.join(backend.precisions)}{advice}."
     )

@@ -72,7 +72,7 @@ def _add_model(parser: argparse.ArgumentParser, files: str) -> None:
 
 
 def _models(_args: argparse.Namespace) -> str:
-    lines = ["variant     network     features  body          parameters (as published, at scale 2)"]
+    lines = ["variant     network     features  body          parameters (of the published design, at scale 2)"]
     lines += [
         f"{name:10}  {o.network:10}  {o.num_feat:8}  {_body(o):12}  {o.parameters:10,}" for name, o in VARIANTS.items()
     ]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon.backends.cuda import gpus
 from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.ffmpeg import answer_of, find_ffmpegs
@@ -17,6 +18,7 @@ from vsparagon.input.job import Encoding
 from vsparagon.input.pixel_formats import PIXEL_FORMATS, pixel_format_candidates
 
 SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples as NVIDIA's encoders want them
+NVENC: Final = "_nvenc"
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
 # What brings an ffmpeg with all of the encoders that run on the CPU: imageio-ffmpeg's for Windows lacks libsvtav1.
@@ -70,6 +72,8 @@ def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tup
         raise InvalidInput(
             f"{muxer} cannot hold what {codec} makes; use --codec {AV1[0]}, or an output that ends in .mkv."
         )
+    if codec.endswith(NVENC) and not gpus():
+        raise InvalidInput(f"{codec} needs an NVIDIA GPU, and there is none; choose another --codec.")
     program = ffmpeg_with(codec)
     able = encoder_formats(program, codec)
     candidates = [wanted.pix_fmt] if wanted.pix_fmt else pixel_format_candidates(source)
@@ -99,7 +103,7 @@ def _usual_codec(pix_fmt: str, source: vs.VideoFormat, muxer: str) -> str:
 def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, str]:
     """Return ffmpeg's options for a complete encoding, HDR10 metadata of the frame properties among them."""
     settings = CODECS[encoding.codec]
-    nvenc = encoding.codec.endswith("_nvenc")
+    nvenc = encoding.codec.endswith(NVENC)
     pix_fmt = SEMIPLANAR.get(encoding.pix_fmt, encoding.pix_fmt) if nvenc else encoding.pix_fmt
     options = {
         "c:v": encoding.codec,
@@ -118,9 +122,7 @@ def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, s
 
 def loses_hdr(encoding: Encoding, props: Mapping[str, Any]) -> bool:
     """Return whether there is mastering metadata that the codec has no option for."""
-    return encoding.codec.endswith("_nvenc") and (
-        "MasteringDisplayPrimariesX" in props or "ContentLightLevelMax" in props
-    )
+    return encoding.codec.endswith(NVENC) and ("MasteringDisplayPrimariesX" in props or "ContentLightLevelMax" in props)
 
 
 def _private_options(codec: str, props: Mapping[str, Any]) -> tuple[str, list[str]]:

@@ -45,7 +45,7 @@ class Bar:
         )
 
     def advance(self, frames: int, size: int) -> None:
-        self._bar.set_postfix_str(f"{size / MEBIBYTE:.1f} MiB", refresh=False)
+        self._bar.set_postfix_str(_size(size).removeprefix(", "), refresh=False)
         self._bar.update(frames)
 
     def note(self, text: str) -> None:
@@ -90,6 +90,11 @@ def _hours(seconds: float) -> str:
     return f"{hours:02}:{minutes:02}:{seconds:02}"
 
 
+def _size(size: int) -> str:
+    """Return the size of the finished segments, in bytes, for the end of a line; "" before the first one."""
+    return f", {size / MEBIBYTE:.1f} MiB" if size else ""
+
+
 class Lines:
     """A line every few seconds."""
 
@@ -104,7 +109,7 @@ class Lines:
         clock = self._clock
         if clock.advance(frames):
             speed = f"{clock.fps:.2f} fps, {_hours(clock.eta)} left"
-            self.note(f"{clock.frames}/{clock.total} frames, {speed}, {size / MEBIBYTE:.1f} MiB")
+            self.note(f"{clock.frames}/{clock.total} frames, {speed}{_size(size)}")
 
     def note(self, text: str) -> None:
         self._stream.write(f"{text}\n")
