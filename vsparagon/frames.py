@@ -137,12 +137,20 @@ def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
 
 
 def described(frame: vs.VideoFrame, colour: Colour) -> tuple[Colour, str, str]:
-    """Return all that decides how the resizer converts a frame of this colour description."""
+    """Return everything about a frame that decides how the resizer converts it, as a hashable key."""
     return colour, str(frame.props.get("_Transfer")), str(frame.props.get("_Primaries"))
 
 
 def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, target: Target, wanted: Colour) -> None:
-    """Raise InvalidInput where the resizer lacks something to convert a frame of the clip, there and back."""
+    """Raise InvalidInput if the resizer cannot convert a frame of the clip to RGB and its result to the target.
+
+    Args:
+        clip: gives the format.
+        frame: of the clip, gives `_Transfer` and `_Primaries`.
+        colour: colour description of the frame.
+        target: format of the result.
+        wanted: colour description of the result.
+    """
     if layouts(clip.format, colour, target.format, wanted):
         return
     matrix = colour.matrix if wanted.matrix in CONSTANT_MATRICES else wanted.matrix
