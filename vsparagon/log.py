@@ -79,7 +79,7 @@ _collectors: list[_Collector] = []
 
 
 def _collect(record: logging.LogRecord) -> bool:
-    """Give a message to all collectors and suppress it; as a logging filter, let errors pass, so that they are shown."""
+    """Logging filter: give a message to all collectors and suppress it, but let errors pass, so that they are shown."""
     if record.levelno > logging.WARNING:
         return True
     for collector in tuple(_collectors):
