@@ -13,12 +13,12 @@ from vsparagon.models.half import HalfForm
 
 
 class FusedExecutor(Executor):
-    """Starts the kernels one after the other.
+    """Launches the kernels one after the other.
 
     Args:
-        frame: one that `vsparagon.fused.support` has nothing to say about, on its device.
-        inputs, outputs: the lane's.
-        room: memory that other executors of the lane take as well.
+        frame: one to which `vsparagon.fused.support.trouble_with_kernels` does not object.
+        inputs, outputs: tensors of the lane, by name.
+        room: pool shared with the other executors of the lane; None for one of its own.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ FAST_AREA = 80_000
 FAR = 12
 MOST_COMPUTED = 1.1
 BLENDED_OVERLAP = 32  # default, in source pixels
-SHARE = 4  # the default memory limit of large tiles and whole frames is the available memory divided by this
+SHARE = 4  # the available memory divided by this is the default limit for whole frames, stages and large tiles
 FLOAT = 4  # bytes
 
 

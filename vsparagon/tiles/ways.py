@@ -37,7 +37,7 @@ class Way(ABC):
 
     Attributes:
         height, width: of the network's input, in pixels.
-        in_flight: pictures that make progress at once; further ones wait. Set by `open`.
+        in_flight: pictures that make progress at once; further ones wait. Valid after `open`.
     """
 
     _session: Session[Slot]
