@@ -64,7 +64,7 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
         profile: of the bundled weights; "" for clean.
 
     Raises:
-        InvalidInput: no such scale or profile, or a profile given together with a file.
+        InvalidInput: unknown scale or profile, or a profile given together with a file.
         ModelError: no weights are bundled for this combination.
     """
     if isinstance(model, str) and model in VARIANTS:

@@ -89,7 +89,7 @@ def load_generator(model: str | Path, *, scale: int = 0, profile: str = "") -> G
         profile: of the bundled weights; "" for clean.
 
     Raises:
-        InvalidInput: no such scale or profile, or a profile given together with a file.
+        InvalidInput: unknown scale or profile, or a profile given together with a file.
         ModelError: no weights are bundled for this combination, or the file is missing, damaged, or of another network
             or scale.
     """
@@ -124,7 +124,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
     except ModelError:
         raise
-    except Exception as error:  # a damaged file makes the readers fail in any way
+    except Exception as error:  # a damaged file can make the readers raise anything
         raise ModelError(f"{path} is damaged or not a checkpoint ({first_line_of(error)}).") from error
     return Checkpoint(weights=_tensors(state, path), metadata=metadata)
 

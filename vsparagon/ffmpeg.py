@@ -1,7 +1,7 @@
 """Find ffmpeg, and build the options for what a y4m pipe from vspipe does not carry.
 
-The header of such a pipe tells neither matrix, primaries, transfer, range, sample aspect ratio nor chroma location.
-Whoever encodes from it has to give all of them on ffmpeg's command line.
+The pipe's header lacks matrix, primaries, transfer, range, sample aspect ratio and chroma location. Whoever encodes
+from it has to give all of them on ffmpeg's command line.
 """
 
 import importlib

@@ -14,7 +14,7 @@ from vsparagon.errors import InvalidInput
 
 # Windows error codes while a virus scanner or an indexer has a file open: access denied, sharing and lock violation.
 BUSY: Final = (5, 32, 33)
-PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between the attempts
+PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between attempts
 
 
 def replace(draft: Path, path: Path, *, overwrite: bool = True) -> None:
@@ -49,7 +49,7 @@ def _rename(draft: Path, path: Path) -> None:
         FileExistsError: it is taken.
     """
     if os.name == "nt":
-        draft.rename(path)  # refuses by itself, where POSIX replaces
+        draft.rename(path)  # raises if the name is taken; on POSIX it would replace the file
         return
     try:
         os.link(draft, path)

@@ -1,4 +1,4 @@
-"""Clip in, clip out: `core.paragon.Upscale`."""
+"""Upscale a clip: the implementation of `core.paragon.Upscale`."""
 
 from __future__ import annotations
 

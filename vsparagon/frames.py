@@ -33,7 +33,7 @@ from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
 PROBE = 64  # side of the picture on which conversions are tested, in pixels
-LARGEST_NUMBER = (1 << 63) - 1  # in a frame property
+LARGEST_NUMBER = (1 << 63) - 1  # that a frame property can hold
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
 

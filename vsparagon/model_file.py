@@ -27,7 +27,7 @@ CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 ROOM = 192  # side of an input that any network should accept; a multiple of every step
 POSSIBLE_SCALES = range(1, 17)
-# How protobuf encodes the entry of a tensor that names the file with its values: a key, then the name's length.
+# How protobuf encodes the entry with which a tensor names the file of its values: a key, then the length of the name.
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])")
 
 

@@ -50,7 +50,7 @@ def choose_runtime(
     threads: int = 0,
     cache: str = "",
 ) -> Runtime:
-    """Decide what runs the model. The caller should log the result (`str`), since later failures do not change it.
+    """Decide what runs the model, once and for all; the caller is to log the decision (`str` of the result).
 
     Args:
         model: the network.

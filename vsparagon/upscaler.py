@@ -56,7 +56,7 @@ class Upscaler:
     ) -> None:
         found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
         self.scale = found.scale
-        # One picture at a time: all threads work on it.
+        # One picture at a time, computed by all threads.
         self._runtime = choose_runtime(
             found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
         )
@@ -96,7 +96,7 @@ class Upscaler:
             )
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
-            self._pipeline = pipeline = None  # a device may have no room for both
+            self._pipeline = pipeline = None  # first, because a device may not have enough memory for both
             self._pipeline = pipeline = open_pipeline(self._runtime, height=height, width=width)
         peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 POLL: Final = 0.1  # seconds
-PATIENCE: Final = 2.0  # seconds after which whoever waits is told what for
+PATIENCE: Final = 2.0  # seconds after which `when_slow` is called
 
 _left: list[threading.Thread] = []
 

@@ -33,7 +33,7 @@ STALE: Final = 3600.0  # age in seconds from which a draft counts as abandoned
 
 @dataclass(frozen=True, kw_only=True)
 class EngineKey:
-    """Everything that an engine depends on.
+    """Everything that an engine depends on. Its `digest`, SHA-256 in hexadecimal, names the engine's file.
 
     Attributes:
         model: SHA-256 of the ONNX model, which covers everything about the network, sizes and colours.

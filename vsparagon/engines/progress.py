@@ -24,6 +24,8 @@ class _Phase:
 class BuildProgress:
     """Receives a library's reports on its nested phases, and logs the overall progress. Thread-safe.
 
+    A phase begins with `start` (its name, its parent's name or None, its number of steps) and ends with `finish`.
+
     Args:
         title: what is being done, for the log.
         clock: returns the time in seconds.

@@ -50,7 +50,10 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """The memory layout of a picture and its features: rows of `pitch` pixels, with a border that stays zero.
+    """The memory layout of a picture and its features: `rows` rows of `pitch` pixels, with a border that stays zero.
+
+    `picture()` is float32, 3,rows,pitch; `features(channels)` is float16, rows,pitch,channels. `numbers` copies any
+    values to the device.
 
     Attributes:
         height, width: of the picture, in pixels.

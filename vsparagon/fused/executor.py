@@ -1,4 +1,4 @@
-"""A frame graph's kernels, bound to one lane's tensors."""
+"""The kernels of a frame graph, bound to the tensors of one lane."""
 
 from __future__ import annotations
 

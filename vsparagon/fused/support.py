@@ -76,7 +76,7 @@ def trouble_with_triton(device: torch.device) -> str:
         try:
             resampling(canvas, [plane, plane], kernel, 2, 2, [target, target], down=True)()
             torch.cuda.synchronize()
-        except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
+        except Exception as error:  # a C compiler, Python's headers or the driver: no narrower common base class
             if lack_of_memory(error):
                 raise  # may pass, so it must not be cached
             return f"Triton does not work here: {first_line_of(error)}"

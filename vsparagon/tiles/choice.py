@@ -84,7 +84,7 @@ class TileChoice:
         Args:
             model: the network.
             extension: of the pictures.
-            streams: pictures computed at once, if memory allows; one more is being copied meanwhile.
+            streams: pictures computed at once, if memory allows; memory for one more, being copied, is reserved.
             cache: cache folder for the stages of a checkpoint.
 
         Raises:

@@ -68,7 +68,7 @@ def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactT
         count: number of tiles, at most `pixels`; fewer are returned if fewer cover the axis.
     """
     part = -(-pixels // count)
-    if part + 2 * reach >= extended:  # a tile is the whole
+    if part + 2 * reach >= extended:  # one tile covers everything
         part = pixels
     size = min(part + 2 * reach, extended)
     parts = []
@@ -115,8 +115,8 @@ def tile_counts(height: int, width: int, *, reach: int, area: int) -> tuple[int,
 class Grid:
     """The possible positions of tiles for stages: they start at multiples of `step`; sides are multiples of it plus 8.
 
-    The sides of the extended picture are such sums, too. The part of a tile that is kept ends at a multiple of 8 or at
-    the end of the axis. All sizes are in source pixels.
+    The sides of the extended picture follow the same rule. The part of a tile that is kept ends at a multiple of 8, or
+    at the end of the axis. All sizes are in source pixels.
 
     Attributes:
         step: 24 if tiles must be aligned with the attention's windows, else 8.
