@@ -1,15 +1,14 @@
-"""Neural video upscaling for VapourSynth, by ParagonSR2 and Swift networks.
+"""Neural video upscaling for VapourSynth, with ParagonSR2 and Swift networks or any super-resolution ONNX file.
 
-The way of a frame, and of a model to what runs it:
+How a frame passes through the package, and how a model gets to the code that runs it:
 
     clip -> plugin -> filter -> frames (to RGB) -> stream -> picture_pipeline (tiles, backends) -> frames -> clip
     clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, backends.device, fused) -> clip     on a GPU
     name or file -> library, model_file (receptive_field), checkpoint (recognise) -> models -> export (onnx) -> graph
     graph -> engines -> backends.tensorrt
 
-`input`, `encode`, `preview`, `compare` and `image` are what the command line (`cli`) builds on that; `training` makes
-weights.
-The names below are loaded on first use, so that `import vsparagon` costs nothing and pulls in no runtime.
+`input`, `encode`, `preview`, `compare` and `image` are the command line's (`cli`) layers on top; `training` produces
+weights. The names below are imported on first use, so that `import vsparagon` is cheap and loads no runtime.
 """
 
 from typing import TYPE_CHECKING

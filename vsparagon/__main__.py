@@ -1,8 +1,8 @@
-"""`python -m vsparagon`: the command `vsparagon`."""
+"""Run the command `vsparagon` as `python -m vsparagon`."""
 
 import sys
 
 from vsparagon.cli import main
 
-if __name__ == "__main__":  # processes that are started from this one import it again
+if __name__ == "__main__":  # child processes started with "spawn" import this module again
     sys.exit(main())

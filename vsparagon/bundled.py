@@ -1,4 +1,4 @@
-"""The networks that come with the package. Neither torch nor a runtime is imported."""
+"""The networks bundled with the package. Imports neither torch nor a runtime."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ from vsparagon.models.model import Model, own_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
 WEIGHTS = Path(__file__).parent / "models" / "weights"
-# What a network's files end in: its weights, its graph, and the graph of what was trained further to be rounded.
+# Suffixes of a network's files: its weights, its graph, and its graph after quantisation-aware training for int8.
 CHECKPOINT, GRAPH, ROUNDED = ".safetensors", ".onnx", ".int8.onnx"
 PROFILES = ("clean", "compressed")
 DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
 
 
 def bundled(*, rounded: bool = False) -> list[tuple[str, int, str]]:
-    """Return variant, scale and profile of all of them, or of those with weights for int8, smallest variant first."""
+    """Return variant, scale and profile of every bundled network, smallest variant first.
+
+    Args:
+        rounded: list only those that also have weights trained for int8.
+    """
     suffix = ROUNDED if rounded else CHECKPOINT
     return [key for key in product(VARIANTS, SCALES, PROFILES) if _file(*key, suffix).is_file()]
 
 
 def bundled_models() -> list[Model]:
-    """Return all of them, in the same order."""
+    """Return all bundled networks, in the order of `bundled`."""
     return [_model(*key) for key in bundled()]
 
 
 def bundled_model(variant: str, scale: int, profile: str) -> Model:
-    """Return one of them; "" and 0 mean: nano, 2 and clean.
+    """Return one bundled network; "" and 0 stand for the defaults: nano, 2 and clean.
 
     Raises:
         InvalidInput: unknown variant, scale or profile.
-        ModelError: no weights are bundled for them.
+        ModelError: no weights are bundled for this combination.
     """
     variant, scale, profile = variant or DEFAULT_VARIANT, scale or DEFAULT_SCALE, profile or DEFAULT_PROFILE
     if variant not in VARIANTS:
@@ -52,11 +56,16 @@ def bundled_model(variant: str, scale: int, profile: str) -> Model:
 
 
 def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> Path:
-    """Return the file of a variant's bundled weights, or `model` itself where that is no variant's name.
+    """Return the file of a variant's bundled weights, or `model` as a path if it is not the name of a variant.
+
+    Args:
+        model: name of a variant, or a file, which need not exist.
+        scale: of the bundled weights; 0 for 2. Not looked at for a file.
+        profile: of the bundled weights; "" for clean.
 
     Raises:
-        InvalidInput: no such scale or profile, or a profile beside a file.
-        ModelError: no bundled weights for these.
+        InvalidInput: unknown scale or profile, or a profile given together with a file.
+        ModelError: no weights are bundled for this combination.
     """
     if isinstance(model, str) and model in VARIANTS:
         checkpoint = bundled_model(model, scale, profile).checkpoint
@@ -70,12 +79,12 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
 
 
 def describe() -> list[str]:
-    """Return one line for each bundled model, as `core.paragon.Models()` shows them."""
+    """Return one line per bundled model, for example "nano x2 clean", as `core.paragon.Models()` lists them."""
     return [_name(*key) for key in bundled()]
 
 
 def _near(variant: str, scale: int) -> str:
-    """Return the names of the variant's own weights; where it has none, the scale's."""
+    """Return the names of all bundled weights of this variant or, if there are none, of this scale."""
     own = [key for key in bundled() if key[0] == variant]
     return ", ".join(_name(*key) for key in own or [key for key in bundled() if key[1] == scale]) or "none"
 
@@ -95,7 +104,7 @@ def _model(variant: str, scale: int, profile: str) -> Model:
 
 
 def _notes(checkpoint: Path) -> dict[str, str]:
-    """Return what a safetensors file says about itself, read without the library: a length, then JSON."""
+    """Return the metadata of a safetensors file, read without the library: 8 bytes of length, then a JSON header."""
     with checkpoint.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     notes: dict[str, str] = header["__metadata__"]

@@ -1,4 +1,4 @@
-"""Where compiled networks and indexes of videos are kept, and which of the files there are ours."""
+"""The cache folder for compiled networks and video indexes, and which of the files in it are vsparagon's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 ENGINE: Final = ".engine"
 KERNELS: Final = ".kernels"
 CRASH: Final = ".crash"
-# Where each kind lies within the folder, and what such a file is.
+# Kind -> (glob pattern within the cache folder, description of a file of this kind).
 KINDS: Final = {
     "engines": (f"engines/*{ENGINE}", "engine of"),
     "kernels": (f"engines/*{KERNELS}", "kernels for"),
@@ -33,17 +33,17 @@ KINDS: Final = {
 
 
 def cache_folder(chosen: str) -> Path:
-    """Return the folder for compiled networks, made if it is missing.
+    """Return the absolute path of the cache folder, creating it if necessary.
 
     Args:
-        chosen: a folder, or "" for the user's cache folder on this system (platformdirs).
+        chosen: a folder, which may begin with "~"; "" for the user's cache folder on this system (platformdirs).
 
     Raises:
-        InvalidInput: the folder cannot be made or written to.
+        InvalidInput: the folder cannot be created or written to.
     """
     from platformdirs import user_cache_path
 
-    # Absolute, as there may be processes in other folders.
+    # Absolute, because other processes that use it may have another working directory.
     folder = Path(chosen).expanduser().absolute() if chosen else user_cache_path("vsparagon", appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,15 @@ def cache_folder(chosen: str) -> Path:
 
 
 def usable_cache_folder(chosen: str) -> Path:
-    """Return that folder; where the user's cannot be used, one for this process alone, which the log then tells.
+    """Return the cache folder; if the default one is unusable, log a warning and return a temporary one.
+
+    The temporary folder is removed when the process ends.
+
+    Args:
+        chosen: as in `cache_folder`.
 
     Raises:
-        InvalidInput: the chosen folder cannot be made or written to.
+        InvalidInput: the chosen folder cannot be created or written to.
     """
     try:
         return cache_folder(chosen)
@@ -87,7 +92,7 @@ class Kept:
         kind: a key of `KINDS`.
         path: of the file.
         size: in bytes.
-        made: when, in seconds since 1970.
+        made: time of the last modification, in seconds since 1970.
     """
 
     kind: str
@@ -97,13 +102,18 @@ class Kept:
 
 
 def kept_files(folder: Path, kind: str | None = None) -> list[Kept]:
-    """Return what vsparagon keeps in a folder, of one kind or of all; nothing that anybody else put there."""
+    """Return the files that vsparagon keeps in a cache folder, and no others.
+
+    Args:
+        folder: a cache folder.
+        kind: a key of `KINDS`; None for all kinds.
+    """
     found = []
     for name, (pattern, _) in KINDS.items():
         if kind not in (None, name):
             continue
-        for path in sorted(folder.glob(pattern), reverse=True):  # plan.json before the stages that it promises
-            with suppress(FileNotFoundError):  # another process may clear it as well
+        for path in sorted(folder.glob(pattern), reverse=True):  # plan.json before the stages that it lists
+            with suppress(FileNotFoundError):  # another process may be clearing the cache, too
                 state = path.stat()
                 found.append(Kept(kind=name, path=path, size=state.st_size, made=state.st_mtime))
     return found

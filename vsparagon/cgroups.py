@@ -1,4 +1,4 @@
-"""The memory that a container or a service may still use: Linux's control groups, of version 1 and 2.
+"""How much memory a container or service may still use, according to Linux control groups (versions 1 and 2).
 
 Source: the kernel's documentation, admin-guide/cgroup-v2 and admin-guide/cgroup-v1/memory.
 """
@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True, kw_only=True)
 class _Version:
-    """Where a version keeps what it says.
+    """Where a version of control groups keeps its figures, all in bytes.
 
     Attributes:
         folder: of the root group, below /sys/fs/cgroup.
-        limit, used: files of a group, in bytes.
-        spare: of "memory.stat", the files read in that nothing needs, which count as used, in bytes.
+        limit, used: names of the files in a group's folder.
+        spare: entry of "memory.stat" for the inactive page cache: it counts as used, but can be reclaimed.
     """
 
     folder: str
@@ -33,10 +33,12 @@ _SECOND = _Version(folder="", limit="memory.max", used="memory.current", spare="
 
 
 def memory_left(root: Path = Path("/")) -> int | None:
-    """Return the bytes that this process may take before one of its groups is full, None where none has a limit.
+    """Return how many bytes this process may still allocate before one of its groups reaches its limit.
+
+    None if no group has a limit, or the system has no control groups.
 
     Args:
-        root: of the file system.
+        root: of the file system; tests pass another.
     """
     return min(_rooms(root), default=None)
 
@@ -49,7 +51,7 @@ def _rooms(root: Path) -> Iterator[int]:
         version = _FIRST if controllers else _SECOND
         top = root / "sys/fs/cgroup" / version.folder
         group = PurePosixPath(own.lstrip("/"))
-        # A group lies within others, which have limits too. A container may see its own as the root.
+        # Groups are nested, and the outer ones have limits, too. A container may see its own group as the root.
         for path in {top / group, *(top / outer for outer in group.parents)}:
             limit, used = (_text(path / name).strip() for name in (version.limit, version.used))
             if limit.isdigit() and used.isdigit():

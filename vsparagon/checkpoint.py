@@ -1,7 +1,7 @@
-"""Checkpoints: files of weights, of this project or of the published network, as generators.
+"""Read checkpoints (files of weights, of this project or of the published networks) as generators, and write them.
 
-Read are safetensors files and PyTorch's own (`.pth`), told apart by their first bytes. No code
-that a file may hold is ever run.
+Safetensors and PyTorch files (`.pth`) can be read; the first bytes decide which it is, not the suffix. Code that a file
+may contain is never run.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from vsparagon.recognise import FORMAT_VERSION, kind_of, listed, recognised, sha
 
 log = logging.getLogger(__name__)
 
-# Where trainers put the state dict in a PyTorch file, the averaged weights before the last ones.
+# Keys under which trainers store the state dict in a PyTorch file; averaged weights (EMA) are preferred.
 NESTS = ("params_ema", "params", "state_dict")
-PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+PREFIXES = ("module.", "_orig_mod.")  # that DataParallel and torch.compile put before names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The contents of a file.
+    """The contents of a checkpoint file.
 
     Attributes:
-        weights: float32 tensors by their published names.
-        metadata: what a safetensors file says about itself; empty for others.
+        weights: finite float32 tensors on the CPU, by their published names.
+        metadata: of a safetensors file; empty for a PyTorch file.
     """
 
     weights: dict[str, Tensor]
@@ -49,14 +49,20 @@ class Checkpoint:
 
 
 def save_generator(model: Generator, path: Path, *, variant: str, note: str, licence: str | None = None) -> None:
-    """Write the weights with format version, variant, options, scale, a note on the training and their licence.
+    """Write a generator's weights as safetensors, with metadata.
+
+    The metadata are format version, network, variant, options, scale, training note, licence and, for a Swift network
+    trained for int8, its ranges.
 
     Args:
-        model: a generator in any dtype and layout.
+        model: a generator in any dtype and memory format, on any device.
         path: safetensors file to write or replace; it appears complete or not at all.
         variant: the name that the generator was created by, or "custom".
-        note: how the weights came about, for people.
-        licence: of the weights; None says nothing of it.
+        note: how the weights were trained, for people.
+        licence: of the weights; None to leave it out.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -79,22 +85,24 @@ def load_generator(model: str | Path, *, scale: int = 0, profile: str = "") -> G
 
     Args:
         model: name of a variant, for its bundled weights, or a file.
-        scale: of the bundled weights, 2 when left out; a file must have this scale if it is given.
-        profile: of the bundled weights, clean when left out.
+        scale: of the bundled weights; 0 for 2. If it is given with a file, the file must have this scale.
+        profile: of the bundled weights; "" for clean.
 
     Raises:
-        InvalidInput: no such scale or profile, or a profile beside a file.
-        ModelError: no bundled weights for these, or the file is missing, damaged, of another network or scale.
+        InvalidInput: unknown scale or profile, or a profile given together with a file.
+        ModelError: no weights are bundled for this combination, or the file is missing, damaged, or of another network
+            or scale.
     """
     path = checkpoint_path(model, scale=scale, profile=profile)
     return build_generator(read_checkpoint(path), path, scale=scale)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the weights in a file; what network they belong to is not looked at.
+    """Return the weights in a file, whatever network they belong to.
 
     Raises:
-        ModelError: missing, damaged, no checkpoint at all, or with code in it.
+        ModelError: the file is missing, damaged or not a checkpoint, contains code, or holds weights that are not
+            finite floating-point tensors.
     """
     try:
         with path.open("rb") as file:
@@ -116,19 +124,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
     except ModelError:
         raise
-    except Exception as error:  # a damaged file makes the readers fail in any way
+    except Exception as error:  # a damaged file can make the readers raise anything
         raise ModelError(f"{path} is damaged or not a checkpoint ({first_line_of(error)}).") from error
     return Checkpoint(weights=_tensors(state, path), metadata=metadata)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    # Copied, as tensors that lie in the file would change with it, and Windows would let nobody replace it.
+    # Cloned, because memory-mapped tensors would change with the file, and Windows does not replace a mapped file.
     with safetensors.safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {}), {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
 def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
-    """Unwrap a state dict, and check that it is one."""
+    """Unwrap a state dict and check that it holds nothing but finite floating-point tensors."""
     for _ in range(3):
         nest = next((n for n in NESTS if isinstance(state, dict) and isinstance(state.get(n), dict)), None)
         if nest is None:
@@ -153,18 +161,18 @@ def _tensors(state: Any, path: Path) -> dict[str, Tensor]:
 
 
 def build_generator(checkpoint: Checkpoint, path: Path, *, scale: int = 0) -> Generator:
-    """Return the generator that the shapes describe, in eval mode, holding the checkpoint's own tensors.
+    """Return the generator that the weights' shapes describe, in eval mode; it shares the checkpoint's tensors.
 
     Nothing is allocated before the shapes are known to fit.
 
     Args:
         checkpoint: what `read_checkpoint` returned.
-        path: where it was read from, for the messages.
-        scale: that it must have; 0 for any.
+        path: where it was read from, for error messages.
+        scale: that the generator must have; 0 for any.
 
     Raises:
-        ModelError: weights are missing, too many or of another shape, the options in the metadata are unusable, or the
-            scale is another.
+        ModelError: weights are missing, unexpected or of another shape, the options or ranges in the metadata are
+            unusable, or the scale differs from `scale`.
     """
     options = recognised(checkpoint.weights, checkpoint.metadata, path)
     if scale not in (0, options.scale):

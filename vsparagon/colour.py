@@ -1,4 +1,4 @@
-"""What a frame says about its colours, and what a player would assume where it says nothing."""
+"""The colour description in a frame's properties, and what players assume where a property is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import vapoursynth as vs
 
 from vsparagon.errors import InvalidInput
 
-# The names that VapourSynth's resizer takes for `matrix_in_s`, and their codes in ITU-T H.273.
+# Names that VapourSynth's resizer accepts as `matrix_in_s`, and their ITU-T H.273 codes.
 MATRICES = {
     "rgb": 0,
     "709": 1,
@@ -39,7 +39,7 @@ class Colour:
     Attributes:
         matrix: from RGB to the frame's planes; 0 for RGB.
         range: `LIMITED` (16 to 235 in 8 bit) or `FULL`.
-        chroma_location: of subsampled chroma, as VapourSynth numbers it; `LEFT` for any other frame.
+        chroma_location: of subsampled chroma, 0 to 5 as VapourSynth numbers it; `LEFT` if chroma is not subsampled.
         has_alpha: whether an alpha frame is attached.
     """
 
@@ -55,7 +55,7 @@ def guess_matrix(width: int, height: int) -> int:
 
 
 def usual_matrix(frame: vs.VideoFrame) -> int:
-    """Return the matrix that a frame names, where the resizer can make YUV by it, else what players assume."""
+    """Return the frame's `_Matrix` code if the resizer can convert to YUV with it, else what players assume."""
     tagged = frame.props.get("_Matrix")
     if tagged in MATRICES.values() and tagged != RGB_MATRIX:
         return int(tagged)
@@ -63,7 +63,7 @@ def usual_matrix(frame: vs.VideoFrame) -> int:
 
 
 def matrix_code(name: str) -> int | None:
-    """Return the code of a matrix name, None for "".
+    """Return the ITU-T H.273 code of a matrix name; None for "".
 
     Raises:
         InvalidInput: unknown name.
@@ -81,9 +81,12 @@ def matrix_name(code: int) -> str:
 
 
 def frame_range(props: Mapping[str, Any], family: vs.ColorFamily) -> int:
-    """Return the range of a frame: its `_Range`, else full for RGB and limited for the rest.
+    """Return the range of a frame, `FULL` or `LIMITED`: its `_Range` or, without one, full for RGB, else limited.
 
-    VapourSynth itself turns the older `_ColorRange` into it.
+    VapourSynth itself converts the older `_ColorRange` to `_Range`.
+
+    Raises:
+        InvalidInput: `_Range` is not an integer.
     """
     if "_Range" in props:
         return FULL if _number(props, "_Range", LIMITED) == FULL else LIMITED
@@ -94,11 +97,12 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
     """Return the colour description of a progressive frame.
 
     Args:
-        frame: its properties and size decide.
-        matrix: overrides the frame's own.
+        frame: its properties decide; its size where the matrix is missing.
+        matrix: code that overrides the frame's own; None to keep that. RGB ignores it.
 
     Raises:
-        InvalidInput: the frame is interlaced, or its matrix does not fit its colour family.
+        InvalidInput: the frame is interlaced, its matrix is unknown or does not fit its colour family, its chroma
+            location is out of range, or one of these properties is not an integer.
     """
     props, family = frame.props, frame.format.color_family
     if _number(props, "_FieldBased", 0) != 0:
@@ -141,10 +145,10 @@ def is_subsampled(video_format: vs.VideoFormat) -> bool:
 
 
 def _number(props: Mapping[str, Any], name: str, default: int) -> int:
-    """Return an integer frame property.
+    """Return an integer frame property, or the default if it is missing.
 
     Raises:
-        InvalidInput: it is something else.
+        InvalidInput: it is not one integer.
     """
     value = props.get(name, default)
     if not isinstance(value, int):

@@ -1,4 +1,4 @@
-"""What is installed, what works, and what to do about the rest."""
+"""Check the installation: what is installed, what works, and how to fix what does not."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from vsparagon.wording import counted
 State = Literal["ok", "optional", "problem"]
 
 TEST_SECONDS: Final = 1.0
-SMALLEST_LIKENESS: Final = 30.0  # dB between the network's result and a bicubic one of a smooth picture
+SMALLEST_LIKENESS: Final = 30.0  # dB, lowest PSNR between the network's result and bicubic for a smooth picture
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The answer to one question.
+    """The result of one check.
 
     Attributes:
-        topic: what was looked at.
-        state: "problem" if the filter or a command is broken, "optional" if something that few need is not there.
+        topic: what was checked.
+        state: "problem" if the filter or a command is broken, "optional" if something not everybody needs is missing.
         text: what was found.
         advice: what to do about it, or "".
     """
@@ -45,7 +45,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Yield the findings one by one; none of the questions can stop the others."""
+    """Yield the findings one by one; a check that fails becomes a finding and does not stop the others."""
     for ask in (
         _versions,
         _runtime,
@@ -62,10 +62,10 @@ def examine() -> Iterator[Finding]:
     ):
         try:
             yield from ask()
-        except ParagonError as error:  # which names its own remedy
+        except ParagonError as error:  # whose message ends with its own remedy
             text, _, advice = str(error).rstrip(".").partition("; ")
             yield Finding(topic=_topic(ask), state="problem", text=text, advice=advice)
-        except Exception as error:  # the reason for a doctor is that anything may be broken
+        except Exception as error:  # anything may be broken; that is what this module is for
             yield Finding(
                 topic=_topic(ask),
                 state="problem",
@@ -85,7 +85,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _runtime() -> Iterator[Finding]:
-    """VapourSynth for Windows needs it, and comes without."""
+    """Check Microsoft's C++ runtime, which VapourSynth for Windows needs but does not include."""
     if os.name != "nt":
         return
     topic = "C++ runtime"
@@ -246,7 +246,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _self_test() -> Iterator[Finding]:
-    """Upscale a smooth picture through the plugin, compare it with bicubic, and measure the speed for a second."""
+    """Upscale a smooth picture with the plugin, compare the result with bicubic, and measure the speed for a second."""
     import numpy as np
     import vapoursynth as vs
 

@@ -1,7 +1,7 @@
-"""The errors of vsparagon: one base, and one class for each answer a caller may want to give.
+"""The errors of vsparagon: one base class, and one subclass for each case a caller may want to handle differently.
 
-`vsparagon.plugin` turns every `ParagonError` into a `vapoursynth.Error`. Its message is one line that says
-what was given, what is wanted and what to do.
+`vsparagon.plugin` turns every `ParagonError` into a `vapoursynth.Error`. The message is one line that says what was
+given, what is expected and what to do.
 """
 
 import re
@@ -14,7 +14,7 @@ OUT_OF_MEMORY: Final = re.compile(
 
 
 class ParagonError(Exception):
-    """Base of every error that vsparagon raises on purpose."""
+    """Base class of every error that vsparagon raises on purpose."""
 
 
 class InvalidInput(ParagonError, ValueError):
@@ -26,23 +26,23 @@ class ModelError(ParagonError, ValueError):
 
 
 class BackendUnavailable(ParagonError, RuntimeError):
-    """A backend whose packages, driver or device are missing on this machine."""
+    """A backend, or an optional package, that is missing, too old or unusable on this machine."""
 
 
 class BackendFailure(ParagonError, RuntimeError):
-    """A backend that is present but failed while loading a model or computing."""
+    """A backend that is installed but failed while loading a model or computing."""
 
 
 class OutOfDeviceMemory(BackendFailure):
-    """The device has not enough memory for what was asked of it."""
+    """A device that does not have enough memory for the requested work."""
 
 
 class EncodeFailure(ParagonError, RuntimeError):
-    """Something that ended an encode: ffmpeg, the disk, the input. What is finished is kept."""
+    """A failure that ended an encode: of ffmpeg, the disk or the input. Finished segments are kept."""
 
 
 def runtime_failure(message: str) -> BackendFailure:
-    """Return the error for what a runtime says: of lack of memory, if that is what it says."""
+    """Return a runtime's error message as an exception: `OutOfDeviceMemory` if it reports a lack of memory."""
     if OUT_OF_MEMORY.search(message):
         return OutOfDeviceMemory(
             f"{message}; close other programs that use the GPU, or set num_streams=1 or tilesize=."
@@ -51,18 +51,18 @@ def runtime_failure(message: str) -> BackendFailure:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the last filled line of a foreign error: libraries put the place first and the reason last."""
+    """Return the last non-empty line of a library's error: libraries put the location first and the reason last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def printable(text: str) -> str:
-    """Return a text that may hold names of files which are no UTF-8, as UTF-8 can write it."""
+    """Return a text with everything that UTF-8 cannot encode, such as parts of some file names, replaced by "?"."""
     return text.encode(errors="replace").decode()
 
 
 def check_name(path: Path) -> None:
-    """Raise InvalidInput for the name of a file that VapourSynth and libvips, which know UTF-8 alone, cannot open."""
+    """Raise InvalidInput if a path is not valid UTF-8: VapourSynth and libvips could not open it."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -72,5 +72,5 @@ def check_name(path: Path) -> None:
 
 
 def first_line_of(error: BaseException) -> str:
-    """Return the first line of an error of torch or Triton: the reason; advice for those who write kernels follows."""
+    """Return the first line of an error of torch or Triton: the reason. Hints for kernel developers follow it."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What is exported as ONNX: a generator, a generator with a frame's conversions around it, a stage of one."""
+"""Export to ONNX: a generator, a generator with colour conversions around it (a frame graph), or one of its stages."""
 
 from __future__ import annotations
 
@@ -44,21 +44,22 @@ def export_onnx(
 ) -> None:
     """Write a generator, in its published or its inference form, as an ONNX file.
 
-    The file has one input `input`, 1,3,H,W RGB of nominal range [0, 1], and one output `output`, 1,3,sH,sW, both
-    float32 or both float16. In float16 everything is typed so but whole-picture means, norms and the softmax. The
-    bytes depend on the module and the arguments alone. The file appears complete or not at all.
+    The file has one input `input`, 1,3,H,W RGB of nominal range 0..1, and one output `output`, 1,3,sH,sW, both float32
+    or both float16. In a float16 file, whole-picture means, norms and the softmax remain float32. The bytes depend only
+    on the module and the arguments. The file appears complete or not at all.
 
     Args:
-        module: a generator; `module.options` tells what it is.
+        module: a generator; `module.options` describes it.
         path: file to write or replace.
         precision: type of weights, input and output.
-        height: fixed height in pixels, at least 4; any height when left out.
+        height: fixed height in pixels, at least 4; None for any height.
         width: the same for the width.
-        metadata: further entries for the file's properties.
+        metadata: additional metadata entries; they override the standard ones.
 
     Raises:
         InvalidInput: a size below 4 or an unknown precision.
-        ModelError: the module has a part that has no ONNX form here.
+        ModelError: a part of the module cannot be exported.
+        OSError: the file cannot be written.
     """
     model = onnx_model(module, precision=precision, height=height, width=width, metadata=metadata)
     write_atomically(Path(path), model.SerializeToString(deterministic=True))
@@ -72,7 +73,7 @@ def onnx_model(
     width: int | None = None,
     metadata: dict[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """Return what `export_onnx` writes."""
+    """Return the model that `export_onnx` writes; arguments and errors are the same."""
     if precision not in ("fp32", "fp16"):
         raise InvalidInput(f"precision is {precision!r}; an ONNX file is written in fp32 or fp16.")
     for name, pixels in (("height", height), ("width", width)):
@@ -107,13 +108,13 @@ def onnx_model(
 
 
 def frame_onnx(frame: FrameNetwork) -> onnx.ModelProto:
-    """Return the ONNX model of a network with a frame's conversions around it.
+    """Return the ONNX model of a frame graph: a network with colour conversions around it.
 
-    Inputs and outputs are named as `vsparagon.backends.executor` says; everything is of fixed size and in the types
-    of the module. The bytes depend on the module alone.
+    `vsparagon.backends.executor` describes its inputs and outputs. All sizes are fixed, and the types are those of the
+    module. The bytes depend only on the module.
 
     Raises:
-        ModelError: the network has a part that has no ONNX form here.
+        ModelError: a part of the network cannot be exported.
     """
     extension, tiles = frame.extension, frame.tiles
     size = (tiles[0].size, tiles[1].size) if tiles else (extension.extended_height, extension.extended_width)
@@ -133,11 +134,14 @@ def frame_onnx(frame: FrameNetwork) -> onnx.ModelProto:
 
 
 def stage_onnx(part: StageModule, channels: Mapping[str, int]) -> onnx.ModelProto:
-    """Return the ONNX model of a stage of a generator, in float32 and for any size.
+    """Return the ONNX model of one stage of a generator, in float32 and for any height and width.
 
     Args:
-        part: the stage; inputs and outputs are named as it says.
-        channels: of each of them.
+        part: the stage, which names its inputs and outputs.
+        channels: of every input and output, by name.
+
+    Raises:
+        ModelError: a part of the stage cannot be exported.
     """
     stage = part.stage
     graph = Graph(half=False)

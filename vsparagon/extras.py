@@ -1,4 +1,4 @@
-"""What commands and backends need beyond the filter, and the extras that bring it."""
+"""The packages that commands and backends need beyond those of the filter, and the extras that install them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Needs:
     """What a command needs.
 
     Attributes:
-        extra: of vsparagon, that brings all of it.
-        modules: Python modules that it cannot do without, and their packages on PyPI.
-        plugins: packages of VapourSynth's plugins for files of some kinds.
+        extra: of vsparagon, that installs all of it.
+        modules: required Python modules, each with its package on PyPI.
+        plugins: packages of VapourSynth plugins that only some kinds of input files need.
     """
 
     extra: str
@@ -31,7 +31,7 @@ class Needs:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The packages, by the names under which they are installed."""
+        """All packages, by their installed names (without extras)."""
         return (*(package.partition("[")[0] for package in self.modules.values()), *self.plugins)
 
 
@@ -52,7 +52,7 @@ NEEDS: Final = {
 
 
 def version_of(package: str) -> str:
-    """Return the version of an installed package, or ""."""
+    """Return the version of an installed package, or "" if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -60,9 +60,10 @@ def version_of(package: str) -> str:
 
 
 def too_old(package: str) -> str:
-    """Return that an installed package is of another version than vsparagon asks for, "" if it is not.
+    """Return why an installed package's version does not meet vsparagon's requirement, or "".
 
-    pip sees to the versions of what it installs with an extra. Without that extra it looks at none that is there.
+    Also "" if the package is not installed. pip checks versions only when it installs an extra; packages that were
+    there before may be too old.
     """
     found = version_of(package)
     asked = _asked_for().get(_canonical(package)) if found else None
@@ -72,7 +73,13 @@ def too_old(package: str) -> str:
 
 
 def check_needs(command: str) -> None:
-    """Raise BackendUnavailable unless the modules of a command of `NEEDS` are installed, and new enough."""
+    """Raise BackendUnavailable unless a command's modules are installed, and no package of it is too old.
+
+    Plugins may be missing.
+
+    Args:
+        command: a key of `NEEDS`.
+    """
     needs = NEEDS[command]
     if missing := [package for module, package in needs.modules.items() if find_spec(module) is None]:
         raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with {installation(needs.extra)}.")
@@ -81,24 +88,29 @@ def check_needs(command: str) -> None:
 
 
 def trouble_without(*modules: str, extra: str) -> str:
-    """Return which of these modules are not installed or too old, and what brings them; "" if all will do."""
+    """Return which of these modules are missing or too old, with the command that installs them; "" if all are fine.
+
+    Args:
+        modules: names, which are also those of their packages.
+        extra: of vsparagon, that installs them.
+    """
     missing = [name for name in modules if not find_spec(name)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         return f"{' and '.join(missing)} {verb} not installed; {installation(extra)}"
-    # Builds for GPUs may be packages of their own.
+    # Builds for GPUs may be separate packages.
     old = [text for name in modules for package in (name, f"{name}-gpu") if (text := too_old(package))]
     return f"{', '.join(old)}; {installation(extra)}" if old else ""
 
 
 def installation(extra: str) -> str:
-    """Return the command that installs an extra, as any shell takes it."""
+    """Return the command that installs an extra, quoted so that it works in any shell."""
     return f'pip install "vsparagon[{extra}]"'
 
 
 @cache
 def _asked_for() -> Mapping[str, SpecifierSet]:
-    """Return which versions of other packages vsparagon asks for, in all extras; nothing where it is not installed."""
+    """Return the package versions that vsparagon requires, over all extras; empty if it is not installed itself."""
     from packaging.requirements import Requirement
 
     try:

@@ -1,7 +1,7 @@
-"""ffmpeg beside VapourSynth: which program to run, and the options that a y4m pipe cannot carry.
+"""Find ffmpeg, and build the options for what a y4m pipe from vspipe does not carry.
 
-A y4m header says neither matrix, primaries, transfer nor range, and vspipe writes neither pixel shape nor
-chroma location into it. Whoever encodes from such a pipe has to say all of them on ffmpeg's command line.
+The pipe's header lacks matrix, primaries, transfer, range, sample aspect ratio and chroma location. Whoever encodes
+from it has to give all of them on ffmpeg's command line.
 """
 
 import importlib
@@ -13,8 +13,8 @@ from typing import Final
 
 from vsparagon.errors import ParagonError
 
-PATIENCE: Final = 60  # seconds, for an answer
-# Frame property -> (ffmpeg's option, what to add to VapourSynth's number, the number for "unspecified").
+PATIENCE: Final = 60  # seconds until an ffmpeg that does not answer is given up
+# Frame property -> (ffmpeg's option, what to add to VapourSynth's number, VapourSynth's number for "unspecified").
 # Matrix, primaries and transfer are code points of ITU-T H.273 in both; ffmpeg counts the others from one.
 _OPTIONS: Final[dict[str, tuple[str, int, int | None]]] = {
     "_Matrix": ("-colorspace", 0, 2),
@@ -26,10 +26,10 @@ _OPTIONS: Final[dict[str, tuple[str, int, int | None]]] = {
 
 
 def find_ffmpegs() -> list[str]:
-    """Return the ffmpegs that there are: the one on PATH, and the one that the package imageio-ffmpeg brings.
+    """Return the paths of all ffmpegs found: the one on PATH first, then the one in the package imageio-ffmpeg.
 
     Raises:
-        ParagonError: there is neither.
+        ParagonError: there is none.
     """
     found = [program] if (program := shutil.which("ffmpeg")) else []
     with suppress(ImportError, RuntimeError):
@@ -42,7 +42,7 @@ def find_ffmpegs() -> list[str]:
 
 
 def find_ffmpeg() -> str:
-    """Return the ffmpeg to run where any will do.
+    """Return the path of the first ffmpeg found, for when any will do.
 
     Raises:
         ParagonError: there is none.
@@ -51,10 +51,10 @@ def find_ffmpeg() -> str:
 
 
 def ffmpeg_version(program: str) -> str:
-    """Return what an ffmpeg calls its version.
+    """Return the version that an ffmpeg reports, for example "7.1".
 
     Raises:
-        ParagonError: it does not run, or tells none.
+        ParagonError: it does not run, or reports no version.
     """
     words = answer_of(program, "-version").removeprefix("ffmpeg version ").split(maxsplit=1)
     if not words:
@@ -63,10 +63,10 @@ def ffmpeg_version(program: str) -> str:
 
 
 def answer_of(program: str, *question: str) -> str:
-    """Return what an ffmpeg prints.
+    """Return what an ffmpeg prints to stdout when it is run with these arguments.
 
     Raises:
-        ParagonError: it does not run, or does not end.
+        ParagonError: it does not run, fails, or does not end within `PATIENCE` seconds.
     """
     try:
         return subprocess.run(
@@ -77,14 +77,14 @@ def answer_of(program: str, *question: str) -> str:
 
 
 def colour_arguments(props: Mapping[str, object]) -> list[str]:
-    """Return the options that label a picture with the colours its frame properties name.
+    """Return the ffmpeg options that label a picture with the colours in its frame properties.
 
-    They belong before the pipe's `-i` and again before the output's name. Given for the output alone, ffmpeg
-    9 takes them as a wish and converts the picture, which it believes to be something else; given for the
-    input alone, ffmpeg 4 drops them. Given twice, both write the labels and leave the values as they are.
+    Put them before the pipe's `-i` and again before the output's name. Given for the output only, ffmpeg 9 assumes
+    another source and converts the picture; given for the input only, ffmpeg 4 drops them. Given twice, both versions
+    write the labels and leave the samples unchanged.
 
     Args:
-        props: Properties of a frame in the pipe's format. What they lack, or call unspecified, stays unsaid.
+        props: properties of a frame in the pipe's format. Those that are missing or unspecified give no option.
     """
     arguments: list[str] = []
     for name, (option, offset, unspecified) in _OPTIONS.items():
@@ -95,12 +95,11 @@ def colour_arguments(props: Mapping[str, object]) -> list[str]:
 
 
 def aspect_arguments(props: Mapping[str, object], width: int, height: int) -> list[str]:
-    """Return the output option that gives the picture its shape on the screen, or none for square pixels.
+    """Return the output option that sets the display aspect ratio, or nothing for square pixels.
 
     Args:
-        props: Properties of a frame in the pipe's format.
-        width: Of that frame, in pixels.
-        height: Of that frame, in pixels.
+        props: properties of a frame in the pipe's format; `_SARNum` and `_SARDen` are used.
+        width, height: of that frame, in pixels.
     """
     across, down = props.get("_SARNum"), props.get("_SARDen")
     if not isinstance(across, int) or not isinstance(down, int) or across < 1 or down < 1 or across == down:

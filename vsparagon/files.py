@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and told apart by their names."""
+"""Write files completely or not at all, and find short distinct names for them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from typing import Final
 
 from vsparagon.errors import InvalidInput
 
-# What Windows answers while a virus scanner or an indexer has a file open: access denied, sharing and lock violation.
+# Windows error codes while a virus scanner or an indexer has a file open: access denied, sharing and lock violation.
 BUSY: Final = (5, 32, 33)
-PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between the attempts
+PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)  # seconds between attempts
 
 
 def replace(draft: Path, path: Path, *, overwrite: bool = True) -> None:
-    """Give a file another's name, in its place. On Windows, wait for whoever has one of them open, for a few seconds.
+    """Rename a file, replacing the file that has that name. On Windows, retry for a few seconds while either is open.
+
+    Args:
+        draft: the file to rename.
+        path: its new name, on the same file system.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
-        FileExistsError: there is a file of that name, which is not to be overwritten.
-        OSError: that cannot be done.
+        FileExistsError: `path` exists, and `overwrite` is false.
+        OSError: the file cannot be renamed.
     """
     rename = Path.replace if overwrite else _rename
     for pause in PAUSES:
@@ -38,27 +43,31 @@ def replace(draft: Path, path: Path, *, overwrite: bool = True) -> None:
 
 
 def _rename(draft: Path, path: Path) -> None:
-    """Give a file a name that is free."""
+    """Rename a file to a name that is not taken.
+
+    Raises:
+        FileExistsError: it is taken.
+    """
     if os.name == "nt":
-        draft.rename(path)  # refuses by itself, where POSIX replaces
+        draft.rename(path)  # raises if the name is taken; on POSIX it would replace the file
         return
     try:
         os.link(draft, path)
     except OSError as error:
         if os.path.lexists(path):
             raise FileExistsError(f"{path} exists.") from error
-        draft.rename(path)  # on a file system without links
+        draft.rename(path)  # the file system has no hard links
     else:
         draft.unlink()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the name of a draft to write, which takes the place of a file if the block ends well, and is removed if not.
+    """Yield the path of a draft to write; it replaces `path` when the block succeeds, and is removed if it fails.
 
     Args:
-        path: of the file; where it is a link, what it leads to is replaced. The draft lies beside that, with the suffix
-            of `path`.
+        path: file to write or replace; if it is a symbolic link, the file it points to is replaced. The draft is in the
+            folder of that file and has the suffix of `path`.
 
     Raises:
         OSError: the file cannot be replaced.
@@ -69,12 +78,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield draft
         replace(draft, target)
     finally:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+        with suppress(OSError):  # for example in a folder that is not writable
             draft.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is seen either whole or, if anything fails, as it was before.
+    """Write a file completely or, if anything fails, leave it as it was. The data is synced to disk first.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
@@ -82,16 +91,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     with replacing(path) as draft, draft.open("xb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())  # else a power cut may leave the new name to an empty file
+        os.fsync(file.fileno())  # otherwise a power failure could leave an empty file under the new name
 
 
 def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return what to call each file or folder: "Set5", or "mine/Set5" where another is called so as well.
+    """Return the shortest distinct name of each file or folder: "Set5", or "mine/Set5" if several are named "Set5".
 
-    Files lose their suffix, if that leaves them distinct.
+    Files lose their suffix if the names remain distinct without it.
 
     Raises:
-        InvalidInput: one is named twice.
+        InvalidInput: a file or folder is given twice.
     """
     given = [(path, path.resolve().parts) for path in paths]
     if twice := [path for path, own in given if [other for _, other in given].count(own) > 1]:

@@ -1,4 +1,4 @@
-"""Clip in, clip out: `core.paragon.Upscale`."""
+"""Upscale a clip: the implementation of `core.paragon.Upscale`."""
 
 from __future__ import annotations
 
@@ -61,37 +61,39 @@ def upscale(
     num_streams: int = 0,
     cache: str = "",
 ) -> vs.VideoNode:
-    """Enlarge a clip with a neural network.
+    """Upscale a clip with a neural network.
 
-    The same as `core.paragon.Upscale`. 0, "" and an empty sequence mean: choose for me.
+    The same as `core.paragon.Upscale`. 0, "" and an empty sequence select the default.
 
     Args:
         clip: progressive, of constant format and size; 8 to 16-bit integer, half or float; GRAY, RGB or YUV, its
-            chroma subsampled up to four times each way.
-        variant: of the network: "nano" (default), "micro", …
-        scale: of both sides, 2 (default), 3 or 4 for bundled weights; a model file brings its own.
-        profile: what the network was trained on: "clean" (default) or "compressed" video.
-        model: a model file instead of a bundled one, whose variant and profile are then not given.
+            chroma subsampled up to four times in each direction.
+        variant: of the bundled network: "nano" (default), "micro", …
+        scale: enlargement of both sides: 2 (default), 3 or 4 for bundled weights; a model file determines its own.
+        profile: what the bundled network was trained on: "clean" (default) or "compressed" video.
+        model: path of a model file to use instead of a bundled network; variant and profile must then be left out.
         backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16", "bf16" or "int8".
-        width, height: final size in pixels instead of `scale` times the clip's, up to 65,536 each and 2^28 in all; one
-            alone keeps the shape.
-        format: of the result instead of the clip's, a preset or registered format id such as `vs.YUV444P16`.
-        matrix: of the clip instead of what its frames say; for RGB clips, that of a YUV or GRAY result. The names are
-            those of VapourSynth's resizer: "709", "170m", "2020ncl", …
-        tilesize, overlap: width and height in source pixels, or one number for both, of the tiles that a frame is
-            computed in, at least 64 each, and what neighbours share at least, up to half of that.
-        memory_mb: most memory for the tiles in flight, in MiB.
+        width, height: size of the result in pixels instead of `scale` times the clip's, up to 65,536 each and 2^28
+            pixels in all; if only one is given, the other keeps the aspect ratio.
+        format: of the result instead of the clip's; a preset or registered format id such as `vs.YUV444P16`.
+        matrix: of the clip, overriding its frame properties; for an RGB clip, that of a YUV or GRAY result. The names
+            are those of VapourSynth's resizer: "709", "170m", "2020ncl", …
+        tilesize: width and height, or one number for both, of the tiles that a frame is computed in, in source pixels;
+            at least 64.
+        overlap: the same for the least overlap of neighbouring tiles; at most half of `tilesize`, which it needs.
+        memory_mb: memory limit for the tiles in flight, in MiB; not together with `tilesize`.
         num_streams: frames computed at once, up to 64.
         cache: folder for compiled networks.
 
     Returns:
-        A clip of the same length and rate, with the frames' properties.
+        A clip of the same length and frame rate that keeps the frame properties. A frame that cannot be used, for
+        example an interlaced one, raises `vapoursynth.Error` when it is requested.
 
     Raises:
-        InvalidInput: the clip or an argument cannot be used as given.
-        ModelError: there are no weights for what is asked.
+        InvalidInput: the clip, its first frame or an argument cannot be used as given.
+        ModelError: no weights are bundled for these arguments, or the model file cannot be used.
         BackendUnavailable: the backend is not installed, or the device cannot be used.
         BackendFailure: the backend refused the network.
     """
@@ -123,9 +125,9 @@ def upscale(
     pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
-    @vapoursynth_log()  # a new description may come in mid-film, and take minutes to build for
+    @vapoursynth_log()  # a new colour description may appear mid-film and need an engine, which takes minutes to build
     def chain(colour: Colour) -> vs.VideoNode:
-        """Return the whole clip, treated as having this colour description throughout."""
+        """Return the whole clip, upscaled as if every frame had this colour description."""
         wanted = target_colour(colour, clip.format, target, code)
         if found.channels == 1 and clip.format.color_family != vs.RGB:
             result = _luma_alone(clip, colour, pipeline, target, wanted)
@@ -155,14 +157,14 @@ def upscale(
 def _by_resizer(
     clip: vs.VideoNode, colour: Colour, pipeline: AnyPipeline, target: Target, wanted: Colour
 ) -> vs.VideoNode:
-    """Enlarge a clip with VapourSynth's resizer before and after the network."""
+    """Upscale a clip whose colours VapourSynth's resizer converts before and after the network."""
     return from_float(_enlarged(to_rgb(clip, colour), pipeline), clip.format, target, wanted)
 
 
 def _luma_alone(
     clip: vs.VideoNode, colour: Colour, pipeline: AnyPipeline, target: Target, wanted: Colour
 ) -> vs.VideoNode:
-    """Enlarge luma with a network that takes one plane, and chroma, where there is any, with VapourSynth's resizer."""
+    """Upscale luma with a network that takes one plane, and chroma, if there is any, with VapourSynth's resizer."""
     source = to_luma_and_chroma(clip, colour)
     result = _enlarged(source.std.ShufflePlanes(0, vs.GRAY), pipeline)
     if clip.format.color_family == vs.YUV:
@@ -172,9 +174,9 @@ def _luma_alone(
 
 
 def _enlarged(clip: vs.VideoNode, pipeline: AnyPipeline) -> vs.VideoNode:
-    """Return a clip of RGBS or GRAYS enlarged by the network alone."""
+    """Return an RGBS or GRAYS clip upscaled by the network, without colour conversions."""
     if not isinstance(pipeline, PicturePipeline):
-        pipeline.plain_session()  # opened now, not at the first frame
+        pipeline.plain_session()  # open it now rather than at the first frame
     clip = passing(clip)
     blank = clip.std.BlankClip(width=clip.width * pipeline.scale, height=clip.height * pipeline.scale, keep=True)
     return map_frames(clip, blank, float_function(pipeline.enlarge, pipeline.scale), pipeline.in_flight)
@@ -183,7 +185,7 @@ def _enlarged(clip: vs.VideoNode, pipeline: AnyPipeline) -> vs.VideoNode:
 def _on_device(
     clip: vs.VideoNode, colour: Colour, pipeline: FramePipeline, target: Target, wanted: Colour
 ) -> vs.VideoNode:
-    """Enlarge a clip whose frames go to the device as they are, where the device can convert their colours."""
+    """Upscale a clip whose colours the device converts; fall back to `_by_resizer` if it cannot."""
     same_size = (target.width, target.height) == (clip.width * pipeline.scale, clip.height * pipeline.scale)
     known = layouts(clip.format, colour, target.format, wanted)
     if not (same_size and known):
@@ -224,8 +226,8 @@ def _check_subsampling(what: str, video_format: vs.VideoFormat) -> None:
 
 
 def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int] | None:
-    """Return (height, width) of an argument of width and height, or of one number for both."""
-    values = [value] if isinstance(value, int) else list(value)  # VapourSynth passes an array of one as its number
+    """Return (height, width) from an argument that gives width and height or one number for both; None for 0 or ()."""
+    values = [value] if isinstance(value, int) else list(value)  # VapourSynth passes an array of length 1 as an int
     if not values or values == [0]:
         return None
     if len(values) > 2:

@@ -1,4 +1,4 @@
-"""Frame in, frame out, on a device, as `vsparagon.picture_pipeline` on the CPU. Knows no VapourSynth."""
+"""Upscale frames on a device: the counterpart of `vsparagon.picture_pipeline`. Independent of VapourSynth."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ from vsparagon.tiles.geometry import ExactTiles, exact_tiles_of, tile_counts
 
 log = logging.getLogger(__name__)
 
-# What is computed where the colours are not converted on the device, by the network's channels.
+# By the network's channels: the layout of source and result if the colours are not converted on the device.
 PLAIN = {1: Layout(family="gray", bits=32, is_float=True), 3: Layout(family="rgb", bits=32, is_float=True)}
-FRAMES_PER_LANE = 3  # one on the device, one queued behind it, one that is copied here
-RETRIED_TILES = 8  # that a frame is cut into, at least, where the whole needs too much memory
+FRAMES_PER_LANE = 3  # one computed on the device, one queued behind it, one being copied on the CPU
+RETRIED_TILES = 8  # least number of tiles when a whole frame needs too much memory
 
 Tiles = tuple[ExactTiles, ExactTiles]
 
 
 class FramePipeline:
-    """A model opened on a device for frames of one size. `enlarge` may be called from several threads.
+    """A model opened on a device for frames of one size. Thread-safe.
 
     Args:
-        runtime: what to run; its backend is one for frames.
-        height, width: of the frames.
-        tiles: what the caller wants of tiles.
+        runtime: what to run; its backend must be a `FrameBackend`.
+        height, width: of the source frames, in pixels.
+        tiles: the caller's choice of tiles; None for whole frames.
 
     Attributes:
-        in_flight: calls of `enlarge` that make progress at once; more of them wait.
+        scale: enlargement of both sides.
+        extension: of the source frames.
+        in_flight: calls of `enlarge` that make progress at once; further calls wait.
 
     Raises:
-        InvalidInput: the model cannot be run on the tiles that are wanted.
-        ModelError: the model is an ONNX graph that cannot be made part of a larger one.
+        InvalidInput: the model cannot be run in the requested tiles.
+        ModelError: the checkpoint cannot be read, or the ONNX graph cannot be embedded in a frame graph.
     """
 
     def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
@@ -55,7 +57,7 @@ class FramePipeline:
         self._backend, self._model, self._options = runtime.backend, runtime.model, runtime.options
         self.scale = runtime.model.scale
         lanes, threads = self._options.streams, self._options.threads
-        self.in_flight = max(lanes, min(FRAMES_PER_LANE * lanes, threads))  # a frame keeps a thread of VapourSynth's
+        self.in_flight = max(lanes, min(FRAMES_PER_LANE * lanes, threads))  # each frame occupies a VapourSynth thread
         self.extension = extension_for(height, width, runtime.model.sizes)
         self._tiles = self._wanted_tiles(tiles or TileChoice())
         self._network = network_of(runtime.model, runtime.precision)
@@ -64,13 +66,15 @@ class FramePipeline:
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
 
     def enlarge(self, source: Sequence[npt.NDArray[Any]], target: Sequence[npt.NDArray[Any]]) -> None:
-        """Write an enlarged picture of float RGB, as `vsparagon.picture_pipeline.PicturePipeline` does.
+        """Upscale a float32 RGB picture, as `vsparagon.picture_pipeline.PicturePipeline` does.
 
         Args:
-            source: red, green and blue, each H,W, nominal range 0..1; any planes for a network that takes one.
-            target: the same, each scale*H,scale*W; written, not clamped.
+            source: red, green and blue, each H,W, nominal range 0..1; a network with one channel takes any number of
+                planes.
+            target: as many planes, each scale*H,scale*W, to write to; not clamped.
 
         Raises:
+            OutOfDeviceMemory: the device does not have enough memory even for a frame in tiles.
             BackendFailure: the runtime or the device failed.
         """
         session, channels = self.plain_session(), self._model.channels
@@ -78,15 +82,15 @@ class FramePipeline:
             session.enlarge(source[first : first + channels], target[first : first + channels])
 
     def plain_session(self) -> FrameSession:
-        """Return the session of `enlarge`, opened once; raises as `session`."""
+        """Return the session that `enlarge` uses, opened on the first call; errors are those of `session`."""
         plain = PLAIN[self._model.channels]
         return self.session(plain, plain)
 
     def session(self, source: Layout, target: Layout) -> FrameSession:
-        """Return the session for these layouts, opened once.
+        """Return the session for frames of these layouts, opened on the first call.
 
         Raises:
-            OutOfDeviceMemory: the device has not even enough memory for a frame in tiles.
+            OutOfDeviceMemory: the device does not have enough memory even for a frame in tiles.
             BackendFailure: the runtime refused the network.
         """
         with self._lock:
@@ -96,7 +100,7 @@ class FramePipeline:
 
     def _opened(self, source: Layout, target: Layout) -> FrameSession:
         with QUEUING, device_errors(self._backend.place):
-            release_memory()  # libraries with an allocator of their own cannot have what torch keeps for later
+            release_memory()  # libraries with their own allocator cannot use the memory that torch caches
         try:
             return self._open(source, target)
         except OutOfDeviceMemory as error:
@@ -104,7 +108,7 @@ class FramePipeline:
             if smaller is None:
                 raise
             message = str(error)
-        # Out of the handler, whose traceback holds what was allocated.
+        # Outside the except block, because the traceback keeps the allocated tensors alive.
         with QUEUING, device_errors(self._backend.place):
             release_memory()
         count = len(smaller[0].parts) * len(smaller[1].parts)
@@ -123,7 +127,7 @@ class FramePipeline:
             name=self._model.name,
         ).eval()
         planes = frame.inputs(), frame.outputs()
-        key = repr(planes)  # layouts whose planes are of the same kind share lanes
+        key = repr(planes)  # layouts whose planes have the same shapes and types share lanes
         if key not in self._lanes:
             self._lanes[key] = Lanes(self._backend, self._options.streams, self.in_flight, *planes)
         with device_errors(self._backend.place):
@@ -131,7 +135,7 @@ class FramePipeline:
         return FrameSession(self._backend, graph, self._lanes[key])
 
     def _wanted_tiles(self, choice: TileChoice) -> Tiles | None:
-        """Return the tiles that the caller asks for; None for whole frames, the default on a device and the fastest."""
+        """Return the requested tiles; None for whole frames, which are the default on a device and fastest."""
         if not (choice.size or choice.memory_mb):
             return None
         extension = self.extension
@@ -145,7 +149,7 @@ class FramePipeline:
         return None if all(len(axis.parts) == 1 for axis in tiles) else tiles
 
     def _smaller_tiles(self) -> Tiles | None:
-        """Return tiles that need far less memory than what was tried; None where the model allows none."""
+        """Return tiles that need far less memory than the last attempt; None if the model cannot be tiled exactly."""
         extension, reach = self.extension, self._model.reach
         if reach is None:
             return None
@@ -157,14 +161,16 @@ class FramePipeline:
 
 
 def network_of(model: Model, precision: Precision) -> nn.Module:
-    """Return what computes frames of a model, on the CPU: N,3,H,W to N,3,scale*H,scale*W, float32 both.
+    """Return the module, on the CPU, that upscales a model's frames: float32, N,3,H,W to N,3,scale*H,scale*W.
 
     Args:
-        model: whose inference form it is if it was made of a checkpoint; else its graph, which can only be exported.
-        precision: "fp16", with what needs float32 in that, or "fp32"; a graph is what it is.
+        model: if it has a checkpoint, its inference form is returned, else its ONNX graph as a module that cannot be
+            run, only exported.
+        precision: of a checkpoint's network: "fp16" keeps float32 where it is needed, any other is float32. A graph
+            keeps its own types.
 
     Raises:
-        ModelError: the graph cannot be made part of a larger one.
+        ModelError: the checkpoint cannot be read, or the graph cannot be embedded in a frame graph.
     """
     if model.checkpoint is None:
         from vsparagon.models.foreign import ForeignNetwork, OnePlaneNetwork

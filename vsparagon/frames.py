@@ -1,8 +1,8 @@
-"""Clips to and from float, by VapourSynth's own resizer, and what happens to frame properties on the way.
+"""Convert clips to and from float with VapourSynth's resizer, and keep frame properties correct.
 
-The way of a frame: source -> `to_rgb` -> network -> `from_float` -> `with_properties`, with `to_luma_and_chroma` first
-where the network takes luma alone. Each is made for one `Colour`; a clip whose colour description changes gets one such
-chain for each.
+The steps: source -> `to_rgb` -> network -> `from_float` -> `with_properties`. A network that takes luma alone has
+`to_luma_and_chroma` as its first step. Every step is for one `Colour`; if a clip's colour description changes, the
+filter builds one chain for each.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from vsparagon.errors import InvalidInput, reason_of
 from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
-PROBE = 64  # side of the picture that conversions are tried on
-LARGEST_NUMBER = (1 << 63) - 1  # in a frame property
+PROBE = 64  # side of the picture on which conversions are tested, in pixels
+LARGEST_NUMBER = (1 << 63) - 1  # that a frame property can hold
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What comes out.
+    """The format and size of the result.
 
     Attributes:
         format: of the result.
@@ -56,7 +56,7 @@ def first_frame(clip: vs.VideoNode) -> vs.VideoFrame:
     """Return frame 0.
 
     Raises:
-        InvalidInput: it cannot be made.
+        InvalidInput: the frame cannot be produced.
     """
     try:
         return clip.get_frame(0)
@@ -70,12 +70,12 @@ def planes(frame: vs.VideoFrame) -> list[AnyPlane]:
 
 
 def layout_of(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layout | None:
-    """Return how the planes of a format lie under a colour description; None where a `Layout` cannot say it.
+    """Return the layout of a format's planes; None if its matrix is not one of `CONSTANT_MATRICES`.
 
     Args:
         video_format: of the planes.
-        matrix: from RGB to them.
-        colour: gives range and chroma location.
+        matrix: from RGB to the planes, as a code of ITU-T H.273; RGB ignores it.
+        colour: supplies range and chroma location.
     """
     family: Family = FAMILIES[video_format.color_family]
     is_float = video_format.sample_type == vs.FLOAT
@@ -97,11 +97,11 @@ def layout_of(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layo
 def layouts(
     source: vs.VideoFormat, colour: Colour, target: vs.VideoFormat, wanted: Colour
 ) -> tuple[Layout, Layout] | None:
-    """Return the layouts of a clip and of its result; None where a matrix of theirs needs VapourSynth's resizer.
+    """Return the layouts of a clip and of its result; None if one of their matrices needs VapourSynth's resizer.
 
     Args:
-        source, colour: the clip's.
-        target, wanted: the result's.
+        source, colour: format and colour description of the clip.
+        target, wanted: format and colour description of the result.
     """
     pair = (
         layout_of(source, conversion_matrix(source, colour.matrix), colour),
@@ -111,38 +111,46 @@ def layouts(
 
 
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
-    """Return the clip as full-range RGBS, transfer and primaries untouched."""
+    """Return the clip as RGBS of nominal range 0..1; transfer and primaries are not converted."""
     return _to_float(clip, colour, vs.RGBS)
 
 
 def to_luma_and_chroma(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
-    """Return a YUV or GRAY clip as float, its planes of the size that they have."""
+    """Return a YUV or GRAY clip as float32 of the same subsampling."""
     return _to_float(clip, colour, clip.format.replace(sample_type=vs.FLOAT, bits_per_sample=32).id)
 
 
 def _to_float(clip: vs.VideoNode, colour: Colour, format_id: int) -> vs.VideoNode:
-    # The resizer believes a frame's properties before its own arguments.
+    # The resizer gives frame properties precedence over its arguments.
     properties = {"_Range": colour.range, "_Matrix": conversion_matrix(clip.format, colour.matrix)}
     if is_subsampled(clip.format):
         properties["_ChromaLocation"] = colour.chroma_location
-    # It would move what it takes for one field of a frame.
+    # Without _Field: the resizer would shift a frame that it takes for a single field.
     described = clip.std.RemoveFrameProps(["_Field"]).std.SetFrameProps(**properties)
     return _without_needless(described, properties["_Matrix"]).resize.Spline36(format=format_id)
 
 
 def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
-    """Return a clip without what its conversion by a matrix does not need, where the resizer refuses rare values."""
+    """Return a clip without `_Transfer` and `_Primaries` if the matrix does not need them: the resizer rejects some."""
     needless = matrix in CONSTANT_MATRICES
     return clip.std.RemoveFrameProps(["_Transfer", "_Primaries"]) if needless else clip
 
 
 def described(frame: vs.VideoFrame, colour: Colour) -> tuple[Colour, str, str]:
-    """Return all that decides how the resizer converts a frame of this colour description."""
+    """Return everything about a frame that decides how the resizer converts it, as a hashable key."""
     return colour, str(frame.props.get("_Transfer")), str(frame.props.get("_Primaries"))
 
 
 def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, target: Target, wanted: Colour) -> None:
-    """Raise InvalidInput where the resizer lacks something to convert a frame of the clip, there and back."""
+    """Raise InvalidInput if the resizer cannot convert a frame of the clip to RGB and its result to the target.
+
+    Args:
+        clip: gives the format.
+        frame: of the clip, gives `_Transfer` and `_Primaries`.
+        colour: colour description of the frame.
+        target: format of the result.
+        wanted: colour description of the result.
+    """
     if layouts(clip.format, colour, target.format, wanted):
         return
     matrix = colour.matrix if wanted.matrix in CONSTANT_MATRICES else wanted.matrix
@@ -162,7 +170,12 @@ def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, 
 def float_function(
     enlarge: Callable[[list[Plane], list[Plane]], None], scale: int
 ) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
-    """Return the function from a frame of RGBS or GRAYS to its enlargement, a new frame of that format."""
+    """Return a function that upscales an RGBS or GRAYS frame to a new frame of the same format.
+
+    Args:
+        enlarge: takes the planes of the source, H,W, and those of the result, scale*H,scale*W, which it writes.
+        scale: enlargement of both sides.
+    """
     core = vs.core.core
 
     def enlarged(frame: vs.VideoFrame) -> vs.VideoFrame:
@@ -180,7 +193,12 @@ def float_function(
 def frame_function(
     enlarge: Callable[[list[AnyPlane], list[AnyPlane]], None], target: Target
 ) -> Callable[[vs.VideoFrame], vs.VideoFrame]:
-    """Return the function from a frame to its enlargement, a new frame of the target's format and size."""
+    """Return a function that upscales a frame to a new frame of the target's format and size.
+
+    Args:
+        enlarge: takes the planes of the source and those of the result, which it writes.
+        target: format and size of the result.
+    """
     core = vs.core.core
 
     def enlarged(frame: vs.VideoFrame) -> vs.VideoFrame:
@@ -192,12 +210,13 @@ def frame_function(
 
 
 def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: Colour) -> vs.VideoNode:
-    """Return a float clip in the target's format and size, of this colour description, within legal code values.
+    """Return a float clip in the target's format and size; integers are clamped to legal code values.
 
     Args:
-        clip: RGBS, or the source's colour family.
-        source: the format that it was.
-        target, colour: what comes out.
+        clip: RGBS, or float of the source's colour family.
+        source: the format of the clip before its conversion to float.
+        target: format and size of the result.
+        colour: colour description of the result.
     """
     arguments: dict[str, Any] = {"range": colour.range}
     if target.format.color_family != vs.RGB:
@@ -214,8 +233,9 @@ def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colou
 def target_colour(colour: Colour, source: vs.VideoFormat, target: Target, matrix: int | None) -> Colour:
     """Return the colour description of the result.
 
-    It is the source's where both have the same colour family. From RGB the matrix is `matrix` or what players would
-    assume for the target's size, and the range limited; to RGB the range is full.
+    YUV and GRAY sources keep matrix and range unless the target is RGB, which gets full range; RGB to RGB keeps the
+    range. From RGB to YUV or GRAY, the range is limited, and the matrix is `matrix` or, if that is None, what players
+    assume for the target's size. The chroma location is kept if both are subsampled; otherwise it is `LEFT`.
     """
     family = target.format.color_family
     if family == vs.RGB:
@@ -230,10 +250,10 @@ def target_colour(colour: Colour, source: vs.VideoFormat, target: Target, matrix
 
 
 def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) -> vs.VideoNode:
-    """Return `clip` with the properties of `source`, corrected where the pictures differ.
+    """Return `clip` with the frame properties of `source`, corrected where the pictures differ.
 
-    The colour description is always written: enlarging an untagged clip can change what players would assume. The
-    sample aspect ratio follows a change of shape, and an alpha frame is enlarged.
+    The colour description is always written, because what players assume for an untagged clip depends on its size. The
+    sample aspect ratio is adapted if the aspect ratio of the frame changed, and an alpha frame is resized.
     """
     result = clip.std.CopyFrameProps(source)
     properties = {"_Matrix": colour.matrix, "_Range": colour.range}
@@ -253,7 +273,7 @@ def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) ->
 
 
 def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
-    """Multiply the sample aspect ratio, where there is one."""
+    """Multiply the sample aspect ratio of frames that have one by `stretch`."""
 
     def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
         num, den = f.props.get("_SARNum"), f.props.get("_SARDen")
@@ -270,12 +290,13 @@ def _stretched_pixels(clip: vs.VideoNode, stretch: Fraction) -> vs.VideoNode:
 
 
 def conversion_matrix(source: vs.VideoFormat, matrix: int) -> int:
-    # Grey is luma alone, the same by every matrix; some of them cannot be computed without chroma.
+    # Code of the matrix to give the resizer, after ITU-T H.273. GRAY is luma alone, which every matrix leaves as it is,
+    # and the resizer cannot compute some of them without chroma: take BT.709.
     return MATRICES["709"] if source.color_family == vs.GRAY else matrix
 
 
 def _limited(clip: vs.VideoNode) -> vs.VideoNode:
-    """Clamp integer planes to the code values of limited range: 16 to 235, chroma 16 to 240, in 8 bit."""
+    """Clamp integer planes to the code values of limited range: in 8 bit, 16 to 235, and chroma 16 to 240."""
     depth = vsutil.get_depth(clip)
     low, high, high_chroma = (
         vsutil.scale_value(value, 8, depth, range_in=vsutil.Range.LIMITED, range=vsutil.Range.LIMITED)

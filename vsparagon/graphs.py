@@ -1,4 +1,4 @@
-"""The graphs of a checkpoint, exported once and kept: of its inference form, and of its stages for tiles."""
+"""The ONNX graphs of a checkpoint, exported once and cached: of its inference form, and of its stages for tiles."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from vsparagon.models.plan import Plan, Stage
 
 log = logging.getLogger(__name__)
 
-PLAN = "plan.json"  # the file of a plan, in the folder of its graphs
-FEW = 3  # stages that are held ready at once
-# Modules and packages that make a graph of a checkpoint.
+PLAN = "plan.json"  # file name of a plan, in the folder of its graphs
+FEW = 3  # largest number of stages that all stay loaded
+# Modules and packages that take part in the export; a change to any of them invalidates the cached graphs.
 EXPORTERS = ("checkpoint", "export", "graphs", "models", "onnx", "recognise")
 
 
 def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
-    """Return the ONNX file of a checkpoint's inference form, exported once and kept.
+    """Return the ONNX file of a checkpoint's inference form, exported on the first call and cached.
+
+    Args:
+        checkpoint: file of weights.
+        cache_folder: the graph is kept in its folder "graphs", which is created if necessary.
 
     Raises:
-        ModelError: the file cannot be read, or holds no generator.
-        InvalidInput: the cache cannot be written.
-        BackendUnavailable: torch is needed and not installed.
+        ModelError: the checkpoint cannot be read, or is not a generator.
+        InvalidInput: the cache folder cannot be written to.
+        BackendUnavailable: the export needs a package that is not installed, usually torch.
     """
     graph = cache_folder / "graphs" / f"{_key(checkpoint)}.onnx"
     if not graph.is_file():
@@ -45,12 +49,9 @@ def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
 
 
 def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
-    """Return the plan of a checkpoint; its graphs are exported the first time.
+    """Return the plan of a ParagonSR2 checkpoint; its stages are exported on the first call and cached.
 
-    Raises:
-        ModelError: the file cannot be read.
-        InvalidInput: the cache cannot be written.
-        BackendUnavailable: torch is needed and not installed.
+    Arguments and errors are those of `inference_graph`.
     """
     folder = cache_folder / "graphs" / f"{_key(checkpoint)}.stages"
     kept = _kept_plan(checkpoint, folder)
@@ -64,7 +65,7 @@ def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
 
 
 def _kept_plan(checkpoint: Path, folder: Path) -> Plan | None:
-    """Return the plan in a folder, None where there is none, or none that can be read: as if there were none."""
+    """Return the plan in a folder; None if it is missing, damaged or incomplete, so that it is exported again."""
     path = folder / PLAN
     if not path.is_file():
         return None
@@ -89,7 +90,17 @@ def _kept_plan(checkpoint: Path, folder: Path) -> Plan | None:
 
 @contextmanager
 def _exporting(path: Path, purpose: str, otherwise: str) -> Iterator[None]:
-    """Say what an export fails by: a package that is missing, and how to do without it, or a cache it cannot write."""
+    """Turn a missing package or an unwritable cache during an export into one of vsparagon's errors.
+
+    Args:
+        path: file or folder that is written.
+        purpose: what the export is for, as the beginning of the message.
+        otherwise: what to do instead of installing the package.
+
+    Raises:
+        BackendUnavailable: a package is missing.
+        InvalidInput: the cache cannot be written.
+    """
     try:
         yield
     except ImportError as error:
@@ -102,7 +113,7 @@ def _exporting(path: Path, purpose: str, otherwise: str) -> Iterator[None]:
 
 
 def _export_stages(checkpoint: Path, folder: Path) -> None:
-    """Write the graphs, and the plan last: where it is, all is there."""
+    """Write the graphs, and the plan last, so that its presence means that all of them are complete."""
     from vsparagon.checkpoint import load_generator
     from vsparagon.export import stage_onnx
     from vsparagon.models.inference import InferenceForm, inference_form
@@ -124,7 +135,7 @@ def _export_stages(checkpoint: Path, folder: Path) -> None:
 
 
 def _key(checkpoint: Path) -> str:
-    """Return the name under which what is exported from a checkpoint is kept: its bytes and the code that exports.
+    """Return the name under which a checkpoint's exports are cached: a digest of the file and of the exporting code.
 
     Raises:
         ModelError: the file cannot be read.
@@ -137,7 +148,7 @@ def _key(checkpoint: Path) -> str:
 
 @cache
 def _exporter() -> bytes:
-    """Return a digest of the modules that make a graph of a checkpoint."""
+    """Return a digest of the source of `EXPORTERS`."""
     package = Path(__file__).parent
     modules = [path for name in EXPORTERS for path in (package / f"{name}.py", *sorted((package / name).glob("*.py")))]
     return hashlib.sha256(b"".join(module.read_bytes() for module in modules if module.is_file())).digest()

@@ -1,4 +1,4 @@
-"""Being asked to end: by Ctrl-C, and by SIGTERM in the same way."""
+"""End tidily on Ctrl-C, and on SIGTERM in the same way."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
-INTERRUPTED = 130  # what a command returns that Ctrl-C has ended, as shells count
+INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, by the shells' convention: 128 + SIGINT
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if sys.platform == "win32":  # where no other process can send SIGTERM
+if sys.platform == "win32":  # where other processes cannot send SIGTERM
     SIGNALS.append(signal.SIGBREAK)
 
 
 def own_process_group() -> dict[str, Any]:
-    """Return arguments of `subprocess.Popen`: Ctrl-C in the terminal then reaches us alone, who end the process."""
+    """Return arguments for `subprocess.Popen` that keep Ctrl-C in the terminal away from the child process.
+
+    The caller has to end the child itself.
+    """
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
 def end_tidily_on_sigterm() -> None:
-    """Have SIGTERM end the command as Ctrl-C does, so that nothing is left behind."""
+    """Make SIGTERM (on Windows also SIGBREAK) raise KeyboardInterrupt as Ctrl-C does, so that the command cleans up.
+
+    Call it on the main thread.
+    """
     for number in SIGNALS[1:]:
         signal.signal(number, _interrupt)
 
@@ -37,14 +43,15 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 class Interrupt:
-    """Has Ctrl-C and SIGTERM wait until somebody looks at `asked`; a second one does not wait.
+    """Context in which a first Ctrl-C or SIGTERM only sets `asked`; a second one raises KeyboardInterrupt.
 
     Args:
-        waits: whether to. Python tells its main thread alone of signals; on others there is nothing to wait for.
-        note: logged at the first.
+        waits: False to leave the signals as they are. Outside the main thread they always are, because Python handles
+            signals on the main thread only.
+        note: message to log at the first signal; "" for none.
 
     Attributes:
-        asked: whether the work is to end.
+        asked: whether the work should end; the caller checks it.
     """
 
     def __init__(self, *, waits: bool = True, note: str = "") -> None:

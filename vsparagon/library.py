@@ -1,4 +1,4 @@
-"""Which model the arguments of the filter mean: a bundled one, or that in a file."""
+"""Find the model that the filter's arguments select: a bundled one, or one in a file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from vsparagon.models.model import Model
 
 
 def find_model(*, variant: str = "", scale: int = 0, profile: str = "", model: str = "", cache: str = "") -> Model:
-    """Return the model that the arguments of `core.paragon.Upscale` ask for; "" and 0 mean: not given.
+    """Return the model that the arguments of `core.paragon.Upscale` select; "" and 0 mean "not given".
 
     Args:
-        variant, scale, profile: of a bundled model; nano, 2 and clean where they are not given.
-        model: path of a model file instead; it brings its own scale.
-        cache: folder for what is made of a model file; "" for the user's cache folder.
+        variant, scale, profile: of a bundled model; the defaults are nano, 2 and clean.
+        model: path of a model file to use instead, which may begin with "~"; it determines its own scale.
+        cache: cache folder for the graph of a checkpoint; "" for the user's.
 
     Raises:
-        InvalidInput: unknown variant, scale or profile, or one beside a model file that it does not fit.
-        ModelError: no weights are bundled for them, or the file is no model that can be used.
-        BackendUnavailable: reading a checkpoint for the first time needs torch.
+        InvalidInput: unknown variant, scale or profile; a variant or profile together with a model file; a scale that
+            the file does not have; or a cache folder that cannot be written to.
+        ModelError: no weights are bundled for this combination, or the file is not a usable model.
+        BackendUnavailable: OpenVINO is missing, or torch, which reading a checkpoint for the first time needs.
     """
     if not model:
         return bundled_model(variant, scale, profile)

@@ -1,4 +1,4 @@
-"""VapourSynth's log: what this package logs goes there, and what it says can be told elsewhere."""
+"""VapourSynth's log: send this package's messages there, or collect VapourSynth's messages instead of showing them."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import vapoursynth as vs
 
 from vsparagon.errors import printable
 
-NO_NEWS: Final = "VideoSource: no return value"  # BestSource returns more than VapourSynth expects of a source
+NO_NEWS: Final = "VideoSource: no return value"  # harmless: BestSource returns more than VapourSynth expects
 LEVELS: Final = {logging.INFO: vs.MESSAGE_TYPE_INFORMATION}
 
 
 class _Handler(logging.Handler):
-    """Passes messages on to the cores of all calls that are under way."""
+    """Passes messages on to the cores of all calls in progress."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.calls: list[Any] = []  # the core of each
+        self.calls: list[Any] = []  # the core of each call in progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Nothing here is critical: VapourSynth ends the process after such a message.
+        # Never a fatal message: VapourSynth aborts the process after one.
         level = LEVELS.get(record.levelno, vs.MESSAGE_TYPE_WARNING)
         for core in {id(core): core for core in tuple(self.calls)}.values():
             core.log_message(level, printable(f"paragon.Upscale: {record.getMessage()}"))
 
 
 _handler, _entering = _Handler(), threading.Lock()
-_before: tuple[int, bool] = (logging.NOTSET, True)  # level and propagation of the logger outside of all calls
-_level = logging.NOTSET  # the same of VapourSynth's
+_before: tuple[int, bool] = (logging.NOTSET, True)  # level and propagation of our logger, to restore after the calls
+_level = logging.NOTSET  # level of VapourSynth's logger, to restore after collecting
 
 
 @contextmanager
 def vapoursynth_log() -> Iterator[None]:
-    """Pass on what is logged meanwhile, on whichever thread, from information upwards.
+    """Pass on to VapourSynth's log what vsparagon logs inside the block, on any thread, from INFO upwards.
 
-    The core is that of the calling thread's environment: another thread, such as one that builds an engine, has none.
-    Calls on several threads may overlap.
+    Messages go to the core of the calling thread's environment, because other threads, such as one that builds an
+    engine, have none. Calls on several threads may overlap; each core then gets all messages.
     """
     global _before
     logger, core = logging.getLogger("vsparagon"), vs.core.core
@@ -48,7 +48,7 @@ def vapoursynth_log() -> Iterator[None]:
         if not _handler.calls:
             _before = logger.level, logger.propagate
             logger.addHandler(_handler)
-            logger.propagate = False  # outside of vspipe, VapourSynth's log itself goes on to Python's
+            logger.propagate = False  # outside vspipe, VapourSynth's own log goes to Python's logging already
             if logger.getEffectiveLevel() > logging.INFO:
                 logger.setLevel(logging.INFO)
         _handler.calls.append(core)
@@ -64,7 +64,7 @@ def vapoursynth_log() -> Iterator[None]:
 
 
 class _Collector:
-    """Who is told of messages, and of which already."""
+    """A receiver of messages that gets each text only once."""
 
     def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell, self._told = tell, set[str]()
@@ -79,7 +79,7 @@ _collectors: list[_Collector] = []
 
 
 def _collect(record: logging.LogRecord) -> bool:
-    """Give a message to all that collect, unless it is an error, which passes to where it is shown."""
+    """Logging filter: give a message to all collectors and suppress it, but let errors pass, so that they are shown."""
     if record.levelno > logging.WARNING:
         return True
     for collector in tuple(_collectors):
@@ -89,13 +89,14 @@ def _collect(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def collected_log(tell: Callable[[str], object] = lambda text: None) -> Iterator[None]:
-    """Collect VapourSynth's messages instead of showing them; errors are shown. Calls may overlap.
+    """Collect VapourSynth's messages inside the block instead of showing them; errors are shown. Calls may overlap.
 
     Args:
-        tell: is told what is worth knowing, as soon as it comes, and once: some plugins say the same of every frame.
+        tell: called with each message of level INFO or WARNING as it arrives, but only once per text, because some
+            plugins repeat a message for every frame. Ignores them by default.
     """
     global _level
-    logger = logging.getLogger("vapoursynth")  # where VapourSynth's own policy sends them
+    logger = logging.getLogger("vapoursynth")  # to which VapourSynth's Python module sends them
     collector = _Collector(tell)
     with _entering:
         if not _collectors:

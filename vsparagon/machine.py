@@ -1,4 +1,4 @@
-"""What the machine has to give."""
+"""What the machine offers: memory, threads, the Python interpreter, the processor's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ MEBIBYTE = 1 << 20
 
 
 def available_memory() -> int:
-    """Return the MiB that programs can have without anything being swapped out; a container's limit is heeded."""
+    """Return the memory available without swapping, in MiB, within the limit of a container if there is one.
+
+    On systems that report neither of these, such as macOS, all physical memory.
+    """
     if sys.platform == "win32":
         return windows.available_memory() // MEBIBYTE
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
@@ -25,7 +28,7 @@ def available_memory() -> int:
 
 
 def usable_threads() -> int:
-    """Return how many of the processor's threads this process may use."""
+    """Return how many hardware threads this process may use, at least 1; its CPU affinity is respected."""
     if hasattr(os, "process_cpu_count"):  # since Python 3.13
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
@@ -34,10 +37,10 @@ def usable_threads() -> int:
 
 
 def python_executable() -> str:
-    """Return the interpreter of this Python, which may be within another program, such as vspipe.
+    """Return the path of this Python's interpreter, even if Python is embedded in another program, such as vspipe.
 
     Raises:
-        OSError: there is none.
+        OSError: it is not found.
     """
     here = Path(sys.executable or "")
     candidates = [here] if here.stem.lower().startswith("python") else []
@@ -50,7 +53,7 @@ def python_executable() -> str:
 
 
 def processor_name() -> str:
-    """Return the processor's name, or its architecture where the system tells no name."""
+    """Return the processor's name, or its architecture if the system reports no name."""
     names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     if sys.platform == "win32":
         names.append(windows.processor_name())

@@ -1,7 +1,7 @@
-"""Models of one's own: a checkpoint of the design, or any super-resolution network as an ONNX file.
+"""Open model files: a checkpoint of one of this project's networks, or any super-resolution network as an ONNX file.
 
-An ONNX file says nothing about what its network needs, so its shapes are asked: OpenVINO, which is always installed,
-infers the size of the output for a few sizes of the input.
+An ONNX file does not state its scale or the input sizes it accepts. They are found by shape inference: OpenVINO, which
+is always installed, infers the size of the output for several sizes of the input.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ log = logging.getLogger(__name__)
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
-ROOM = 192  # a size that any network should take, and a multiple of every step
+ROOM = 192  # side of an input that any network should accept; a multiple of every step
 POSSIBLE_SCALES = range(1, 17)
-# How protobuf writes the entry of a tensor whose values lie in another file: a key, and a value behind its length.
+# How protobuf encodes the entry with which a tensor names the file of its values: a key, then the length of the name.
 LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])")
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return a model file and the files of weights beside it that it names, as far as they are there.
+    """Return a model file and the existing files of external weights that it refers to.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: an ONNX file cannot be read.
     """
     if path.suffix.lower() != ".onnx":
         return [path]
@@ -50,11 +50,12 @@ def open_model_file(path: Path, cache: Path) -> Model:
     """Return the model in a file.
 
     Args:
-        path: an ONNX file, or a checkpoint that `vsparagon.checkpoint.load_generator` reads.
-        cache: folder where the graph of a checkpoint is kept.
+        path: an ONNX file, or a checkpoint that `vsparagon.checkpoint.load_generator` reads; the suffix decides.
+        cache: cache folder for the graph of a checkpoint.
 
     Raises:
-        ModelError: the file is missing, damaged, or holds something else than an image-to-image network.
+        ModelError: the file is missing, damaged, or not an image-to-image network.
+        InvalidInput: the cache folder cannot be written to.
         BackendUnavailable: OpenVINO is missing, or torch, which reading a checkpoint for the first time needs.
     """
     try:
@@ -64,7 +65,7 @@ def open_model_file(path: Path, cache: Path) -> Model:
             f"the model file {path} cannot be read ({getattr(error, 'strerror', None) or error}); "
             "give the path of an .onnx, .safetensors or .pth file."
         ) from error
-    path = path.absolute()  # another process, or a later moment, may be in another folder
+    path = path.absolute()  # the working directory may change, and other processes may have another
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _model(path, name=printable(path.name), checkpoint=None)
@@ -89,13 +90,13 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
 
 
 def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
-    """Return the model of an ONNX file: of ours by what it says of itself, of others by their shapes.
+    """Return the model in an ONNX file: from the metadata of one of ours, from the inferred shapes of any other.
 
     Args:
         graph, name, checkpoint: as in `Model`.
 
     Raises:
-        ModelError: it is damaged, or holds something else than an image-to-image network.
+        ModelError: the file is damaged, or not an image-to-image network.
     """
     if not _is_onnx(graph):
         raise ModelError(
@@ -128,18 +129,21 @@ def read_graph(graph: Path, name: str, checkpoint: Path | None) -> Model:
 
 
 def _is_onnx(path: Path) -> bool:
-    """Return whether OpenVINO takes a file for ONNX; else it would try readers of other kinds, some of them loud."""
+    """Return whether OpenVINO recognises a file as ONNX; otherwise it would try other readers, some of them noisy."""
     from openvino.frontend import FrontEndManager
 
     return bool(FrontEndManager().load_by_framework("onnx").supported(path))
 
 
 def _with_sight(model: Model, network: Any) -> Model:
-    """Return the model with what its graph tells of how far it looks, as far as that is known."""
+    """Return the model with `sight` and `bytes_per_pixel` set, as far as its graph reveals them.
+
+    The network is reshaped and its constants are folded, in-place.
+    """
     from openvino.passes import ConstantFolding
 
     network.reshape([1, model.channels, *(model.sizes.fixed or (ROOM, ROOM))])
-    ConstantFolding().run_on_model(network)  # what it computes from its size
+    ConstantFolding().run_on_model(network)  # fold what the graph computes from the size of its input
     try:
         reach = reach_of(network)
     except LooksAtAll:
@@ -153,7 +157,11 @@ def _with_sight(model: Model, network: Any) -> Model:
 
 
 def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:
-    """Return channels, scale and the input sizes of a network."""
+    """Return channels, scale and accepted input sizes of a network.
+
+    Raises:
+        ModelError: it is not a super-resolution network.
+    """
     found = f"in: {_described(network.inputs)}; out: {_described(network.outputs)}"
     refused = ModelError(
         f"{path} is not a super-resolution network ({found}); wanted: one input and one output of shape "
@@ -172,13 +180,13 @@ def _signature(network: Any, path: Path) -> tuple[int, int, Sizes]:
         height, width = (declared[axis].get_length() if declared[axis].is_static else None for axis in (2, 3))
         size = (height or ROOM, width or ROOM)
         if scale := _scale(network, channels, *size):
-            is_fixed = height is not None or width is not None  # of one side as well: there are no other tiles for it
+            is_fixed = height is not None or width is not None  # even of one side: that leaves no choice of tiles
             return channels, scale, Sizes(fixed=size) if is_fixed else _sizes(network, channels, scale)
     raise refused
 
 
 def _scale(network: Any, channels: int, height: int, width: int) -> int:
-    """Return how many times larger the output is, 0 where the network does not take this size or changes shape."""
+    """Return how many times larger the output is; 0 if the network rejects this size or changes the aspect ratio."""
     try:
         network.reshape([1, channels, height, width])
     except RuntimeError:
@@ -190,7 +198,7 @@ def _scale(network: Any, channels: int, height: int, width: int) -> int:
 
 
 def _sizes(network: Any, channels: int, scale: int) -> Sizes:
-    """Return the smallest step and minimum that keep the scale."""
+    """Return the smallest step and the smallest side at which the network keeps its scale."""
 
     def taken(side: int) -> bool:
         return _scale(network, channels, side, side) == scale

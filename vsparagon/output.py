@@ -1,4 +1,4 @@
-"""What is written for whoever reads it, who may leave."""
+"""Write to a stream whose reader may go away."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TextIO
 
 
 def write_out(stream: TextIO, text: str) -> None:
-    """Write a text at once.
+    """Write a text and flush the stream.
 
     Raises:
-        BrokenPipeError: nobody reads the stream any more.
-        OSError: it cannot be written.
+        BrokenPipeError: the reader has closed the stream.
+        OSError: the text cannot be written.
     """
     try:
         stream.write(text)
         stream.flush()
     except OSError as error:
-        if error.errno == errno.EINVAL:  # what Windows says of a pipe that nobody reads
+        if error.errno == errno.EINVAL:  # how Windows reports a pipe whose reader is gone
             raise BrokenPipeError(errno.EPIPE, "nobody reads the output any more") from error
         raise

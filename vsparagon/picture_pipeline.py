@@ -1,4 +1,4 @@
-"""Picture in, picture out, on the CPU: opens a model for pictures of one size. Knows no VapourSynth."""
+"""Upscale pictures, given as arrays, on the CPU: open a model for one picture size. Independent of VapourSynth."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from vsparagon.tiles.extension import extension_for
 
 
 class PicturePipeline:
-    """A model opened for pictures of one size. `enlarge` may be called from several threads.
+    """A model opened for pictures of one size. Thread-safe.
 
-    A network for one plane is run on one after the other.
+    A network with one channel is run on the planes one after the other.
 
     Args:
-        runtime: what to run.
-        height, width: of the pictures.
-        tiles: what the caller wants of tiles.
+        runtime: what to run; its backend must be a `PictureBackend`.
+        height, width: of the source pictures, in pixels.
+        tiles: the caller's choice of tiles; None for the default.
 
     Attributes:
-        in_flight: calls of `enlarge` that make progress at once; more of them wait.
+        scale: enlargement of both sides.
+        extension: of the source pictures.
+        in_flight: calls of `enlarge` that make progress at once; further calls wait.
 
     Raises:
-        InvalidInput: the model cannot be run on the tiles that are wanted.
+        InvalidInput: the model cannot be run in the requested tiles, or the cache folder cannot be written to.
+        BackendUnavailable: cutting a checkpoint into stages for the first time needs torch.
         BackendFailure: the runtime refused the model.
     """
 
@@ -41,11 +44,12 @@ class PicturePipeline:
         self._channels = model.channels
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        """Write the enlarged picture.
+        """Upscale a picture, float32.
 
         Args:
-            source: red, green and blue, each H,W, nominal range 0..1; any planes for a network that takes one.
-            target: the same, each scale*H,scale*W; written, not clamped.
+            source: red, green and blue, each H,W, nominal range 0..1; a network with one channel takes any number of
+                planes.
+            target: as many planes, each scale*H,scale*W, to write to; not clamped.
 
         Raises:
             BackendFailure: the runtime failed.

@@ -1,4 +1,4 @@
-"""RGB in, enlarged RGB out, whatever the backend takes: pictures as arrays, or frames on a device."""
+"""Open the pipeline that suits a backend: for pictures as arrays, or for frames on a device."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ type AnyPipeline = PicturePipeline | FramePipeline
 
 
 def open_pipeline(runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> AnyPipeline:
-    """Return a pipeline of pictures or of frames, whatever the runtime's backend takes; both enlarge RGB.
+    """Return the pipeline for the runtime's backend. Both kinds upscale RGB pictures with their method `enlarge`.
 
     Args:
         runtime: what to run.
-        height, width: of the pictures or frames.
-        tiles: what the caller wants of tiles.
+        height, width: of the source pictures or frames, in pixels.
+        tiles: the caller's choice of tiles; None for the default.
 
     Raises:
-        InvalidInput, BackendUnavailable, BackendFailure: as the pipelines say.
+        InvalidInput, ModelError, BackendUnavailable, BackendFailure: as the pipelines document.
     """
     if isinstance(runtime.backend, FrameBackend):
         from vsparagon.frame_pipeline import FramePipeline  # needs torch

@@ -1,7 +1,7 @@
-"""What the native library calls: the functions of `core.paragon`, each answered by a Python function.
+"""The Python side of the native library: each function of `core.paragon` is implemented by a Python function.
 
-`call` is the entry. It hands the function back to VapourSynth, which calls it with the arguments that the
-script gave and converts its result. See `native/paragon.c` for the way of a call.
+`call` is the entry point. It hands that function to VapourSynth, which calls it with the script's arguments and
+converts its result. `native/paragon.c` describes the steps of a call.
 """
 
 import logging
@@ -24,14 +24,14 @@ def version() -> str:
 
 
 def backends() -> list[str]:
-    """Return one line for each backend: its name, and what it runs on or why it cannot be used."""
+    """Return one line per backend: its name, and what it runs on or why it cannot be used; then what "auto" chooses."""
     from vsparagon.backends import describe
 
     return describe()
 
 
 def models() -> list[str]:
-    """Return one line for each bundled model."""
+    """Return one line per bundled model, for example "nano x2 clean"."""
     from vsparagon.bundled import describe
 
     return describe()
@@ -41,7 +41,7 @@ def _upscale(**arguments: Any) -> vs.VideoNode:
     from vsparagon.filter import upscale
 
     for name, value in arguments.items():
-        if isinstance(value, bytes):  # what is no UTF-8, as a file's name may be
+        if isinstance(value, bytes):  # not UTF-8, for example the name of a file
             arguments[name] = os.fsdecode(value)
     return upscale(**arguments)
 
@@ -56,13 +56,16 @@ _FUNCTIONS: Final[dict[str, tuple[Callable[..., object], str]]] = {
 
 
 def call(name: str) -> None:
-    """Answer the call of `core.paragon.<name>` that waits on this thread.
+    """Answer the call of `core.paragon.<name>` that is waiting on this thread.
 
     Errors of the function itself reach the script through VapourSynth and are not raised here.
 
+    Args:
+        name: "Upscale", "Version", "Backends" or "Models".
+
     Raises:
-        RuntimeError: The current environment is not the one that called. The message is a finished sentence
-            without the function's name, which the native library puts before it.
+        RuntimeError: the current VapourSynth environment is not the one that called. The message is a complete sentence
+            without the function's name, which the native library prepends.
     """
     try:
         run = vs.core.core.paragon.internal_run
@@ -78,10 +81,10 @@ def call(name: str) -> None:
 
 
 def _answer(name: str) -> Callable[..., dict[str, object]]:
-    """Wrap the function for VapourSynth: its result under its key, or a one-line message under "error".
+    """Wrap a function for VapourSynth: it returns its result under its key, or a one-line message under "error".
 
-    An exception that reached VapourSynth would put a traceback into the message. KeyboardInterrupt and
-    SystemExit do go through: VapourSynth raises them again in the script.
+    If an exception reached VapourSynth, the script's error message would contain a traceback. Only KeyboardInterrupt
+    and SystemExit pass: VapourSynth raises them again in the script.
     """
     function, key = _FUNCTIONS[name]
 
@@ -93,7 +96,7 @@ def _answer(name: str) -> Callable[..., dict[str, object]]:
         except Exception as error:
             _log.exception("paragon.%s failed unexpectedly", name)
             reason = f"unexpected {type(error).__name__}: {error}"
-        prefix = f"paragon.{name}: "  # already there when the function called itself
+        prefix = f"paragon.{name}: "  # already present if the error comes from a nested call of the same function
         said = " ".join(reason.split()).removeprefix(prefix).replace("\0", "\\0")
         return {"error": prefix + printable(said)}
 

@@ -1,8 +1,8 @@
-"""How far a network of somebody else looks, read from its graph: what its tiles need around them to fit together.
+"""Find the reach of a foreign network from its graph: the margin that its tiles need to fit together exactly.
 
-Each value of the graph is followed from the input to the result: a pixel of it sees the source from so far before its
-own place to so far after it. The operators of plain convolutional networks are understood; any other makes the reach
-unknown.
+The reach is the larger one-sided extent of the receptive field. Every value of the graph is followed from the input to
+the result, with how many source pixels before and after its own position each of its pixels depends on. Understands the
+operators of plain convolutional networks; any other operator makes the reach unknown.
 """
 
 from __future__ import annotations
@@ -16,37 +16,39 @@ from typing import Any
 from vsparagon.models.variants import VECTOR
 
 CHANNELS, ROWS, COLUMNS = 1, 2, 3  # axes of N,C,H,W
-FEW = 4  # channels
-FLOAT = 4  # bytes; what is written in float16 is computed in float32
+FEW = 4  # channels; more than these are padded to whole vectors
+FLOAT = 4  # bytes per number; float16 graphs are computed in float32, too
 
-# Each pixel of the result comes from the same pixel of every input, in the same way everywhere.
+# Operators of which each output pixel depends on the same pixel of every input, in the same way at every position.
 POINTWISE = frozenset((
     "Abs", "Add", "BatchNormInference", "Ceiling", "Clamp", "Concat", "Convert", "Cos", "Divide", "Elu", "Erf",
     "Exp", "FakeQuantize", "Floor", "Gelu", "HardSigmoid", "HSigmoid", "HSwish", "Identity", "Log", "Maximum",
     "Minimum", "Mish", "Multiply", "Negative", "Power", "PRelu", "Relu", "Result", "Selu", "Sigmoid", "Sign", "Sin",
     "SoftPlus", "SoftSign", "Split", "Sqrt", "SquaredDifference", "Subtract", "Swish", "Tanh", "VariadicSplit",
 ))  # fmt: skip
-BY_CHANNEL = frozenset(("BatchNormInference", "PRelu", "Split", "VariadicSplit"))  # those given numbers in a row
+BY_CHANNEL = frozenset(("BatchNormInference", "PRelu", "Split", "VariadicSplit"))  # take vectors as further inputs
 REDUCTIONS = frozenset(("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "MVN"))
-# Pixels that an enlargement looks at on each side, and half a pixel that it may begin late.
+# Pixels that interpolation looks at on each side, with room for a shift of half a pixel.
 SUPPORT = {"nearest": 1, "linear": 2, "linear_onnx": 2, "cubic": 3}
 
 
 class Unknown(Exception):
-    """A step of which it is not known what it looks at."""
+    """An operator whose receptive field is not known; the message names it."""
 
 
 class LooksAtAll(Exception):
-    """A step that looks at the whole picture."""
+    """An operator that looks at the whole picture; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What pixel 0 of a value sees along both axes, in pixels of the source; pixel `n` the same, `n / rate` later.
+    """The receptive field of a value in the graph along either axis, in source pixels.
+
+    Pixel `n` of the value is at source position `n / rate`.
 
     Attributes:
-        before, after: pixels before and after its place.
-        rate: pixels of the value for each of the source.
+        before, after: how many source pixels before and after its position a pixel depends on.
+        rate: pixels of the value per source pixel.
     """
 
     before: Fraction = Fraction(0)
@@ -54,21 +56,26 @@ class Field:
     rate: Fraction = Fraction(1)
 
     def wider(self, before: Fraction | int, after: Fraction | int, enlarged: int = 1) -> Field:
-        """Return the field of a value that sees so many pixels of this one around its place, and is enlarged."""
+        """Return the field of a value computed from this one.
+
+        Args:
+            before, after: how many pixels of this value, before and after its position, a pixel of the new one needs.
+            enlarged: how many times larger the new value is.
+        """
         return Field(
             before=self.before + before / self.rate, after=self.after + after / self.rate, rate=self.rate * enlarged
         )
 
 
 def reach_of(network: Any) -> int:
-    """Return how far in source pixels a pixel of the result looks at most.
+    """Return the reach of a network: the greatest distance at which a result pixel depends on the source, in pixels.
 
     Args:
-        network: an OpenVINO model of one input and one output, of static shapes N,C,H,W.
+        network: an OpenVINO model with one input and one output, of static shapes N,C,H,W.
 
     Raises:
-        LooksAtAll: a step of it takes numbers of the whole picture.
-        Unknown: a step of it is of another kind than those that are known here.
+        LooksAtAll: an operator takes statistics of the whole picture.
+        Unknown: an operator is not one of those understood here.
     """
     fields: dict[Any, Field] = {}
     for step in network.get_ordered_ops():
@@ -82,10 +89,10 @@ def reach_of(network: Any) -> int:
 
 
 def bytes_per_pixel(network: Any) -> int:
-    """Return about how many bytes a network takes for each pixel of its input, in all values alive at once.
+    """Return roughly how many bytes per input pixel a network needs for all values that are alive at the same time.
 
     Args:
-        network: as above.
+        network: as in `reach_of`.
     """
     steps = network.get_ordered_ops()
     last = {value: at for at, step in enumerate(steps) for value in step.input_values()}
@@ -102,7 +109,7 @@ def bytes_per_pixel(network: Any) -> int:
 
 
 def _numbers(shape: Sequence[int]) -> int:
-    """Return how many numbers a value takes: channels come in whole vectors, where they are more than colours."""
+    """Return how many numbers a value of this shape occupies; more than `FEW` channels are padded to whole vectors."""
     channels = shape[CHANNELS] if len(shape) > CHANNELS else 1
     step = VECTOR if channels > FEW else 1
     return math.prod(shape) // channels * -(-channels // step) * step
@@ -143,10 +150,10 @@ def _field(step: Any, kind: str, seen: Sequence[Field]) -> Field:
 
 
 def _pointwise(step: Any, seen: Sequence[Field]) -> Field:
-    """Return the union of fields of the same rate.
+    """Return the union of the inputs' fields.
 
     Raises:
-        Unknown: they are not, or the pixels are given numbers that differ from place to place, such as coordinates.
+        Unknown: their rates differ, or an input is a constant that varies over the picture, such as coordinates.
     """
     kind, given = step.get_type_name(), step.input_values()
     sizes = [tuple(value.shape)[-2:] for value in (given[:1] if kind in BY_CHANNEL else given)]
@@ -172,7 +179,11 @@ def _kernel(step: Any) -> list[int]:
 
 
 def _enlargement(step: Any) -> int:
-    """Return how many times larger the output of a step is than its input, both ways."""
+    """Return how many times larger the output of an operator is than its input.
+
+    Raises:
+        Unknown: it is not the same integer, at least 1, along both axes.
+    """
     given, made = (list(port.shape)[ROWS:] for port in (step.input_value(0), step.output(0)))
     factor = int(made[0] // given[0])
     if not factor or made != [side * factor for side in given]:

@@ -1,6 +1,6 @@
-"""What network a state dict belongs to: read from the shapes of its weights.
+"""Recognise the network that a state dict belongs to from the shapes of its weights.
 
-Of ParagonSR2 only the sharpening of its base, `upsampler_alpha`, is not in them.
+Of ParagonSR2's options, the shapes determine all that matter but one: `upsampler_alpha`, the sharpening of its base.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vsparagon.models.variants import VARIANTS, AnyOptions, ParagonSR2Options, S
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = "1"
-LISTED = 6  # names in an error message
+LISTED = 6  # most names that an error message lists
 SWITCHES = ("scale", "use_norm", "use_channel_mod", "use_content_aware", "use_attention")
 
 
@@ -29,12 +29,12 @@ def recognised(weights: dict[str, Tensor], metadata: dict[str, str], path: Path)
     """Return the options of the generator that the weights belong to.
 
     Args:
-        weights: by name; every one of them finite and of a floating dtype.
-        metadata: what their file says about itself: format version, and options as JSON.
-        path: the file, for the messages.
+        weights: by name; all of them finite and of a floating dtype.
+        metadata: of the file: "format_version", and "options" as JSON; either may be missing.
+        path: of the file, for error messages.
 
     Raises:
-        ModelError: they belong to no generator of this project, or the metadata are unusable.
+        ModelError: the weights belong to no generator of this project, or the metadata are unusable.
     """
     given = _metadata_options(metadata, path)
     if "up_conv.weight" in weights:
@@ -71,7 +71,7 @@ def _swift(weights: dict[str, Tensor], path: Path) -> SwiftOptions:
 
 
 def _paragon(weights: dict[str, Tensor], given: Mapping[str, Any], path: Path) -> ParagonSR2Options:
-    """Read the options from the shapes; those that leave no trace in them from metadata or the variant."""
+    """Return the options read from the shapes and, where these do not determine them, from metadata or the variant."""
     read = _from_shapes(weights, path)
     variant = variant_of(read)
     candidates = [read]
@@ -127,19 +127,23 @@ def _from_shapes(weights: dict[str, Tensor], path: Path) -> ParagonSR2Options:
 
 
 def _shape_key(options: ParagonSR2Options) -> tuple[int, ...]:
-    """What of the options the shapes of a network fix, without its switches."""
+    """Return the options that the shapes of a network determine, without `SWITCHES`."""
     o = options
     return o.scale, o.num_feat, o.hidden, o.groups, o.blocks, o.band_kernel_size
 
 
 class _Shapes:
-    """The shapes of weights, asked for by name; what is missing or of no use is an error."""
+    """Looks up the shapes of weights by name; a missing or unusable weight is a ModelError."""
 
     def __init__(self, weights: dict[str, Tensor], kind: str, path: Path) -> None:
         self._weights, self._is_no = weights, f"{path} is not a {kind} generator"
 
     def length(self, name: str, axis: int) -> int:
-        """Return the length of an axis of a convolution's weight."""
+        """Return the length of an axis of a convolution's weight.
+
+        Raises:
+            ModelError: the weight is missing, empty or not four-dimensional.
+        """
         if name not in self._weights:
             raise ModelError(
                 f"{self._is_no}: {name} is missing; it holds {listed(list(self._weights))}. For networks of "

@@ -1,7 +1,7 @@
-"""Chroma between its own resolution and that of luma, as VapourSynth's resizer (zimg) computes it with Spline36.
+"""Kernels that resample chroma to the resolution of luma and back, as VapourSynth's resizer (zimg) does with Spline36.
 
-Both directions are convolutions along one axis over a plane that is mirrored beyond its borders: `before` and `after`
-samples are put to its ends, and each step of the kernels then makes one sample, or one for each phase.
+Both directions are convolutions along one axis. The axis is extended by `before` and `after` mirrored samples; the
+kernels then move by `step` and give one sample per phase.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from math import floor
 import numpy as np
 import numpy.typing as npt
 
-SUPPORT = 3  # of Spline36, in samples of the coarser side
+SUPPORT = 3  # of Spline36, in samples of the lower resolution
 
-# Where chroma lies between the luma samples that it belongs to: 0 on the first, 0.5 in the middle, 1 on the last.
+# By chroma location, 0 to 5: the position of a chroma sample among the luma samples it belongs to, across and down.
+# 0 is on the first of them, 0.5 in the middle, 1 on the last.
 ACROSS = (0.0, 0.5, 0.0, 0.5, 0.0, 0.5)
 DOWN = (0.5, 0.5, 0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kernels:
-    """One convolution along an axis.
+    """A resampling filter along one axis.
 
     Attributes:
         weights: (phases, taps); each row sums to 1.
-        step: samples from one convolution to the next.
-        before, after: samples that are mirrored beyond each end.
+        step: source samples from one position of the kernels to the next.
+        before, after: mirrored samples to add at the beginning and end of the axis.
     """
 
     weights: npt.NDArray[np.floating]
@@ -35,14 +36,18 @@ class Kernels:
     after: int
 
     def mirrored(self, samples: int) -> npt.NDArray[np.int64]:
-        """Return which sample of an axis stands at each position of the mirrored one."""
+        """Return the index of the sample at each position of the extended axis: (before + samples + after,).
+
+        Args:
+            samples: length of the axis before it is extended.
+        """
         position = np.arange(-self.before, samples + self.after)
         beyond = np.where(position >= samples, 2 * samples - 1 - position, position)
         return np.clip(np.where(position < 0, -1 - position, beyond), 0, samples - 1)
 
 
 def enlarging(factor: int, siting: float) -> Kernels:
-    """Return the kernels that make `factor` samples, one for each phase, of each sample of chroma.
+    """Return the kernels that upsample chroma by `factor`, one phase for each new sample.
 
     Args:
         factor: of the subsampling.
@@ -60,7 +65,7 @@ def enlarging(factor: int, siting: float) -> Kernels:
 
 
 def reducing(factor: int, siting: float) -> Kernels:
-    """Return the kernel that makes one sample of chroma of each `factor` samples; see `enlarging`."""
+    """Return the kernel, of one phase, that downsamples chroma by `factor`; arguments as in `enlarging`."""
     place = 0.5 + siting * (factor - 1)
     first = floor(place - SUPPORT * factor + 0.5)
     taps = first + np.arange(2 * SUPPORT * factor)

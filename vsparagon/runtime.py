@@ -1,4 +1,4 @@
-"""What runs a network: the answer to every "choose" of the caller."""
+"""Choose what runs a network: resolve every "auto" of the caller."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ MOST_STREAMS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What was chosen to run a model on: the answer to every "auto" of the caller.
+    """The choice of what runs a model, with every "auto" resolved.
 
     Attributes:
-        model, backend, precision: what runs, where, in which arithmetic.
-        options: how it is run.
+        model: the network.
+        backend: what runs it, on a particular device.
+        precision: of its arithmetic.
+        options: streams, threads and cache folder.
     """
 
     model: Model
@@ -48,19 +50,19 @@ def choose_runtime(
     threads: int = 0,
     cache: str = "",
 ) -> Runtime:
-    """Decide once what runs the model; the caller says so in its log.
+    """Decide what runs the model, once and for all; the caller is to log the decision (`str` of the result).
 
     Args:
         model: the network.
         backend: a name in `vsparagon.backends.BACKENDS`, or "auto" or "".
-        device_id: of a GPU, as CUDA numbers them; 0 where the backend runs on the CPU.
+        device_id: of a GPU, as CUDA numbers them; 0 if the backend runs on the CPU.
         precision: "auto" or "", "fp32", "fp16", "bf16" or "int8".
-        num_streams: frames at once; 0 for the backend's measured default.
-        threads: CPU threads to use in all; 0 for all cores.
+        num_streams: frames at once, up to 64; 0 for the backend's measured default.
+        threads: CPU threads to use in all, limited to those that this process may use; 0 for all of them.
         cache: folder for compiled networks; "" for the user's cache folder.
 
     Raises:
-        InvalidInput: an argument is unknown or out of range.
+        InvalidInput: an argument is unknown or out of range, or the cache folder cannot be written to.
         BackendUnavailable: the backend is not installed, or the device cannot be used.
     """
     chosen = choose_backend(backend or "auto", device_id, model=model)
@@ -77,12 +79,15 @@ def choose_runtime(
     )
 
 
-_notes: dict[int, list[Runtime]] = {}  # by their ids: lists that are equal are not the same
+_notes: dict[int, list[Runtime]] = {}  # by id, because equal lists of different callers must stay apart
 
 
 @contextmanager
 def noted_choices() -> Iterator[list[Runtime]]:
-    """Note what is chosen for every clip that `core.paragon.Upscale` enlarges meanwhile. Calls may overlap."""
+    """Yield a list that collects the runtime of every clip passed to `core.paragon.Upscale` inside the block.
+
+    Calls may overlap; each list then gets the runtimes of all threads.
+    """
     noted: list[Runtime] = []
     _notes[id(noted)] = noted
     try:
@@ -92,6 +97,6 @@ def noted_choices() -> Iterator[list[Runtime]]:
 
 
 def note_choice(runtime: Runtime) -> None:
-    """Tell all that note choices what was chosen for a clip."""
+    """Add a clip's runtime to the list of every `noted_choices` block in progress."""
     for noted in list(_notes.values()):
         noted.append(runtime)

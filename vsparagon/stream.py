@@ -1,4 +1,4 @@
-"""Frames in flight: several at once, bounded, in order."""
+"""Compute several frames of a clip at once: a bounded number, in order."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ FrameFunction = Callable[[vs.VideoFrame], vs.VideoFrame]
 
 
 def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunction, in_flight: int) -> vs.VideoNode:
-    """Return a clip of `blank`'s format whose frames are `function` of those of `source`.
+    """Return a clip in the format of `blank` whose frames are `function(frame)` of those of `source`.
 
-    VapourSynth runs the callback of one ModifyFrame node for one frame at a time, so the clip is dealt out over
-    `in_flight` nodes and interleaved again: that many frames run at once and no more, whatever is requested.
+    VapourSynth runs the callback of a ModifyFrame node for one frame at a time. The clip is therefore distributed over
+    `in_flight` nodes and interleaved again, so that never more than that many frames are computed at once.
 
     Args:
         source: the clip that `function` reads.
-        blank: gives format, size, length and rate of the result; its frames are never made.
-        function: called from several threads at once.
-        in_flight: at least 1.
+        blank: gives format, size, length and frame rate of the result; its frames are never rendered.
+        function: called from several threads at once; a `ParagonError` becomes an error of the frame.
+        in_flight: frames computed at once, at least 1.
     """
     lanes = min(in_flight, len(source))
 
     def call(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
         try:
             return function(f)
-        except ParagonError as error:  # VapourSynth shows a traceback: a short one, with the message at its end
+        except ParagonError as error:  # VapourSynth shows a traceback; "from None" keeps it short, message last
             raise vs.Error(f"paragon.Upscale: {error}") from None
 
     if lanes == 1:
@@ -38,6 +38,6 @@ def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunctio
 
 
 def passing(clip: vs.VideoNode) -> vs.VideoNode:
-    """Return a clip none of whose frames VapourSynth is to keep: each is asked for once, and they are large."""
+    """Return the clip with VapourSynth's frame cache switched off: frames are large, and each is requested once."""
     clip.std.SetVideoCache(mode=0)
     return clip

@@ -1,4 +1,4 @@
-"""Pictures as arrays, without VapourSynth."""
+"""Upscale pictures given as arrays, without VapourSynth."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ Sample = TypeVar("Sample", np.uint8, np.uint16, np.float32)
 
 
 class Upscaler:
-    """Enlarges pictures with the same network and the same result as `core.paragon.Upscale`. One thread at a time.
+    """Upscales pictures with the same networks and the same result as `core.paragon.Upscale`. Not thread-safe.
 
     Args:
-        variant: "nano" (default), "micro", …
-        scale: enlargement of both sides: 2 (default), 3 or 4; a model file brings its own.
-        profile: "clean" (default) or "compressed": what the network was trained to restore.
-        model: a model file of one's own instead of a bundled one, whose variant and profile are then not given.
-        backend: "auto" or a name that `vsparagon.backends.BACKENDS` has.
-        device_id: of a GPU.
+        variant: of the bundled network: "nano" (default), "micro", …
+        scale: enlargement of both sides: 2 (default), 3 or 4 for bundled weights; a model file determines its own.
+        profile: what the bundled network was trained on: "clean" (default) or "compressed" video.
+        model: path of a model file to use instead of a bundled network; variant and profile must then be left out.
+        backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
+        device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16", "bf16" or "int8".
         cache: folder for compiled networks; "" for the user's cache folder.
 
+    Attributes:
+        scale: enlargement of both sides.
+
     Raises:
-        InvalidInput, ModelError, BackendUnavailable: an argument cannot be used.
+        InvalidInput: an argument is unknown, out of range or does not fit the others.
+        ModelError: no weights are bundled for these arguments, or the model file cannot be used.
+        BackendUnavailable: the backend is not installed, or the device cannot be used.
     """
 
     def __init__(
@@ -51,7 +56,7 @@ class Upscaler:
     ) -> None:
         found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
         self.scale = found.scale
-        # One picture at a time: all threads work on it.
+        # One picture at a time, computed by all threads.
         self._runtime = choose_runtime(
             found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
         )
@@ -59,18 +64,21 @@ class Upscaler:
         self._pipeline: AnyPipeline | None = None
 
     def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
-        """Return the picture enlarged, in its own dtype.
+        """Return the upscaled picture, of the same dtype.
 
-        The network is compiled for the size of the first picture, and again whenever the size changes.
+        The network is prepared for the size of the first picture, and again whenever the size changes, which can take
+        long.
 
         Args:
-            rgb: H,W,3; uint8 or uint16 over their whole range, or float32 of nominal range 0..1.
+            rgb: H,W,3; full-range uint8 or uint16, or float32 of nominal range 0..1.
 
         Returns:
             scale*H,scale*W,3; integers are rounded and clamped, floats are neither.
 
         Raises:
-            InvalidInput: another shape or dtype, or too large.
+            InvalidInput: another shape or dtype, an empty picture, a result of more than 2^28 pixels, or a size that
+                the model cannot be run on.
+            ModelError, BackendUnavailable: the model cannot be prepared.
             BackendFailure: the runtime failed.
         """
         if not isinstance(rgb, np.ndarray):
@@ -88,7 +96,7 @@ class Upscaler:
             )
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
-            self._pipeline = pipeline = None  # a device may have no room for both
+            self._pipeline = pipeline = None  # first, because a device may not have enough memory for both
             self._pipeline = pipeline = open_pipeline(self._runtime, height=height, width=width)
         peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32)
@@ -97,7 +105,7 @@ class Upscaler:
         pipeline.enlarge(list(planes), list(enlarged))
         result = np.empty((*enlarged.shape[1:], 3), rgb.dtype)
         for channel, plane in enumerate(enlarged):
-            if rgb.dtype != np.float32:  # in place: large pictures are what memory ends at
+            if rgb.dtype != np.float32:  # in-place, because large pictures may not fit into memory twice
                 np.clip(plane, 0.0, 1.0, out=plane)
                 np.rint(np.multiply(plane, np.float32(peak), out=plane), out=plane)
             result[..., channel] = plane

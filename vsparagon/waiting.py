@@ -1,4 +1,4 @@
-"""Waiting that Ctrl-C ends, on Windows too, where it does not end a wait without a limit."""
+"""Wait so that Ctrl-C can interrupt it, also on Windows, where it cannot interrupt a wait without a timeout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 POLL: Final = 0.1  # seconds
-PATIENCE: Final = 2.0  # seconds until somebody who waits wants to know what for
+PATIENCE: Final = 2.0  # seconds after which `when_slow` is called
 
 _left: list[threading.Thread] = []
 
@@ -24,7 +24,7 @@ def wait_for(process: subprocess.Popen[Any]) -> int:
 
 
 def result_of[T](future: Future[T]) -> T:
-    """Return what a future comes to hold, or raise its error."""
+    """Wait for a future and return its result, or raise its error."""
     while not wait([future], POLL).done:
         pass
     return future.result()
@@ -36,19 +36,19 @@ def call_in_thread[T](
     when_slow: Callable[[], object] | None = None,
     on_interrupt: Callable[[], object] | None = None,
 ) -> T:
-    """Return what a function returns that takes long and heeds no Ctrl-C, from a thread of its own.
+    """Call a slow function that Ctrl-C does not interrupt, on a thread of its own, and return its result.
 
-    Python tells its main thread alone of Ctrl-C, by an exception in whatever it runs next, which may be a report that
-    a library makes from the middle of its own code. On other threads the function is just called.
+    Python raises KeyboardInterrupt on its main thread only, in whatever Python code runs there next, which may be a
+    callback in the middle of a library. Called from another thread, this just calls the function.
 
     Args:
-        call: the function.
-        when_slow: called once, after some seconds.
-        on_interrupt: called at Ctrl-C, to have the function end, which is then waited for; a second Ctrl-C does not
-            wait. Without it, Ctrl-C leaves the thread behind.
+        call: the function; what it raises is raised here.
+        when_slow: called once if the function takes longer than `PATIENCE` seconds.
+        on_interrupt: called at Ctrl-C to make the function end, which is then waited for; a second Ctrl-C ends the
+            waiting. Without it, Ctrl-C leaves the thread behind, running.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
@@ -60,8 +60,8 @@ def call_in_thread[T](
         except BaseException as error:  # raised again below
             future.set_exception(error)
 
-    # Neither an executor, whose threads Python waits for when it ends, nor Thread.join, which Ctrl-C leaves with a
-    # thread that counts as ended.
+    # Not an executor, because Python waits for its threads at exit; not Thread.join, because after Ctrl-C it reports a
+    # running thread as finished.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     _left.append(thread)
@@ -81,5 +81,5 @@ def call_in_thread[T](
 
 
 def is_left_behind() -> bool:
-    """Return whether such a function still runs: the end of the process would wait for it."""
+    """Return whether a function that Ctrl-C left behind still runs; the exit of the process would wait for it."""
     return any(thread.is_alive() for thread in _left)

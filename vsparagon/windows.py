@@ -1,4 +1,4 @@
-"""What only Windows is asked, and only there.
+"""Queries to Windows; call them only there.
 
 Source: Microsoft's documentation of GlobalMemoryStatusEx, GetFileVersionInfo and VS_FIXEDFILEINFO.
 """
@@ -9,7 +9,7 @@ import ctypes
 from typing import Any, Final
 
 RUNTIME: Final = "msvcp140.dll"  # of Microsoft's C++ runtime
-RUNTIME_WANTED: Final = (14, 50)  # by VapourSynth R81 and torch 2.15
+RUNTIME_WANTED: Final = (14, 50)  # version that VapourSynth R81 and torch 2.15 expect
 RUNTIME_ADVICE: Final = "install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe"
 
 
@@ -24,17 +24,17 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def available_memory() -> int:
-    """Return the bytes of memory that are free."""
+    """Return the available physical memory, in bytes."""
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
     _library("kernel32").GlobalMemoryStatusEx(ctypes.byref(status))
     return int(status.available)
 
 
 def processor_name() -> str:
-    """Return the processor's name, "" if the registry has none."""
+    """Return the processor's name from the registry, or ""."""
     import winreg
 
-    registry: Any = winreg  # which has nothing for type checkers on other systems
+    registry: Any = winreg  # type checkers on other systems see an empty module
     path = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
     try:
         with registry.OpenKey(registry.HKEY_LOCAL_MACHINE, path) as key:
@@ -44,12 +44,12 @@ def processor_name() -> str:
 
 
 def library_version(name: str) -> tuple[int, int, int]:
-    """Return the version of a library (.dll) as this process finds it.
+    """Return the version of the library (.dll) of this name that this process loads.
 
     Raises:
-        OSError: there is none, or it has no version.
+        OSError: it cannot be loaded, or has no version.
     """
-    ctypes.CDLL(name)  # which stays loaded
+    ctypes.CDLL(name)  # it stays loaded
     kernel, path = _library("kernel32"), ctypes.create_unicode_buffer(1024)
     kernel.GetModuleHandleW.restype = ctypes.c_void_p
     kernel.GetModuleFileNameW(ctypes.c_void_p(kernel.GetModuleHandleW(name)), path, len(path))

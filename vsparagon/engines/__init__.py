@@ -1,6 +1,6 @@
-"""Engines: what TensorRT and TensorRT-RTX make of a graph for one GPU.
+"""Engines: graphs that TensorRT or TensorRT-RTX has compiled for one GPU.
 
 build.py      ONNX graph -> engine
-progress.py   how far a build is, and how it is interrupted
-cache.py      engines that are kept, for exactly what they were built for
+progress.py   log the progress of a build, and interrupt it
+cache.py      cached engines, each used only for exactly what it was built for
 """

@@ -1,6 +1,6 @@
-"""ONNX to an engine, by TensorRT 10 or 11 or by TensorRT-RTX, which needs no GPU to build one.
+"""Build engines from ONNX, with TensorRT 10 or 11, or with TensorRT-RTX, which needs no GPU to build one.
 
-Everything that the libraries differ in from each other is in this file and in `vsparagon.backends.tensorrt_executor`.
+All differences between the libraries are handled in this file and in `vsparagon.backends.tensorrt_executor`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from vsparagon.waiting import call_in_thread
 
 log = logging.getLogger(__name__)
 
-LIBRARIES: Final = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # the extra that brings each
-MOST_ERRORS: Final = 10  # that one message tells, the last ones
-BUILD_REVISION: Final = 2  # of what `build_engine` sets; engines of other revisions are not reused
+LIBRARIES: Final = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}  # module -> extra that installs it
+MOST_ERRORS: Final = 10  # a message quotes only the library's last errors
+BUILD_REVISION: Final = 2  # raise it when `build_engine` changes its settings: engines of other revisions are rebuilt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Shapes of one input that an engine is built for, of the same rank.
+    """The shapes of one input that an engine is built for, all of the same rank.
 
     Attributes:
-        smallest, largest: the limits, axis by axis.
-        usual: what it is made fastest for.
+        smallest, largest: limits of each axis.
+        usual: shape for which the engine is optimised.
     """
 
     smallest: tuple[int, ...]
@@ -45,13 +45,13 @@ class Profile:
 
 
 class TensorRTLibrary:
-    """TensorRT or TensorRT-RTX: its module, and what it said.
+    """TensorRT or TensorRT-RTX: its module, and the errors that it has logged.
 
     Attributes:
-        module: imported.
+        module: the imported module.
         name: "tensorrt" or "tensorrt_rtx".
-        version: its full version, for which alone its engines are valid.
-        logger: to be given to everything that the library makes; one for all, as it keeps the first in any case.
+        version: full version; engines are valid only for this one.
+        logger: to pass to every object of the library; a single one, because the library keeps the first in any case.
     """
 
     def __init__(self, module: Any) -> None:
@@ -62,11 +62,16 @@ class TensorRTLibrary:
         self.logger = _logger(module, self._errors)
 
     def begin(self) -> None:
-        """Forget what was said before: it is no reason for what fails from now on."""
+        """Forget errors logged so far, so that they are not given as the reason of a later failure."""
         self._errors.clear()
 
     def failure(self, what: str, *details: str) -> BackendFailure:
-        """Return the error that says what failed and why: details that are known, and what the library said."""
+        """Return an exception that says what failed and why.
+
+        Args:
+            what: what failed, to follow the library's name and version.
+            details: known reasons; the errors that the library has logged follow them.
+        """
         reasons = "; ".join(dict.fromkeys((*details, *self._errors))) or "it gave no reason"
         self._errors.clear()
         return runtime_failure(f"{self.name} {self.version} {what}: {reasons}")
@@ -87,51 +92,51 @@ def _logger(module: Any, errors: deque[str]) -> Any:
 
 @cache
 def load_library(name: str) -> TensorRTLibrary:
-    """Import one of `LIBRARIES`.
+    """Import a library, a key of `LIBRARIES`. The result is cached.
 
     Raises:
-        BackendUnavailable: it is not installed, or its own libraries cannot be loaded.
+        BackendUnavailable: it is not installed or too old, or its own libraries cannot be loaded.
     """
     if missing := trouble_without(name, extra=LIBRARIES[name]):
         raise BackendUnavailable(missing)
     try:
         return TensorRTLibrary(import_module(name))
-    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: the place-holder on PyPI says so itself
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: raised by the placeholder package on PyPI
         raise BackendUnavailable(f"{name} is installed but cannot be loaded ({error}); install it again") from error
 
 
 def build_engine(
     library: TensorRTLibrary, onnx: bytes, profiles: Mapping[str, Profile] | None = None, *, name: str, device: str = ""
 ) -> bytes:
-    """Return a serialised engine, valid for this version of the library, this GPU and this platform alone.
+    """Return a serialised engine, valid only for this version of the library, this GPU and this platform.
 
-    The network is strongly typed: every layer computes in the type that the ONNX file states. TensorRT 11 knows
-    nothing else, and 10 does the same when told so. The progress is logged; Ctrl-C ends the build.
+    The network is strongly typed: every layer computes in the type that the ONNX file states. TensorRT 11 supports
+    nothing else; for TensorRT 10 it is set explicitly. Progress is logged, and Ctrl-C ends the build.
 
     Args:
-        library: that builds.
-        onnx: a model.
-        profiles: by the name of the input, for each input with axes that are not fixed.
+        library: what builds the engine.
+        onnx: a serialised ONNX model.
+        profiles: by input name, for every input with axes that are not fixed.
         name: of the model, for the log.
-        device: to build for, as torch names it; "" for the one that CUDA comes with, and by TensorRT-RTX for all from
-            compute capability 8.6 on.
+        device: GPU to build for, as torch names it; "" for CUDA's default or, with TensorRT-RTX, for all GPUs of
+            compute capability 8.6 or higher.
 
     Raises:
-        BackendFailure: the library refused the model; the message is what it said.
-        KeyboardInterrupt: Ctrl-C.
+        BackendFailure: the library does not run here or refused the model; the message quotes its errors.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     trt = library.module
     library.begin()
     try:
         builder = trt.Builder(library.logger)
-    except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
+    except (RuntimeError, TypeError) as error:  # TypeError: raised by the binding if it gets no builder
         raise library.failure("does not run here", str(error)) from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(onnx):
         raise library.failure("cannot read this model", *(str(parser.get_error(i)) for i in range(parser.num_errors)))
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # it would round float32, and with it the colours, to 10 bits
+    config.clear_flag(trt.BuilderFlag.TF32)  # it would round float32, and thus the colours, to a 10-bit mantissa
     if device and hasattr(trt, "ComputeCapability"):
         with _on(device):
             _aim_at_current(library, config)
@@ -142,10 +147,10 @@ def build_engine(
         config.add_optimization_profile(sizes)
     progress = BuildProgress(f"{library.name} builds the engine of {name}")
     config.progress_monitor = monitor = _monitor(trt, progress)
-    held = parser, monitor  # the parser owns the weights; a build that a second Ctrl-C leaves behind still reads both
+    held = parser, monitor  # keep alive: the parser owns the weights, and a build left behind by Ctrl-C still uses both
 
     def build() -> Any:
-        with _on(device):  # each thread has a current device of its own
+        with _on(device):  # the current device is per thread
             return builder.build_serialized_network(network, config), held
 
     engine, _ = call_in_thread(build, on_interrupt=progress.stop)
@@ -155,12 +160,12 @@ def build_engine(
 
 
 def _aim_at_current(library: TensorRTLibrary, config: Any) -> None:
-    """Make TensorRT-RTX build for the GPU that is current, and for no other.
+    """Make TensorRT-RTX build for the current GPU only.
 
-    It builds for others when it is told nothing: for none of compute capability 7.5, and at times slower ones.
+    Its default targets several GPUs, but none of compute capability 7.5, and sometimes gives slower engines.
 
     Raises:
-        BackendFailure: it does not know that GPU.
+        BackendFailure: it does not support this GPU.
     """
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(library.module.ComputeCapability.CURRENT, 0):

@@ -1,7 +1,7 @@
-"""Engines that are kept, so that each is built once.
+"""Cache engines, so that each is built only once.
 
-An engine file begins with a head, then says in JSON for what it was built, then holds what the library made. It is used
-only if all of it is as it was written and it was built for just what is wanted.
+An engine file consists of a header, a JSON description of what the engine was built for, and the serialised engine. It
+is used only if its checksum is right and it was built for exactly the requested key.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ log = logging.getLogger(__name__)
 
 MAGIC: Final = b"VSPENGIN"
 FORMAT: Final = 1
-HEAD: Final = struct.Struct("<8sI32s")  # magic, format, SHA-256 of all that follows
-LENGTH: Final = struct.Struct("<I")  # bytes of the JSON
+HEAD: Final = struct.Struct("<8sI32s")  # magic, format, SHA-256 of everything after the header
+LENGTH: Final = struct.Struct("<I")  # length of the JSON in bytes
 LOCK: Final = "building.lock"
-STALE: Final = 3600.0  # seconds after which a draft is of nobody who still writes it
+STALE: Final = 3600.0  # age in seconds from which a draft counts as abandoned
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineKey:
-    """Everything that an engine depends on.
+    """Everything that an engine depends on. Its `digest`, SHA-256 in hexadecimal, names the engine's file.
 
     Attributes:
-        model: SHA-256 of the ONNX file, in which all that the caller chose of the network and its pictures lies.
+        model: SHA-256 of the ONNX model, which covers everything about the network, sizes and colours.
         precision: of the network.
-        build: revision of how engines are built.
+        build: `vsparagon.engines.build.BUILD_REVISION`.
         library: name and full version.
-        gpu, capability, driver: of the device.
+        gpu, capability, driver: name, compute capability and driver version of the device.
     """
 
     model: str
@@ -57,17 +57,17 @@ class EngineKey:
 
 
 class Unusable(Exception):
-    """An engine file that must not be loaded; the message is why, after "it "."""
+    """An engine file that must not be loaded; the message says why, as a clause about the file."""
 
 
 class EngineCache:
-    """The engines in a folder.
+    """The cached engines in a folder. Several processes may use it at once.
 
     Args:
-        folder: made if it is missing.
+        folder: created if it is missing.
 
     Raises:
-        InvalidInput: the folder cannot be made.
+        InvalidInput: the folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,17 +80,17 @@ class EngineCache:
             ) from error
 
     def path(self, key: EngineKey) -> Path:
-        """Return where the engine for this key is kept."""
+        """Return the path of the engine file for this key, which need not exist."""
         return self.folder / f"{key.digest}{ENGINE}"
 
     def get(self, key: EngineKey, title: str, build: Callable[[], bytes]) -> bytes:
-        """Return the engine for this key: the kept one, else that which `build` returns, kept from now on.
+        """Return the serialised engine for this key: the cached one, or else that of `build`, which is then cached.
 
-        One engine is built at a time, whichever process asks: a library that measures its kernels while another
-        builds beside it would choose badly. Who had to wait takes what the other has kept.
+        Only one engine is built at a time, across all processes: the library times its kernels while it builds, and
+        another build would distort the times. A process that waited uses the engine that the other has cached.
 
         Args:
-            key: what is wanted.
+            key: what the engine must have been built for.
             title: of the engine, for people.
             build: returns the engine; what it raises is raised here.
         """
@@ -107,7 +107,7 @@ class EngineCache:
             engine = build()
             try:
                 write_atomically(path, pack(key, title, engine))
-            except OSError as error:  # the work of minutes is not thrown away for that
+            except OSError as error:  # no reason to throw away an engine that took minutes to build
                 log.warning("the engine of %s cannot be cached: %s", title, error)
         return engine
 
@@ -116,12 +116,12 @@ class EngineCache:
         self.path(key).unlink(missing_ok=True)
 
     def kernels(self, key: EngineKey, title: str) -> KernelFile:
-        """Return where the kernels for an engine are kept."""
+        """Return the file for the kernels of this key's engine, which need not exist."""
         return KernelFile(self.path(key).with_suffix(KERNELS), key, title)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold the folder for a build. The system frees it when its holder ends, however that happens."""
+        """Hold the folder's build lock; the system releases it when the process ends, even if that crashes."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / LOCK)
@@ -137,21 +137,30 @@ class EngineCache:
             lock.release()
 
     def _remove_drafts(self) -> None:
-        """Remove what processes left that were killed while they wrote; kernels are written without the lock."""
+        """Remove drafts of processes that were killed while writing.
+
+        Only old ones, because kernels are written without the lock.
+        """
         for draft in self.folder.glob(".*"):
-            with suppress(OSError):  # another process may remove or finish it as well
+            with suppress(OSError):  # another process may remove or finish it at the same time
                 if time.time() - draft.stat().st_mtime > STALE:
                     draft.unlink()
 
 
 class KernelFile:
-    """The file of what TensorRT-RTX compiles when it first runs an engine; like an engine file, with other content."""
+    """The file of the kernels that TensorRT-RTX compiles when it first runs an engine; its format is an engine file's.
+
+    Args:
+        path: of the file.
+        key: of the engine.
+        title: of the engine, for people.
+    """
 
     def __init__(self, path: Path, key: EngineKey, title: str) -> None:
         self._path, self._key, self._title = path, key, title
 
     def read(self) -> bytes | None:
-        """Return what is kept, None if nothing that can be used."""
+        """Return the cached kernels; None if the file is missing or unusable."""
         try:
             return read_engine(self._path, self._key)
         except FileNotFoundError:
@@ -161,7 +170,7 @@ class KernelFile:
             return None
 
     def write(self, content: bytes) -> None:
-        """Keep this from now on."""
+        """Cache these kernels; a failure is only logged."""
         try:
             write_atomically(self._path, pack(self._key, self._title, content))
         except OSError as error:
@@ -169,18 +178,18 @@ class KernelFile:
 
 
 def pack(key: EngineKey, title: str, engine: bytes) -> bytes:
-    """Return the content of an engine file."""
+    """Return the content of an engine file: header, length, JSON, engine."""
     about = json.dumps({"title": title, "key": asdict(key)}).encode()
     body = LENGTH.pack(len(about)) + about + engine
     return HEAD.pack(MAGIC, FORMAT, hashlib.sha256(body).digest()) + body
 
 
 def read_engine(path: Path, key: EngineKey) -> bytes:
-    """Return the engine in a file.
+    """Return the serialised engine in a file.
 
     Raises:
         OSError: the file cannot be read.
-        Unusable: it is damaged, or for something else.
+        Unusable: it is damaged, or was built for another key.
     """
     about, engine = _unpack(path.read_bytes())
     differing = [name for name, value in asdict(key).items() if about["key"].get(name) != value]
@@ -190,7 +199,7 @@ def read_engine(path: Path, key: EngineKey) -> bytes:
 
 
 def title_of(path: Path) -> str:
-    """Return what an engine file says it is, for people.
+    """Return a description of an engine file for people: title, precision, library and GPU.
 
     Raises:
         OSError: the file cannot be read.
@@ -212,7 +221,7 @@ def _unpack(content: bytes) -> tuple[dict[str, Any], bytes]:
     body = content[HEAD.size :]
     if hashlib.sha256(body).digest() != checksum:
         raise Unusable("its checksum is wrong: it is cut short or damaged")
-    # What follows is as this format writes it.
+    # The checksum was right, so the rest needs no further checks.
     first = LENGTH.size
     after = first + LENGTH.unpack_from(body)[0]
     return json.loads(body[first:after]), body[after:]

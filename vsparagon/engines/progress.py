@@ -1,4 +1,4 @@
-"""How far the build of an engine is, told in the log."""
+"""Log the progress of an engine build."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ class _Phase:
 
 
 class BuildProgress:
-    """Takes what a library reports of its nested phases, from any thread.
+    """Receives a library's reports on its nested phases, and logs the overall progress. Thread-safe.
+
+    A phase begins with `start` (its name, its parent's name or None, its number of steps) and ends with `finish`.
 
     Args:
-        title: what is going on, for the log.
-        clock: seconds.
+        title: what is being done, for the log.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, title: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,13 +45,13 @@ class BuildProgress:
             self._phases[phase] = _Phase(parent, max(steps, 1))
 
     def step(self, phase: str, step: int) -> bool:
-        """Note that a step, counted from 0, is done; returns whether to go on."""
+        """Note that a step, counted from 0, is done; return False if the build should stop."""
         with self._lock:
             if phase in self._phases:
                 self._phases[phase].done = step + 1
             if self._clock() - self._told >= INTERVAL:
                 self._told = self._clock()
-                self._most = max(self._most, self._fraction(None))  # phases that come again begin anew
+                self._most = max(self._most, self._fraction(None))  # a repeated phase starts at 0 again
                 log.info("%s: %.0f %%, %s", self._title, 100 * self._most, phase)
             return not self._stopped
 
@@ -58,12 +60,12 @@ class BuildProgress:
             self._phases.pop(phase, None)
 
     def stop(self) -> None:
-        """Make the next step the last."""
+        """Make the build stop at its next step."""
         log.info("stopping the build")
         self._stopped = True
 
     def _fraction(self, parent: str | None) -> float:
-        """Return how much of all, or of a phase, is done, 0 to 1, as if all steps of a phase took equally long."""
+        """Return the finished fraction, 0 to 1, of the build (None) or of a phase, whose steps count equally."""
         parts = (
             min(1.0, (phase.done + self._fraction(name)) / phase.steps)
             for name, phase in self._phases.items()

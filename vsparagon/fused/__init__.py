@@ -1,12 +1,12 @@
-"""The frame graph as few kernels of our own, for NVIDIA GPUs: a third of what torch would start.
+"""The frame graph as our own fused kernels for NVIDIA GPUs: a third as many as torch would launch.
 
-kernels.py            what runs on the GPU, in Triton
-canvas.py             how pictures and features lie in its memory
-shapes.py             how large the programs of each kernel are
-colours.py            what the conversions are given
-features.py           what the network's own part is given
-executor.py           all of it, bound to the tensors of a lane and started
-attention_kernel.py   window attention in one kernel, in Triton
-attention.py          what that is given, within torch's other kernels
-support.py            whether all of this can be used
+kernels.py            the kernels, in Triton
+canvas.py             memory layout of pictures and features, and how kernels are launched
+shapes.py             rows and warps of each kernel's programs
+colours.py            launches of the colour conversions
+features.py           launches of the network itself
+executor.py           all launches, bound to the tensors of a lane
+attention_kernel.py   window attention as one kernel, in Triton
+attention.py          a module that launches it, among torch's own kernels
+support.py            whether the kernels can be used
 """

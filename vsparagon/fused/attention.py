@@ -1,4 +1,4 @@
-"""Window attention in one kernel: no window is copied out, and no logits are held."""
+"""Window attention in one kernel, which neither copies windows nor stores logits."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from vsparagon.models.attention import (
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
 
-MOST_VALUES: Final = 128  # channels of values that a program has room for
+MOST_VALUES: Final = 128  # most channels of values that fit into a program
 QUERIES: Final = 64  # pixels that a program attends from
-KEYS: Final = 64  # and to, at a time
+KEYS: Final = 64  # pixels that it attends to at a time
 
 
 class FusedWindowAttention(nn.Module):
-    """What it is given, in float16 on a GPU: N,D,H,W, with H and W at least 32, to N,D',H,W."""
+    """Replaces a `WindowAttention`, in float16 on a GPU: N,D,H,W to N,D',H,W, with H and W at least 32."""
 
     def __init__(self, attention: WindowAttention) -> None:
         super().__init__()
         self.attention = attention
-        self._along = cache(axis_windows)  # laid once, not for each frame
+        self._along = cache(axis_windows)  # computed once rather than for each frame
 
     def forward(self, x: Tensor) -> Tensor:
         attention, (height, width) = self.attention, x.shape[2:]
@@ -52,7 +52,11 @@ class FusedWindowAttention(nn.Module):
 
 
 def with_fused_attention(frame: FrameNetwork) -> FrameNetwork:
-    """Return a copy of a frame graph that `vsparagon.fused.support` has nothing to say about."""
+    """Return a copy of a frame graph with its window attention replaced by `FusedWindowAttention`.
+
+    Args:
+        frame: one to which `vsparagon.fused.support.trouble_with_attention` does not object.
+    """
     frame = copy.deepcopy(frame)
     for parent in list(frame.modules()):
         for name, child in parent.named_children():
@@ -62,11 +66,11 @@ def with_fused_attention(frame: FrameNetwork) -> FrameNetwork:
 
 
 def has_fitting_attention(frame: FrameNetwork) -> bool:
-    """Return whether a frame graph has attention, in float16, all of which the kernel can compute."""
+    """Return whether a frame graph computes in float16 and has attention, all of which the kernel supports."""
     values = [part.value.out_channels for part in frame.network.modules() if isinstance(part, WindowAttention)]
     most = max(values, default=0)
     sides = frame.extension.extended_height, frame.extension.extended_width
-    numbers = most * math.prod(side // (WINDOW - OVERLAP) * WINDOW + WINDOW for side in sides)  # of all windows
+    numbers = most * math.prod(side // (WINDOW - OVERLAP) * WINDOW + WINDOW for side in sides)  # in all windows
     return (
         isinstance(frame.network, HalfForm)
         and 0 < most <= MOST_VALUES
@@ -76,5 +80,5 @@ def has_fitting_attention(frame: FrameNetwork) -> bool:
 
 
 def _pixelwise(x: Tensor) -> Tensor:
-    """Return N,C,H,W as contiguous N,H,W,C; a view where it lies so."""
+    """Return N,C,H,W as contiguous N,H,W,C; a view if the memory is laid out like that already."""
     return x.permute(0, 2, 3, 1).contiguous()

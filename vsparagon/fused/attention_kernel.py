@@ -1,4 +1,4 @@
-"""The kernel of `vsparagon.fused.attention`, in Triton."""
+"""The Triton kernel of `vsparagon.fused.attention`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ def attend(
     REDUCED: tl.constexpr, KEY_CHANNELS: tl.constexpr, CHANNELS: tl.constexpr, VALUE_CHANNELS: tl.constexpr,
     WINDOW: tl.constexpr, STEP: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """Attend from some pixels of a window to all of it, with softmax as it goes along, in float32.
+    """Attend from `QUERIES` pixels of a window to the whole window, with an online softmax in float32.
+
+    The grid is windows, groups of queries in a window, N.
 
     Args:
-        query, key: float16 of N,height,width,REDUCED; KEY_CHANNELS is that as products take it.
-        value: float16 of N,height,width,CHANNELS, VALUE_CHANNELS likewise.
-        target: the windows beside each other, float16 of N,down*WINDOW,across*WINDOW,CHANNELS.
-        down, across: rows of windows, and windows of a row.
+        query, key: float16, N,height,width,REDUCED; KEY_CHANNELS is REDUCED padded for matrix products.
+        value: float16, N,height,width,CHANNELS; VALUE_CHANNELS is CHANNELS padded likewise.
+        target: the attended windows side by side, float16, N,down*WINDOW,across*WINDOW,CHANNELS.
+        down, across: number of rows of windows, and of windows in a row.
+        WINDOW: side of a window, in pixels.
+        STEP: pixels from one window to the next.
+        KEYS: pixels of the window that are processed at a time.
     """
     image = tl.program_id(2)
     top, left = tl.program_id(0) // across * STEP, tl.program_id(0) % across * STEP
@@ -35,11 +40,12 @@ def attend(
     at = ((image * height + y) * width + x) * REDUCED
     q = tl.load(query + at[:, None] + r[None, :], mask=(r < REDUCED)[None, :], other=0.0)
     pixels = tl.minimum(height - top, WINDOW) * tl.minimum(width - left, WINDOW)
-    scale = 1.4426950408889634 / tl.sqrt(pixels.to(tl.float32))  # so that powers of two do
+    scale = 1.4426950408889634 / tl.sqrt(pixels.to(tl.float32))  # log2(e), so that exp2 can replace exp
     most = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.full((QUERIES,), 0.0, tl.float32)
     result = tl.full((QUERIES, VALUE_CHANNELS), 0.0, tl.float32)
-    for begin in range(0, WINDOW * WINDOW, KEYS):  # the first keys are of the first row: some of them lie inside
+    # The first keys begin with the window's first row, which lies in the picture: `larger` is finite from the start.
+    for begin in range(0, WINDOW * WINDOW, KEYS):
         other = begin + tl.arange(0, KEYS)
         y, x = top + other // WINDOW, left + other % WINDOW
         inside = (y < height) & (x < width)

@@ -1,4 +1,4 @@
-"""How pictures and features lie in a GPU's memory, and what kernels are started with."""
+"""The layout of pictures and features in GPU memory, and how kernels are launched on them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from vsparagon.fused.shapes import Shape
 
 Launch = Callable[[], object]
 
-LEAST_CHANNELS = 16  # that a matrix product takes
-MOST_NUMBERS = 1 << 31  # that kernels can count in one tensor
+LEAST_CHANNELS = 16  # least length of an axis of a matrix product
+MOST_NUMBERS = 1 << 31  # a tensor must have fewer, because kernels use 32-bit indices
 
 
 class Room:
-    """Memory that executors of one network and one size of frame share, of which no two run at once.
+    """A pool of tensors shared by executors for the same network and frame size that never run at the same time.
 
-    What one of them takes, the next one takes again, in the same order: each writes what it reads, but for borders.
+    Every executor takes the same tensors in the same order. That is safe because each writes whatever it reads, except
+    for borders, which always remain zero.
     """
 
     def __init__(self) -> None:
@@ -34,11 +35,11 @@ class Room:
         self._taken: Counter[tuple[tuple[int, ...], torch.dtype]] = Counter()
 
     def begin(self) -> None:
-        """Let the next executor take from the beginning."""
+        """Start again at the first tensor of each kind; to be called before each executor is made."""
         self._taken.clear()
 
     def zeros(self, size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return a tensor of this size that this executor has not taken yet; zeros where none has."""
+        """Return the next tensor of this size and dtype from the pool, zero-filled when it is first made."""
         kind = size, dtype
         self._taken[kind] += 1
         key = *kind, self._taken[kind]
@@ -49,13 +50,16 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """Room for a picture and its features, with a border of zeros that no kernel writes to.
+    """The memory layout of a picture and its features: `rows` rows of `pitch` pixels, with a border that stays zero.
+
+    `picture()` is float32, 3,rows,pitch; `features(channels)` is float16, rows,pitch,channels. `numbers` copies any
+    values to the device.
 
     Attributes:
-        height, width: in pixels.
-        border: pixels on each side that kernels may look at.
-        device: as torch names it.
-        room: where memory is taken from.
+        height, width: of the picture, in pixels.
+        border: pixels on each side that kernels may read but never write.
+        device: of the tensors.
+        room: pool from which tensors are taken.
     """
 
     height: int
@@ -74,11 +78,11 @@ class Canvas:
 
     @property
     def plane(self) -> int:
-        """Numbers from one colour of a picture to the next."""
+        """How many numbers one colour of a picture occupies: the distance to the next colour."""
         return self.rows * self.pitch
 
     def origin(self, *, above: int = 0, left: int = 0) -> int:
-        """Return where the pixel so far above and left of pixel 0, 0 lies, in pixels."""
+        """Return the index of the pixel `above` rows above and `left` columns left of pixel 0, 0; counted in pixels."""
         return (self.border - above) * self.pitch + self.border - left
 
     def picture(self) -> Tensor:
@@ -91,7 +95,7 @@ class Canvas:
         return self.room.zeros(size, dtype, self.device)
 
     def offsets(self, places: Sequence[tuple[int, int]]) -> Tensor:
-        """Return the numbers of pixels from a pixel to those at these rows and columns from it."""
+        """Return the distances, in pixels of memory, to the pixels at these (row, column) offsets: int32, (places,)."""
         return self.numbers([row * self.pitch + column for row, column in places], torch.int32)
 
     def numbers(self, values: Any, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -101,12 +105,14 @@ class Canvas:
         self, kernel: Any, *arguments: Any, shape: Shape, size: tuple[int, int] | None = None, layers: int = 1,
         **constants: Any,
     ) -> Launch:  # fmt: skip
-        """Return the start of a kernel over so many rows and columns, by default those of the canvas, and layers.
+        """Return a function that launches a kernel.
 
         Args:
-            kernel, arguments, constants: Triton's.
-            shape: of a program.
-            size, layers: rows and columns, and how often.
+            kernel: a `triton.jit` function.
+            arguments, constants: of the kernel; the constants are its `tl.constexpr` parameters.
+            shape: of the kernel's programs.
+            size: rows and columns to cover; those of the canvas by default.
+            layers: third dimension of the grid.
         """
         assert shape.rows <= kernels.MOST_ROWS
         height, width = size or (self.height, self.width)
@@ -115,22 +121,22 @@ class Canvas:
 
 
 def channels_for(channels: int) -> int:
-    """Return the number of channels that kernels take in the place of so many: a power of two."""
+    """Return the number of channels to which kernels pad `channels`: a power of two, at least `LEAST_CHANNELS`."""
     return max(LEAST_CHANNELS, 1 << (channels - 1).bit_length())
 
 
 def padded(values: Tensor, *sizes: int) -> Tensor:
-    """Return the tensor with zeros at the ends of its last axes, up to these sizes."""
+    """Return the tensor with its last axes padded with zeros at the end, up to these sizes."""
     pairs = zip(reversed(sizes), reversed(values.shape), strict=False)
     return F.pad(values, [count for size, present in pairs for count in (0, size - present)])
 
 
 def taps(kernel: Tensor, above: int, left: int) -> Iterator[tuple[tuple[int, int], Tensor]]:
-    """Yield where a kernel of ...,height,width has weights other than 0, from the pixel it is for, and those weights.
+    """Yield the taps of a convolution kernel that are not all zero: (row, column) offset, and weights.
 
     Args:
-        kernel: of any number of channels.
-        above, left: rows and columns of it that lie before that pixel.
+        kernel: ...,height,width, with at least one axis before these; a tap's weights have the shape of those axes.
+        above, left: rows and columns of the kernel before the pixel to which the offsets refer.
     """
     used = kernel.flatten(0, -3).ne(0).any(0)
     for row, column in used.nonzero().tolist():
@@ -138,12 +144,12 @@ def taps(kernel: Tensor, above: int, left: int) -> Iterator[tuple[tuple[int, int
 
 
 def table(weights: npt.NDArray[np.floating], step: int, mirrored: npt.NDArray[np.integer]) -> tuple[Any, Any]:
-    """Return what each sample of a resampled axis is made of: (taps, samples) of positions, and of weights.
+    """Return source positions and weights of every sample of a resampled axis, both (taps, samples).
 
     Args:
-        weights: phases, taps.
-        step: samples from one convolution to the next.
-        mirrored: which sample stands at each position of the axis with its ends.
+        weights: (phases, taps), as in `vsparagon.resampling.Kernels`.
+        step: source samples from one position of the kernels to the next.
+        mirrored: index of the sample at each position of the extended axis.
     """
     phases, count = weights.shape
     starts = np.arange(0, len(mirrored) - count + 1, step)

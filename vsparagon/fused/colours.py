@@ -1,4 +1,4 @@
-"""Planes to the extended picture, and the enlarged picture to planes, as `vsparagon.models.frame` does it."""
+"""Launches that convert planes to the extended picture and the result to planes, as `vsparagon.models.frame` does."""
 
 from __future__ import annotations
 
@@ -17,16 +17,22 @@ from vsparagon.models.half import HalfForm
 from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
 from vsparagon.tiles.extension import MARGIN
 
-COLOUR_CHANNELS = 4  # that the picture has as features: three, and one of zeros
+COLOUR_CHANNELS = 4  # channels of the picture as features: three colours, and one of zeros
 
 
 class Reading:
-    """From the planes of a frame to its extended picture.
+    """Converts the planes of a frame to its extended picture.
+
+    Args:
+        frame: the frame graph; its network must be a `HalfForm`.
+        canvas: of the extended picture.
+        planes: to read.
 
     Attributes:
-        launches: in order.
-        picture: what they leave.
-        features: the same as the network sees it, a channel for each colour.
+        launches: to run in order.
+        picture: their result: the extended picture, float32, 3,rows,pitch.
+        features: the same as the network's input, float16, rows,pitch,`COLOUR_CHANNELS`, clamped to 0..1 if the network
+            requires it.
     """
 
     def __init__(self, frame: FrameNetwork, canvas: Canvas, planes: Sequence[Tensor]) -> None:
@@ -50,7 +56,7 @@ class Reading:
         )  # fmt: skip
 
     def _full_size(self, planes: list[Tensor], height: int, width: int) -> list[Tensor]:
-        """Return both planes of chroma at the size of luma, float32."""
+        """Return both chroma planes at the size of luma, float32."""
         layout = self._layout
         low, narrow = layout.plane_size(1, height, width)
         if layout.subsampling_h:
@@ -70,17 +76,17 @@ class Reading:
 
 
 class Writing:
-    """From the picture and what is added to it to the planes of the enlarged frame.
+    """Converts the extended picture and the network's detail to the planes of the upscaled frame.
 
     Args:
-        frame: says how; its network is a HalfForm.
-        canvas: of the picture.
-        picture: which Reading leaves.
-        detail: phases, as Features leaves them.
-        planes: to be written.
+        frame: the frame graph; its network must be a `HalfForm`.
+        canvas: of the extended picture.
+        picture: of `Reading`.
+        detail: phases of `Features`.
+        planes: to write.
 
     Attributes:
-        launches: in order.
+        launches: to run in order.
     """
 
     def __init__(
@@ -116,7 +122,7 @@ class Writing:
             self._reduce(full[1:], results[1:], tall, wide)
 
     def _base(self, base: nn.Module, picture: Tensor) -> tuple[Tensor, tuple[Tensor, int, int]]:
-        """Return the picture that the base enlarges, and its kernel: weights, rows and columns before the pixel."""
+        """Return the picture that the base upscales, and the kernel: weights, and rows and columns before the pixel."""
         parts = [part for part in base.modules() if isinstance(part, nn.Conv2d)]
         last = parts[-1]
         if len(parts) == 2:
@@ -141,7 +147,7 @@ class Writing:
         layout, canvas = self._layout, self._canvas
         limits = None if layout.is_float else canvas.numbers(_limits(layout)[1])
         low = layout.plane_size(1, tall, wide)[0]
-        if layout.subsampling_h:  # first, as rows are read faster than columns
+        if layout.subsampling_h:  # vertically first, because that is the faster direction
             kernel = reducing(1 << layout.subsampling_h, DOWN[layout.chroma_location])
             lower = _chroma(canvas, (low, wide)) if layout.subsampling_w else targets
             last = None if layout.subsampling_w else limits
@@ -156,15 +162,17 @@ def resampling(
     canvas: Canvas, sources: Sequence[Tensor], kernel: Kernels, samples: int, pitch: int, targets: Sequence[Tensor],
     *, down: bool, limits: Tensor | None = None,
 ) -> Launch:  # fmt: skip
-    """Return what resamples two planes along one axis.
+    """Return a launch that resamples two planes along one axis.
 
     Args:
-        canvas: says where.
-        sources: planes; `pitch` of their samples are a row, `samples` lie along the axis.
-        kernel: along the axis.
-        targets: planes, height,width.
-        down: whether the axis is that of rows.
-        limits: least and greatest code value, where the targets are of integers.
+        canvas: gives the device.
+        sources: two planes.
+        kernel: resampling filter.
+        samples: length of the axis in the sources.
+        pitch: samples in a row of the sources.
+        targets: two planes, height,width, to write to.
+        down: whether to resample vertically.
+        limits: (2,), smallest and largest code value, if the targets are integers; None for floats.
     """
     positions, weights = table(kernel.weights, kernel.step, kernel.mirrored(samples))
     more = ((0, 0), (0, -weights.shape[1] % kernels.COLUMNS.value))
@@ -179,7 +187,7 @@ def resampling(
 
 
 def _chroma(canvas: Canvas, size: tuple[int, int]) -> list[Tensor]:
-    """Return two planes of float32."""
+    """Return two float32 planes from the canvas's pool."""
     return [canvas.zeros(*size) for _ in range(2)]
 
 
@@ -188,5 +196,5 @@ def _limits(layout: Layout) -> list[tuple[int, int]]:
 
 
 def _samples(plane: Tensor) -> Tensor:
-    """Return the samples of a plane, H,W; pairs of bytes as 16-bit numbers."""
+    """Return the samples of a plane, H,W; a plane of byte pairs, H,W,2, is viewed as uint16."""
     return plane.view(torch.uint16)[..., 0] if plane.dim() == 3 else plane

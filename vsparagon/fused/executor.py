@@ -1,4 +1,4 @@
-"""A frame graph's kernels, bound to one lane's tensors."""
+"""The kernels of a frame graph, bound to the tensors of one lane."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vsparagon.models.half import HalfForm
 
 
 class FusedExecutor(Executor):
-    """Starts the kernels one after the other.
+    """Launches the kernels one after the other.
 
     Args:
-        frame: one that `vsparagon.fused.support` has nothing to say about, on its device.
-        inputs, outputs: the lane's.
-        room: memory that other executors of the lane take as well.
+        frame: one to which `vsparagon.fused.support.trouble_with_kernels` does not object.
+        inputs, outputs: tensors of the lane, by name.
+        room: pool shared with the other executors of the lane; None for one of its own.
     """
 
     def __init__(

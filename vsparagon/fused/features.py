@@ -1,4 +1,7 @@
-"""The network's own part, from a picture to the phases of what is added to its base, in steps of one kernel each."""
+"""Launches of the network itself, from the picture to the phases of the detail; each step is one kernel.
+
+Phases are the channels that a pixel shuffle turns into pixels; the detail is what the network adds to its base.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +19,28 @@ from vsparagon.models.half import Detail, HalfForm
 from vsparagon.models.inference import FoldedBlock, FoldedGroup
 from vsparagon.models.paragonsr2 import RMSNorm
 
-# More would not fit a program's registers and shared memory.
+# Higher values of the first three would exceed a program's registers and shared memory.
 MOST_CHANNELS = 64
-MOST_DENSE_CHANNELS = 32  # that a kernel of several pixels takes
-MOST_DENSE_PIXELS = 8  # of a row, that such a kernel takes
-MOST_TAPS = 6  # that are added up in float16
+MOST_DENSE_CHANNELS = 32  # inputs of a dense convolution larger than 1x1
+MOST_DENSE_PIXELS = 8  # width of a dense convolution
+MOST_TAPS = 6  # summed in float16 before they are added in float32
 
 
 class Unfit(Exception):
-    """The kernels have no form of a network; says of which part."""
+    """A network has a part that the kernels do not support; the message names it."""
 
 
 def reach_of(network: HalfForm) -> int:
-    """Return how far from a pixel any single kernel of a network looks, in pixels."""
+    """Return how far from a pixel any single convolution of a network looks, in pixels."""
     convs = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     return max(max(conv.kernel_size) for conv in convs) // 2 + 1
 
 
 def check(network: HalfForm) -> int:
-    """Return the most channels that the kernels give to a network's features or phases.
+    """Check that the kernels support a network, and return the most channels of its features or phases, padded.
 
     Raises:
-        Unfit: a part of it has no form here.
+        Unfit: they do not support a part of it.
     """
     for part, _ in _steps(network.detail):
         if isinstance(part, FoldedGroup):
@@ -59,14 +62,16 @@ def check(network: HalfForm) -> int:
 
 
 class Features:
-    """The steps of one network on one canvas; features are used again as soon as no later step reads them.
+    """The steps of one network on one canvas. Memory of features is reused as soon as no later step reads them.
 
     Args:
-        picture: as `Reading` leaves it, with a channel for each colour.
+        network: one that `check` accepts.
+        canvas: of the extended picture.
+        picture: `features` of `Reading`, which has a channel for each colour.
 
     Attributes:
-        launches: in order.
-        phases: float16 of height,width,channels: what they leave.
+        launches: to run in order.
+        phases: their result, float16, height,width,channels (padded).
     """
 
     def __init__(self, network: HalfForm, canvas: Canvas, picture: Tensor) -> None:
@@ -113,7 +118,7 @@ class Features:
         above, left = conv.pads[:2] if isinstance(conv, ShiftedConv2d) else (k // 2 for k in conv.kernel_size)
         wide, abreast = _window(conv.kernel_size[1], channels)
         kernel = padded(conv.weight.permute(2, 3, 1, 0), wide, channels, results)  # height, width, in, out
-        # What each of the pixels abreast takes of the window that they share.
+        # One copy of the kernel for each of the pixels abreast, shifted to its place in the window that they share.
         kernel = torch.stack([kernel.roll(pixel, 1) for pixel in range(abreast)], 3)
         self._add(
             kernels.dense, source, canvas.numbers(kernel, torch.float16),
@@ -181,14 +186,15 @@ class Features:
 
 
 def _window(kernel: int, channels: int) -> tuple[int, int]:
-    """Return how many pixels of a row a product takes, and how many, a power of two, it makes of them.
+    """Return the width of the window that a matrix product reads from a row, and how many pixels it computes from it.
 
-    Of more than 16 channels the pixels that it takes are a power of two, too: as the sum of two products the compiler
-    of CUDA 12.8 (ptxas 12.8.93, of Triton 3.6) gets them wrong for an H100 or H200, and the second reads anywhere.
+    The number of pixels is a power of two. With more than 16 channels, so is the width: split into a sum of two
+    products, it is miscompiled for H100 and H200 by CUDA 12.8 (ptxas 12.8.93, in Triton 3.6), and the second product
+    reads from arbitrary addresses.
 
     Args:
-        kernel: width of the convolution.
-        channels: that a pixel has.
+        kernel: width of the convolution, in pixels.
+        channels: of a pixel, padded.
     """
     if channels > LEAST_CHANNELS:
         wide = 1 << (kernel - 1).bit_length()
@@ -199,7 +205,11 @@ def _window(kernel: int, channels: int) -> tuple[int, int]:
 
 
 def _steps(detail: nn.Module) -> list[tuple[nn.Module, Tensor | None]]:
-    """Return the parts that follow one another, with the slopes of the PReLU that comes after one."""
+    """Return the consecutive parts of a network, each with the slopes of the PReLU that follows it, or None.
+
+    Raises:
+        Unfit: the network has a gain of the whole frame.
+    """
     steps: list[tuple[nn.Module, Tensor | None]] = []
     for part in _parts(detail):
         if isinstance(part, nn.PReLU) and steps:

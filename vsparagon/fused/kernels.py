@@ -1,8 +1,8 @@
-"""The kernels of `vsparagon.fused`, in Triton. One program computes as many rows as it is told, of `COLUMNS` pixels.
+"""The Triton kernels of `vsparagon.fused`. One program computes `ROWS` rows of `COLUMNS` pixels.
 
-A picture is float32 of 3,height,pitch, features are float16 of height,pitch,channels; both have a border of zeros
-around them, wide enough for every kernel to look beyond the edges without asking. `origin` is where pixel 0, 0 lies;
-it and `pitch` are counted in pixels. Arithmetic is float32; the matrix products take float16 and add in float32.
+A picture is float32, 3,height,pitch; features are float16, height,pitch,channels. Both have a border of zeros, wide
+enough for every kernel to read beyond the edges without a bounds check. `origin` is the index of pixel 0, 0; it and
+`pitch` are counted in pixels. Arithmetic is float32; matrix products take float16 and accumulate in float32.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MOST_ROWS = 16
 
 @triton.jit
 def _places(ROWS: tl.constexpr, ABREAST: tl.constexpr = 1):
-    """Return row and column of each pixel of this program, of several side by side those of the first."""
+    """Return row and column of each pixel of this program; of `ABREAST` pixels side by side, only of the first."""
     first = tl.arange(0, ROWS * COLUMNS // ABREAST) * ABREAST
     return tl.program_id(1) * ROWS + first // COLUMNS, tl.program_id(0) * COLUMNS + first % COLUMNS
 
@@ -28,7 +28,7 @@ def add(a, b):
 
 @triton.jit
 def _store_codes(target, at, values, low, high, inside, INTEGER: tl.constexpr):
-    """Write nominal code values as samples: rounded and held within legal ones, or floats as they are."""
+    """Store code values: integers clamped to legal values and rounded, floats as they are."""
     if INTEGER:
         codes = tl.floor(tl.minimum(tl.maximum(values, low), high) + 0.5)
         tl.store(target + at, codes.to(tl.int32).to(target.dtype.element_ty), mask=inside)
@@ -41,13 +41,13 @@ def resample(
     first, second, indices, weights, limits, first_target, second_target, height, width, pitch, count,
     TAPS: tl.constexpr, DOWN: tl.constexpr, INTEGER: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Make each sample of two planes of weighted samples of its column (`DOWN`) or its row.
+    """Resample two planes vertically (`DOWN`) or horizontally.
 
     Args:
-        first, second: samples of any type; `pitch` of them a row.
-        indices, weights: TAPS,count: for each row or column of the targets, and more for those that programs have
-            beyond them.
-        limits: least and greatest code value, where the targets are `INTEGER`.
+        first, second: planes of any type, with rows of `pitch` samples.
+        indices, weights: TAPS,count: source positions and weights for each row or column of the targets; padded,
+            because programs may extend beyond these.
+        limits: smallest and largest code value, if the targets are `INTEGER`.
         first_target, second_target: height,width.
     """
     y, x = _places(ROWS)
@@ -68,7 +68,7 @@ def resample(
 
 @triton.jit
 def _combined(factors, a, b, c, COUNT: tl.constexpr):
-    """Return the sum of one or three values times their factors, and a summand that comes after those."""
+    """Return the sum of one or three values (`COUNT`) times their factors, plus the offset stored after the factors."""
     value = tl.load(factors + COUNT) + tl.load(factors) * a
     if COUNT == 3:
         value += tl.load(factors + 1) * b + tl.load(factors + 2) * c
@@ -80,12 +80,14 @@ def read(
     first, second, third, rows, columns, matrix, target, features, height, width, samples, pitch, plane, origin,
     PLANES: tl.constexpr, CHANNELS: tl.constexpr, LIMITS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Make the extended picture of planes of one size: `rows` and `columns` say which sample stands where.
+    """Make the extended picture from one or three planes (`PLANES`) of the same size.
 
     Args:
-        samples: of a row of the planes.
-        matrix: three rows of `PLANES` factors and a summand, from samples to red, green and blue.
-        features: takes the same picture, a channel for each colour, limited to 0..1 if `LIMITS`.
+        rows, columns: for each row and column of the extended picture, that of the planes which it copies.
+        samples: in a row of the planes.
+        matrix: three rows of `PLANES` factors and an offset, from code values to red, green and blue.
+        target: the picture.
+        features: the same picture as features of `CHANNELS` channels, clamped to 0..1 if `LIMITS`.
     """
     y, x = _places(ROWS)
     inside = (y < height) & (x < width)
@@ -113,7 +115,7 @@ def read(
 def sharpen(
     source, offsets, weights, target, height, width, pitch, plane, origin, TAPS: tl.constexpr, ROWS: tl.constexpr
 ):
-    """Convolve each colour of a picture with its own kernel: `TAPS` offsets, and for each colour as many weights."""
+    """Convolve each colour of a picture with its own kernel: `TAPS` offsets, in pixels, and 3,TAPS weights."""
     y, x = _places(ROWS)
     colour = tl.program_id(2)
     at = colour * plane + origin + y * pitch + x
@@ -129,21 +131,22 @@ def dense(
     TALL: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, RESULTS: tl.constexpr, ABREAST: tl.constexpr,
     ACTIVE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Convolve features, then PReLU if `ACTIVE`.
+    """Convolve features (dense), then apply PReLU if `ACTIVE`.
 
-    A row of the products makes `ABREAST` pixels of `TALL` rows of `WIDE` pixels.
+    Each row of the matrix product computes `ABREAST` adjacent pixels from a window of `TALL` by `WIDE` pixels.
 
     Args:
-        weights: float16 of TALL,WIDE,CHANNELS,ABREAST,RESULTS.
+        weights: float16, TALL,WIDE,CHANNELS,ABREAST,RESULTS.
         bias, slopes: ABREAST,RESULTS.
-        origin: where the kernel of pixel 0, 0 begins.
+        origin: index of the first pixel of the window of pixel 0, 0.
+        pitch_target, origin_target: of the target.
     """
     y, x = _places(ROWS, ABREAST)
     n = tl.arange(0, ABREAST * RESULTS)
     at = ((origin + y * pitch + x) * CHANNELS)[:, None]
     total = tl.full((ROWS * COLUMNS // ABREAST, ABREAST * RESULTS), 0.0, tl.float32) + tl.load(bias + n)[None, :]
     for row in tl.static_range(TALL):
-        for halving in tl.static_range(4):  # pixels of a row lie one behind the other: products of 8, 4, 2 and 1
+        for halving in tl.static_range(4):  # pixels of a row are contiguous: split WIDE into products of 8, 4, 2 and 1
             if WIDE & (8 >> halving):
                 before = WIDE // (16 >> halving) * (16 >> halving)
                 k = tl.arange(0, (8 >> halving) * CHANNELS)
@@ -166,15 +169,17 @@ def mix(
     ACTIVE: tl.constexpr, KEEP: tl.constexpr, BEFORE: tl.constexpr, NORM: tl.constexpr, AFTER: tl.constexpr,
     ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Convolve each channel of features on its own, PReLU if `ACTIVE`, then a 1x1 convolution; add, normalise, add.
+    """Depthwise convolution, PReLU if `ACTIVE`, then a 1x1 convolution; add, normalise, add.
 
     Args:
-        offsets, weights: GROUPS,TAPS of them, and for each as many weights, float16, as channels. A group is added up
-            in float16, which is twice as fast, groups in float32.
-        kept: takes what the 1x1 convolution is given, where `KEEP`.
-        matrix: float16 of CHANNELS,RESULTS; `shift` is added to its results.
-        before, after: features that are added before and after the norm, where they are wanted.
-        scale, offset: of the norm, where `NORM`; `share` is 1 over their true number.
+        offsets, weights: GROUPS,TAPS offsets in pixels, and GROUPS,TAPS,CHANNELS weights in float16. The taps of a
+            group are summed in float16, which is twice as fast, and the groups in float32.
+        bias, slopes: CHANNELS, of the depthwise convolution.
+        kept: receives the input of the 1x1 convolution if `KEEP`.
+        matrix, shift: weights, float16, CHANNELS,RESULTS, and bias of the 1x1 convolution.
+        before, after: features to add before the norm if `BEFORE`, and after it if `AFTER`.
+        scale, offset: of the RMS norm if `NORM`.
+        share: 1 over the number of channels of the norm, without padding.
     """
     y, x = _places(ROWS)
     c, n = tl.arange(0, CHANNELS), tl.arange(0, RESULTS)
@@ -215,18 +220,18 @@ def write(
     TAPS: tl.constexpr, SCALE: tl.constexpr, PHASES: tl.constexpr, RESULTS: tl.constexpr, PLANES: tl.constexpr,
     FIRST: tl.constexpr, OTHERS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Add the detail to the base, shuffle the phases to pixels, cut, and convert the colours to planes.
+    """Compute the base, add the detail, shuffle the phases to pixels, crop, and convert the colours to planes.
 
     Args:
-        source: the picture that the base is made of.
-        offsets, weights: of the base's kernels: TAPS, and 3,TAPS,PHASES.
-        detail: float16 of height,width,RESULTS.
-        matrix: rows of three factors and a summand, from red, green and blue to code values.
-        limits: for each plane, least and greatest code value.
-        first, second, third: planes of tall,wide.
-        cut: enlarged pixels that are left out at the top and at the left.
-        PHASES: SCALE**2, and more up to a power of two.
-        FIRST, OTHERS: whether these planes are integers.
+        source: the picture that the base upscales.
+        offsets, weights: of the base's kernels: TAPS offsets in pixels, and 3,TAPS,PHASES weights.
+        detail: float16, height,width,RESULTS; the phases of red come first, then those of green and blue.
+        matrix: for each plane, three factors and an offset, from red, green and blue to code values.
+        limits: for each plane, smallest and largest code value.
+        first, second, third: planes, tall,wide, to write to.
+        cut: upscaled rows and columns to leave out at the top and at the left.
+        PHASES: SCALE**2, rounded up to a power of two.
+        FIRST, OTHERS: whether the first plane and the others are integers.
     """
     y, x = _places(ROWS)
     q = tl.arange(0, PHASES)

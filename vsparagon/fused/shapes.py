@@ -1,6 +1,6 @@
-"""How many rows the programs of each kernel have, and how many warps.
+"""The number of rows and warps of each kernel's programs.
 
-Chosen by measurements on an H200, of 1080p to twice the size; for more phases than four by what registers hold.
+Chosen by measurements on an H200, upscaling 1080p by 2; for more than four phases, by what fits into registers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the programs of one kernel; `vsparagon.fused.kernels` says how many columns they have."""
+    """Rows and warps of the programs of one kernel; the columns are `vsparagon.fused.kernels.COLUMNS`."""
 
     rows: int
     warps: int
@@ -22,14 +22,18 @@ RESAMPLE_ACROSS: Final = Shape(4, 4)
 READ: Final = Shape(4, 4)
 SHARPEN: Final = Shape(8, 1)
 WRITE: Final = Shape(8, 4)
-WRITE_MORE: Final = Shape(4, 4)  # than four phases
+WRITE_MORE: Final = Shape(4, 4)  # for more than four phases
 MIX: Final = Shape(8, 4)
-MIX_WIDE: Final = Shape(4, 4)  # of more than 16 channels
+MIX_WIDE: Final = Shape(4, 4)  # for more than 16 channels
 
 
 def dense(abreast: int, results: int) -> Shape:
-    """Return the shape for products whose rows make `results` of each of so many pixels.
+    """Return the shape for `kernels.dense`: 128 rows of the matrix product, or fewer to spare registers.
 
-    It has 128 rows of products; fewer, where these would not fit the registers of GPUs other than Hopper's.
+    With more results, 128 rows would not fit into the registers of GPUs other than Hopper.
+
+    Args:
+        abreast: pixels that one row of the product computes.
+        results: channels of each.
     """
     return Shape(4 * abreast if abreast * results <= 32 else 4, 4)

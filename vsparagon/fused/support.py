@@ -1,4 +1,4 @@
-"""Whether the kernels can be used. Imports Triton only where it is there."""
+"""Check whether our kernels can be used. Imports Triton only if it is installed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
 from vsparagon.resampling import Kernels
 
-OLDEST: Final = (8, 0)  # compute capability; Triton has no matrix products for earlier ones
+OLDEST: Final = (8, 0)  # compute capability; Triton does not support matrix products on older GPUs
 
 
 def trouble_with_kernels(frame: FrameNetwork, device: torch.device) -> str:
-    """Return what keeps a frame graph from our kernels on a GPU, "" if nothing does."""
+    """Return why our kernels cannot run a frame graph on a GPU, "" if they can; locking as in `trouble_with_triton`."""
     return trouble_with_graph(frame) or trouble_with_triton(device)
 
 
 def trouble_with_attention(frame: FrameNetwork, device: torch.device) -> str:
-    """Return what keeps the attention of a frame graph from our kernel on a GPU, "" if nothing does."""
+    """Return why our kernel cannot run a frame graph's attention on a GPU, "" if it can; see `trouble_with_triton`."""
     if not find_spec("triton"):
         return "the package triton is not installed"
     from vsparagon.fused.attention import has_fitting_attention
@@ -33,7 +33,7 @@ def trouble_with_attention(frame: FrameNetwork, device: torch.device) -> str:
 
 
 def trouble_with_graph(frame: FrameNetwork) -> str:
-    """Return what keeps a frame graph from our kernels on any GPU, "" if nothing does."""
+    """Return why our kernels cannot run a frame graph on any GPU, "" if they can."""
     if not find_spec("triton"):
         return "the package triton is not installed"
     if not isinstance(frame.network, HalfForm):
@@ -48,7 +48,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
     except Unfit as part:
         return f"ours do not support {part}"
     extension = frame.extension
-    # Borders and what fills the last programs are less than the factor of two.
+    # The factor of 2 covers the borders and the padding for the last programs.
     if 2 * most * extension.extended_height * extension.extended_width >= MOST_NUMBERS:
         return "the frame is too large for ours"
     return ""
@@ -56,7 +56,13 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
 
 @cache
 def trouble_with_triton(device: torch.device) -> str:
-    """Return why Triton does not run on a GPU, "" if it does. The caller holds `vsparagon.backends.device.QUEUING`."""
+    """Return why Triton does not work on a GPU, "" if it does.
+
+    Compiles and runs a small kernel; the answer is cached. The caller must hold `vsparagon.backends.device.QUEUING`.
+
+    Raises:
+        Exception: the GPU is out of memory. That may pass, so it is not cached.
+    """
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST:
         return f"ours need compute capability {OLDEST[0]}.{OLDEST[1]}, and this GPU has {capability[0]}.{capability[1]}"
@@ -70,8 +76,8 @@ def trouble_with_triton(device: torch.device) -> str:
         try:
             resampling(canvas, [plane, plane], kernel, 2, 2, [target, target], down=True)()
             torch.cuda.synchronize()
-        except Exception as error:  # of a C compiler, of Python's headers, of the driver: they share no narrower base
+        except Exception as error:  # a C compiler, Python's headers or the driver: no narrower common base class
             if lack_of_memory(error):
-                raise  # passes, and is not remembered
+                raise  # may pass, so it must not be cached
             return f"Triton does not work here: {first_line_of(error)}"
     return "" if bool((target == plane).all()) else "Triton gives wrong results here"

@@ -1,17 +1,17 @@
 /*
  * core.paragon: a VapourSynth plugin whose functions are written in Python.
  *
- * VapourSynth gives a namespace only to a native library, so this one owns the namespace and hands every call to
- * vsparagon.plugin. It links no libpython: the interpreter is whichever one already runs in the process.
+ * VapourSynth gives a namespace only to a native library, so this one owns the namespace and forwards every call to
+ * vsparagon.plugin. It does not link libpython: it uses the interpreter that already runs in the process.
  *
- *   1. A script calls core.paragon.Upscale(...). enter_python() notes the call as this thread's innermost one and
- *      asks Python for vsparagon.plugin.call("Upscale").
+ *   1. A script calls core.paragon.Upscale(...). enter_python() records the call as this thread's innermost one and
+ *      runs vsparagon.plugin.call("Upscale") in Python.
  *   2. vsparagon.plugin.call() answers by calling core.paragon.internal_run(func=...). VapourSynth's own Python module
  *      turns that Python callable into a VSFunction of the current environment.
- *   3. internal_run() lets VapourSynth call the function with the arguments of step 1. VapourSynth thereby converts
- *      every argument and the result; nothing of Python's data model is known here.
+ *   3. internal_run() has VapourSynth call the function with the arguments of step 1. VapourSynth thus converts all
+ *      arguments and the result; this library need not know Python's data model.
  *
- * Nothing outlives a call, so environments and cores come and go without a trace in this library.
+ * The library keeps nothing between calls, so environments and cores may come and go.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,18 +40,18 @@
 
 #define MESSAGE_SIZE 4096
 
-/* A call of a public function that waits for Python's answer. */
+/* A call of a public function that is waiting for Python's answer. */
 typedef struct Call {
     VSCore *core;
     const VSMap *in;
     VSMap *out;
     bool answered;
-    struct Call *outer; /* a filter may build on another function of this namespace */
+    struct Call *outer; /* calls nest: a function of this namespace may call another one */
 } Call;
 
 static THREAD_LOCAL Call *waiting;
 
-/* The few functions of Python's stable ABI that are needed; every object is opaque. */
+/* The functions of Python's stable ABI that are used; every object is opaque. */
 typedef struct Python {
     int (*is_initialized)(void);
     int (*gil_ensure)(void);
@@ -83,7 +83,8 @@ static void (*python_symbol(const char *name))(void) {
 #endif
 }
 
-/* Look the symbols up anew on every call: it costs microseconds, needs no lock, and a host may start Python late. */
+/* Look up the symbols on every call: that takes microseconds, needs no lock, and allows a host to start Python late.
+ * Returns false if this process runs no Python that has all of them. */
 static bool find_python(Python *py) {
 #define FIND(member, symbol)                                                                                           \
     do {                                                                                                               \
@@ -108,7 +109,7 @@ static bool find_python(Python *py) {
     return py->is_initialized() != 0;
 }
 
-/* Write str(object) into text; object may be NULL, and no exception stays set. */
+/* Write str(object), or "?" on failure, into text. object may be NULL; no exception remains set. */
 static void describe(const Python *py, void *object, char *text, size_t size) {
     void *string = object ? py->str(object) : NULL;
     const char *utf8 = string ? py->utf8(string, NULL) : NULL;
@@ -118,8 +119,8 @@ static void describe(const Python *py, void *object, char *text, size_t size) {
         py->release(string);
 }
 
-/* Take the exception that is set and write "Type: message", or the message alone for RuntimeError, which is what
- * vsparagon.plugin raises with a finished sentence. */
+/* Clear the current exception and write "Type: message", or only the message of a RuntimeError, which
+ * vsparagon.plugin raises with a complete sentence. */
 static void take_exception(const Python *py, char *text, size_t size) {
     void *exception = py->get_raised();
     void *type = exception ? py->get_attribute(exception, "__class__") : NULL;
@@ -141,7 +142,7 @@ static void take_exception(const Python *py, char *text, size_t size) {
         py->release(exception);
 }
 
-/* Run vsparagon.plugin.call(function) with the GIL held. Returns false and the reason when that raised. */
+/* Run vsparagon.plugin.call(function); the caller holds the GIL. If that raises, write the reason and return false. */
 static bool call_plugin(const Python *py, const char *function, char *reason, size_t size) {
     char exception[MESSAGE_SIZE / 2], prefix[MESSAGE_SIZE / 4];
     void *plugin = py->import_module("vsparagon.plugin");
@@ -164,7 +165,7 @@ static bool call_plugin(const Python *py, const char *function, char *reason, si
     return true;
 }
 
-/* Every public function: userData is its name. */
+/* The entry point of every public function; userData is the function's name. */
 static void VS_CC enter_python(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
     const char *function = userData;
     char reason[MESSAGE_SIZE], message[MESSAGE_SIZE + 64];
@@ -182,7 +183,7 @@ static void VS_CC enter_python(const VSMap *in, VSMap *out, void *userData, VSCo
         py.gil_release(state);
         waiting = call.outer;
         if (call.answered)
-            return; /* out holds a result, or an error that is worded already */
+            return; /* out holds the result, or an error with a complete message */
         if (returned)
             snprintf(reason, sizeof reason, "vsparagon.plugin gave no answer");
     }
@@ -190,10 +191,10 @@ static void VS_CC enter_python(const VSMap *in, VSMap *out, void *userData, VSCo
     vsapi->mapSetError(out, message);
 }
 
-/* internal_run(func): give the arguments of the call that waits on this thread to func, and its result to the caller.
+/* internal_run(func): call func with the arguments of the call waiting on this thread, and give that call the result.
  *
- * An error of func goes to the waiting call, not to this one. VapourSynth keeps the Python exception behind it and
- * raises it where the script called, so KeyboardInterrupt and SystemExit arrive there as they are. */
+ * An error of func goes to the waiting call, not to this one. VapourSynth keeps the underlying Python exception and
+ * raises it in the script's call, so KeyboardInterrupt and SystemExit arrive there unchanged. */
 static void VS_CC internal_run(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
     Call *call = waiting;
     (void)userData;
@@ -216,7 +217,7 @@ static void VS_CC internal_run(const VSMap *in, VSMap *out, void *userData, VSCo
 
     const char *error = vsapi->mapGetError(result);
     if (!error)
-        error = vsapi->mapGetData(result, "error", 0, &unset); /* how vsparagon.plugin returns a message */
+        error = vsapi->mapGetData(result, "error", 0, &unset); /* vsparagon.plugin returns its messages like this */
     if (error)
         vsapi->mapSetError(call->out, error);
     else
@@ -242,8 +243,8 @@ static void VS_CC free_failure(void *instance, VSCore *core, const VSAPI *vsapi)
     free(instance);
 }
 
-/* internal_fail(clip, message): a clip like the given one, whose every frame is that error. An exception raised in a
- * Python callback would show the script's user a traceback; a frame of this clip shows one line. */
+/* internal_fail(clip, message): a clip like the given one in which every frame fails with that error. An exception in a
+ * Python callback would show the user a traceback; a frame of this clip gives one line. */
 static void VS_CC internal_fail(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
     (void)userData;
     Failure *failure = malloc(sizeof *failure);
@@ -260,7 +261,7 @@ static void VS_CC internal_fail(const VSMap *in, VSMap *out, void *userData, VSC
 }
 
 VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI *vspapi) {
-    /* Autoload runs before a script can name a core: nothing of Python is touched here. */
+    /* Autoload runs before a script can refer to a core, so nothing here may touch Python. */
     vspapi->configPlugin("io.github.vsparagon", "paragon", "Neural upscaling",
                          VS_MAKE_VERSION(PARAGON_VERSION_MAJOR, PARAGON_VERSION_MINOR), VAPOURSYNTH_API_VERSION, 0,
                          plugin);

@@ -1,7 +1,7 @@
-"""From a picture to its enlargement in tiles, with the result of the whole frame.
+"""Upscale a picture in tiles with the result of the whole frame, or blended tiles if the network allows no better.
 
-extension.py   the picture, mirrored beyond its borders: what a network sees
-geometry.py    where tiles lie; numbers alone
-ways.py        a network run on the whole, on exact tiles, in stages of tiles, on blended tiles
-choice.py      which of these, for a model, a size and what the caller wants
+extension.py   the extended picture that a network sees: mirrored beyond its borders
+geometry.py    positions and weights of tiles; pure geometry
+ways.py        run a network on the whole picture, in exact tiles, in stages of tiles or in blended tiles
+choice.py      choose among these by model, picture size and the caller's arguments
 """

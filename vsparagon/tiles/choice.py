@@ -1,4 +1,4 @@
-"""Decides on tiles: from the model, the size of the picture and what the caller wants to the way to enlarge it."""
+"""Choose how to tile a picture from the model, the picture's size and the caller's arguments."""
 
 from __future__ import annotations
 
@@ -18,33 +18,38 @@ from vsparagon.tiles.ways import Blended, Exact, Staged, Way, Whole
 log = logging.getLogger(__name__)
 
 SMALLEST_TILE = 64
-# What tiles may take together, in bytes. The larger a tile is, the less of it is computed for its neighbours, too: on
-# two EPYCs pictures of 640x360 were 4 to 14 % faster whole than in tiles of `FAST_AREA`, on one of them those of 1080p
-# up to 13 % faster in four.
+# Default memory of all tiles in flight, in bytes. The larger a tile is, the smaller is the share that its neighbours
+# compute, too: on two EPYCs, pictures of 640x360 were 4 to 14 % faster whole than in tiles of `FAST_AREA`; on one of
+# them, 1080p was up to 13 % faster in four tiles.
 FAST_MEMORY = 512 * MEBIBYTE
-# Pixels of a tile, with what it looks at around what it is kept for, that are fast even where that is more. On a Xeon a
-# pixel in such a tile took nano 20 % less time than one in a large picture.
+# Default size of a tile, in pixels with its margin, if `FAST_MEMORY` would allow only smaller ones. On a Xeon, a pixel
+# in a tile of this size took nano 20 % less time than one in a large picture.
 FAST_AREA = 80_000
-# Of networks that look further than this, in pixels, such tiles would compute much twice: where that is more than so
-# many whole pictures, theirs are as large as memory allows.
+# For networks with a reach above `FAR` (pixels), overlap is expensive: if the default tiles would compute more than
+# `MOST_COMPUTED` pictures' worth of pixels, use tiles as large as memory allows.
 FAR = 12
 MOST_COMPUTED = 1.1
-BLENDED_OVERLAP = 32
-SHARE = 4  # by which the available memory is divided, for networks that look at the whole frame
+BLENDED_OVERLAP = 32  # default, in source pixels
+SHARE = 4  # the available memory divided by this is the default limit for whole frames, stages and large tiles
 FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileChoice:
-    """What the caller wants of tiles; nothing, by default.
+    """The caller's choice of tiles; by default, none.
 
     Attributes:
-        size: height and width of a tile in source pixels, what it shares with its neighbours included; a network
-            that looks far takes larger ones than that if it has to.
-        overlap: least pixels that neighbours share, along columns and rows.
-        memory_mb: most memory that what is in flight may take together. By default networks that look at the whole
-            frame take it whole if that needs no more than a quarter of what is available, and the others tiles that
-            together need `FAST_MEMORY`, or are of `FAST_AREA`.
+        size: height and width of a tile in source pixels, overlap included, at least 64; a network that is cut into
+            stages takes larger tiles if its reach demands it.
+        overlap: least overlap of neighbouring tiles in source pixels, vertical and horizontal; at most half of `size`,
+            without which it cannot be given.
+        memory_mb: memory limit for all tiles in flight, in MiB; 0 for the default. On the CPU, networks that look at
+            the whole frame by default take it whole if that needs at most a quarter of the available memory (or if they
+            have no checkpoint that could be cut into stages); the others take tiles that need `FAST_MEMORY` together
+            or, if those would be smaller, tiles of `FAST_AREA`.
+
+    Raises:
+        InvalidInput: a value is out of range, or the values contradict each other.
     """
 
     size: tuple[int, int] | None = None
@@ -74,17 +79,18 @@ class TileChoice:
             )
 
     def way(self, model: Model, extension: Extension, *, streams: int, cache: Path) -> Way:
-        """Return the way for a model and a size of picture.
+        """Return the way to run a model on pictures of one size, on the CPU.
 
         Args:
-            model: what is to be run.
+            model: the network.
             extension: of the pictures.
-            streams: pictures at once, if memory allows; one more is being copied.
-            cache: folder for the stages of a model.
+            streams: pictures computed at once, if memory allows; memory for one more, being copied, is reserved.
+            cache: cache folder for the stages of a checkpoint.
 
         Raises:
-            InvalidInput: this model cannot be run on the tiles that are wanted.
-            BackendUnavailable: the stages of a model need torch, the first time.
+            InvalidInput: this model cannot be run in the requested tiles, or the cache folder cannot be written to.
+            ModelError: the checkpoint cannot be read.
+            BackendUnavailable: cutting a checkpoint into stages for the first time needs torch.
         """
         if model.bytes_per_pixel is None:
             if self.memory_mb:
@@ -114,14 +120,15 @@ class TileChoice:
     def exact(
         self, model: Model, extension: Extension, *, streams: int, area: int
     ) -> tuple[ExactTiles, ExactTiles] | None:
-        """Return rows and columns of tiles that give the picture of the whole; None where the model has none.
+        """Return rows and columns of tiles that give exactly the whole picture's result; None if the model has none.
 
         Args:
-            model, extension, streams: as above.
-            area: most pixels of a tile, where the caller wants no size and memory allows it.
+            model, extension, streams: as in `way`.
+            area: most pixels of a tile, margin included, if the caller chose no size; `memory_mb` may lower it.
 
         Raises:
-            InvalidInput: a tile would hold nothing but what it looks at, or the memory is too small for any.
+            InvalidInput: tiles of the chosen size would consist of margins only, or the memory limit is too low for
+                the smallest tiles.
         """
         reach, bytes_per_pixel = model.reach, model.bytes_per_pixel
         if reach is None or bytes_per_pixel is None or (reach > FURTHEST and model.checkpoint is not None):
@@ -193,7 +200,7 @@ class TileChoice:
 
 
 def _computed(rows: ExactTiles, columns: ExactTiles) -> int:
-    """Return how many pixels all tiles have."""
+    """Return the number of pixels of all tiles together, margins included."""
     return rows.size * len(rows.parts) * columns.size * len(columns.parts)
 
 

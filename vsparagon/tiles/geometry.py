@@ -1,9 +1,8 @@
-"""Tiles: where they lie and what each contributes. Pure geometry: no device, no picture.
+"""The geometry of tiles: their positions, and what each contributes. Involves no device and no picture.
 
-Three kinds. `exact_tiles` are for a network that is known to look no further than its reach: each tile is computed
-with that much around it, and the parts fit together to the picture of the whole. Those of a `Grid` are for the stages
-of a network that looks at the whole picture. `blended_tiles` are for a network of which nothing is known: neighbours
-are blended.
+There are three kinds. `exact_tiles` are for a network of known reach: each tile is computed with a margin of that many
+pixels, and the parts fit together to the whole picture's result. Those of a `Grid` are for the stages of a network that
+looks at the whole picture. `blended_tiles` are for a network of unknown reach: neighbours are blended.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ import numpy.typing as npt
 
 from vsparagon.tiles.extension import MARGIN, Extension
 
-SMALLEST_PART = 32
-BLOCK = 8  # side of the blocks that means are taken of first; divides both sides of an extended picture
+SMALLEST_PART = 32  # least side of what a tile is kept for, in pixels
+BLOCK = 8  # side of the blocks over which means are taken first; divides both sides of an extended picture
 
 
 class Part(NamedTuple):
-    """What one tile along an axis is kept for. Pixels are counted in the extended picture.
+    """A tile along one axis, and the part of it that is kept. Positions are pixels of the extended picture.
 
     Attributes:
         start: first pixel of the tile.
-        first, end: first pixel that it is kept for, and one past the last.
+        first, end: first pixel of the part that is kept, and one past its last.
     """
 
     start: int
@@ -33,16 +32,16 @@ class Part(NamedTuple):
     end: int
 
     def in_result(self, scale: int, shift: int) -> slice:
-        """Return where the part lies in the tile's result, which lacks `shift` of its pixels at its start."""
+        """Return the position of the part in the tile's result, which lacks `shift` pixels at its start."""
         return slice((self.first - self.start) * scale - shift, (self.end - self.start) * scale - shift)
 
     def in_picture(self, scale: int) -> slice:
-        """Return where the part lies in the enlarged picture."""
+        """Return the position of the part in the upscaled picture, which has no margin."""
         return slice((self.first - MARGIN) * scale, (self.end - MARGIN) * scale)
 
 
 def whole_parts(extension: Extension) -> tuple[Part, Part]:
-    """Return row and column of the only tile, where that is the extended picture."""
+    """Return row and column of a single tile that is the whole extended picture."""
     return Part(0, MARGIN, MARGIN + extension.height), Part(0, MARGIN, MARGIN + extension.width)
 
 
@@ -51,8 +50,8 @@ class ExactTiles:
     """Tiles along one axis, of one size.
 
     Attributes:
-        size: of each tile.
-        parts: what each of them is kept for, in order.
+        size: of each tile, margins included, in pixels.
+        parts: position of each tile and of the part of it that is kept, in order.
     """
 
     size: int
@@ -60,16 +59,16 @@ class ExactTiles:
 
 
 def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactTiles:
-    """Divide an axis of the picture evenly.
+    """Divide one axis of a picture evenly into tiles.
 
     Args:
         pixels: length of the picture.
-        extended: length of the extended picture, `vsparagon.tiles.extension.MARGIN` of it before the picture.
-        reach: how far the network looks.
-        count: number of tiles, at most `pixels`; fewer are made where one holds all.
+        extended: length of the extended picture, which begins `vsparagon.tiles.extension.MARGIN` before the picture.
+        reach: how far the network looks, in pixels.
+        count: number of tiles, at most `pixels`; fewer are returned if fewer cover the axis.
     """
     part = -(-pixels // count)
-    if part + 2 * reach >= extended:  # a tile is the whole
+    if part + 2 * reach >= extended:  # one tile covers everything
         part = pixels
     size = min(part + 2 * reach, extended)
     parts = []
@@ -81,7 +80,7 @@ def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactT
 
 
 def exact_tiles_of(extension: Extension, reach: int, rows: int, columns: int) -> tuple[ExactTiles, ExactTiles]:
-    """Divide both axes of a picture evenly, into so many rows and columns of tiles."""
+    """Divide both axes of a picture evenly, into `rows` by `columns` tiles; arguments as in `exact_tiles`."""
     return (
         exact_tiles(extension.height, extension.extended_height, reach=reach, count=rows),
         exact_tiles(extension.width, extension.extended_width, reach=reach, count=columns),
@@ -89,15 +88,12 @@ def exact_tiles_of(extension: Extension, reach: int, rows: int, columns: int) ->
 
 
 def tile_counts(height: int, width: int, *, reach: int, area: int) -> tuple[int, int]:
-    """Return into how many rows and columns of tiles to divide a picture.
+    """Return the numbers of rows and columns of tiles with which the fewest pixels are computed.
 
     Args:
-        height, width: of the picture.
-        reach: how far the network looks; every tile is larger by that much on each side.
-        area: most pixels of a tile, what it looks at included; exceeded where even the smallest tiles are larger.
-
-    Returns:
-        The counts that compute the fewest pixels.
+        height, width: of the picture, in pixels.
+        reach: how far the network looks, in pixels: the margin of a tile on each side.
+        area: most pixels of a tile, margin included; exceeded if even the smallest tiles are larger.
     """
 
     def side(pixels: int, count: int) -> int:
@@ -111,19 +107,20 @@ def tile_counts(height: int, width: int, *, reach: int, area: int) -> tuple[int,
             wide = side(width, columns)
             if tall * wide <= area:
                 fitting.append((rows * columns * tall * wide, rows, columns))
-                break  # with more columns, more is computed twice
+                break  # more columns would only compute more pixels twice
     return min(fitting)[1:] if fitting else (most_rows, most_columns)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Where tiles of stages may lie: they start at multiples of `step`, and their sides are those plus 8.
+    """The possible positions of tiles for stages: they start at multiples of `step`; sides are multiples of it plus 8.
 
-    So are the sides of the extended picture. What a tile is kept for ends at a multiple of 8, or where the axis does.
+    The sides of the extended picture follow the same rule. The part of a tile that is kept ends at a multiple of 8, or
+    at the end of the axis. All sizes are in source pixels.
 
     Attributes:
-        step: 24 where the attention's windows must be met, else 8.
-        reach: how far the network looks.
+        step: 24 if tiles must be aligned with the attention's windows, else 8.
+        reach: how far a stage looks, at most.
     """
 
     step: int
@@ -131,20 +128,20 @@ class Grid:
 
     @property
     def smallest(self) -> int:
-        """The smallest side that keeps something, wherever the tile lies."""
+        """The smallest side with which a part of every tile is kept, wherever the tile lies."""
         return self.side_within(2 * self.reach + 2 * self.step + 2 * BLOCK)
 
     def side_within(self, pixels: int) -> int:
-        """Return the largest side of at most so many pixels."""
+        """Return the largest possible side of at most `pixels`."""
         return (pixels - BLOCK) // self.step * self.step + BLOCK
 
     def tiles(self, extended: int, *, size: int, first: int = 0, end: int | None = None) -> ExactTiles:
-        """Lay tiles over an axis.
+        """Cover an axis with tiles.
 
         Args:
             extended: length of the extended picture.
             size: of a tile, at least `smallest` or the whole axis.
-            first, end: what to keep of the extended picture, all by default.
+            first, end: range of the extended picture to keep; all of it by default.
         """
         end = extended if end is None else end
         size = min(size, extended)
@@ -160,7 +157,12 @@ class Grid:
         return ExactTiles(size=size, parts=tuple(parts))
 
     def sizes(self, height: int, width: int, *, area: int) -> tuple[int, int]:
-        """Return the size of tiles, of at most so many pixels if possible, with which the fewest are computed."""
+        """Return height and width of the tiles with which the fewest pixels are computed.
+
+        Args:
+            height, width: of the extended picture.
+            area: most pixels of a tile; exceeded if even the smallest tile is larger.
+        """
         rows, columns = (
             [(size, len(self.tiles(side, size=size).parts)) for size in self._sides(side)] for side in (height, width)
         )
@@ -178,12 +180,13 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class BlendedTiles:
-    """Tiles along one axis, of one size.
+    """Overlapping tiles along one axis, of one size.
 
     Attributes:
-        size: of each tile in the extended picture.
+        size: of each tile, in pixels of the extended picture.
         starts: first pixel of each tile in the extended picture.
-        weights: (tiles, size * scale) share of each tile in each pixel of the result; they sum to 1 over the tiles.
+        weights: (tiles, size * scale), float32: weight of each tile in each of its result pixels. At every pixel of the
+            result, the weights of the tiles that cover it sum to 1.
     """
 
     size: int
@@ -192,16 +195,16 @@ class BlendedTiles:
 
 
 def blended_tiles(pixels: int, *, size: int, overlap: int, scale: int) -> BlendedTiles:
-    """Lay tiles of one size over an axis.
+    """Cover an axis with overlapping tiles of one size.
 
-    Neighbours overlap by at least `overlap`. Of what they share, the outer quarter on each side counts for nothing,
-    since a tile's own border is its worst part; over the half between, one fades linearly into the other.
+    Neighbours overlap by at least `overlap`. In the overlap, the outer quarter of each tile has weight 0, because a
+    tile is worst at its own border; over the half between, one tile fades linearly into the other.
 
     Args:
         pixels: length of the axis, at least `size`.
         size: of a tile.
-        overlap: at most half of `size`.
-        scale: of the result.
+        overlap: least overlap, at most half of `size`.
+        scale: enlargement of the result.
     """
     count = 1 if pixels <= size else 1 + -(-(pixels - size) // (size - overlap))
     starts = np.round(np.linspace(0, pixels - size, count)).astype(int)
@@ -216,13 +219,13 @@ def blended_tiles(pixels: int, *, size: int, overlap: int, scale: int) -> Blende
             shared = int(start + size - starts[tile + 1]) * scale
             weights[tile] *= _ramp(size * scale - position, shared)
         total[start * scale : (start + size) * scale] += weights[tile]
-    for tile, start in enumerate(starts):  # where three tiles meet, the ramps alone do not sum to 1
+    for tile, start in enumerate(starts):  # where three tiles overlap, the ramps alone do not sum to 1
         weights[tile] /= total[start * scale : (start + size) * scale]
     return BlendedTiles(size=size, starts=tuple(int(start) for start in starts), weights=weights.astype(np.float32))
 
 
 def _ramp(distance: npt.NDArray[np.floating], shared: int) -> npt.NDArray[np.floating]:
-    """Weight at a distance from a tile's border, of which `shared` pixels lie in the neighbour too."""
+    """Return the weight at each distance from a tile's border, given the width of the overlap (`shared`)."""
     if not shared:
         return np.ones_like(distance)
     ramp: npt.NDArray[np.floating] = np.clip((distance - shared / 4) / (shared / 2), 0.0, 1.0)

@@ -1,7 +1,7 @@
-"""The ways from a picture to its enlargement: the whole at once, in exact tiles, in stages of tiles, in blended tiles.
+"""The ways to run a network on a picture: the whole at once, in exact tiles, in stages of tiles, in blended tiles.
 
-Each is made for pictures of one size, knows the size of input that the network is to be opened for, and, once it has
-opened it, may be used from several threads at once.
+Each way is made for pictures of one size and decides the input size for which the network is opened. Once the network
+is open, a way is thread-safe.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from vsparagon.tiles.geometry import BLOCK, BlendedTiles, ExactTiles, Grid, Part
 
 
 class Way(ABC):
-    """From the planes of a picture to those of its enlargement.
+    """Turns the planes of a picture into those of the upscaled picture.
 
     Attributes:
-        height, width: of the network's input.
-        in_flight: pictures that make progress at once; more of them wait.
+        height, width: of the network's input, in pixels.
+        in_flight: pictures that make progress at once; further ones wait. Valid after `open`.
     """
 
     _session: Session[Slot]
@@ -48,7 +48,7 @@ class Way(ABC):
         self._buffers: queue.SimpleQueue[Array] = queue.SimpleQueue()
 
     def open(self, backend: PictureBackend, precision: Precision, options: RunOptions) -> None:
-        """Open the network; once, before `enlarge`.
+        """Open the network. Must be called once, before `enlarge`.
 
         Raises:
             BackendFailure: the runtime refused the model.
@@ -59,7 +59,15 @@ class Way(ABC):
 
     @abstractmethod
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        """Write the enlargement of `source`, as many planes as the model has channels, into `target`."""
+        """Upscale a picture, float32.
+
+        Args:
+            source: as many planes as the model has channels, each H,W, nominal range 0..1.
+            target: as many planes, each scale*H,scale*W, to write to; not clamped.
+
+        Raises:
+            BackendFailure: the runtime failed.
+        """
 
     def _extend(self, source: Sequence[Plane], extended: Array) -> None:
         for plane, given in zip(self.extension.picture(extended), source, strict=True):
@@ -68,9 +76,9 @@ class Way(ABC):
 
     @contextmanager
     def _extended(self, source: Sequence[Plane]) -> Iterator[Array]:
-        """Lend the extended picture: channels, extended height, extended width."""
+        """Lend a buffer with the extended picture: channels,extended_height,extended_width."""
         try:
-            extended = self._buffers.get_nowait()  # used before: its memory is mapped already
+            extended = self._buffers.get_nowait()  # reused, because its memory is mapped already
         except queue.Empty:
             size = (self.extension.extended_height, self.extension.extended_width)
             extended = np.empty((self.model.channels, *size), np.float32)
@@ -90,7 +98,7 @@ class Way(ABC):
 
 
 class Whole(Way):
-    """The extended picture at once."""
+    """Runs the network on the whole extended picture at once."""
 
     def __init__(self, model: Model, extension: Extension) -> None:
         super().__init__(model, extension, height=extension.extended_height, width=extension.extended_width)
@@ -103,7 +111,7 @@ class Whole(Way):
 
 
 class Exact(Way):
-    """Tiles with all around them that the network looks at: the same picture as from the whole."""
+    """Runs the network on tiles whose margins contain all that it looks at; the result is that of the whole picture."""
 
     def __init__(self, model: Model, extension: Extension, rows: ExactTiles, columns: ExactTiles) -> None:
         super().__init__(model, extension, height=rows.size, width=columns.size)
@@ -119,15 +127,16 @@ class Exact(Way):
 
 
 class Staged(Way):
-    """Stage after stage, each in tiles over the whole picture: for networks that look at all of it.
+    """Runs one stage after the other, each in tiles over the whole picture: for networks that look at all of it.
 
-    Numbers of the whole picture are so computed once, from the same pixels as without tiles, and what a stage looks at
-    beyond a tile has been computed by an earlier one.
+    Whole-picture statistics are thus computed once, from the same pixels as without tiles, and whatever a stage sees
+    beyond its tile has already been computed by an earlier one.
 
     Args:
         plan: the stages.
-        grid: where tiles may lie.
-        frames: pictures at once.
+        grid: possible positions and sizes of tiles.
+        height, width: of a tile, in pixels.
+        frames: pictures computed at once.
     """
 
     def __init__(
@@ -160,7 +169,7 @@ class Staged(Way):
             return self._run(index, slot, known, target)
 
     def _run(self, index: int, slot: StageSlot, known: dict[str, Array], target: Sequence[Plane]) -> dict[str, Array]:
-        """Run a stage on all tiles and return what it makes, but for the result, which goes to the target."""
+        """Run a stage on all tiles and return its outputs, except the result, which is written to the target."""
         stage, channels = self._plan.stages[index], self._plan.channels
         size = self.extension.extended_height, self.extension.extended_width
         made: dict[str, Array] = {
@@ -193,13 +202,19 @@ class Staged(Way):
 
 
 def _kept(output: Array, row: Part, column: Part, block: int = 1) -> Array:
-    """Return what a tile is kept for, of maps of one value for each block of pixels."""
+    """Return the part of a tile's output that is kept.
+
+    Args:
+        output: channels,height,width, one value for each block of pixels.
+        row, column: of the tile.
+        block: side of a block.
+    """
     rows, columns = (slice((p.first - p.start) // block, (p.end - p.start) // block) for p in (row, column))
     return output[:, rows, columns]
 
 
 class Blended(Way):
-    """Overlapping tiles that fade into each other, for networks of which nothing is known."""
+    """Runs the network on overlapping tiles that are blended: for networks of unknown reach."""
 
     def __init__(self, model: Model, extension: Extension, rows: BlendedTiles, columns: BlendedTiles) -> None:
         super().__init__(model, extension, height=rows.size, width=columns.size)
