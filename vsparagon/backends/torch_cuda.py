@@ -79,7 +79,7 @@ class TorchCuda(FrameBackend):
                 return self._recorded(graph.maker(graph.frame, inputs, outputs))
         except (ParagonError, RuntimeError):
             raise
-        except Exception as error:  # of Triton, whose errors share no narrower base
+        except Exception as error:  # errors of Triton share no narrower base
             if graph.note is None:
                 raise
             tell_unfit(graph.frame, error)

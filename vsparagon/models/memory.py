@@ -21,7 +21,7 @@ def bytes_per_pixel(options: AnyOptions) -> int:
     features, hidden = _padded(options.num_feat + 3), _padded(options.hidden)
     layers = 2 * features + 2 * hidden
     if options.groups * options.blocks > 1:
-        layers += features  # what the group adds at its end
+        layers += features  # the group's input, which it adds at its end
     if options.use_attention:
         layers += round(2 * WINDOWED * (hidden + 2 * max(1, options.hidden // 8)))
         if options.hidden < 2 * 8 and not options.use_channel_mod:  # a query of one channel
