@@ -1,21 +1,21 @@
 """The runtimes that can run a network, and the choice among them.
 
-base.py                the contract: backends for pictures, on the CPU, and for frames, on a device
-either.py              runtimes that are both
+base.py                the contract: `PictureBackend` for the CPU, `FrameBackend` for a device
+either.py              base class of runtimes that offer both
 openvino               OpenVINO, on the CPU
-onnxruntime.py         ONNX Runtime, and on a GPU:
-onnxruntime_cuda.py
-onnxruntime_library.py its module, told not to report
-torch.py               torch, and on a GPU:
-torch_cuda.py
-tensorrt.py            TensorRT and TensorRT-RTX, whose engines are run by
-tensorrt_executor.py
-cuda.py                which GPUs there are
-device.py              frames through a device: its lanes, their memory and their order
+onnxruntime.py         ONNX Runtime, on the CPU
+onnxruntime_cuda.py    ONNX Runtime, on a GPU
+onnxruntime_library.py imports ONNX Runtime with its telemetry off
+torch.py               torch, on the CPU
+torch_cuda.py          torch, on a GPU
+tensorrt.py            TensorRT and TensorRT-RTX, on a GPU
+tensorrt_executor.py   runs their engines
+cuda.py                lists the GPUs
+device.py              moves frames through a device: its lanes, their memory and their order
 executor.py            the contract between a lane and what runs the network on it
 recorded.py            CUDA graphs
-trial.py               whether our own kernels (`vsparagon.fused`) or torch's are used
-crashes.py             where ours have crashed before
+trial.py               chooses between our own kernels (`vsparagon.fused`) and torch's
+crashes.py             remembers where our kernels crashed
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (OpenVINO(), OnnxRuntime(), Torch(), *(TensorRT(library) for library in LIBRARIES))
 }
-# In the order in which "auto" tries them, the fastest first.
+# In the order in which "auto" tries them: fastest first.
 ON_GPU = ("tensorrt", "tensorrt_rtx", "torch", "onnxruntime")
 ON_CPU = ("openvino", "onnxruntime", "torch")
 
 
 def describe() -> list[str]:
-    """Return one line for each backend: its name, and where it runs or why it cannot; and what "auto" comes to."""
+    """Return one line per backend: its name, then where it runs or why it cannot.
+
+    A last line says what "auto" chooses, where it finds a backend.
+    """
     states = {name: available_on(backend) for name, backend in BACKENDS.items()}
     lines = [f"{name}: {state or why}" for name, (state, why) in states.items()]
     try:
@@ -55,7 +58,7 @@ def describe() -> list[str]:
 
 
 def available_on(backend: Backend) -> tuple[str, str]:
-    """Return "available on" and the place, or "" and why a backend cannot be used."""
+    """Return ("available on PLACE", "") for a backend that works on device 0, else ("", reason)."""
     if missing := backend.missing():
         return "", missing
     try:
@@ -65,16 +68,19 @@ def available_on(backend: Backend) -> tuple[str, str]:
 
 
 def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None) -> Backend:
-    """Return the backend of that name on a device, or for "auto" the first that can be used here.
+    """Return the backend of this name on a device; for "auto", the first one that works here.
+
+    A named backend that has a CPU form falls back to it where the GPU cannot run `model`, and logs that.
 
     Args:
-        name: a name in `BACKENDS`, or "auto": GPUs come first.
-        device_id: of a GPU.
+        name: a name in `BACKENDS`, or "auto", which tries GPUs first.
+        device_id: number of the GPU; where only the CPU is used, it must be 0.
         model: what is to be run; None for any of this project's networks.
 
     Raises:
         InvalidInput: unknown name, or no such device.
-        BackendUnavailable: it, or for "auto" every one, lacks something; the message says what to install.
+        BackendUnavailable: the backend (for "auto": every one) lacks something or cannot run `model`; the message
+            says what to do.
     """
     if name == "auto":
         return (_first_on_gpu(device_id, model) if gpus() else None) or _first_on_cpu(device_id)
@@ -100,7 +106,11 @@ def _refusal(backend: Backend, model: Model | None) -> str:
 
 
 def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
-    """Return the first of `ON_GPU` that works there, and tell in the log what the others lack; None if none does."""
+    """Return the first of `ON_GPU` that works on this device and log why those before it do not; None if none works.
+
+    Raises:
+        BackendUnavailable: none works, and the device is not 0.
+    """
     passed: list[str] = []
     for name in ON_GPU:
         why = BACKENDS[name].missing()
@@ -135,15 +145,17 @@ def _told(passed: list[str]) -> str:
 
 
 def choose_precision(backend: Backend, name: str, model: Model | None = None) -> Precision:
-    """Return the precision of that name, or for "auto" the backend's own choice.
+    """Return the precision of this name; for "auto", the first that the backend lists.
+
+    On a GPU, an ONNX file is computed in the type it is written in, and in no other.
 
     Args:
-        backend: that computes.
+        backend: what computes.
         name: a precision, or "auto".
-        model: an ONNX graph on a GPU is computed in the type it is written in.
+        model: what is to be run; None if any model will do.
 
     Raises:
-        InvalidInput: unknown name, or one that the backend cannot compute in.
+        InvalidInput: unknown name, or a precision that the backend or the model does not support.
     """
     if model and model.checkpoint is None and isinstance(backend, FrameBackend):
         written: Precision = "fp16" if model.is_half else "fp32"

@@ -1,8 +1,8 @@
 """The contract between the pipeline and a runtime.
 
-A backend for pictures opens a model for one input size and gives a `Session`: a fixed set of slots, each with an
-input array to fill and an output array to read, so that nothing is allocated or copied per frame that the runtime
-does not need. A backend for frames runs on a device, where `vsparagon.backends.device` keeps the memory.
+A `PictureBackend` opens a model for one input size and returns a `Session`: a fixed set of slots, each with an input
+array to fill and an output array to read. Per frame, nothing is allocated or copied that the runtime does not need.
+A `FrameBackend` runs on a device, whose memory `vsparagon.backends.device` manages.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from vsparagon.models.frame import FrameNetwork
 
-LANES: Final = 3  # measured, docs/speed.md; `vsparagon.frame_pipeline` says how many frames they hold
+LANES: Final = 3  # measured (docs/speed.md); `vsparagon.frame_pipeline` sets how many frames are in flight on them
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What a compiled network depends on, beside the model.
+    """What a compiled network depends on, apart from the model.
 
     Attributes:
         height, width: of the input, in pixels.
@@ -51,8 +51,8 @@ class RunOptions:
 
     Attributes:
         streams: frames the runtime works on at once.
-        threads: CPU threads the runtime may use in all.
-        cache: folder for compiled networks.
+        threads: CPU threads the runtime may use in total.
+        cache: folder for compiled networks and notes of crashes.
     """
 
     streams: int
@@ -61,11 +61,13 @@ class RunOptions:
 
 
 class Slot(ABC):
-    """Room for one frame.
+    """Room for one frame. One thread at a time.
 
     Attributes:
-        input: 1,channels,H,W, to be written before `run`; float32, or float16 where the network wants it.
-        output: 1,channels,scale*H,scale*W, of the same dtype, valid after `run` until the next.
+        input: 1,channels,H,W, to be filled before each `run`, which may change it; float32, or float16 where the
+            network takes that.
+        output: the result, valid from one `run` to the next: 1,channels,scale*H,scale*W, or a layout of the slot's
+            own. Read it through `write`, which knows the layout.
     """
 
     input: Array
@@ -73,24 +75,32 @@ class Slot(ABC):
 
     @abstractmethod
     def run(self) -> None:
-        """Compute `output` from `input`; returns when it is there.
+        """Compute `output` from `input`; return when it is complete.
 
         Raises:
             BackendFailure: the runtime failed.
         """
 
     def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
-        """Copy a part of the output, given in its pixels, into one array for each channel."""
+        """Copy a part of the result into one array per channel, each as large as the part.
+
+        Args:
+            target: H,W arrays; written.
+            rows, columns: of the result.
+
+        Raises:
+            BackendFailure: the runtime failed.
+        """
         for plane, result in zip(target, self.output[0], strict=True):
             plane[:] = result[rows, columns]
 
 
 class StageSlot(ABC):
-    """Room for one tile in a stage of a network.
+    """Room for one tile in one stage of a network. One thread at a time.
 
     Attributes:
-        inputs: float32 arrays by name, to be written before `run`; shapes as `Plan.input_shapes` says.
-        outputs: float32 arrays by name, valid after `run` until the next.
+        inputs: float32 arrays by name, shaped as `Plan.input_shapes` says; to be filled before each `run`.
+        outputs: float32 arrays by name, shaped as `Plan.output_shapes` says; valid from one `run` to the next.
     """
 
     inputs: Mapping[str, Array]
@@ -98,7 +108,7 @@ class StageSlot(ABC):
 
     @abstractmethod
     def run(self) -> None:
-        """Compute the outputs; returns when they are there.
+        """Compute `outputs` from `inputs`; return when they are complete.
 
         Raises:
             BackendFailure: the runtime failed.
@@ -106,7 +116,11 @@ class StageSlot(ABC):
 
 
 class Session[AnySlot: (Slot, StageSlot)]:
-    """An open model, or a stage of one: its slots are lent to one caller each at a time."""
+    """An open model, or one stage of it, which lends each of its slots to one caller at a time. Thread-safe.
+
+    Attributes:
+        slots: how many there are.
+    """
 
     def __init__(self, slots: Sequence[AnySlot]) -> None:
         self.slots = len(slots)
@@ -116,7 +130,7 @@ class Session[AnySlot: (Slot, StageSlot)]:
 
     @contextmanager
     def slot(self) -> Iterator[AnySlot]:
-        """Lend a slot; waits while all are taken."""
+        """Lend a slot; wait while all are taken."""
         slot = self._free.get()
         try:
             yield slot
@@ -125,7 +139,10 @@ class Session[AnySlot: (Slot, StageSlot)]:
 
 
 class PassingSession(Session[StageSlot]):
-    """A stage of many, which run one after the other: its only slot is made when it is wanted, and then dropped."""
+    """One stage of many that run one after the other: it makes a slot for each use and drops it afterwards.
+
+    That saves memory. The caller must take one slot at a time.
+    """
 
     def __init__(self, make: Callable[[], StageSlot]) -> None:
         super().__init__([])
@@ -138,19 +155,19 @@ class PassingSession(Session[StageSlot]):
 
 
 def stage_session(plan: Plan, run: RunOptions, make: Callable[[], StageSlot]) -> Session[StageSlot]:
-    """Return the session of a stage, whose slots `make` makes."""
+    """Return the session of a stage. `make` makes its slots: one per stream, or in a long plan one for each use."""
     if plan.is_long:
         return PassingSession(make)
     return Session([make() for _ in range(run.streams)])
 
 
 class Backend(ABC):
-    """A runtime. Its library is imported when it is used, not before.
+    """A runtime. Its library is not imported before it is used.
 
     Attributes:
-        name: as in `backend=`.
-        extra: of `pip install vsparagon[...]`, or "" if always installed.
-        precisions: what `precision=` may be; the first is what "auto" means.
+        name: its value for `backend=`.
+        extra: its extra in `pip install vsparagon[...]`, or "" if it is always installed.
+        precisions: what `precision=` may be; "auto" means the first.
         place: what it runs on, for people.
     """
 
@@ -161,14 +178,14 @@ class Backend(ABC):
 
     @abstractmethod
     def missing(self) -> str:
-        """Return "" when the runtime can be used here, else why not and what to do."""
+        """Return why the runtime cannot be used here and what to do about it, or "" if it can."""
 
     @abstractmethod
     def default_streams(self, threads: int) -> int:
-        """Return the number of frames at once that was measured best for this many CPU threads."""
+        """Return the default of `RunOptions.streams`, which was measured to be best for this many CPU threads."""
 
     def on(self, device_id: int) -> Backend:
-        """Return this runtime on one device: a `PictureBackend`, or a `FrameBackend` where a GPU works.
+        """Return this runtime on one device: a `FrameBackend` where it can use the GPU, else a `PictureBackend`.
 
         Raises:
             InvalidInput: there is no such device.
@@ -180,7 +197,7 @@ class Backend(ABC):
         """Return this runtime on the CPU, whatever GPUs there are.
 
         Raises:
-            InvalidInput: the device is not 0.
+            InvalidInput: `device_id` is not 0.
         """
         if device_id != 0:
             raise InvalidInput(
@@ -190,14 +207,16 @@ class Backend(ABC):
 
 
 class PictureBackend(Backend):
-    """A runtime that takes pictures as arrays of float RGB, whatever made them."""
+    """A runtime that takes pictures as float arrays N,C,H,W: RGB, or one plane at a time."""
 
     @abstractmethod
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
-        """Compile or load the model.
+        """Compile or load a model for one input size.
 
         Raises:
             BackendFailure: the runtime refused it.
+            BackendUnavailable: it runs checkpoints only and the model has none, or its process cannot be started.
+            ModelError: the model's file cannot be used.
         """
 
     @abstractmethod
@@ -205,19 +224,21 @@ class PictureBackend(Backend):
         """Compile or load the stages of a model, in order, for tiles of one size.
 
         Raises:
-            BackendFailure: the runtime refused one.
+            BackendFailure: the runtime refused a stage.
+            BackendUnavailable: the runtime's process cannot be started.
+            ModelError: the model's file cannot be used.
         """
 
 
 class FrameBackend(Backend):
-    """A runtime on a device that takes frames as they are: the colours are converted there, around the network.
+    """A runtime on a device, to which frames go in their own format: colours are converted there, around the network.
 
     Args:
-        device: where its tensors lie, as torch names it: "cuda:0"; the CPU, too, for tests.
+        device: where its tensors lie, in torch's notation: "cuda:0", or "cpu" for tests.
         place: the device, for people.
 
     Attributes:
-        runs_graphs: whether it takes frame graphs as ONNX, and so networks that are known as such alone.
+        runs_graphs: whether it runs frame graphs exported as ONNX, and thus networks that exist only as ONNX files.
     """
 
     runs_graphs = True
@@ -227,11 +248,11 @@ class FrameBackend(Backend):
 
     @property
     def is_gpu(self) -> bool:
-        """Whether the device is a GPU, and not the CPU in its place."""
+        """Whether the device is a GPU, rather than the CPU standing in for one."""
         return self.device.startswith("cuda")
 
     def refusal(self, model: Model) -> str:
-        """Return why frames of a model cannot be computed here, "" if they can."""
+        """Return why this model's frames cannot be computed here, or "" if they can."""
         if model.checkpoint is not None:
             return ""
         if not self.runs_graphs:
@@ -239,34 +260,41 @@ class FrameBackend(Backend):
         return f"{model.name} takes pictures of one size only" if model.sizes.fixed else ""
 
     def missing(self) -> str:
-        return ""  # what `on` returns is there
+        return ""  # `on` has already checked
 
     def default_streams(self, threads: int) -> int:
         return LANES
 
     @abstractmethod
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Any:
-        """Return the graph that `open_executor` takes: compiled or loaded once, for every lane.
+        """Compile or load a frame graph once for all lanes, and return what `open_executor` takes.
+
+        The caller must not hold `vsparagon.backends.device.QUEUING`.
 
         Args:
-            frame: the network in the precision to compute in, with the conversions around it. Frames of several
-                colour descriptions share one network.
+            frame: the network, in the precision to compute in, with a frame's conversions around it. May be moved to
+                the device, in place; the frame graphs of several colour descriptions share one network.
             run: cache folder and threads.
 
         Raises:
-            BackendFailure: the runtime refused it.
+            OutOfDeviceMemory: the device has not enough memory.
+            BackendFailure: the runtime refused the graph.
+            ModelError: a part of the network has no ONNX form.
+            InvalidInput: the cache folder cannot be created.
         """
 
     @abstractmethod
     def open_executor(self, graph: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> Executor:
-        """Return the graph bound to the tensors of one lane, whose stream is current.
+        """Bind a graph to the tensors of one lane, whose stream is current.
+
+        The caller holds `vsparagon.backends.device.QUEUING`.
 
         Args:
             graph: what `prepare` returned.
-            inputs: by the names in `vsparagon.layout.INPUTS`.
-            outputs: by those in `OUTPUTS`.
+            inputs: the lane's tensors, by the names in `vsparagon.layout.INPUTS`.
+            outputs: the same, by the names in `OUTPUTS`.
 
         Raises:
             OutOfDeviceMemory: the device has not enough memory.
-            BackendFailure: the runtime refused it.
+            BackendFailure: the runtime refused the graph.
         """

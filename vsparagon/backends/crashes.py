@@ -1,6 +1,7 @@
-"""Remembers GPUs on which our kernels crashed: CUDA refuses that process all further work, the next one does without.
+"""Remembers on which GPUs our kernels crashed.
 
-A note is for one network, GPU, driver, torch and Triton, and for the kernels as they are in this version.
+After a crash CUDA refuses all further work in that process; the next process uses torch's kernels instead. A note is
+valid for one network, one GPU, one version each of driver, torch and Triton, and the present source of our kernels.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ PACKAGE: Final = Path(__file__).parents[1] / "fused"
 
 
 def crash_note(folder: Path, device: str, network: str) -> Path:
-    """Return where a crash is noted.
+    """Return the path of the note about a crash. Imports Triton.
 
     Args:
-        folder: the cache.
-        device: as torch names it.
+        folder: the cache folder.
+        device: in torch's notation.
         network: its name.
     """
     import triton
@@ -43,15 +44,15 @@ def crash_note(folder: Path, device: str, network: str) -> Path:
 
 @contextmanager
 def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
-    """Note where what is done with our kernels leaves a GPU that does not answer.
+    """Write a note if an error in the block, which uses our kernels, leaves the GPU unresponsive.
 
     Args:
-        note: as `crash_note` says.
-        device: as torch names it.
+        note: the path from `crash_note`.
+        device: in torch's notation.
         network: its name, for people.
 
     Raises:
-        BackendFailure: in the place of what was raised then; or the GPU did not answer before.
+        BackendFailure: the GPU did not respond on entry, or does not respond after an error, which this one replaces.
     """
     if not answers(device):
         raise BackendFailure(f"{device} no longer responds; restart the application.")
@@ -75,7 +76,7 @@ def noting_a_crash(note: Path, device: str, network: str) -> Iterator[None]:
 
 
 def answers(device: str) -> bool:
-    """Return whether a device still works for this process."""
+    """Return whether a device still works in this process; always True for the CPU."""
     if torch.device(device).type != "cuda":
         return True
     try:

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, asked of their driver: no other library is loaded for that."""
+"""The NVIDIA GPUs of this machine, found through the driver's own libraries alone."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vsparagon.errors import OUT_OF_MEMORY
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
-MAJOR, MINOR = 75, 76  # of the driver's numbers for what it can be asked about a device
+MAJOR, MINOR = 75, 76  # the driver's attribute numbers for compute capability
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU as CUDA numbers them.
+    """A GPU.
 
     Attributes:
-        name: as its maker calls it.
-        capability: CUDA's version of what it can compute: major, minor.
+        name: its product name.
+        capability: its CUDA compute capability: major, minor.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Gpu:
 
 @cache
 def gpus() -> tuple[Gpu, ...]:
-    """Return the GPUs that this process may use; none where there is no driver."""
+    """Return the GPUs that this process may use, by device_id in CUDA's order; () where there is no driver."""
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
@@ -55,7 +55,11 @@ def _gpu(driver: ctypes.CDLL, ordinal: int) -> Gpu:
 
 @cache
 def driver_version() -> str:
-    """Return the version of the driver; where it comes without its management library, that of CUDA which it offers."""
+    """Return the driver's version or, where its management library (NVML) is missing, the CUDA version it supports.
+
+    Raises:
+        OSError: there is no driver.
+    """
     text = ctypes.create_string_buffer(80)
     try:
         management = ctypes.CDLL(MANAGEMENT)
@@ -69,7 +73,11 @@ def driver_version() -> str:
 
 
 def remembered_unless_it_passes[**Arguments](trouble: Callable[Arguments, str]) -> Callable[Arguments, str]:
-    """Return the function that says why a GPU cannot be used with a memory for its answers, lack of memory excepted."""
+    """Cache the answers of a check, except "out of memory", which may pass.
+
+    Args:
+        trouble: returns why a GPU cannot be used, or "" if it can.
+    """
     known: dict[str, str] = {}
 
     @wraps(trouble)

@@ -1,9 +1,10 @@
 """Frames through a device: their memory, their streams and their order.
 
-A lane is room on the device for one frame, and a stream, on which the way up, the work and the way down are queued;
-while one lane's frame is copied, another's is computed. Frames are copied through staging buffers, of pinned memory:
-there are more of them than lanes, so that a lane has the next frame queued while the processor copies the last. All is
-allocated once, and buffers when so many are needed. `vsparagon.backends.executor` says what does the work.
+A lane is room on the device for one frame, with a stream on which its upload, computation and download are queued:
+one lane's frame is copied while another's is computed. Frames pass through staging buffers in pinned memory. There
+may be more buffers than lanes, so that a lane has its next frame queued while the CPU copies the last one. Lanes are
+allocated once, further buffers when they are first needed. `vsparagon.backends.executor` is the contract with what
+computes.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ from vsparagon.layout import INPUTS, OUTPUTS
 
 log = logging.getLogger(__name__)
 
-Plane = npt.NDArray[Any]
+Plane = npt.NDArray[Any]  # H,W, in the sample type of the frame's format
 Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]
 
-# One thread at a time queues work, or opens graphs: whatever another queues on a stream whose work is being recorded
-# becomes part of the recording. That stream may be this lane's, whose frames go on while further colours are opened, or
-# another filter's, as torch has only 32 streams for all.
+# Held to queue work or to open graphs: what another thread queues on a stream during its capture becomes part of that
+# CUDA graph. The stream may be the same lane's, whose frames go on while a session for other colours is opened, or
+# another filter's, because torch has only 32 streams in total.
 QUEUING = threading.Lock()
 
 
 class Lane:
-    """Room on a device for one frame. Work is queued by one thread at a time.
+    """Room on a device for one frame, and the stream for its work. One thread at a time may queue work.
 
     Args:
-        device: as torch names it.
-        inputs, outputs: shape and type of each plane.
+        device: in torch's notation.
+        inputs, outputs: shape and dtype of each plane.
 
     Attributes:
-        inputs, outputs: tensors, by the names that executors know.
+        inputs, outputs: the planes' tensors, by the names in `vsparagon.layout.INPUTS` and `OUTPUTS`.
     """
 
     def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
@@ -69,23 +70,23 @@ class Lane:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make this lane's device and stream the current ones; nothing on a CPU."""
+        """Make this lane's device and stream the current ones; do nothing on a CPU."""
         if not self._cuda:
             yield
             return
-        # The device first: what a stream alone restores would begin to use device 0 as well.
+        # The device first: a stream alone, when it restores what was current, would start to use device 0 as well.
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             yield
 
     def finish(self) -> None:
-        """Return when all that was queued on this lane is done."""
+        """Wait until all work queued on this lane is done."""
         with self.current():
             self._done.set()
         self._done.wait()
 
 
 class Mark:
-    """A place in what was queued on a device's current stream; nothing on a CPU."""
+    """A point in the work queued on a device's current stream; does nothing on a CPU."""
 
     def __init__(self, device: str) -> None:
         self._event: Any = None
@@ -93,12 +94,12 @@ class Mark:
             self._event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call, unused-ignore]
 
     def set(self) -> None:
-        """Put it behind all that was queued so far."""
+        """Place it after all work queued so far."""
         if self._event:
             self._event.record(torch.cuda.current_stream())
 
     def wait(self) -> None:
-        """Return when all before it is done; other threads run meanwhile."""
+        """Wait until all work before it is done; other threads run meanwhile."""
         if self._event:
             self._event.synchronize()
 
@@ -106,8 +107,10 @@ class Mark:
 class Staging:
     """Pinned memory for one frame on its way to a device and back. One thread at a time.
 
+    For each frame: `load` copies the source's planes in, `queue` sends them, `unload` copies the result out.
+
     Args:
-        device, inputs, outputs: as those of the lanes.
+        device, inputs, outputs: as for the lanes.
     """
 
     def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:
@@ -124,7 +127,7 @@ class Staging:
             samples[:] = plane
 
     def queue(self, lane: Lane, executor: Executor) -> None:
-        """Queue the frame's way through a lane."""
+        """Queue the frame's upload, computation and download on a lane. The caller holds `QUEUING`."""
         with lane.current():
             for tensor, pinned in zip(lane.inputs.values(), self._up, strict=True):
                 tensor.copy_(pinned, non_blocking=True)
@@ -134,20 +137,27 @@ class Staging:
             self._back.set()
 
     def unload(self, planes: Sequence[Plane]) -> None:
-        """Write the result into planes, as soon as it is there."""
+        """Wait for the result and write it into planes."""
         self._back.wait()
         for plane, samples in zip(planes, self._results, strict=True):
             plane[:] = samples
 
 
 class Lanes:
-    """The lanes of one filter, and the ways to them: sessions for several colour descriptions share all.
+    """The lanes and staging buffers of one filter, shared by its sessions for several colour descriptions.
 
     Args:
-        backend: says where.
-        count: of lanes.
-        in_flight: frames that are on their way at once, each through a staging buffer of its own.
-        inputs, outputs: shape and type of each plane.
+        backend: names the device.
+        count: number of lanes.
+        in_flight: frames on their way at once, each in a staging buffer of its own; at least `count`.
+        inputs, outputs: shape and dtype of each plane.
+
+    Attributes:
+        every: the lanes.
+
+    Raises:
+        OutOfDeviceMemory: the device has not enough memory.
+        BackendFailure: the device failed.
     """
 
     def __init__(self, backend: FrameBackend, count: int, in_flight: int, inputs: Shapes, outputs: Shapes) -> None:
@@ -155,7 +165,7 @@ class Lanes:
             self.every = [Lane(backend.device, inputs, outputs) for _ in range(count)]
             buffers = [Staging(backend.device, inputs, outputs) for _ in range(count)]
         self._turns = cycle(self.every)
-        self._more = in_flight - count  # buffers that are made when they are needed: pinned memory is dear
+        self._more = in_flight - count  # buffers still to be made, on demand: pinned memory is expensive
         self._counting = threading.Lock()
         self._device, self._shapes = backend.device, (inputs, outputs)
         self._free: queue.SimpleQueue[Staging] = queue.SimpleQueue()
@@ -164,7 +174,7 @@ class Lanes:
 
     @contextmanager
     def staging(self) -> Iterator[Staging]:
-        """Lend a staging buffer; waits while all that there may be are taken."""
+        """Lend a staging buffer; wait while all are taken and no more may be made."""
         try:
             staging = self._free.get_nowait()
         except queue.Empty:
@@ -175,7 +185,7 @@ class Lanes:
             self._free.put(staging)
 
     def _made(self) -> Staging | None:
-        """Return another buffer, None if there may be no more."""
+        """Return a new buffer, or None if there may be no more."""
         with self._counting:
             if not self._more:
                 return None
@@ -183,7 +193,7 @@ class Lanes:
         try:
             with QUEUING:
                 return Staging(self._device, *self._shapes)
-        except RuntimeError as error:  # what the device lacks otherwise, the frames that are on their way will tell
+        except RuntimeError as error:  # if it is not for lack of memory, the frames in flight will report it
             with self._counting:
                 self._more = 0
             log.warning("not computing more frames at once, for lack of memory: %s", first_line_of(error))
@@ -195,12 +205,12 @@ class Lanes:
 
 
 class FrameSession:
-    """A frame graph opened on every lane. `enlarge` may be called from several threads.
+    """A frame graph opened on every lane. `enlarge` is thread-safe.
 
     Args:
         backend: opens the graph.
         graph: what its `prepare` returned.
-        lanes: whose planes are those of the graph.
+        lanes: their planes have the graph's shapes and dtypes.
 
     Raises:
         OutOfDeviceMemory: the device has not enough memory.
@@ -220,8 +230,8 @@ class FrameSession:
         """Write the enlarged frame.
 
         Args:
-            source: its planes, H,W each, in the samples of its format.
-            target: those of the result; written.
+            source: the frame's planes, H,W each, in the sample type of its format.
+            target: the result's planes, likewise; written.
 
         Raises:
             BackendFailure: the runtime or the device failed.
@@ -235,12 +245,12 @@ class FrameSession:
 
 
 def lack_of_memory(error: BaseException) -> BaseException | None:
-    """Return the lack of memory behind an error of torch, if that is what is behind it.
+    """Return the out-of-memory error behind an error of torch, or None if there is none.
 
-    Lack of memory while work is recorded makes the end of the recording fail, too.
+    Running out of memory during a capture makes the end of the capture fail, too, with an error of its own.
     """
     for behind in (error, error.__context__):
-        # cuDNN, cuBLAS, Triton and the start of a graph say it in errors of other kinds.
+        # cuDNN, cuBLAS, Triton and the launch of a CUDA graph report it as errors of other types.
         if isinstance(behind, torch.OutOfMemoryError) or (
             isinstance(behind, RuntimeError) and OUT_OF_MEMORY.search(str(behind))
         ):
@@ -249,17 +259,21 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
 
 
 def release_memory() -> None:
-    """Give back to the GPU what torch keeps for later. The caller holds `QUEUING`."""
+    """Return the memory that torch caches to the GPU. The caller holds `QUEUING`."""
     gc.collect()
     torch.cuda.empty_cache()
 
 
 @contextmanager
 def device_errors(place: str) -> Iterator[None]:
-    """Turn what torch raises about a device into one sentence.
+    """Turn a RuntimeError of torch about a device into an error of this project.
 
     Args:
         place: the device, for people.
+
+    Raises:
+        OutOfDeviceMemory: the device has not enough memory.
+        BackendFailure: any other RuntimeError.
     """
     try:
         yield
@@ -274,6 +288,6 @@ def device_errors(place: str) -> Iterator[None]:
 
 
 def _samples(tensor: torch.Tensor) -> Plane:
-    """Return the samples that lie in a tensor of the CPU, H,W, in its memory; pairs of bytes as 16-bit numbers."""
+    """Return a view of the samples in a CPU tensor, H,W; pairs of bytes become 16-bit numbers."""
     array = tensor.numpy()
     return array.view("<u2")[..., 0] if array.ndim == 3 else array

@@ -1,4 +1,4 @@
-"""Runtimes that are for a GPU where one works, and for the CPU elsewhere."""
+"""Runtimes that use a GPU where one works, and the CPU elsewhere."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vsparagon.errors import BackendUnavailable
 
 
 class EitherBackend(PictureBackend):
-    """A runtime on the CPU; `on` leads to the GPU, where one works.
+    """A runtime on the CPU; `on` returns its GPU form where a GPU works.
 
     Args:
         place: what it runs on, for people.
 
     Attributes:
-        title: the runtime, as people call it.
+        title: the runtime's name, for people.
     """
 
     title: str
@@ -39,7 +39,7 @@ class EitherBackend(PictureBackend):
 
     @abstractmethod
     def trouble_with(self, device_id: int) -> str:
-        """Return why the runtime cannot compute on a GPU, "" if it can.
+        """Return why the runtime cannot compute on a GPU, or "" if it can.
 
         Raises:
             InvalidInput: there is no GPU of that number.
@@ -47,9 +47,9 @@ class EitherBackend(PictureBackend):
 
     @abstractmethod
     def on_gpu(self, device: str, place: str) -> FrameBackend:
-        """Return the runtime on a GPU that it can compute on.
+        """Return the runtime on a GPU, in which `trouble_with` has found no fault.
 
         Args:
-            device: as torch names it.
+            device: in torch's notation.
             place: the device, for people.
         """

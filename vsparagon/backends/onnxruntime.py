@@ -1,4 +1,4 @@
-"""Microsoft's ONNX Runtime on the CPU; on a GPU: `vsparagon.backends.onnxruntime_cuda`."""
+"""Microsoft's ONNX Runtime on the CPU; for GPUs see `vsparagon.backends.onnxruntime_cuda`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _OnnxRuntimeSlot(Slot):
         height, width, scale = build.height, build.width, model.scale
         self.input = np.zeros((1, model.channels, height, width), dtype)
         self.output = np.zeros((1, model.channels, height * scale, width * scale), dtype)
-        # Bound once: the runtime reads and writes these arrays themselves.
+        # Bound once: the runtime reads and writes these arrays directly.
         values = [onnxruntime_module().OrtValue.ortvalue_from_numpy(array) for array in (self.input, self.output)]
         self._binding.bind_ortvalue_input(session.get_inputs()[0].name, values[0])
         self._binding.bind_ortvalue_output(session.get_outputs()[0].name, values[1])
@@ -61,9 +61,9 @@ def _run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) 
 
 
 class OnnxRuntime(EitherBackend):
-    """ONNX Runtime's CPU provider; `on` leads to the GPU, where one works.
+    """ONNX Runtime's CPU provider; `on` returns the CUDA provider where a GPU works.
 
-    Each stream computes on its caller's thread, and they share the other threads.
+    Each stream computes on its caller's thread; all streams share the remaining threads.
     """
 
     name = "onnxruntime"
@@ -84,7 +84,7 @@ class OnnxRuntime(EitherBackend):
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         options = _options(run)
         try:
-            if model.checkpoint is not None:  # our own graphs: their axes' names are known
+            if model.checkpoint is not None:  # our own graph, whose axes have known names
                 options.add_free_dimension_override_by_name("height", build.height)
                 options.add_free_dimension_override_by_name("width", build.width)
             session = onnxruntime_module().InferenceSession(
@@ -103,7 +103,7 @@ class OnnxRuntime(EitherBackend):
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
         options = _options(run)
-        options.enable_cpu_mem_arena = False  # each stage would keep its own
+        options.enable_cpu_mem_arena = False  # each stage would hold an arena of its own
         options.add_free_dimension_override_by_name("height", build.height)
         options.add_free_dimension_override_by_name("width", build.width)
         sessions = []
@@ -120,7 +120,7 @@ class OnnxRuntime(EitherBackend):
 
 def _options(run: RunOptions) -> onnxruntime.SessionOptions:
     options = onnxruntime_module().SessionOptions()
-    # Each stream computes on the thread that calls it; the rest is one pool that all share.
+    # Each stream computes on the thread that calls it; the other threads are a pool that all streams share.
     options.intra_op_num_threads = max(1, run.threads - run.streams + 1)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -1,4 +1,4 @@
-"""ONNX Runtime's CUDA provider, reading and writing a lane's tensors where they lie."""
+"""ONNX Runtime's CUDA provider, which reads and writes a lane's tensors in place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 CUDA: Final = "CUDAExecutionProvider"
-# Where a provider fails, InferenceSession prints that to standard output, where the film may go, and tries the CPU.
+# By default, where a provider fails, InferenceSession tries the CPU and prints that to standard output, which may carry
+# the video.
 NO_SECOND_TRY: Final = {"enable_fallback": 0}
 NOT_LOADED: Final = (
     "its CUDA provider cannot be loaded (the reason is on standard error); install cuDNN, and the onnxruntime-gpu for "
@@ -50,15 +51,15 @@ class OnnxRuntimeCuda(FrameBackend):
 
 
 class OnnxRuntimeExecutor(Executor):
-    """A session of its own for one lane, because a session works on one stream."""
+    """A session for one lane alone, because a session is tied to one stream."""
 
     def __init__(self, graph: bytes, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
         onnxruntime = onnxruntime_module()
-        self._tensors = inputs | outputs  # the library knows their addresses only
+        self._tensors = inputs | outputs  # keeps them alive: the library knows only their addresses
         provider, choices = _provider(next(iter(inputs.values())).device)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if provider == CUDA:  # a node that it cannot run is an error, rather than copied to the CPU and back
+        if provider == CUDA:  # fail on a node that it cannot run, instead of copying to the CPU and back
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._run_options = onnxruntime.RunOptions()
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
@@ -108,7 +109,7 @@ def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
 
 @remembered_unless_it_passes
 def trouble_with_provider(device_id: int) -> str:
-    """Return why ONNX Runtime's CUDA provider cannot compute on a GPU that torch can use, "" if it can."""
+    """Return why ONNX Runtime's CUDA provider cannot compute on a GPU that torch can use, or "" if it can."""
     from onnx import TensorProto, helper
 
     from vsparagon.backends.device import QUEUING
@@ -122,7 +123,7 @@ def trouble_with_provider(device_id: int) -> str:
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=8,
     )
-    with QUEUING:  # the end of a session waits for the device, which would spoil a recording
+    with QUEUING:  # the end of a session waits for the device, which would break a capture
         try:
             session = onnxruntime.InferenceSession(
                 model.SerializeToString(), providers=[(CUDA, {"device_id": str(device_id)})], **NO_SECOND_TRY

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own module, which is to report to nobody."""
+"""Imports ONNX Runtime's own module, with telemetry off."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vsparagon.errors import BackendUnavailable, reason_of
 
 @cache
 def onnxruntime_module() -> Any:
-    """Return the module `onnxruntime`, imported now if it was not.
+    """Import the module `onnxruntime`, with its telemetry switched off.
 
-    Its packages for Linux, as of 1.32, are made to report to Microsoft, and keep a number for the machine in the user's
-    cache folder, unless a variable says otherwise before they are imported; those for Windows have a function for that.
-    Whoever wants reports sets the variable himself.
+    As of 1.32 its Linux packages report to Microsoft and keep a machine number in the user's cache folder, unless the
+    environment variable ORT_DISABLE_TELEMETRY is set before the import. It is set here, unless the user has set it.
+    The Windows packages have a function for the same purpose.
 
     Raises:
-        BackendUnavailable: it cannot be imported. Its packages for GPUs, from 1.27 on, look for CUDA 13 already then,
-            and find that of torch, if torch was imported before.
+        BackendUnavailable: it cannot be imported. From 1.27 on, the GPU packages need CUDA 13 at import; they find
+            torch's copy if torch was imported first.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

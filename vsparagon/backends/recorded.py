@@ -1,4 +1,4 @@
-"""CUDA graphs: the work of a frame, recorded once and started as one."""
+"""CUDA graphs: a frame's work, captured once and launched as a whole."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class Recorded(Executor):
-    """A CUDA graph of an executor's work: one launch for all of its kernels, and no allocation.
+    """A CUDA graph of an executor's work: one launch for all kernels, and no allocation.
+
+    The work is captured on the current stream. The caller holds `vsparagon.backends.device.QUEUING`.
 
     Args:
-        executor: whose work is recorded, on the stream that is current.
-        pool: whose memory the work takes; None for its own.
+        executor: its work is captured.
+        pool: the memory pool that the work uses; None for one of its own.
+
+    Raises:
+        RuntimeError: the work cannot be captured, or the device has not enough memory.
     """
 
     def __init__(self, executor: Executor, pool: Any = None) -> None:
@@ -43,7 +48,7 @@ class Recorded(Executor):
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep Python from collecting garbage: a graph or a kernel that is freed meanwhile would spoil the recording."""
+    """Disable garbage collection: freeing a CUDA graph or a kernel during a capture would break it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -55,9 +60,9 @@ def no_collection() -> Iterator[None]:
 
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Let cuDNN try which kernels are fastest, but none of TensorFloat-32, which would round the colours to 10 bits."""
+    """Let cuDNN benchmark its kernels, but without TensorFloat-32, which would round the colours to 10 bits."""
     cudnn = torch.backends.cudnn
-    if not hasattr(cudnn, "conv"):  # as before torch 2.9, whose way newer ones refuse where somebody uses theirs
+    if not hasattr(cudnn, "conv"):  # before torch 2.9; newer versions refuse the old settings once the new are used
         with cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
             yield
         return
@@ -70,11 +75,14 @@ def exact_convolutions() -> Iterator[None]:
 
 
 def recorded_if_possible(executor: Executor, name: str) -> Executor:
-    """Return an executor of another library recorded; as it is where the library does things that graphs cannot hold.
+    """Capture another library's executor as a CUDA graph; return it unchanged where it cannot be captured.
 
     Args:
         executor: has run once.
         name: what it runs, for the log.
+
+    Raises:
+        OutOfDeviceMemory, torch.OutOfMemoryError: the device has not enough memory.
     """
     try:
         return Recorded(executor)

@@ -1,4 +1,4 @@
-"""NVIDIA's TensorRT and TensorRT-RTX: frame graphs as engines, built once for a GPU and kept."""
+"""NVIDIA's TensorRT and TensorRT-RTX: frame graphs as engines, built once per GPU and cached."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKAGES: Final = ("filelock", "onnx", "safetensors", "torch")
-# Compute capability. TensorRT-RTX knows 7.5, but no matrix products in float32 there, and is slow.
+# Compute capability. TensorRT-RTX supports 7.5, too, but slowly and without float32 matrix products.
 OLDEST: Final = {"tensorrt": (7, 5), "tensorrt_rtx": (8, 0)}
 
 
 class TensorRT(Backend):
-    """TensorRT or TensorRT-RTX, which are alike but for their names; `on` leads to a GPU.
+    """TensorRT or TensorRT-RTX; `on` returns it on a GPU.
 
     Args:
         library: one of `LIBRARIES`.
@@ -56,11 +56,11 @@ class TensorRT(Backend):
 
 
 class TensorRTCuda(FrameBackend):
-    """One of the libraries on one GPU.
+    """TensorRT or TensorRT-RTX on one GPU.
 
     Args:
-        library: loaded.
-        device_id: of the GPU.
+        library: the loaded library.
+        device_id: number of the GPU.
     """
 
     precisions = TensorRT.precisions
@@ -129,7 +129,7 @@ class TensorRTCuda(FrameBackend):
 
 @remembered_unless_it_passes
 def _trouble_of_library(name: str, device_id: int) -> str:
-    """Return why a library cannot be used on a GPU that torch can use, "" if it can."""
+    """Return why a library cannot be used on a GPU that torch can use, or "" if it can."""
     try:
         library = load_library(name)
     except BackendUnavailable as error:
@@ -137,19 +137,19 @@ def _trouble_of_library(name: str, device_id: int) -> str:
     gpu = gpus()[device_id]
     version = ".".join(map(str, gpu.capability))
     trouble = f"{gpu.name} has compute capability {version}, which {name} {library.version} does not support"
-    known = getattr(library.module, "ComputeCapability", None)  # TensorRT-RTX lists what it is for
+    known = getattr(library.module, "ComputeCapability", None)  # TensorRT-RTX lists what it supports
     if known and f"SM{version.replace('.', '')}" not in known.__members__:
         return trouble
     if gpu.capability < OLDEST[name]:
         return f"{trouble} in full" if known else trouble
     try:
         library.module.Runtime(library.logger)
-    except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
+    except (RuntimeError, TypeError) as error:  # TypeError: how the binding reports that there is no runtime
         return str(library.failure("does not run here", str(error)))
     return ""
 
 
 def _title(frame: FrameNetwork) -> str:
-    """Return what an engine is of, for people."""
+    """Return an engine's description, for people: network, picture size and format."""
     source, extension = frame.source, frame.extension
     return f"{frame.name} for {extension.width}x{extension.height} {source.family} of {source.bits} bit"

@@ -1,4 +1,4 @@
-"""Engines of TensorRT and TensorRT-RTX, loaded and bound to the lanes of a GPU."""
+"""Engines of TensorRT and TensorRT-RTX, loaded and bound to a GPU's lanes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """A loaded engine, on the device that is current.
+    """A loaded engine, on the current device.
 
     Args:
-        library: that built it.
+        library: the one that built it.
         data: the serialised engine.
-        kernels: kept of TensorRT-RTX, which compiles them when an engine is first run; others have none.
+        kernels: cache file for the kernels that TensorRT-RTX compiles when an engine first runs; unused by TensorRT.
 
     Attributes:
-        records_itself: whether the library keeps a CUDA graph of what an engine does, as TensorRT-RTX can.
+        records_itself: whether the library captures a CUDA graph of the engine's work itself, as TensorRT-RTX does.
 
     Raises:
+        OutOfDeviceMemory: the device has not enough memory.
         BackendFailure: the library refuses the engine.
     """
 
@@ -38,7 +39,7 @@ class Engine:
         library.begin()
         try:
             self._runtime = trt.Runtime(library.logger)
-        except (RuntimeError, TypeError) as error:  # TypeError: how the binding says that there is none
+        except (RuntimeError, TypeError) as error:  # TypeError: how the binding reports that there is no runtime
             raise library.failure("does not run here", str(error)) from error
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
@@ -48,11 +49,11 @@ class Engine:
         self.records_itself = self._config is not None
 
     def open(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> TensorRTExecutor:
-        """Return the engine bound to these tensors: what `FrameBackend.open_executor` says.
+        """Return the engine bound to these tensors; the contract is that of `FrameBackend.open_executor`.
 
-        It is run here, which compiles and allocates what is left to the first run, and shows what would else fail at
-        the first frame; twice, where the library records it: it does so in the second run, and other threads must not
-        have frames on their way meanwhile.
+        The engine is run here: that does what the library leaves to the first run, compiling and allocating, and shows
+        errors before the first frame. If the library captures a CUDA graph, it does so in a second run, during which
+        other threads must not queue work; that run, too, is done here.
         """
         executor = TensorRTExecutor(self, self._context(), inputs, outputs)
         for _ in range(2 if self.records_itself else 1):
@@ -62,7 +63,7 @@ class Engine:
         return executor
 
     def check(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-        """Raise BackendFailure unless the tensors are those that the engine reads and writes."""
+        """Raise BackendFailure unless these tensors have the engine's names and dtypes, and are contiguous."""
         engine, trt = self._engine, self.library.module
         names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
         read = {name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
@@ -84,9 +85,9 @@ class Engine:
         return context
 
     def _run_time_options(self) -> tuple[Any, Any]:
-        """Return the options of TensorRT-RTX and its cache of kernels; nothing of others.
+        """Return TensorRT-RTX's runtime options and kernel cache; (None, None) for TensorRT.
 
-        The library keeps their addresses only: they must outlive every execution context.
+        The library keeps only their addresses: they must outlive every execution context.
         """
         strategies = getattr(self.library.module, "CudaGraphStrategy", None)
         if strategies is None:
@@ -113,7 +114,7 @@ class Engine:
         self._kernels = None  # the next lane compiles nothing more
 
     def _diagnosis(self, data: bytes) -> list[str]:
-        """Return what TensorRT-RTX knows of an engine that cannot be loaded; the others cannot be asked."""
+        """Return why TensorRT-RTX cannot load an engine; [] for TensorRT, which has no such query."""
         if not hasattr(self._runtime, "get_engine_validity"):
             return []
         _, found = self._runtime.get_engine_validity(data)
@@ -122,7 +123,7 @@ class Engine:
 
 
 class TensorRTExecutor(Executor):
-    """An execution context whose addresses are those of one lane's tensors."""
+    """An execution context bound to the addresses of one lane's tensors."""
 
     def __init__(
         self, engine: Engine, context: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]
@@ -130,8 +131,8 @@ class TensorRTExecutor(Executor):
         engine.check(inputs, outputs)
         self._library = engine.library
         self._context = context
-        self._engine = engine  # whose run-time options must outlive the context
-        self._tensors = inputs | outputs  # the library knows their addresses only
+        self._engine = engine  # its runtime options must outlive the context
+        self._tensors = inputs | outputs  # keeps them alive: the library knows only their addresses
         self._device = next(iter(inputs.values())).device
         for name, tensor in inputs.items():
             if not context.set_input_shape(name, tuple(tensor.shape)):
@@ -146,7 +147,7 @@ class TensorRTExecutor(Executor):
                 raise self._library.failure(f"does not take the address of {name}")
 
     def stream(self) -> torch.cuda.Stream:
-        """Return the stream that is current on the lane's device."""
+        """Return the current stream of the lane's device."""
         import torch
 
         return torch.cuda.current_stream(self._device)
@@ -157,6 +158,6 @@ class TensorRTExecutor(Executor):
 
 
 def _dtype(kind: Any) -> str:
-    """Return the name of torch's type for one of the library's."""
+    """Return the name of torch's dtype for one of the library's types, such as "torch.float32"."""
     names = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "UINT8": "uint8"}
     return f"torch.{names.get(kind.name, kind.name.lower())}"

@@ -1,4 +1,4 @@
-"""PyTorch: runs the checkpoint itself, without ONNX, on the CPU; on a GPU: `vsparagon.backends.torch_cuda`."""
+"""PyTorch on the CPU, which runs the checkpoint itself, without ONNX; for GPUs see `vsparagon.backends.torch_cuda`."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class _TorchStageSlot(StageSlot):
 
 @contextmanager
 def _computing(threads: int) -> Iterator[None]:
-    """Compute without gradients on so many threads.
+    """Compute without gradients, on this number of threads.
 
     Raises:
         BackendFailure: torch failed.
     """
     import torch
 
-    if torch.get_num_threads() != threads:  # torch keeps the number for each calling thread
+    if torch.get_num_threads() != threads:  # torch keeps a number per calling thread
         torch.set_num_threads(threads)
     try:
         with torch.inference_mode():
@@ -76,7 +76,7 @@ def _computing(threads: int) -> Iterator[None]:
 
 
 class Torch(EitherBackend):
-    """torch's eager mode on the CPU, channels last; `on` leads to the GPU, where one works."""
+    """torch's eager mode on the CPU, channels-last; `on` returns its GPU form where a GPU works. Runs checkpoints."""
 
     name = title = "torch"
     extra = "torch"
@@ -125,7 +125,7 @@ class Torch(EitherBackend):
 
 
 def trouble_with(device_id: int) -> str:
-    """Return why torch cannot compute on a GPU, "" if it can.
+    """Return why torch cannot compute on a GPU, or "" if it can.
 
     Raises:
         InvalidInput: there is no GPU of that number.

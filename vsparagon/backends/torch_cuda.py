@@ -1,4 +1,4 @@
-"""torch on an NVIDIA GPU: each lane replays a CUDA graph, of torch's kernels or of our own, whichever is faster."""
+"""torch on an NVIDIA GPU: each lane replays a CUDA graph of torch's kernels or our own, whichever are faster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Prepared:
     """A frame graph on the device, and what runs it.
 
     Attributes:
-        maker: of executors; torch's where ours turn out not to do.
+        frame: the graph.
+        maker: makes a lane's executor; replaced by `Eager`, which uses torch's kernels, if ours fail.
         note: where a crash of our kernels is noted; None where torch's are used.
     """
 
@@ -53,7 +54,7 @@ class TorchCuda(FrameBackend):
     def __init__(self, device: str, place: str) -> None:
         super().__init__(device, place)
         self._pools: dict[int, Any] = {}
-        self._rooms: MutableMapping[Tensor, Room] = WeakIdKeyDictionary()  # by a tensor of the lane that each is for
+        self._rooms: MutableMapping[Tensor, Room] = WeakIdKeyDictionary()  # by the first input of each lane
         self._maker: Maker | None = None
         self._note: Path | None = None  # of a crash
 
@@ -71,14 +72,14 @@ class TorchCuda(FrameBackend):
             return Prepared(frame=frame, maker=maker, note=note)
 
     def open_executor(self, graph: Prepared, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
-        # Each format has kernels of its own, which were not tried.
+        # Each format has its own kernels, which the trial may not have run.
         noting = noting_a_crash(graph.note, self.device, graph.frame.name) if graph.note else nullcontext()
         try:
             with noting:
                 return self._recorded(graph.maker(graph.frame, inputs, outputs))
         except (ParagonError, RuntimeError):
             raise
-        except Exception as error:  # of Triton, whose errors share no narrower base
+        except Exception as error:  # errors of Triton share no narrower base
             if graph.note is None:
                 raise
             tell_unfit(graph.frame, error)
@@ -86,7 +87,7 @@ class TorchCuda(FrameBackend):
             return self._recorded(Eager(graph.frame, inputs, outputs))
 
     def _fused(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Executor:
-        """Make an executor of our kernels, which shares memory with the others of its lane."""
+        """Make an executor that uses our kernels; it shares memory with the others of its lane."""
         from vsparagon.fused.canvas import Room
         from vsparagon.fused.executor import FusedExecutor
 
@@ -102,11 +103,14 @@ class TorchCuda(FrameBackend):
         try:
             return Recorded(executor, pool)
         except BaseException:
-            self._pools.pop(stream, None)  # torch refuses to record into a pool whose recording failed
+            self._pools.pop(stream, None)  # torch refuses to capture into a pool after a failed capture
             raise
 
     def _maker_for(self, frame: FrameNetwork, cache: Path) -> Maker:
-        """Return what runs frames of this network; tried out once, on the first that our kernels can run."""
+        """Return what makes executors for this frame graph.
+
+        Our kernels and torch's are compared once, on the first graph that ours can run.
+        """
         from vsparagon.fused.support import trouble_with_attention, trouble_with_kernels
 
         device = torch.device(self.device)
@@ -133,7 +137,7 @@ class TorchCuda(FrameBackend):
 
 
 class Eager(Executor):
-    """Calls the module: torch's own kernels."""
+    """Calls the module, and thus torch's own kernels."""
 
     def __init__(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
         self._frame, self._inputs, self._outputs = frame, list(inputs.values()), list(outputs.values())
@@ -145,14 +149,14 @@ class Eager(Executor):
 
 
 class Attending(Eager):
-    """Torch's kernels but for attention, which is our own."""
+    """Calls the module with our own kernel for attention, and torch's for everything else."""
 
     def __init__(self, frame: FrameNetwork, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> None:
         super().__init__(with_our_attention(frame), inputs, outputs)
 
 
 def with_our_attention(frame: FrameNetwork) -> FrameNetwork:
-    """Return a copy whose attention is our own. Imports Triton."""
+    """Return a copy whose attention uses our own kernel. Imports Triton."""
     from vsparagon.fused.attention import with_fused_attention
 
     return with_fused_attention(frame)

@@ -1,4 +1,4 @@
-"""Our own kernels beside torch's, on the GPU that is there: which are to be used for a network."""
+"""Chooses between our own kernels and torch's for a network, by trying both on the GPU."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 Maker = Callable[[FrameNetwork, dict[str, Tensor], dict[str, Tensor]], Executor]
 
-ROUNDS: Final = 3  # of which the best counts
-TURNS: Final = 10  # frames of a round
-# Mean difference, of full range, between two ways of computing noise in float16: up to 0.0011 by swift_plus, where
-# single samples differ by 0.035. What is wrong differs by far more.
+ROUNDS: Final = 3  # the best one counts
+TURNS: Final = 10  # frames per round
+# Largest mean difference allowed, as a fraction of full range. On noise, in float16, correct kernels differ by up to
+# 0.0011 (swift_plus, where single samples differ by 0.035); wrong ones differ by far more.
 AGREEMENT: Final = 1 / 128
 REPORT: Final = "Please report this, with the versions of torch, triton and the driver."
 
@@ -32,20 +32,21 @@ REPORT: Final = "Please report this, with the versions of torch, triton and the 
 def faster(
     frame: FrameNetwork, device: str, *, ours: Maker, torchs: Maker, recorded: Callable[[Executor], Executor]
 ) -> Maker:
-    """Try both ways out on noise and return the faster one, or that of torch, where ours fails or is wrong.
+    """Try our kernels and torch's on noise and return the maker of the faster executor.
 
-    The log says which, and why: a warning where something is wrong with ours. The caller holds
+    Returns `torchs` where our kernels fail or are wrong, and `ours` where torch's need too much memory. The choice and
+    its reason are logged, as a warning if our kernels are at fault. The caller holds
     `vsparagon.backends.device.QUEUING`.
 
     Args:
-        frame: on the device.
-        device: as torch names it.
-        ours, torchs: make an executor of our kernels, and of torch's.
-        recorded: makes of an executor what is replayed.
+        frame: the frame graph, on the device.
+        device: in torch's notation.
+        ours, torchs: make an executor that uses our kernels, or torch's.
+        recorded: turns an executor into one that replays its CUDA graph.
 
     Raises:
-        RuntimeError: what torch raises about a device.
-        Exception: what our kernels raised, where the device does not answer since.
+        RuntimeError: torch failed on the device.
+        Exception: our kernels ran out of memory, or the device no longer responds after their error.
     """
     lane = Lane(device, frame.inputs(), frame.outputs())
     fill(lane, frame.source)
@@ -53,7 +54,7 @@ def faster(
         with lane.current():
             own = recorded(ours(frame, lane.inputs, lane.outputs))
         own_result = _result(lane, own, frame.target)
-    except Exception as error:  # of a compiler, of the driver: they share no narrower base
+    except Exception as error:  # errors of the compiler and of the driver share no narrower base
         if lack_of_memory(error) or not answers(device):
             raise
         tell_unfit(frame, error)
@@ -68,7 +69,7 @@ def faster(
         log.info("%s: using our kernels, because torch's need more memory than there is", frame.name)
         return ours
     rounds = [(seconds(lane, own, TURNS), seconds(lane, other, TURNS)) for _ in range(ROUNDS)]
-    if not difference <= AGREEMENT:  # nor where it is not a number
+    if not difference <= AGREEMENT:  # True for NaN, too
         text = "%s: using torch's kernels, because ours are wrong by %.2g of full range on this GPU. %s"
         log.warning(text, frame.name, difference, REPORT)
         return torchs
@@ -79,13 +80,13 @@ def faster(
 
 
 def tell_unfit(frame: FrameNetwork, error: Exception) -> None:
-    """Warn that torch's kernels are used for a frame graph, as ours raised this error."""
+    """Warn that torch's kernels are used for a frame graph because ours raised this error."""
     text = "%s: using torch's kernels, because ours do not run on this GPU: %s. %s"
     log.warning(text, frame.name, first_line_of(error), REPORT)
 
 
 def fill(lane: Lane, layout: Layout) -> None:
-    """Write noise into a lane's inputs, always the same."""
+    """Fill a lane's inputs with noise within the format's range, the same every time."""
     with lane.current():
         noise = torch.Generator(next(iter(lane.inputs.values())).device).manual_seed(0)
         for plane in lane.inputs.values():
@@ -98,7 +99,7 @@ def fill(lane: Lane, layout: Layout) -> None:
 
 
 def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
-    """Return the planes that an executor makes, as parts of full range."""
+    """Run an executor and return its planes in float32, where integers are scaled to 0..1."""
     with lane.current():
         for plane in lane.outputs.values():
             plane.zero_()
@@ -112,12 +113,12 @@ def _result(lane: Lane, executor: Executor, layout: Layout) -> list[Tensor]:
 
 
 def _difference(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    """Return the mean difference in the plane where it is largest; not a number if there is one that is none."""
+    """Return the mean absolute difference of the plane where it is largest; NaN if any sample is NaN."""
     return float(torch.stack([(own - other).abs().mean() for own, other in zip(ours, theirs, strict=True)]).max())
 
 
 def seconds(lane: Lane, executor: Executor, frames: int) -> float:
-    """Return the time of a frame, the mean over so many."""
+    """Return the time per frame in seconds, as the mean over this number of frames."""
     begin = time.perf_counter()
     with lane.current():
         for _ in range(frames):

@@ -1,21 +1,21 @@
 """The networks, as torch modules, and what is known of them without torch.
 
-variants.py          options of every variant; plain data, as are:
-model.py             what a network is to a backend
-plan.py              the stages that a network is cut into
-memory.py            what its layers take
-paragonsr2.py        the generator in its published form, with
+variants.py          options of every variant (plain data)
+model.py             what a backend knows of a network (plain data)
+plan.py              the stages that a network is cut into (plain data)
+memory.py            estimates the memory of its layers (plain data)
+paragonsr2.py        the ParagonSR2 generator in its published form
 attention.py         its window attention
-swift.py             plain convolutions of our own
+swift.py             the Swift generator: plain convolutions
 munet.py             the discriminator
-generators.py        generators of either kind, by their options
-foreign.py           ONNX graphs of others in the place of a module
-inference.py         published form -> inference form, by
-folding.py           linear parts as single kernels,
-carried.py           the base carried through the body, and
+generators.py        makes either generator from its options
+foreign.py           networks by others, as ONNX graphs in the place of a module
+inference.py         derives the inference form from the published form
+folding.py           folds linear parts into single kernels
+carried.py           carries the base through the body
 block_attention.py   attention in blocks
-half.py              the same in float16, on a float32 base
-stages.py            a network cut into stages
-frame.py             the network with the conversions of a frame around it
-complexity.py        multiplications and parameters
+half.py              the inference form in float16, on a float32 base
+stages.py            cuts a network into stages
+frame.py             the network with a frame's conversions around it
+complexity.py        counts multiplications and memory
 """

@@ -1,6 +1,6 @@
-"""Window attention on whole tensors, for any height and width, without a loop over windows.
+"""Window attention for any height and width, without a loop over single windows.
 
-Behaviour of `LocalWindowAttention` in ParagonSR2 and MUNet (Philip Hofmann, MIT): windows of 32 pixels that overlap
+Behaves like `LocalWindowAttention` in ParagonSR2 and MUNet (Philip Hofmann, MIT): windows of 32 pixels that overlap
 by 8, attention inside each, the overlaps blended with linear ramps.
 """
 
@@ -19,10 +19,10 @@ OVERLAP = 8
 
 @dataclass(frozen=True)
 class AxisWindows:
-    """The windows along one axis: which pixels each reads, and how each pixel is blended from two of them.
+    """The windows along one axis: which pixels each reads, and how each pixel is blended from up to two of them.
 
     Attributes:
-        source: (windows, size) pixel index that each window position reads, clamped to the axis.
+        source: (windows, size) pixel that each window position reads, clamped to the axis.
         inside: (windows, size) whether the position lies on the axis; the last window may stick out.
         length: (windows,) pixels of each window that lie on the axis.
         first, second: (pixels,) positions in the flattened (windows * size) axis to blend from.
@@ -39,17 +39,17 @@ class AxisWindows:
     second_weight: Tensor
 
     def weights(self) -> Tensor:
-        """Return the weight with which each position of each window is blended: (windows, size)."""
+        """Return the blending weight of each position of each window: (windows, size)."""
         flat = torch.zeros(self.source.numel(), device=self.source.device)
         flat = flat.index_add(0, self.first, self.first_weight).index_add(0, self.second, self.second_weight)
         return flat.view(self.source.shape)
 
 
 def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
-    """Lay the windows over an axis. One of less than 4 pixels is a window of its own.
+    """Return the windows along an axis of this length. An axis of fewer than 4 pixels is a single window.
 
-    The published network adds 1e-8 to the product of both axes' sums of weights before it divides by it. Dividing
-    on each axis leaves that out: 5e-7 of the result at most.
+    The published network multiplies the sums of weights of both axes, adds 1e-8 and divides by that. Dividing on each
+    axis leaves the 1e-8 out, which changes the result by a factor of 1 ± 5e-7 at most.
     """
     # torch.export traces sizes through sym_min and sym_max, but not through min and max.
     size = cast(int, torch.sym_min(WINDOW, pixels))
@@ -63,8 +63,8 @@ def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
     source, inside = position.clamp(max=pixels - 1), position < pixels
     length = (pixels - start).clamp(max=size)
 
-    # A pixel lies in the window that starts last before it and, in an overlap, in the one before that. The ramps
-    # reach exactly 0 at their outer ends. Only a last window is cut short, to no less than 17 pixels.
+    # A pixel lies in the last window that starts at or before it and, in an overlap, in the one before that. The ramps
+    # reach exactly 0 at their outer ends. Only the last window may be cut short, to no less than 17 pixels.
     pixel = torch.arange(pixels, device=device)
     window = (pixel // step).clamp(max=count - 1)
     offset = pixel - window * step
@@ -90,7 +90,7 @@ class WindowAttention(nn.Module):
 
     Args:
         query, key: 1x1 convolutions to the same number of channels.
-        value: 1x1 convolution to those of the result.
+        value: 1x1 convolution to the channels of the result.
     """
 
     def __init__(self, query: nn.Conv2d, key: nn.Conv2d, value: nn.Conv2d) -> None:
@@ -104,7 +104,7 @@ class WindowAttention(nn.Module):
         maps = self.query(x), self.key(x), self.value(x)
         if torch.is_grad_enabled() or torch.compiler.is_exporting():
             return blend(_attend(maps, rows, columns), rows, 2)
-        # Where no gradient needs all windows at once, one row of them after the other takes far less memory.
+        # Without gradients, which need all windows at once, one row of windows at a time takes far less memory.
         out = torch.zeros_like(maps[2])
         for index, weight in enumerate(rows.weights()):
             here = slice(index, index + 1)
@@ -115,7 +115,7 @@ class WindowAttention(nn.Module):
 
 
 class LocalWindowAttention(WindowAttention):
-    """`x + gamma * A(x)`, A being attention in windows.
+    """`x + gamma * A(x)`, where A is window attention.
 
     `query` and `key` have `max(1, channels // 8)` channels. `gamma` starts at 0, so a new module is the identity.
     """
@@ -140,18 +140,18 @@ def _attend(maps: tuple[Tensor, Tensor, Tensor], rows: AxisWindows, columns: Axi
 
     Args:
         maps: query, key and value, N,C,H,W.
-        rows: the windows to use, some or all of them.
-        columns: all windows.
+        rows: the windows to use along the height, some or all of them.
+        columns: all windows along the width.
 
     Returns:
-        N, D, rows of these windows one after the other, W.
+        N, D', the rows of these windows one after the other, W.
     """
     query, key, value = (_cut(m, rows, columns) for m in maps)
     pixels = (rows.length[:, None] * columns.length).flatten()[:, None, None]
     query = query * pixels.to(torch.float32).rsqrt().to(query.dtype)
     inside = (rows.inside[:, None, :, None] & columns.inside[:, None, :]).flatten(2).flatten(0, 1)[:, None]
     if not torch.compiler.is_exporting():
-        # torch's fused kernel, which never holds the n*n logits, wants equal head sizes.
+        # torch's fused kernel, which never holds the n*n logits, needs equal head sizes.
         missing = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
     attended = F.scaled_dot_product_attention(query, key, value, attn_mask=inside[None], scale=1.0)
@@ -161,13 +161,19 @@ def _attend(maps: tuple[Tensor, Tensor, Tensor], rows: AxisWindows, columns: Axi
 
 
 def _cut(x: Tensor, rows: AxisWindows, columns: AxisWindows) -> Tensor:
-    """Copy N,C,H,W into windows: N, windows, pixels of a window, C."""
+    """Cut N,C,H,W into windows, as a copy: N, windows, pixels of a window, C."""
     windows = x[:, :, rows.source][..., columns.source]  # N, C, down, height, across, width
     return windows.permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
 
 
 def blend(flat: Tensor, windows: AxisWindows, dim: int) -> Tensor:
-    """Blend windows that stand one after the other along `dim` into the axis that they were cut from."""
+    """Blend windows that lie one after the other along `dim` back into the axis that they were cut from.
+
+    Args:
+        flat: N,C,H,W, where `dim` has windows * size positions.
+        windows: all windows of the axis.
+        dim: 2 for rows, 3 for columns.
+    """
     shape = [-1] + [1] * (3 - dim)
     first, second = (w.to(flat.dtype).view(shape) for w in (windows.first_weight, windows.second_weight))
     return flat.index_select(dim, windows.first) * first + flat.index_select(dim, windows.second) * second

@@ -1,22 +1,21 @@
-"""Window attention that copies no window and forms no n*n logits, where its query is a single number.
+"""Window attention without copies of windows or n*n logits, for a query of one channel.
 
-The output of a window is then a function of that one number q,
+The output of a window is then a smooth function of one number q,
 
     f(q) = sum of exp(q k_j / 32) v_j / sum of exp(q k_j / 32),
 
-and a smooth one: the polynomial through a few Chebyshev points over the range of q follows it. On sides of 24a + 8
-pixels every window is whole and made of 4x4 blocks of 8x8 pixels, and a block lies in at most 2x2 windows:
+and the polynomial through a few Chebyshev points over the range of q follows it. On sides of 24a + 8 pixels every
+window is whole and consists of 4x4 blocks of 8x8 pixels, and a block lies in at most 2x2 windows:
 
-1. per block, for each point t: the sum over its pixels of exp(t k) times the features;
-2. per window the mean over its blocks, the values from the features, one quotient: f at the points;
-3. per pixel the polynomials of up to four windows, weighted as the windows are blended: one product of matrices per
-   block.
+1. per block and point t: the sum over its pixels of exp(t k) times the features;
+2. per window: the mean over its blocks, the values from the features, one quotient: f at the points;
+3. per pixel: the polynomials of up to four windows, weighted as the windows are blended; one matrix product per block.
 
-How many points suffice depends on the picture: on R = half the range of q times half the range of k, over 32. So each
-picture decides for itself. The last two Chebyshev coefficients of f, which the values at the points give, tell how
-much the next ones would still add; up to R = points / 3 nothing can hide from them, as f has no singularity near
-enough (its denominator has no zero within pi / 2R of the range). Where they are not small enough, attention is
-computed in full. `vsparagon.onnx.block_attention` writes the same as ONNX.
+How many points are enough depends on the picture: on R, half the range of q times half the range of k, over 32. The
+number of points is fixed in advance, so each picture is checked. The last two Chebyshev coefficients of f, computed
+from its values at the points, tell how much the next ones would add. Up to R = points / 3 they cannot miss an error,
+because f has no singularity near enough (its denominator has no zero within pi / 2R of the range). Where they are too
+large, or R is, attention is computed in full. `vsparagon.onnx.block_attention` writes the same computation as ONNX.
 """
 
 from __future__ import annotations
@@ -36,30 +35,30 @@ BLOCK = OVERLAP
 STRIDE = WINDOW - OVERLAP
 STEP = STRIDE // BLOCK  # blocks from window to window
 POINTS = (8, 12, 16)
-TOLERANCE = 5e-6  # error of the polynomial, of the largest value at a point
-TAIL = 3.0  # times the last two coefficients: all that follow, doubled by interpolation, at the largest R
-NARROWEST = 1e-6  # half the range of q, so that a picture of one colour divides by something
-SMALLEST = 1e-30  # the same for values that are all zero
+TOLERANCE = 5e-6  # error of the polynomials, relative to the largest value at a point
+TAIL = 3.0  # the last two coefficients times this bound all later ones, doubled by interpolation, at the largest R
+NARROWEST = 1e-6  # least half range of q, so that nothing is divided by 0 in a picture of one colour
+SMALLEST = 1e-30  # least largest value, so that nothing is divided by 0 where all values are 0
 
 
 def is_whole(pixels: int) -> bool:
-    """Whether an axis is of whole windows alone: 24a + 8 pixels, a at least 1."""
+    """Return whether an axis consists of whole windows: 24a + 8 pixels, a at least 1."""
     return pixels >= WINDOW and pixels % STRIDE == BLOCK
 
 
 def positions(points: int) -> npt.NDArray[np.float64]:
-    """Return the Chebyshev points in [-1, 1], from 1 downwards; each is minus the one as far from the other end."""
+    """Return the Chebyshev points in [-1, 1], in descending order; they are symmetric about 0."""
     at: npt.NDArray[np.float64] = np.cos((np.arange(points) + 0.5) * (np.pi / points))
     return at
 
 
 def largest_r(points: int) -> float:
-    """Return up to which R the last coefficients tell the error."""
+    """Return the largest R for which the last coefficients tell the error."""
     return points / 3
 
 
 def last_coefficients(points: int) -> npt.NDArray[np.float64]:
-    """Return the matrix from values at the points to the last two Chebyshev coefficients."""
+    """Return the matrix, (2, points), from values at the points to the last two Chebyshev coefficients."""
     angles = (np.arange(points) + 0.5) * (np.pi / points)
     orders = np.array([[points - 2], [points - 1]])
     matrix: npt.NDArray[np.float64] = np.cos(orders * angles) * (2 / points)
@@ -68,12 +67,12 @@ def last_coefficients(points: int) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Basis:
-    """Lagrange's polynomials of the points: of u, the factor * (u + own) * the product of (u*u - others).
+    """The Lagrange polynomials of the points: factor * (u + own) * product of (u*u - others).
 
     Attributes:
-        own: (points,) minus the point on the other side.
-        others: (points / 2 - 1, points) squares of all other points.
-        factor: (points,) what makes it 1 at its own point.
+        own: (points,) the point of each polynomial, which is 0 at the mirrored point -own.
+        others: (points / 2 - 1, points) squares of all points but these two.
+        factor: (points,) makes each polynomial 1 at its own point.
     """
 
     own: npt.NDArray[np.float64]
@@ -82,7 +81,7 @@ class Basis:
 
 
 def lagrange(points: int) -> Basis:
-    """Return the polynomials that are 1 at one point and 0 at all others."""
+    """Return the polynomials that are 1 at one point and 0 at all others; the number of points is even."""
     at = positions(points)
     squares = at[: points // 2] ** 2
     pair = np.minimum(np.arange(points), np.arange(points)[::-1])
@@ -92,10 +91,10 @@ def lagrange(points: int) -> Basis:
 
 @dataclass(frozen=True)
 class AxisBlocks:
-    """The blocks along one axis, and the two windows that each may lie in.
+    """The blocks along one axis, and the one or two windows that each lies in.
 
     Attributes:
-        windows: (blocks, 2) the later and the earlier window of each; the same one twice where there is one only.
+        windows: (blocks, 2) the later and the earlier window of each block; twice the same where there is only one.
         weights: (blocks, 8, 2) their shares in each pixel of the block; they sum to 1.
     """
 
@@ -104,7 +103,7 @@ class AxisBlocks:
 
 
 def axis_blocks(count: int, device: torch.device) -> AxisBlocks:
-    """Lay the windows over an axis of 3a + 1 blocks."""
+    """Return the blocks and windows of an axis of 3a + 1 blocks, a at least 1."""
     block = torch.arange(count, device=device)
     later = (block // STEP).clamp(max=(count - 1) // STEP - 1)
     earlier = ((block - 1) // STEP).clamp(min=0)
@@ -115,12 +114,12 @@ def axis_blocks(count: int, device: torch.device) -> AxisBlocks:
 
 @dataclass(frozen=True)
 class Windows:
-    """What all pixels of a picture need to know.
+    """The queries of a picture, and what its pixels need of their windows.
 
     Attributes:
-        query: N,1,H,W in [-1, 1] over the picture.
+        query: N,1,H,W, scaled to [-1, 1] over each picture.
         values: N,down,across,points,out: f of each window at the points.
-        error: (N,) estimated error of the polynomials, of the largest value.
+        error: (N,) estimated error of the polynomials, relative to the largest value.
         r: (N,) R.
     """
 
@@ -131,19 +130,19 @@ class Windows:
 
 
 class BlockAttention(nn.Module):
-    """A `LocalWindowAttention` less its input, with a linear map before it and another one behind it.
+    """The attention of a `LocalWindowAttention`, without the residual, between two linear maps.
 
-    Takes N,D+1,H,W, the last channel all ones, and returns N,out,H,W. On a GPU, where the decision would have to be
-    waited for, in other types than float32, and on other sides than 24a + 8, attention is computed in full.
+    Takes N,D+1,H,W, whose last channel is all ones, and returns N,out,H,W. Attention is computed in full on GPUs, which
+    would have to wait for the decision, in dtypes other than float32, and on sides other than 24a + 8.
 
     Args:
-        attention: with one channel in its query.
+        attention: its query has one channel.
         before: 1x1 convolution from D channels to those of the attention.
         behind: (out, channels of the attention) matrix.
-        points: of the polynomials.
+        points: number of points of the polynomials.
 
     Attributes:
-        exact: attention in full, with its gamma and both maps in its kernels.
+        exact: full attention, with gamma and both maps folded into its kernels.
     """
 
     def __init__(self, attention: LocalWindowAttention, before: nn.Conv2d, behind: Tensor, points: int) -> None:
@@ -160,19 +159,19 @@ class BlockAttention(nn.Module):
 
     @property
     def query_key(self) -> Tensor:
-        """(2, D+1) map to the parts of a logit."""
+        """The (2, D+1) map to the two factors of a logit, query and key."""
         weights = torch.cat((self.exact.query.weight / WINDOW, self.exact.key.weight))  # the root of a window's pixels
         flat: Tensor = weights.flatten(1)
         return flat
 
     @property
     def value(self) -> Tensor:
-        """(D+1, out) map to the values."""
+        """The (D+1, out) map to the values."""
         matrix: Tensor = self.exact.value.weight.flatten(1).T
         return matrix
 
     def widen(self, outputs: int) -> None:
-        """Add channels of zeros at the end of the output."""
+        """Append this number of zero channels to the output, in place."""
         self.exact.value = wider(self.exact.value, outputs=outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -188,11 +187,11 @@ class BlockAttention(nn.Module):
         return out
 
     def follow(self, windows: Windows) -> bool:
-        """Whether the polynomials follow the attention closely enough, in all pictures."""
+        """Return whether the polynomials follow the attention closely enough, in all pictures of the batch."""
         return bool(((windows.error <= TOLERANCE) & (windows.r <= largest_r(self.points))).all())
 
     def windows(self, x: Tensor) -> Windows:
-        """Return f at the points for each window, of x with sides of 24a + 8 pixels, from 32."""
+        """Return f at the points for each window of x, N,D+1,H,W, whose sides are 24a + 8 pixels, a at least 1."""
         query, key = torch.split(F.conv2d(x, self.query_key[..., None, None]), 1, dim=1)
         (q_middle, q_half), (k_middle, k_half) = _range(query), _range(key)
         q_half = q_half.clamp(min=NARROWEST)
@@ -209,7 +208,7 @@ class BlockAttention(nn.Module):
         return Windows((query - q_middle) / q_half, values, error, (q_half * k_half).flatten())
 
     def polynomials(self, windows: Windows) -> Tensor:
-        """Return for each pixel the blend of its windows' polynomials."""
+        """Return for each pixel the blend of its windows' polynomials: N,out,H,W."""
         n, _, height, width = windows.query.shape
         rows, columns = (axis_blocks(side // BLOCK, windows.query.device) for side in (height, width))
         values = windows.values[:, rows.windows][:, :, :, columns.windows]
@@ -227,18 +226,18 @@ class BlockAttention(nn.Module):
 
 
 def _affine(conv: nn.Conv2d) -> Tensor:
-    """The map of a 1x1 convolution from its channels and a one, in float64."""
+    """Return a 1x1 convolution as a float64 matrix on its channels and a one: (out, in + 1)."""
     return torch.cat((conv.weight.double().flatten(1), bias_of(conv)[:, None]), 1)
 
 
 def _range(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The middle and half the range of each picture."""
+    """Return the middle and half the range of each picture, N,1,1,1 each."""
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     return (low + high) / 2, (high - low) / 2
 
 
 def _blocks(x: Tensor) -> Tensor:
-    """N,C,H,W -> N, H/8, W/8, 64, C."""
+    """Cut N,C,H,W into blocks: N, H/8, W/8, 64, C."""
     n, channels, height, width = x.shape
     cut = x.reshape(n, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
     return cut.permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
@@ -249,9 +248,9 @@ def _tensor(values: npt.NDArray[np.float64], like: Tensor) -> Tensor:
 
 
 def sample_picture() -> Tensor:
-    """A picture with about twice the range of logits that photographs have, always the same: 1,3,104,104.
+    """Return a picture whose logits have about twice the range of a photograph's, always the same: 1,3,104,104.
 
-    Ramps of colour with hard edges between all hues.
+    It shows colour ramps, and hard edges between all hues.
     """
     random = torch.Generator().manual_seed(0)
     side = 4 * STRIDE + BLOCK
@@ -264,11 +263,14 @@ def sample_picture() -> Tensor:
 
 
 def points_needed(attention: LocalWindowAttention, x: Tensor) -> int | None:
-    """Return the fewest points whose polynomials follow the attention in x; None where none of them do.
+    """Return the fewest of `POINTS` whose polynomials follow the attention in x.
 
     Args:
         attention: any.
-        x: what it sees of `sample_picture`.
+        x: its input when the network sees `sample_picture`.
+
+    Returns:
+        The number of points; None if no number is enough, or if the query has more than one channel.
     """
     if attention.query.out_channels > 1:
         return None

@@ -1,8 +1,8 @@
-"""The base carried through the body as three further channels, at no cost where a vector register has room for them.
+"""Carries the base through the body as three more channels, at no cost where a vector register has room for them.
 
-`conv_in` puts the picture beside the features. The first block's depthwise kernel sharpens it, which works because
-every block and group adds its input: the block yields the difference to the sharpened picture, and the group's sum
-completes it. The later blocks and the fusion pass it on, and the tail enlarges it together with the detail.
+`conv_in` appends the picture to the features. The first block's depthwise kernel turns it into the difference to the
+sharpened picture, and the first group, which adds its input, completes it. The later blocks and groups and the fusion
+pass it on, and the tail enlarges it together with the detail.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from vsparagon.models.variants import COLOURS, VECTOR
 
 
 def carry_base(form: Any) -> bool:
-    """Move `sharpen` and `smooth` of an `InferenceForm` into its other layers, if they fit there.
+    """Move `sharpen` and `smooth` of an `InferenceForm` into its other layers, in place, if they fit there.
 
-    They fit where nothing but the base is added to the detail, no norm stands in the way, the blocks' kernels are as
-    large as the sharpening, and three more channels take no further register.
+    They fit if no gain multiplies the detail, no block has a norm, the blocks' depthwise kernels are folded and at
+    least as large as the sharpening, and three more channels need no further vector register.
 
     Returns:
-        Whether they were moved; if not, the form is as it was.
+        Whether they were moved; if not, the form is unchanged.
     """
     blocks = [block for group in form.body for block in group.blocks]
     channels = form.conv_in.out_channels
@@ -61,12 +61,15 @@ def carry_base(form: Any) -> bool:
 
 
 def _kernel(sharpen: nn.Module) -> Tensor:
-    """The depthwise kernel of the sharpening; a single 1 where there is none."""
+    """Return the depthwise kernel of the sharpening, 3,1,k,k; a single 1 where there is none."""
     return sharpen.weight if isinstance(sharpen, nn.Conv2d) else torch.ones(COLOURS, 1, 1, 1)
 
 
 def _with_colours(context: nn.Conv2d, sharpening: Tensor | None, *, passes: bool) -> nn.Conv2d:
-    """A depthwise kernel with three channels more: `sharpening` less the identity, or the identity, or nothing."""
+    """Return a depthwise convolution with three more channels.
+
+    Their kernels are `sharpening` minus the identity if it is given, else the identity if `passes`, else zeros.
+    """
     size = context.kernel_size[0]
     colours = context.weight.new_zeros(COLOURS, 1, size, size)
     middle = size // 2

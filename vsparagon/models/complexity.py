@@ -22,15 +22,16 @@ from vsparagon.models.block_attention import BlockAttention
 FRAME = (1112, 1952)
 
 
-@torch.enable_grad()  # without, a generator works strip by strip, and does the strips' borders twice
+@torch.enable_grad()  # without gradients, a generator works in strips and computes their borders twice
 def macs_per_pixel(module: nn.Module, *, height: int = FRAME[0], width: int = FRAME[1]) -> float:
-    """Return the multiplications with addition for each pixel of the input.
+    """Return the number of multiply-adds per pixel of the input.
 
-    Convolutions and the two products of the attention are counted; exponentials, norms and the like are not.
+    Convolutions and the two matrix products of the attention are counted; exponentials, norms and the like are not.
+    Attention in blocks is counted as polynomials.
 
     Args:
-        module: N,3,H,W to N,3,sH,sW.
-        height: of the input; it matters to the attention's windows and the whole-picture layers only.
+        module: N,3,H,W to N,3,sH,sW; left unchanged.
+        height: of the input; only the attention's windows and the whole-picture layers depend on it.
         width: the same.
     """
     module = copy.deepcopy(module).to("meta")
@@ -66,7 +67,7 @@ def macs_per_pixel(module: nn.Module, *, height: int = FRAME[0], width: int = FR
 
 
 def _windows(side: int) -> tuple[int, int]:
-    """Number and size of the attention's windows along a side."""
+    """Return the number and the size of the attention's windows along a side."""
     size = min(WINDOW, side)
     overlap = min(OVERLAP, size // 4)
     return (side + overlap - 1) // (size - overlap), size
@@ -74,11 +75,11 @@ def _windows(side: int) -> tuple[int, int]:
 
 @torch.no_grad()
 def peak_bytes(module: nn.Module, *, height: int = FRAME[0], width: int = FRAME[1]) -> int:
-    """Estimate the most memory that the module's tensors take at once when torch runs it, weights and input included.
+    """Estimate the peak memory, in bytes, of the module's tensors when torch runs it, including weights and input.
 
-    Scratch space inside torch's kernels and the size of torch itself are not in it.
+    Scratch space inside torch's kernels and torch itself are not included.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True):  # tensors that say cpu and hold nothing
+    with FakeTensorMode(allow_non_fake_inputs=True):  # its tensors claim to be on the CPU and hold no data
         x = torch.empty(1, 3, height, width)
         fixed = sum(t.untyped_storage().nbytes() for t in (x, *module.parameters(), *module.buffers()))
         with _LiveStorages() as live:
@@ -88,7 +89,7 @@ def peak_bytes(module: nn.Module, *, height: int = FRAME[0], width: int = FRAME[
 
 
 class _LiveStorages(TorchDispatchMode):
-    """Follows the memory that operations allocate and that is not yet free."""
+    """Tracks the memory that operations have allocated and not yet freed; `peak` is the most so far, in bytes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Linear parts of ParagonSR2 folded into single kernels; each function returns a convolution, computed in float64.
+"""Folds linear parts of ParagonSR2 into single convolutions. They are computed in float64 and returned in float32.
 
-Zero padding between two folded layers is the one thing that is lost: it changes the outermost pixels alone.
+Only the zero padding between two folded layers is lost, which changes the outermost pixels alone.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ def convolution(
     stride: int = 1,
     padding: tuple[int, int] | None = None,
 ) -> nn.Conv2d:
-    """Return a float32 convolution with these values; it keeps the size unless told otherwise.
+    """Return a float32 convolution with these values; by default it keeps the size.
 
     Args:
         weight: out, in / groups, height, width.
-        bias: one for each output, or none.
+        bias: (out,), or None.
         groups: as in `torch.nn.Conv2d`.
-        stride: step along rows; along columns it is 1.
-        padding: rows, columns; half the kernel when left out.
+        stride: horizontal stride; the vertical one is 1.
+        padding: zeros above and below, and at the left and right; half the kernel by default.
     """
     out, each, height, width = weight.shape
     conv = nn.Conv2d(
@@ -46,7 +46,7 @@ def convolution(
 
 
 class ShiftedConv2d(nn.Conv2d):
-    """A 4x4 convolution over the pixel itself, one before it and two after it. It keeps the size."""
+    """A 4x4 convolution over the pixel itself, one before it and two after it on each axis. It keeps the size."""
 
     pads = (1, 1, 2, 2)  # top, left, bottom, right
 
@@ -55,7 +55,7 @@ class ShiftedConv2d(nn.Conv2d):
 
 
 def shifted_convolution(weight: Tensor, bias: Tensor | None = None) -> ShiftedConv2d:
-    """Return a float32 convolution with these values: out, in, 4, 4, and one bias for each output."""
+    """Return a float32 `ShiftedConv2d` with these values: weight out, in, 4, 4; bias (out,), or None."""
     conv = ShiftedConv2d(weight.shape[1], weight.shape[0], 4, bias=bias is not None)
     conv.weight.copy_(weight)
     if conv.bias is not None and bias is not None:
@@ -64,11 +64,12 @@ def shifted_convolution(weight: Tensor, bias: Tensor | None = None) -> ShiftedCo
 
 
 def fold_tail(model: ParagonSR2) -> ShiftedConv2d:
-    """`up_conv`, pixel shuffle and `conv_out` as one 4x4 convolution from C to 3*s*s phases, before a shuffle.
+    """Fold `up_conv`, the pixel shuffle and `conv_out` into one 4x4 convolution from C channels to 3*s*s phases.
 
-    Phase (a, b) is enlarged pixel (1 + a, 1 + b) of a low-resolution one: from there a block of s*s enlarged pixels
-    sees 4x4 low-resolution ones, where blocks on the grid would see 5x5. Phase (a, b) of colour o takes, for every
-    tap (u, v) of `conv_out`, the phase (a+u, b+v) of `up_conv`'s result, which may belong to a neighbouring pixel.
+    A pixel shuffle must follow. Phase (a, b) of a low-resolution pixel is its enlarged pixel (1 + a, 1 + b): shifted by
+    one, a block of s*s enlarged pixels depends on 4x4 low-resolution pixels; aligned with the grid, it would depend on
+    5x5. Phase (a, b) of colour o takes, for every tap (u, v) of `conv_out`, the phase (a+u, b+v) of `up_conv`'s result,
+    which may belong to a neighbouring pixel.
     """
     up, last, s = model.upsampler_net.up_conv, model.conv_out, model.options.scale
     channels = up.in_channels
@@ -89,7 +90,7 @@ def fold_tail(model: ParagonSR2) -> ShiftedConv2d:
 
 
 def fold_sharpening(model: ParagonSR2) -> nn.Conv2d:
-    """The base's `x + alpha * (sharpen(x) - x)` as one depthwise 7x7 convolution."""
+    """Fold the base's `x + alpha * (sharpen(x) - x)` into one depthwise 7x7 convolution."""
     alpha, separable = model.options.upsampler_alpha, model.magic_upsampler.sharpen
     kernel = alpha * separable.conv_v.weight.double() * separable.conv_h.weight.double()
     kernel[..., 3, 3] += 1 - alpha
@@ -97,11 +98,11 @@ def fold_sharpening(model: ParagonSR2) -> nn.Conv2d:
 
 
 def fold_smoothing(model: ParagonSR2) -> ShiftedConv2d:
-    """The base's nearest-neighbour enlargement and blur as one 4x4 convolution from 3 to the phases of `fold_tail`."""
+    """Fold the base's repeated pixels and blur into one 4x4 convolution, from 3 channels to `fold_tail`'s phases."""
     s, separable = model.options.scale, model.magic_upsampler.resample_conv
 
     def by_phase(taps: Tensor) -> Tensor:
-        """3,5 taps at high resolution -> 3,s,4: what each phase takes from each low-resolution pixel."""
+        """Turn 3,5 taps at high resolution into 3,s,4: what each phase takes from each low-resolution pixel."""
         folded = taps.new_zeros(3, s, 4)
         for phase in range(s):
             for tap in range(5):
@@ -117,14 +118,14 @@ def fold_smoothing(model: ParagonSR2) -> ShiftedConv2d:
 
 
 def fold_fusion(model: ParagonSR2) -> nn.Conv2d:
-    """`conv_fuse(b) + b` as one convolution."""
+    """Fold `conv_fuse(b) + b` into one convolution."""
     kernel = model.conv_fuse.weight.double().clone()
     kernel[..., 1, 1] += torch.eye(kernel.shape[0], dtype=kernel.dtype)
     return convolution(kernel, bias_of(model.conv_fuse))
 
 
 def fold_context(block: ParagonBlock) -> nn.Conv2d:
-    """`x + ls1(context(x))` as one depthwise k x k convolution."""
+    """Fold `x + ls1(context(x))` into one depthwise k x k convolution."""
     context, scale = block.context, block.ls1.gamma.double().flatten()
     size = context.dwconv_w.kernel_size[1]
     middle = size // 2
@@ -142,7 +143,7 @@ def fold_context(block: ParagonBlock) -> nn.Conv2d:
 
 
 def fold_projection(block: ParagonBlock, *, with_mixer: bool) -> nn.Conv2d:
-    """`ls2(project_out(x))` as one 1x1 convolution, `with_mixer` with the mixer's last 1x1 before it."""
+    """Fold `ls2(project_out(x))` into one 1x1 convolution; `with_mixer`: with the mixer's last 1x1 before it."""
     project, scale = block.transformer.project_out, block.ls2.gamma.double().flatten()
     matrix, bias = project.weight.double().flatten(1), bias_of(project)
     if with_mixer:
@@ -153,11 +154,11 @@ def fold_projection(block: ParagonBlock, *, with_mixer: bool) -> nn.Conv2d:
 
 
 def pack_columns(conv: nn.Conv2d, *, packed_input: bool) -> nn.Conv2d:
-    """A convolution that makes two columns of `conv`'s result at once, as twice the channels at half the width.
+    """Return a convolution that computes two columns of `conv`'s result at once: twice the channels, half the width.
 
     Args:
-        conv: keeps the size; its width of kernel is odd.
-        packed_input: whether the input comes in such pairs of columns too.
+        conv: dense, with a bias; keeps the size; its kernel's width is odd.
+        packed_input: whether the input comes as pairs of columns, too.
     """
     out, channels, height, width = conv.weight.shape
     reach = width // 2
@@ -176,19 +177,19 @@ def pack_columns(conv: nn.Conv2d, *, packed_input: bool) -> nn.Conv2d:
 
 
 def bias_of(conv: nn.Conv2d) -> Tensor:
-    """The bias of a convolution that has one, in float64."""
+    """Return a convolution's bias in float64; it must have one."""
     assert conv.bias is not None
     return conv.bias.double()
 
 
 def wider(conv: nn.Conv2d, *, inputs: int = 0, outputs: int = 0) -> nn.Conv2d:
-    """The same convolution with further channels at the end, all of them zero."""
+    """Return a dense convolution with this many zero channels appended to its inputs and outputs."""
     weight = F.pad(conv.weight.double(), (0, 0, 0, 0, 0, inputs, 0, outputs))
     bias = None if conv.bias is None else F.pad(conv.bias.double(), (0, outputs))
     return shifted_convolution(weight, bias) if isinstance(conv, ShiftedConv2d) else convolution(weight, bias)
 
 
 def with_one(conv: nn.Conv2d) -> nn.Conv2d:
-    """A depthwise convolution with one channel more at the end, which is 1 everywhere."""
+    """Return a depthwise convolution with one more channel at the end, whose output is 1 everywhere."""
     weight = F.pad(conv.weight.double(), (0, 0, 0, 0, 0, 0, 0, 1))
     return convolution(weight, F.pad(bias_of(conv), (0, 1), value=1.0), groups=len(weight))

@@ -1,4 +1,4 @@
-"""Networks of others, as ONNX graphs, in the place of a module: they can become part of a larger graph, no more."""
+"""Networks by others, as ONNX graphs in the place of a torch module: they can only become part of a larger graph."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ OWN = ("", "ai.onnx")  # domains of ONNX's own operators
 
 
 class ForeignNetwork(nn.Module):
-    """N,C,H,W to N,C,scale*H,scale*W, float32 both, whatever the graph computes in; torch cannot run it.
+    """A network of an ONNX file: N,C,H,W to N,C,scale*H,scale*W. torch cannot run it.
+
+    Input and output count as float32, whatever the graph computes in: `vsparagon.onnx.emitter` adds the casts.
 
     Args:
-        path: of the ONNX file, whose weights may lie beside it.
-        shift: enlarged pixels that are missing at the top and left of its result.
+        path: the ONNX file; its weights may be in files next to it.
+        shift: enlarged pixels missing at the top and left of its result.
 
     Attributes:
-        graph: of `LEAST_OPSET` or later.
+        graph: the model, of opset `LEAST_OPSET` or later.
+        given, result: names of its input and its output.
         is_half: whether it takes and returns float16.
 
     Raises:
-        ModelError: the file cannot be read, or its operators are of no version that can be used.
+        ModelError: the file cannot be read or converted, or has sparse weights or operators other than ONNX's own.
     """
 
     def __init__(self, path: Path, *, shift: int) -> None:
@@ -42,13 +45,13 @@ class ForeignNetwork(nn.Module):
                 what = f"operators of {', '.join(sorted(strange))}" if strange else "sparse weights"
                 raise ModelError(f"{path.name} has {what}, which are not known here; run it on the CPU.")
             version = next(entry.version for entry in graph.opset_import if entry.domain in OWN)
-            del graph.opset_import[:]  # exporters name domains that nothing is of
+            del graph.opset_import[:]  # exporters also list domains that no node uses
             graph.opset_import.append(onnx.helper.make_opsetid("", version))
             if version < LEAST_OPSET:
                 graph = version_converter.convert_version(graph, LEAST_OPSET)
         except ModelError:
             raise
-        except Exception as error:  # of the library, of the file: they share no narrower base
+        except Exception as error:  # errors of the library and of the file share no narrower base
             raise ModelError(f"{path} cannot be made part of a larger graph: {reason_of(error)}") from error
         self.graph = graph
         weights = {tensor.name for tensor in graph.graph.initializer}
@@ -58,7 +61,7 @@ class ForeignNetwork(nn.Module):
 
 
 class OnePlaneNetwork(nn.Module):
-    """A network for one plane in the place of one for three: N,3,H,W, all planes the same, to the same.
+    """A one-plane network in the place of an RGB one: N,3,H,W with equal planes to N,3,scale*H,scale*W, likewise.
 
     Args:
         network: N,1,H,W to N,1,scale*H,scale*W.
@@ -74,6 +77,6 @@ class OnePlaneNetwork(nn.Module):
 
 
 def computes_half(network: nn.Module) -> bool:
-    """Return whether a network, of others or of our own, computes in float16."""
+    """Return whether a network, ours or by others, computes in float16."""
     foreign = [part.is_half for part in network.modules() if isinstance(part, ForeignNetwork)]
     return any(foreign) or any(weight.dtype == torch.float16 for weight in network.parameters())

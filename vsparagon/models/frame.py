@@ -1,8 +1,8 @@
 """The network with a frame's conversions around it: planes in, planes out, all in one graph.
 
-The same way as `vsparagon.frames` takes with VapourSynth's resizer, so that a device gets frames as they are: from
-code values to RGB (`vsparagon.layout`, chroma by `vsparagon.resampling`), the extension, the network, and back. All of
-it is float32, whatever the network computes in. The module has a form in ONNX: `vsparagon.export.frame_onnx`.
+So a device can take frames in their own format. The steps are those that `vsparagon.frames` takes with VapourSynth's
+resizer: from code values to RGB (`vsparagon.layout`, chroma by `vsparagon.resampling`), the extension, the network, and
+back. All of it is float32, whatever the network computes in. `vsparagon.export.frame_onnx` writes it as ONNX.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ROWS, COLUMNS = 2, 3  # axes of N,C,H,W
 class FrameNetwork(nn.Module):
     """Maps the planes of a frame to those of its enlargement.
 
-    A plane of 8 bit is a uint8 tensor of H,W, one of 9 to 16 bit of H,W,2 (the lower byte first), a float one
-    float16 or float32 of H,W. Integer results are rounded and held within legal code values, floats are neither.
+    An 8-bit plane is uint8 H,W; a 9- to 16-bit plane is uint8 H,W,2, low byte first; a float plane is float16 or
+    float32 H,W. Integer results are rounded and clamped to legal code values; float results are neither.
 
     Args:
-        network: N,3,H,W to N,3,scale*H,scale*W, of nominal range 0..1, float32 both; `shift` says how many enlarged
-            pixels its result begins late.
-        scale: of the network.
-        source, target: how the planes lie.
-        extension: of the source's pictures.
-        tiles: along rows and columns, computed one after the other to save memory; None for the whole at once.
-        name: of the network, for people.
+        network: float32 N,3,H,W to float32 N,3,scale*H,scale*W, nominal range 0..1; its attribute `shift` says how many
+            enlarged pixels are missing at the top and left of its result.
+        scale: enlargement of the network.
+        source, target: layouts of the planes.
+        extension: how the source's pictures are extended.
+        tiles: along rows and along columns, computed one after the other to save memory; None for the whole picture.
+        name: the network's name, for people.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class FrameNetwork(nn.Module):
         return written
 
     def inputs(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
-        """Return shape and type of each plane that goes in."""
+        """Return shape and dtype of each input plane."""
         return _tensors(self.source, self.extension.height, self.extension.width)
 
     def outputs(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
-        """Return shape and type of each plane that comes out."""
+        """Return shape and dtype of each output plane."""
         return _tensors(self.target, self.extension.height * self.scale, self.extension.width * self.scale)
 
     def _enlarged(self, extended: Tensor) -> Tensor:
-        """Return the enlarged picture, cut to its size."""
+        """Return the enlarged picture, without its extension."""
         if self.tiles is None:
             return self._kept(self.network(extended), *whole_parts(self.extension))
         rows, columns = self.tiles
@@ -87,7 +87,7 @@ class FrameNetwork(nn.Module):
         return torch.cat(lines, ROWS)
 
     def _kept(self, enlarged: Tensor, row: Part, column: Part) -> Tensor:
-        """Return what a tile is kept for."""
+        """Return the part of a tile's result that is kept."""
         for axis, part in ((ROWS, row), (COLUMNS, column)):
             place = part.in_result(self.scale, self.shift)
             enlarged = enlarged.narrow(axis, place.start, place.stop - place.start)
@@ -95,7 +95,7 @@ class FrameNetwork(nn.Module):
 
 
 class _Reader(nn.Module):
-    """Planes to 1,3,H,W RGB."""
+    """Maps planes to 1,3,H,W RGB."""
 
     def __init__(self, layout: Layout, height: int, width: int) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _Reader(nn.Module):
 
 
 class _Writer(nn.Module):
-    """1,3,H,W RGB to planes."""
+    """Maps 1,3,H,W RGB to planes."""
 
     def __init__(self, layout: Layout, height: int, width: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Writer(nn.Module):
         first = 1 if self.subsampled else layout.planes
         self.from_rgb = _pointwise(matrix[:first], offset[:first])
         if self.subsampled:
-            # Chroma is made at half the width at once, and halved in height after that.
+            # Chroma is computed at its reduced width at once; its height is reduced afterwards.
             narrow = layout.plane_size(1, height, width)[1]
             identity = Kernels(weights=np.ones((1, 1)), step=1, before=0, after=0)
             kernels = (
@@ -172,7 +172,7 @@ class _Writer(nn.Module):
 
 
 class _Taken(nn.Module):
-    """Certain rows or columns, in a certain order."""
+    """Selects rows or columns, in the order given."""
 
     positions: Tensor
 
@@ -186,7 +186,7 @@ class _Taken(nn.Module):
 
 
 class _Resampled(nn.Module):
-    """Two planes of chroma, 1,2,H,W, with one axis enlarged or reduced."""
+    """Enlarges or reduces two planes of chroma, 1,2,H,W, along one axis."""
 
     def __init__(self, axis: int, kernels: Kernels, height: int, width: int) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class _Resampled(nn.Module):
 
 
 def _pointwise(matrix: npt.NDArray[np.float64], offset: npt.NDArray[np.float64]) -> nn.Module:
-    """Return the same affine map of the channels for every pixel; nothing where it changes nothing."""
+    """Return an affine map of the channels as a 1x1 convolution, or the identity where it changes nothing."""
     if matrix.shape[0] == matrix.shape[1] and (matrix == np.eye(len(matrix))).all() and not offset.any():
         return nn.Identity()
     return _fixed(matrix[:, :, None, None], offset)
@@ -221,7 +221,7 @@ def _fixed(
     step: tuple[int, int] = (1, 1),
     groups: int = 1,
 ) -> nn.Conv2d:
-    """Return a float32 convolution, without padding, of these numbers."""
+    """Return a float32 convolution with these numbers, without padding or gradients; `step` is down, across."""
     out, channels, *size = weight.shape
     conv = nn.Conv2d(channels * groups, out, tuple(size), stride=step, groups=groups, bias=bias is not None)
     with torch.no_grad():

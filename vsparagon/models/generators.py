@@ -1,4 +1,4 @@
-"""Generators of either kind, made from their options."""
+"""Makes generators of either kind from their options."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The inference form of a generator: the same function of an extended picture, in fewer and larger steps.
 
-Every folding is exact in exact arithmetic, except that the zero padding between two layers that became one is lost.
-That changes the outermost pixels only, which the filter cuts away (`vsparagon.tiles.extension`): within the picture
-the result equals the published form's within 1e-4. The arrangement is the fastest of those measured with OpenVINO in
-float32 on AVX-512.
+Folding is exact except for rounding and for the zero padding between two layers that became one, which is lost. That
+changes the outermost pixels only, which the filter cuts away (`vsparagon.tiles.extension`). Attention in blocks is
+accurate to a tolerance (`vsparagon.models.block_attention`). Within the picture the result equals the published form's
+within 1e-4. The arrangement is the fastest of those measured with OpenVINO in float32 on AVX-512.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from vsparagon.models.swift import Swift, SwiftForm
 from vsparagon.models.variants import VECTOR, ParagonSR2Options
 
 MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.tiles.extension` are 24a + 8
-LARGEST_FOLDED_BAND = 11  # a k x k kernel costs more than the parts it replaces beyond this
+LARGEST_FOLDED_BAND = 11  # beyond this, one k x k kernel costs more than the parts it replaces
 
 
 class InferenceForm(nn.Module):
-    """What `inference_form` returns. N,3,H,W to N,3,sH,sW; H and W multiples of 8.
+    """What `inference_form` returns for a ParagonSR2: N,3,H,W to N,3,sH,sW, H and W multiples of 8.
 
     Attributes:
-        options: those of the generator it was derived from.
-        base_inside: whether the base is carried through the body (`carried`).
-        shift: how many enlarged pixels the result begins late: its pixel 0 is pixel `shift` of the published form.
+        options: the options of the generator it was derived from.
+        base_inside: whether the base is carried through the body (`vsparagon.models.carried`).
+        shift: enlarged pixels missing at the top and left: pixel 0 of the result is the published form's pixel `shift`.
     """
 
     shift = ParagonSR2Options.inference_shift
@@ -69,11 +69,14 @@ class InferenceForm(nn.Module):
 
 
 class Kept(nn.Identity):
-    """Marks features that are kept for the whole frame where the form is cut into stages (`stages`)."""
+    """Marks features that are kept for the whole frame when the form is cut into `vsparagon.models.stages`."""
 
 
 class FrameMean(nn.Module):
-    """The mean over a picture whose sides `block` divides: first over blocks, which is the faster way on CPUs."""
+    """The mean over a picture, N,C,1,1, in float32; `block` must divide the sides.
+
+    Means of blocks are taken first, which is faster on CPUs.
+    """
 
     def __init__(self, block: tuple[int, int] = (MULTIPLE_OF, MULTIPLE_OF)) -> None:
         super().__init__()
@@ -84,7 +87,7 @@ class FrameMean(nn.Module):
 
 
 class _Gain(nn.Module):
-    """The gain of `ContentAwareDetailProcessor`; a narrow one works on two columns at once."""
+    """The gain of a `ContentAwareDetailProcessor`, N,1,1,1; with few channels it computes two columns at once."""
 
     def __init__(self, content: ContentAwareDetailProcessor) -> None:
         super().__init__()
@@ -114,7 +117,7 @@ class _Gain(nn.Module):
 
 
 class FoldedBlock(nn.Module):
-    """A `ParagonBlock` with its LayerScales and first residual inside the kernels."""
+    """A `ParagonBlock` with its LayerScales and first residual folded into the kernels."""
 
     def __init__(self, block: ParagonBlock) -> None:
         super().__init__()
@@ -123,7 +126,7 @@ class FoldedBlock(nn.Module):
             copy.deepcopy(m) for m in (mixer.attention, mixer.channel_mod) if not isinstance(m, nn.Identity)
         ]
         if len(between) > 1:
-            between.insert(1, Kept())  # the modulation's means wait for the frame, and attention is dear to do again
+            between.insert(1, Kept())  # modulation waits for the frame's means; attention is expensive to compute twice
         self.context = _context(block)
         self.project_in = copy.deepcopy(mixer.project_in)
         self.mix = copy.deepcopy(mixer.dw_mixer if between else mixer.dw_mixer[:2])
@@ -142,7 +145,7 @@ class FoldedBlock(nn.Module):
 
 
 class _AttendingBlock(nn.Module):
-    """A `ParagonBlock` without modulation whose attention is in blocks; its last hidden channel is 1 everywhere."""
+    """A `ParagonBlock` with attention in blocks and no modulation; its last hidden channel is 1 everywhere."""
 
     def __init__(self, block: ParagonBlock, points: int) -> None:
         super().__init__()
@@ -186,7 +189,7 @@ class FoldedGroup(nn.Module):
 
 
 class _WideContext(nn.Module):
-    """`x + ls1(context(x))`, in the published parts."""
+    """`x + ls1(context(x))` in the published parts, whose kernels are too long to fold."""
 
     def __init__(self, block: ParagonBlock) -> None:
         super().__init__()
@@ -198,7 +201,7 @@ class _WideContext(nn.Module):
 
 
 def _points(model: ParagonSR2) -> dict[nn.Module, int]:
-    """Return the blocks whose attention is to be polynomials, and of how many points."""
+    """Return the blocks whose attention is computed in blocks, and the number of points of each."""
     blocks = {
         block.transformer.attention: block
         for block in model.modules()
@@ -228,12 +231,13 @@ def _context(block: ParagonBlock) -> nn.Module:
 
 @torch.no_grad()
 def inference_form(model: ParagonSR2 | Swift) -> nn.Module:
-    """Derive the inference form of any generator; the model is left as it was.
+    """Derive the inference form of any generator; the model is left unchanged.
 
     Returns:
-        A module in eval mode on the CPU, in float32, that needs no gradient: N,3,H,W to N,3,sH,sW, H and W multiples
-        of 8. Its outermost 8 pixels (before enlargement) are not those of the published form and are to be cut away,
-        and it begins `shift` enlarged pixels late.
+        A float32 module on the CPU, in eval mode, that needs no gradient: N,3,H,W to N,3,sH,sW. A ParagonSR2's takes H
+        and W that are multiples of 8. Its outermost 8 pixels (before enlargement) differ from the published form's and
+        are to be cut away, and `shift` enlarged pixels are missing at its top and left. A Swift's takes any size and
+        equals the published form.
     """
     model = copy.deepcopy(model).cpu().float()
     form = SwiftForm(model) if isinstance(model, Swift) else InferenceForm(model)

@@ -1,19 +1,19 @@
-"""What a network's layers take of memory, from its options alone: no torch is needed."""
+"""Estimates the memory of a network's layers from its options alone, without torch."""
 
 from __future__ import annotations
 
 from vsparagon.models.variants import VECTOR, AnyOptions, SwiftOptions
 
 FLOAT = 4
-WINDOWED = 32**2 / 24**2  # of a map cut into overlapping windows
-POLYNOMIALS = 100  # of attention in blocks (`vsparagon.models.block_attention`): its terms, weights and copies
+WINDOWED = 32**2 / 24**2  # growth of a map that is cut into overlapping windows
+POLYNOMIALS = 100  # numbers per pixel in `vsparagon.models.block_attention`: terms, weights and copies
 
 
 def bytes_per_pixel(options: AnyOptions) -> int:
-    """Return about how many bytes a generator takes for each pixel of its input, in all layers alive at once.
+    """Return about how many bytes a generator needs per pixel of its input, for all layers alive at once.
 
-    Measured beside it, with OpenVINO in float32: 310 for nano and 600 for micro, where this says 364 and 620; 1,020
-    for nano with attention, where this says 1,020, too.
+    Measured with OpenVINO in float32, and in brackets this estimate: nano without attention 310 (364), with attention
+    1,020 (1,020); micro without attention 600 (620).
     """
     ends = 3 + 2 * 3 * options.scale**2  # picture, phases and result
     if isinstance(options, SwiftOptions):
@@ -21,7 +21,7 @@ def bytes_per_pixel(options: AnyOptions) -> int:
     features, hidden = _padded(options.num_feat + 3), _padded(options.hidden)
     layers = 2 * features + 2 * hidden
     if options.groups * options.blocks > 1:
-        layers += features  # what the group adds at its end
+        layers += features  # the group's input, which it adds at its end
     if options.use_attention:
         layers += round(2 * WINDOWED * (hidden + 2 * max(1, options.hidden // 8)))
         if options.hidden < 2 * 8 and not options.use_channel_mod:  # a query of one channel

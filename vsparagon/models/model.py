@@ -1,4 +1,4 @@
-"""What a network is to the backends that run it, as plain data."""
+"""What backends know of the network that they run, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options
 from vsparagon.tiles.extension import WHOLE_WINDOWS, Sizes
 
-RANGES = "ranges"  # what a file says under this: pairs of numbers, as JSON (`vsparagon.models.swift.Swift`)
+RANGES = "ranges"  # key in a file's metadata; its value is `vsparagon.models.swift.Swift.ranges` as JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,22 +23,21 @@ class Model:
         name: for people, for example "nano x2 clean".
         scale: enlargement of both sides.
         graph: ONNX file with one input N,channels,H,W and one output N,channels,scale*H,scale*W, float32 or float16,
-            of nominal range 0..1, whose weights may lie beside it; a generator's is its inference form, for extended
-            pictures only.
-        checkpoint: the weights that the graph was exported from, None for an ONNX file of somebody else.
+            nominal range 0..1; its weights may be in files next to it. An inference form takes extended pictures only.
+        checkpoint: the weights that the graph was exported from; None if the model was given as an ONNX file.
         channels: 3 for RGB, 1 for a network that takes one plane at a time.
-        sizes: which heights and widths the graph takes.
-        shift: enlarged pixels that are missing at the top and left of its output, as the inference form's are.
-        sight: how far in source pixels a result pixel looks at most; or that it looks at the whole picture, so that
-            tiles of the graph would be wrong; or that the graph of somebody else takes statistics of the picture, as
-            each tile would of its own; or that this is not known.
-        form: what its graph is: a generator of this project in the form that the filter makes of it, or in its
-            published form, which is the slower one; or the network of somebody else.
-        parameters: trained numbers; None where that is not known.
-        rounded: the graph to compute in 8-bit integers, trained for that, which says between what numbers under
-            `RANGES`; None where there is none.
-        is_half: whether its graph takes and returns float16.
-        bytes_per_pixel: about what its layers take for each source pixel; None where that is not known.
+        sizes: heights and widths that the graph takes.
+        shift: enlarged pixels missing at the top and left of its output, as with the inference form.
+        sight: how far a result pixel looks at most, in source pixels; "whole" if it looks at the whole picture, so that
+            tiles of the graph would be wrong; "statistics" if the graph, by others, takes statistics of the picture,
+            which each tile would take of itself; "unknown" otherwise.
+        form: "inference" for a generator of this project in the form that the filter derives; "published" for one in
+            its published form, which is slower; "foreign" for a network by others.
+        parameters: number of trained parameters; None if unknown.
+        rounded: a graph for 8-bit integers, trained for that, whose metadata has the ranges under `RANGES`; None if
+            there is none.
+        is_half: whether the graph takes and returns float16.
+        bytes_per_pixel: about how many bytes its layers need per source pixel; None if unknown.
     """
 
     name: str
@@ -57,19 +56,19 @@ class Model:
 
     @property
     def reach(self) -> int | None:
-        """How far it looks, None where that has no known end."""
+        """How far the network looks, in source pixels; None if it looks at the whole picture, or if that is unknown."""
         return self.sight if isinstance(self.sight, int) else None
 
 
 def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path | None) -> Model:
-    """Return a generator of this project from its inference form and what a file of it says about it.
+    """Return the model of a generator of this project, from its inference form and the metadata of its file.
 
     Args:
         name, graph, checkpoint: as in `Model`.
-        notes: the kind of network under "network", its options as JSON under "options".
+        notes: the metadata: the kind of network under "network", its options as JSON under "options".
 
     Raises:
-        ModelError: no network can be what the notes say.
+        ModelError: the metadata describe no valid network.
     """
     options = own_options(graph, notes)
     return Model(
@@ -88,13 +87,13 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
 
 
 def own_options(graph: Path, notes: dict[str, str]) -> AnyOptions:
-    """Return the options of a generator of this project from what a file of it says about it.
+    """Return the options of a generator of this project from the metadata of its file.
 
     Args:
-        graph, notes: as above.
+        graph, notes: as in `own_model`.
 
     Raises:
-        ModelError: no network can be what the notes say.
+        ModelError: the metadata describe no valid network.
     """
     try:
         return NETWORKS[notes["network"]](**json.loads(notes["options"]))

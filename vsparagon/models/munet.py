@@ -1,4 +1,4 @@
-"""MUNet, the discriminator that ParagonSR2 is trained against: a U-Net that judges every pixel in four ways.
+"""MUNet, the discriminator for adversarial training: a U-Net that judges every pixel in four ways.
 
 Network design by Philip Hofmann (MIT, https://github.com/Phhofm/traiNNer-redux). For training only. Layout of every
 tensor: N,C,H,W. All trained convolutions are spectrally normalised (Miyato et al., 2018).
@@ -23,12 +23,12 @@ LEAK = 0.2
 GRADIENT_LUMA = (0.299, 0.587, 0.114)
 FREQUENCY_LUMA = (0.2989, 0.5870, 0.1140)
 FREQUENCY_FLOOR = 1e-8
-# The spectrum of the rounding to 8 bits has about this magnitude; below it there is nothing to learn from.
+# About the magnitude of 8-bit rounding noise in the spectrum; below it there is nothing to learn from.
 GRADIENT_FLOOR = 1e-3
 
 
 def _conv(inputs: int, outputs: int, size: int, *, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    """A normalised convolution that keeps the size, or halves it with `stride` 2 and `size` 4."""
+    """Return a spectrally normalised convolution that keeps the size, or halves it with `stride` 2 and `size` 4."""
     conv = nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2, bias=bias)
     return _normalised(conv)
 
@@ -50,7 +50,7 @@ def _two_convs(inputs: int, middle: int, outputs: int) -> nn.Sequential:
 
 
 class UpBlock(nn.Module):
-    """One step up: the magic kernel's enlargement, a convolution, and a fusion with the skip."""
+    """One step up: the magic kernel's enlargement, a convolution, and a fusion with the skip connection."""
 
     def __init__(self, inputs: int, skip: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class UpBlock(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """Four branches as one: a softmax over them at each pixel, and two convolutions."""
+    """Merges four branches: a weighted sum, by a softmax over them at each pixel, then two convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class AttentionFusion(nn.Module):
         self.fusion_conv = _two_convs(channels, channels, channels)
 
     def forward(self, branches: Sequence[Tensor]) -> Tensor:
-        """Take four tensors N,F,H,W and return one."""
+        """Map four tensors N,F,H,W to one."""
         shares = self.attention_conv(torch.cat(tuple(branches), dim=1)).softmax(dim=1)
         mixed = (torch.stack(tuple(branches), dim=1) * shares[:, :, None]).sum(dim=1)
         out: Tensor = self.fusion_conv(mixed)
@@ -90,8 +90,8 @@ class MUNet(nn.Module):
     picture through all four branches, as R1 and R2 penalties need.
 
     Args:
-        num_feat: features F at full size.
-        ch_mult: features of each stage, each at half the size of the one before, as a multiple of F.
+        num_feat: features F at full size, at least 2.
+        ch_mult: features of each stage as a multiple of F; each stage has half the size of the one before.
 
     Raises:
         InvalidInput: an option is out of range.
@@ -137,14 +137,14 @@ class MUNet(nn.Module):
         return out
 
     def _encode(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the input of every stage, and the bottleneck."""
+        """Return the input of every stage, and the output of the bottleneck."""
         x = self.in_conv(x)
         skips = []
         for block in self.down_blocks:
             skips.append(x)
             x = block(x)
         x = self.mid_conv(x)
-        with sdpa_kernel(SDPBackend.MATH):  # the one that can be differentiated twice
+        with sdpa_kernel(SDPBackend.MATH):  # the only one that can be differentiated twice
             return skips, self.self_attn(x)
 
     def _gradients(self, x: Tensor) -> Tensor:

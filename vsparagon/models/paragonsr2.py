@@ -1,4 +1,4 @@
-"""The ParagonSR2 generator in its published form: trains, loads checkpoints by name, exports.
+"""The ParagonSR2 generator in its published form, which is trained, exported, and loads checkpoints by weight name.
 
 Network design by Philip Hofmann (MIT, https://github.com/Phhofm/traiNNer-redux). Layout of every tensor: N,C,H,W.
 """
@@ -15,11 +15,11 @@ from vsparagon.models.attention import LocalWindowAttention
 from vsparagon.models.variants import ParagonSR2Options
 
 LEAK = 0.1
-STRIP = 128  # rows that are enlarged at once
+STRIP = 128  # source rows that are enlarged at a time
 
 
 class SeparableConv(nn.Module):
-    """A fixed depthwise kernel, applied along rows and then along columns; stored, never trained."""
+    """A fixed depthwise kernel, applied horizontally, then vertically; stored in checkpoints, never trained."""
 
     def __init__(self, kernel: list[float], channels: int = 3) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class MagicKernelSharp2021Upsample(nn.Module):
         self.resample_conv = SeparableConv([t / 16 for t in (1, 4, 6, 4, 1)], channels)
 
     def sharpened(self, x: Tensor) -> Tensor:
-        """Return x sharpened, of the same size."""
+        """Return x sharpened by `alpha`, of the same size."""
         if self.alpha == 0:
             return x
         out: Tensor = x + self.alpha * (self.sharpen(x) - x)
@@ -63,7 +63,7 @@ class MagicKernelSharp2021Upsample(nn.Module):
 
 
 class InceptionDWConv2d(nn.Module):
-    """Depthwise context: an eighth of the channels each through 3x3, 1xk and kx1; the rest pass."""
+    """Depthwise context: 3x3, 1xk and kx1 kernels on an eighth of the channels each (at least one); the rest pass."""
 
     def __init__(self, channels: int, band: int) -> None:
         super().__init__()
@@ -105,14 +105,14 @@ class ChannelModulation(nn.Module):
 
 
 class GlobalMean(nn.Module):
-    """Mean over the picture, in float32 whatever the dtype: half precision loses it on large frames."""
+    """The mean over the picture, N,C,1,1, taken in float32: half precision would be too coarse on large frames."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float().mean((2, 3), keepdim=True).to(x.dtype)
 
 
 class StaticDepthwiseTransformer(nn.Module):
-    """Channel mixing at D hidden channels, with the optional attention and modulation."""
+    """Channel mixing at D hidden channels, with optional attention and modulation."""
 
     def __init__(self, options: ParagonSR2Options) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class RMSNorm(nn.Module):
 
 
 class ParagonBlock(nn.Module):
-    """Context, then channel mixing, each a residual with its own LayerScale; then the optional RMSNorm."""
+    """Context, then channel mixing, each a residual with its own LayerScale; then an optional RMSNorm."""
 
     def __init__(self, options: ParagonSR2Options) -> None:
         super().__init__()
@@ -253,8 +253,8 @@ class ParagonSR2(nn.Module):
         features = self._features(x)
         if torch.is_grad_enabled() or torch.compiler.is_exporting():
             return self._enlarge(sharp, features, gain)
-        # Tensors at high resolution are by far the largest of a frame. Where no gradient needs them whole, they are
-        # made strip by strip; convolutions look two rows beyond a strip, in all.
+        # Tensors at high resolution are by far the largest of a frame. Without gradients, which need them whole, they
+        # are computed in strips. In total, the convolutions look two rows beyond a strip.
         height, scale = x.shape[2], self.options.scale
         strips = []
         for top in range(0, height, STRIP):

@@ -9,18 +9,18 @@ from vsparagon.tiles.geometry import BLOCK
 
 PICTURE, RESULT = "picture", "result"
 MAP, MEAN = "map", "mean"  # each followed by a number
-FURTHEST = 48  # reach of a network that is not cut between its blocks
+FURTHEST = 48  # largest reach, in source pixels, of a network that is not cut between its blocks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A network that looks no further than its reach.
+    """A part of a network that looks no further than its reach.
 
     Attributes:
-        inputs: names of what it takes: the picture and maps, 1,C,H,W, and means, 1,C,1,1.
-        outputs: of what it makes: maps, means as those of blocks, 1,C,H/8,W/8, and the result, 1,3,sH,sW.
-        reach: how far, in pixels, an output looks into its inputs.
-        has_windows: whether its tiles must lie on the attention's grid.
+        inputs: names of its inputs: the picture and maps, 1,C,H,W, and means, 1,C,1,1.
+        outputs: names of its outputs: maps, 1,C,H,W; means, as means of blocks, 1,C,H/8,W/8; the result, 1,3,sH,sW.
+        reach: how far, in source pixels, an output looks into the inputs.
+        has_windows: whether its tiles must lie on the grid of the attention's windows.
     """
 
     inputs: tuple[str, ...]
@@ -34,12 +34,12 @@ class Plan:
     """All stages of a network, in order; the last one makes the result.
 
     Attributes:
-        checkpoint: the weights.
-        folder: of the stages' graphs.
-        scale: enlargement of the result.
-        stages: what they are.
-        channels: of everything that is named in them.
-        is_long: whether stages are to hold their memory only while they run.
+        checkpoint: file of the weights.
+        folder: folder of the stages' graphs.
+        scale: enlargement s of the result.
+        stages: the stages.
+        channels: number of channels of every input and output, by name.
+        is_long: whether there are so many stages that each should hold its memory only while it runs.
     """
 
     checkpoint: Path
@@ -54,14 +54,14 @@ class Plan:
         return self.folder / f"{index}.onnx"
 
     def input_shapes(self, index: int, height: int, width: int) -> dict[str, tuple[int, int, int, int]]:
-        """Return the shapes of what a stage takes for a tile."""
+        """Return the shapes of a stage's inputs, by name, for a tile of this size in source pixels."""
         return {
             name: (1, self.channels[name], *((1, 1) if name.startswith(MEAN) else (height, width)))
             for name in self.stages[index].inputs
         }
 
     def output_shapes(self, index: int, height: int, width: int) -> dict[str, tuple[int, int, int, int]]:
-        """Return the shapes of what a stage makes of a tile."""
+        """Return the shapes of a stage's outputs, by name, for a tile of this size in source pixels."""
 
         def size(name: str) -> tuple[int, int]:
             if name == RESULT:
@@ -71,12 +71,12 @@ class Plan:
         return {name: (1, self.channels[name], *size(name)) for name in self.stages[index].outputs}
 
     def is_used_after(self, index: int, name: str) -> bool:
-        """Whether a later stage takes something."""
+        """Return whether a later stage takes the input of this name."""
         return any(name in stage.inputs for stage in self.stages[index + 1 :])
 
     @property
     def kept_channels(self) -> int:
-        """Most channels of whole maps that are held at once, the picture among them."""
+        """The most channels of whole-frame maps that are held at once, including the picture."""
         most, held = 0, {PICTURE}
         for index, stage in enumerate(self.stages):
             held |= {name for name in stage.outputs if name.startswith(MAP)}
@@ -86,10 +86,10 @@ class Plan:
 
     @property
     def reach(self) -> int:
-        """The largest of the stages'."""
+        """The largest reach of any stage, in source pixels."""
         return max(stage.reach for stage in self.stages)
 
     @property
     def has_windows(self) -> bool:
-        """Whether any stage has."""
+        """Whether any stage has windows."""
         return any(stage.has_windows for stage in self.stages)

@@ -1,9 +1,10 @@
-"""A generator cut into stages, so that tiles give the picture of the whole frame whatever the network looks at.
+"""Cuts a generator into stages, so that tiles give the same picture as the whole frame, however far the network looks.
 
-What keeps a network from tiles are numbers of the whole frame, the means of content gain and channel modulation, and a
-reach that grows with every block. So the traced inference form is cut at both: a stage maps tiles of the picture, of
-feature maps that earlier stages have made, and means to tiles of further maps, to means of blocks of 8x8 pixels, of
-which the caller takes the mean of the frame, or to the result. Within a stage nothing looks further than its `reach`.
+Two things stand in the way of tiles: numbers of the whole frame, which are the means of content gain and channel
+modulation, and a reach that grows with every block. So the traced inference form is cut at both. A stage takes tiles of
+the picture, tiles of feature maps that earlier stages have made, and means. It makes tiles of further maps, means of
+blocks of 8x8 pixels, which the caller averages over the frame, or the result. Within a stage nothing looks further than
+its `reach`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ ATTENTION = (LocalWindowAttention, BlockAttention)
 
 @dataclass(frozen=True)
 class StageModule:
-    """A stage and its network: the tensors of `stage.inputs` in this order to those of `stage.outputs`."""
+    """A stage and its network, which maps a list of the tensors of `stage.inputs` to a tuple of `stage.outputs`."""
 
     stage: Stage
     module: nn.Module
@@ -40,15 +41,15 @@ class _Tracer(fx.Tracer):
 
 
 def cut(form: InferenceForm) -> list[StageModule]:
-    """Return the stages of a generator in the order in which they run; the last one makes the result."""
+    """Return the stages of a generator's inference form in the order in which they run; the last makes the result."""
     return list(_Cut(form).stages())
 
 
 class _Cut:
     """The traced form, with the stage that each step belongs to.
 
-    A map that is kept and a mean are made in one stage and used in later ones. `level` is the first stage in which a
-    step can be taken, `made` that in which a kept map comes about.
+    Kept maps and means are made in one stage and used in later ones. `level` is the first stage in which a step can
+    run; `made` is the stage that makes a kept map.
     """
 
     def __init__(self, form: InferenceForm) -> None:
@@ -59,7 +60,7 @@ class _Cut:
         options = form.options
         many = options.groups * options.blocks > 1
         far = options.use_attention or options.reach > FURTHEST
-        between_blocks = many and far and not options.use_channel_mod  # whose means cut each block anyway
+        between_blocks = many and far and not options.use_channel_mod  # its means cut each block anyway
         self.level: dict[fx.Node, int] = {}
         self.made: dict[fx.Node, int] = {}
         for node in self.traced.graph.nodes:
@@ -97,7 +98,7 @@ class _Cut:
         return node in self.made and self.made[node] < index
 
     def _steps(self, index: int, outputs: Iterable[fx.Node]) -> list[fx.Node]:
-        """The steps that lead from what a stage is given to its outputs, in order."""
+        """Return the steps that lead from a stage's inputs to its outputs, in order."""
         needed: set[fx.Node] = set()
         waiting = list(outputs)
         while waiting:
@@ -147,9 +148,9 @@ class _Cut:
 
 
 def _reach(kind: nn.Module | None, before: int) -> int:
-    """How far a step looks into what a stage is given, if its input looks `before` far.
+    """Return how far, in pixels, a step looks into its stage's inputs, if its own input looks `before` far.
 
-    Windows begin at the border of a tile. One that holds a single wrong pixel is wrong as a whole.
+    Windows start at the border of a tile, and a single wrong pixel makes a whole window wrong.
     """
     if isinstance(kind, ShiftedConv2d):
         return before + max(kind.pads)
@@ -162,7 +163,11 @@ def _reach(kind: nn.Module | None, before: int) -> int:
 
 @torch.no_grad()
 def channels_of(parts: Sequence[StageModule]) -> dict[str, int]:
-    """Return the channels of everything that stages take and make, found by running them on something small."""
+    """Return the number of channels of every input and output, by name, found by running the stages on a small picture.
+
+    Args:
+        parts: all stages, in order.
+    """
     side = WINDOW + STRIDE
     known = {PICTURE: torch.zeros(1, 3, side, side)}
     for part in parts:

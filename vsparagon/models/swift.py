@@ -1,10 +1,10 @@
 """Swift: a plain network of 3x3 convolutions, all at low resolution.
 
-There is nothing in it but what a processor does best: dense convolutions on few channels, PReLU between them, and one
-pixel shuffle. It learns the difference to the enlargement by repeated pixels. Layout of every tensor: N,C,H,W.
+It consists only of what a processor does best: dense convolutions on few channels, PReLU between them, and one pixel
+shuffle. It learns the difference to an enlargement by repeated pixels. Layout of every tensor: N,C,H,W.
 
-The convolutions see the picture limited to 0..1, all that they were trained with: what saturated YUV goes beyond that
-is repeated as it is. Unlimited, they had drawn dotted lines and wrong colours into it.
+The convolutions see the picture clamped to 0..1, the range that they were trained on; the repeated pixels keep values
+beyond it, which saturated YUV gives. Without the limit the convolutions drew dotted lines and wrong colours there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ type Ranges = tuple[tuple[float, float], ...]
 
 
 class Swift(nn.Module):
-    """The generator. Takes N,3,H,W RGB of nominal range 0..1, and values beyond; returns N,3,scale*H,scale*W, as free.
+    """The generator: N,3,H,W RGB to N,3,scale*H,scale*W, not clamped; nominal range 0..1, values beyond are allowed.
 
     Args:
         **options: fields of `vsparagon.models.variants.SwiftOptions`.
 
     Attributes:
-        ranges: lowest and highest value behind each PReLU, where it was trained to have them rounded to 8-bit integers
-            (`vsparagon.training.rounding`); () where it was not.
+        options: those options.
+        ranges: lowest and highest value after each PReLU, if quantisation-aware training rounded them to 8-bit integers
+            (`vsparagon.training.rounding`); else ().
 
     Raises:
         InvalidInput: an option is out of range.
@@ -48,7 +49,7 @@ class Swift(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Begin with the repeated pixels and nothing added to them, and with layers near the identity."""
+        """Start with repeated pixels, to which nothing is added, and with inner layers near the identity."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -65,13 +66,13 @@ class Swift(nn.Module):
 
 
 class SwiftForm(nn.Module):
-    """The inference form of a `Swift`: pixels are repeated as channels, before the one pixel shuffle.
+    """The inference form of a `Swift`: pixels are repeated as channels, before the only pixel shuffle.
 
-    It equals the published form everywhere. N,3,H,W to N,3,sH,sW.
+    It maps N,3,H,W to N,3,sH,sW and equals the published form up to the border. It shares the generator's layers.
 
     Attributes:
-        options, ranges: those of the generator.
-        shift: how many enlarged pixels the result begins late: none.
+        options, ranges: as of the generator.
+        shift: enlarged pixels missing at the top and left of the result: none.
     """
 
     shift = SwiftOptions.inference_shift
@@ -87,6 +88,6 @@ class SwiftForm(nn.Module):
 
 
 def repeating(scale: int) -> nn.Conv2d:
-    """Return the fixed 1x1 convolution from N,3,H,W to the phases of its repeated pixels, N,3*s*s,H,W."""
+    """Return the fixed 1x1 convolution from N,3,H,W to the phases of the repeated pixels, N,3*s*s,H,W."""
     every = torch.eye(COLOURS).repeat_interleave(scale**2, dim=0)
     return convolution(every[..., None, None])

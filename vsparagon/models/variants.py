@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from vsparagon.errors import InvalidInput
 
 SCALES = (2, 3, 4, 8)
-COLOURS = 3  # that every generator takes and makes
-VECTOR = 16  # channels in a vector register of float32
+COLOURS = 3  # channels of every generator's input and output
+VECTOR = 16  # float32 channels in a vector register
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +22,21 @@ class ParagonSR2Options:
 
     Attributes:
         scale: enlargement of both sides, one of `SCALES`.
-        num_feat: feature channels C at low resolution.
+        num_feat: feature channels C at low resolution, at least 4.
         num_groups: residual groups before `fast_body_mode` is applied.
         num_blocks: blocks in a group before `fast_body_mode` is applied.
         ffn_expansion: hidden channels of a block are `int(num_feat * ffn_expansion)`.
         band_kernel_size: length of the long depthwise kernels of a block, odd.
-        upsampler_alpha: sharpening of the fixed base upsampler, 0 (none) to 1.
+        upsampler_alpha: strength of the fixed base upsampler's sharpening, nominally 0 (none) to 1; not checked.
         detail_gain: factor on the initial weights of the last convolution; no meaning after training.
-        fast_body_mode: halves groups and blocks, to no less than one.
+        fast_body_mode: halves groups and blocks, to no less than one each.
         use_norm: RMSNorm at the end of each block.
         use_channel_mod: squeeze-and-excitation in each block.
-        use_content_aware: one gain per picture on the detail, from its complexity.
+        use_content_aware: one gain per picture on the detail, from the picture's complexity.
         use_attention: window attention in each block.
+
+    Raises:
+        InvalidInput: an option is out of range.
     """
 
     network: ClassVar[str] = "paragonsr2"
@@ -83,7 +86,7 @@ class ParagonSR2Options:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers of a generator with these options."""
+        """The number of trained parameters of a generator with these options."""
         c, d, area = self.num_feat, self.hidden, self.scale**2
         band, mixed, modulated = max(1, int(c * 0.125)), max(1, d // 8), max(1, d // 4)
         block = 2 * c + band * (9 + 2 * self.band_kernel_size + 3)  # LayerScales; context
@@ -103,7 +106,7 @@ class ParagonSR2Options:
 
     @property
     def reach(self) -> int:
-        """How far, in pixels of the input, a pixel of the output looks to each side by convolutions.
+        """How far, in source pixels, an output pixel looks to each side through convolutions.
 
         Attention (its windows) and the whole-picture means of gain and channel modulation look further.
         """
@@ -113,7 +116,7 @@ class ParagonSR2Options:
 
     @property
     def is_local(self) -> bool:
-        """Whether a pixel of the output depends on nothing beyond `reach`."""
+        """Whether an output pixel depends on nothing beyond `reach`."""
         return not (self.use_attention or self.use_content_aware or self.use_channel_mod)
 
 
@@ -123,8 +126,11 @@ class SwiftOptions:
 
     Attributes:
         scale: enlargement of both sides, one of `SCALES`.
-        num_feat: feature channels C.
-        num_layers: convolutions from C to C channels.
+        num_feat: feature channels C, at least 1.
+        num_layers: convolutions from C to C channels, at least 0.
+
+    Raises:
+        InvalidInput: an option is out of range.
     """
 
     network: ClassVar[str] = "swift"
@@ -144,13 +150,13 @@ class SwiftOptions:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers of a generator with these options."""
+        """The number of trained parameters of a generator with these options."""
         c = self.num_feat
         return 29 * c + self.num_layers * c * (9 * c + 2) + 3 * self.scale**2 * (9 * c + 1)
 
     @property
     def reach(self) -> int:
-        """How far, in pixels of the input, a pixel of the output looks to each side."""
+        """How far, in source pixels, an output pixel looks to each side."""
         return self.num_layers + 2
 
 
@@ -214,9 +220,9 @@ def variant_options(variant: str, **overrides: Any) -> AnyOptions:
 
 
 def variant_of(options: AnyOptions) -> str:
-    """Return the variant that has these features, hidden channels and kernels; "custom" when none has.
+    """Return the name of the variant with these features, hidden channels and kernels, or "custom" if there is none.
 
-    The scale, what can be switched on and off and, but for Swift, the depth of the body do not matter.
+    The scale and the optional parts do not matter, nor does the depth of the body, except for Swift.
     """
     return next((name for name, known in VARIANTS.items() if _key(known) == _key(options)), "custom")
 

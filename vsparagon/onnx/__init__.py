@@ -1,8 +1,8 @@
-"""Modules of torch as ONNX graphs.
+"""Writes torch modules as ONNX graphs.
 
-emitter.py           walks a traced module and adds what each of its steps is:
-functions.py         functions and methods of torch
+emitter.py           traces a module and writes each of its steps
+functions.py         steps that are functions of torch or methods of tensors
 attention.py         window attention as a whole
-block_attention.py   the same in blocks
-graph.py             the graph, from nodes and constants
+block_attention.py   the same, in blocks
+graph.py             builds a graph from nodes and constants
 """

@@ -1,4 +1,4 @@
-"""Window attention as ONNX nodes: the same computation as `attention.WindowAttention`, for a graph builder."""
+"""Window attention as ONNX nodes: the same computation as `vsparagon.models.attention.WindowAttention`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OUTSIDE = -30000.0  # added to the logits of positions beyond the border; fits e
 
 @dataclass(frozen=True)
 class AxisTensors:
-    """`attention.AxisWindows` as names of tensors in a graph, with the shape of `source`.
+    """`vsparagon.models.attention.AxisWindows` as names of tensors in a graph, and the shape of `source`.
 
     Attributes:
         source: int64 (windows, size).
-        outside: float32 (windows, size), `OUTSIDE` where the position lies beyond the axis, else 0; "" if none does.
+        outside: float32 (windows, size), `OUTSIDE` where a position lies beyond the axis, else 0; "" if none does.
         length: float32 (windows,).
         first, second: int64 (pixels,).
         first_weight, second_weight: float32 (pixels,).
@@ -38,7 +38,7 @@ class AxisTensors:
 
 
 def fixed_axis(graph: Graph, pixels: int, prefix: str) -> AxisTensors:
-    """Add the tables of an axis whose length is known, as constants."""
+    """Add the tables of an axis of known length as constants."""
     table = axis_windows(pixels, torch.device("cpu"))
 
     def constant(name: str, value: torch.Tensor) -> str:
@@ -60,7 +60,10 @@ def fixed_axis(graph: Graph, pixels: int, prefix: str) -> AxisTensors:
 
 
 def dynamic_axis(graph: Graph, pixels: str, prefix: str) -> AxisTensors:
-    """Add nodes that compute the tables of an axis from its length, an int64 scalar. See `axis_windows`."""
+    """Add nodes that compute the tables of an axis from its length, an int64 scalar of at least 4.
+
+    The formulas are those of `axis_windows`.
+    """
 
     def op(kind: str, *inputs: str | int | float, **attributes: object) -> str:
         return graph.node(kind, *inputs, prefix=prefix, **attributes)
@@ -94,7 +97,7 @@ def dynamic_axis(graph: Graph, pixels: str, prefix: str) -> AxisTensors:
     before = op("Div", to_float(op("Sub", op("Sub", overlap, 1), offset)), fall_over)
     before = op("Where", later, op("Max", before, 0.0), 0.0)
     total = op("Add", weight, before)
-    # Every total above 0 is at least a ramp's first step of 1/7.
+    # Every total above 0 is at least 1/7, the first step of a ramp.
     share = op("Div", op("Cast", op("Greater", total, 0.0), to=graph.FLOAT), op("Max", total, 0.01))
 
     first = op("Add", op("Mul", window, size), op("Min", offset, op("Sub", size, 1)))
@@ -114,7 +117,15 @@ def dynamic_axis(graph: Graph, pixels: str, prefix: str) -> AxisTensors:
 def emit_attention(
     graph: Graph, module: WindowAttention, x: str, name: str, rows: AxisTensors, columns: AxisTensors
 ) -> str:
-    """Add the nodes of `WindowAttention.forward`; `x` is 1,D,H,W. The softmax is in float32."""
+    """Add the nodes of `WindowAttention.forward` and return the name of the result. The softmax is in float32.
+
+    Args:
+        graph: to write to.
+        module: what to write.
+        x: name of the input, 1,D,H,W; the result is 1,D',H,W.
+        name: prefix of the nodes' names.
+        rows, columns: the windows along both axes.
+    """
 
     def op(kind: str, *inputs: str | int | float, **attributes: object) -> str:
         return graph.node(kind, *inputs, prefix=name, **attributes)
@@ -136,7 +147,7 @@ def emit_attention(
     split = graph.node_many("Split", cut, axes([reduced, reduced, channels]), outputs=3, prefix=name, axis=2)
     query, key, value = split
 
-    # logits divided by the root of the pixels in the window: windows,1,1
+    # logits are divided by the square root of the pixels in the window: windows,1,1
     area = op("Mul", op("Unsqueeze", rows.length, axes([1])), columns.length)
     scale = graph.from_float(op("Reshape", op("Reciprocal", op("Sqrt", area)), axes([-1, 1, 1])), name)
     logits = op("MatMul", op("Mul", query, scale), op("Transpose", key, perm=[0, 2, 1]))

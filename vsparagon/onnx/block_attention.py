@@ -1,4 +1,4 @@
-"""Window attention by polynomials as ONNX nodes: the same computation as `block_attention.BlockAttention`."""
+"""Attention in blocks as ONNX nodes: the same computation as `vsparagon.models.block_attention.BlockAttention`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from vsparagon.onnx.graph import Graph
 
 @dataclass(frozen=True)
 class BlockTensors:
-    """`block_attention.AxisBlocks` as names of tensors in a graph.
+    """`vsparagon.models.block_attention.AxisBlocks` as names of tensors in a graph.
 
     Attributes:
         windows: int64 (blocks, 2).
@@ -51,7 +51,7 @@ def fixed_blocks(graph: Graph, pixels: int, prefix: str) -> BlockTensors:
 
 
 def dynamic_blocks(graph: Graph, pixels: str, prefix: str) -> BlockTensors:
-    """Add nodes that compute the tables of an axis from its length, int64 (1,). See `axis_blocks`."""
+    """Add nodes that compute the tables of an axis from its length, int64 (1,), as `axis_blocks` does."""
 
     def op(kind: str, *inputs: str | int | float, **attributes: object) -> str:
         return graph.node(kind, *inputs, prefix=prefix, **attributes)
@@ -59,7 +59,7 @@ def dynamic_blocks(graph: Graph, pixels: str, prefix: str) -> BlockTensors:
     one, last = graph.integers([1]), graph.integers([-1])
     count = op("Squeeze", op("Div", pixels, BLOCK), graph.integers([0]))
     block = op("Range", 0, count, 1)
-    final = op("Sub", op("Div", op("Sub", count, 1), STEP), 1)  # window; of whole ones, whatever the length
+    final = op("Sub", op("Div", op("Sub", count, 1), STEP), 1)  # index of the last window, if all are whole
     later = op("Min", op("Div", block, STEP), final)
     earlier = op("Min", op("Div", op("Max", op("Sub", block, 1), 0), STEP), final)
     shared = op("Unsqueeze", op("Not", op("Equal", later, earlier)), one)
@@ -79,15 +79,16 @@ def emit_blocks(
     size: tuple[int | None, int | None],
     exact: Callable[[str], str],
 ) -> str:
-    """Add the nodes of `BlockAttention.forward` in float32; `x` is 1,D+1,H,W, with sides of at least 32 pixels.
+    """Add the nodes of `BlockAttention.forward` in float32 and return the name of the result, 1,out,H,W.
 
     Args:
         graph: to write to.
         module: what to write.
-        x: its input.
-        name: begins the names of nodes.
-        size: height and width, where they are known; they are of whole windows.
-        exact: adds the nodes of attention in full, in the branch that takes it, and returns their result.
+        x: name of the input, 1,D+1,H,W, whose sides have at least 32 pixels.
+        name: prefix of the nodes' names.
+        size: height and width, None where unknown; known ones must be whole windows (`is_whole`).
+        exact: adds the nodes of full attention for an input of that name, inside their branch; returns the name of
+            their result.
     """
     points, area = module.points, BLOCK * BLOCK
     channels, outputs = module.value.shape
@@ -110,7 +111,7 @@ def emit_blocks(
         return op("Concat", *(axes([part]) if isinstance(part, int) else part for part in parts), axis=0)
 
     def blocks(maps: str, channels: int, *wanted: int | str) -> str:
-        """1,H,W,C -> down, across, 8, 8, C as `wanted`."""
+        """Cut 1,H,W,C into down, across, 8, 8, C, in the shape `wanted`."""
         cut = op("Reshape", maps, shape(count(0), BLOCK, count(1), BLOCK, channels))
         return op("Reshape", op("Transpose", cut, perm=[0, 2, 1, 3, 4]), shape(*wanted))
 
@@ -121,7 +122,7 @@ def emit_blocks(
         low, high = (reduced(kind, values, 0, 1, 2, 3) for kind in ("ReduceMin", "ReduceMax"))
         return op("Mul", op("Add", low, high), 0.5), op("Mul", op("Sub", high, low), 0.5)
 
-    # A runtime that holds its maps with channels last has nothing to do here.
+    # Costs nothing in a runtime that keeps its maps channels-last.
     nhwc = op("Transpose", x, perm=[0, 2, 3, 1])
     logits = op("Conv", x, graph.weight(f"{name}.query_key", module.query_key[..., None, None]))
     query, key = graph.node_many("Split", logits, axes([1, 1]), outputs=2, prefix=name, axis=1)
@@ -155,7 +156,7 @@ def emit_blocks(
             dynamic_blocks(graph, side(number), prefix) if known is None else fixed_blocks(graph, known, prefix)
         )
     rows, columns = tables
-    # 4 * points lanes for each pixel: two windows down, two across, and the points of each
+    # 4 * points lanes per pixel: two windows down times two across, and the points of each
     lanes = np.arange(4 * points) // points
     down = op("Gather", rows.weights, graph.constant("blocks.rows", lanes // 2), axis=2)
     across = op("Gather", columns.weights, graph.constant("blocks.columns", lanes % 2), axis=2)
@@ -169,7 +170,7 @@ def emit_blocks(
     terms = op("Mul", terms, op("Unsqueeze", down, axes([1, 3])))
     terms = op("Mul", terms, op("Unsqueeze", across, axes([0, 2])))
 
-    first = op("Mul", rows.windows, op("Div", op("Sub", count(1), 1), STEP))  # of a row of windows
+    first = op("Mul", rows.windows, op("Div", op("Sub", count(1), 1), STEP))  # first of each row of windows
     window = op("Add", op("Unsqueeze", first, axes([1, 3])), op("Unsqueeze", columns.windows, axes([0, 2])))
     chosen = op("Gather", values, op("Reshape", window, axes([-1, 4])), axis=0)
     chosen = op("Reshape", chosen, axes([-1, 4 * points, outputs]))
@@ -177,7 +178,7 @@ def emit_blocks(
     result = op("Reshape", result, shape(count(0), count(1), BLOCK, BLOCK, outputs))
 
     def polynomials() -> str:
-        # The last step alone: OpenVINO fuses nothing within a branch, and copies what goes in and comes out.
+        # Only the last step is in the branch: OpenVINO fuses nothing in a branch, and copies its inputs and outputs.
         maps = op("Transpose", result, perm=[0, 2, 1, 3, 4])
         return op("Reshape", maps, shape(1, side(0), side(1), outputs))
 

@@ -1,9 +1,8 @@
-"""A module of torch as ONNX nodes: it is traced symbolically, and each step written.
+"""Writes a torch module as ONNX nodes: it is traced symbolically, and each step is written.
 
-The graph is static (no loops), whatever the size of the picture; only the tables of the attention's windows are
-computed from it. The one branch there may be is that of attention by polynomials, which some pictures need in full.
-`torch.onnx` is not used: its graphs for dynamic sizes differ with its version, and need a cleaning before TensorRT
-reads them.
+The graph has no loops, even for dynamic sizes; only the tables of the attention's windows are computed from the size.
+Its only branches are in block attention, because some pictures need attention in full. `torch.onnx` is not used: its
+graphs for dynamic sizes differ between versions, and have to be cleaned up before TensorRT reads them.
 """
 
 from __future__ import annotations
@@ -33,21 +32,23 @@ _WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, BlockAttention, 
 
 
 class _Tracer(fx.Tracer):
-    """Stops at the modules that `Emitter` writes as a whole."""
+    """Does not look into modules that `Emitter` writes as a whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, _WHOLE) or super().is_leaf_module(m, module_qualified_name)
 
 
 class Emitter:
-    """Walks the traced module and writes each of its steps; a value is the name of a tensor, or several names.
+    """Traces a module; `run` writes its steps and returns the name of the result, or the names of several.
+
+    `run` raises ModelError for a step that has no ONNX form.
 
     Args:
-        module: in the types to compute in.
-        graph: to write to; its `half` follows the type of what a step is given.
-        given: name of the input, or of each of several.
-        size: height and width of what the attention sees, where they are known.
-        decides: whether the graph may branch, which GPUs would wait for.
+        module: in the dtypes to compute in.
+        graph: to write to; its `half` follows the dtype of each step's input.
+        given: name of the input, or a sequence of names.
+        size: height and width of what the attention sees, None where unknown.
+        decides: whether the graph may branch; on a GPU, a branch would stall.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Emitter:
         *,
         decides: bool = True,
     ) -> None:
-        with torch.enable_grad():  # without, a generator works strip by strip to save memory
+        with torch.enable_grad():  # without gradients, a generator works in strips to save memory
             self.traced = fx.GraphModule(module, _Tracer().trace(module))
         self.graph = graph
         self.given = given

@@ -1,4 +1,4 @@
-"""Functions of torch and methods of tensors as ONNX nodes: those that a traced network calls."""
+"""Functions of torch and methods of tensors as ONNX nodes: those that the traced networks call."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _nearest(graph: Graph, name: str, x: str, mode: str, scale_factor: int, **re
     )  # fmt: skip
 
 
-# By function, or by name of a method; each is given the graph, a prefix for names, and the arguments.
+# By function, or by name of a method. Each takes the graph, a prefix for names, and the call's arguments.
 FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
     operator.add: _binary("Add"),
     operator.sub: _binary("Sub"),

@@ -1,4 +1,4 @@
-"""A small builder of ONNX graphs: named nodes and shared constants."""
+"""Builds ONNX graphs from named nodes and shared constants."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from onnx import TensorProto, compose, helper, numpy_helper
 
 
 class Graph:
-    """Nodes and constants in the order in which they were added.
+    """Nodes and constants, in the order in which they were added. Tensors are referred to by name.
 
     A Python number given as a node's input becomes a scalar constant: float32 for a float, int64 for an int.
 
     Args:
-        half: whether the graph begins in float16, not float32.
+        half: whether the graph starts in float16 rather than float32.
 
     Attributes:
         half: whether the steps now being added compute in float16; `number`, `to_float` and `from_float` follow it.
-        type: what the graph begins in.
+        type: the ONNX type that the graph starts in.
     """
 
     FLOAT: Final = TensorProto.FLOAT
@@ -36,7 +36,7 @@ class Graph:
         self._constants: dict[str, onnx.TensorProto] = {}
         self._scope = ""  # of the branch that is being written
         self._taken: dict[str, int] = {}
-        self._opset = 0  # of what was embedded
+        self._opset = 0  # latest version among embedded models
 
     def node(self, kind: str, *inputs: str | int | float, prefix: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the name of the output."""
@@ -53,14 +53,15 @@ class Graph:
         return results
 
     def choice(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str], prefix: str = "") -> str:
-        """Add a float32 result that is computed in one of two ways, and return its name.
+        """Add a float32 result that one of two branches computes, and return its name.
 
-        Each way has its own constants: OpenVINO takes those from outside for values that change.
+        Each branch has its own constants: OpenVINO treats constants from outside a branch as variable.
 
         Args:
-            condition: a bool.
-            then, otherwise: add the nodes of a way and return its result; no other way may use what they add.
-            prefix: as that of a node.
+            condition: name of a bool tensor.
+            then, otherwise: add the nodes of a branch and return the name of its result; nothing outside the branch may
+                use what they add.
+            prefix: of the names, as for `node`.
         """
         branches = [self._branch(way, f"{prefix}.{word}") for way, word in ((then, "then"), (otherwise, "else"))]
         return self.node("If", condition, prefix=prefix, then_branch=branches[0], else_branch=branches[1])
@@ -74,13 +75,13 @@ class Graph:
         return branch
 
     def embed(self, model: onnx.ModelProto, given: str, result: str, x: str, prefix: str) -> str:
-        """Add the nodes of another graph and return the name of what it makes.
+        """Add the nodes of another model and return the name of its result.
 
         Args:
-            model: of operators of ONNX alone, whose version becomes that of the whole if it is later.
-            given, result: its input and its output.
-            x: what it is given.
-            prefix: of its names; the same graph may be added again, whose constants are then those of the first time.
+            model: uses ONNX's own operators only; if their version is later, the whole graph takes it over.
+            given, result: names of its input and its output.
+            x: name of the tensor that becomes its input.
+            prefix: of its names. The same model may be added again with the same prefix; it then shares its constants.
         """
         (entry,) = model.opset_import
         self._opset = max(self._opset, entry.version)
@@ -97,31 +98,31 @@ class Graph:
         return f"{place}/{result}"
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a constant as it is, once, and return its name."""
+        """Add a constant in its own dtype, once per name, and return its name."""
         name = self._scope + name
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def weight(self, name: str, value: torch.Tensor) -> str:
-        """Add a constant in the type of the tensor."""
+        """Add a tensor as a constant in its own dtype, once per name, and return its name."""
         return self.constant(name, value.detach().cpu().numpy())
 
     def number(self, value: float) -> str:
-        """Add a scalar in the float type of the moment."""
+        """Add a scalar in the current float type and return its name."""
         kind = "half" if self.half else "float"
         return self.constant(f"{kind}:{value!r}", np.array(value, np.float16 if self.half else np.float32))
 
     def integers(self, values: list[int]) -> str:
-        """Add a list of int64, as axes and shapes are given."""
+        """Add an int64 list, for axes and shapes, and return its name."""
         return self.constant("ints:" + ",".join(map(str, values)), np.array(values, np.int64))
 
     def to_float(self, name: str, prefix: str = "") -> str:
-        """Return the tensor in float32, from the type of the moment."""
+        """Cast a tensor from the current float type to float32, if they differ; return its name."""
         return self.node("Cast", name, prefix=prefix, to=self.FLOAT) if self.half else name
 
     def from_float(self, name: str, prefix: str = "") -> str:
-        """Return the tensor in the type of the moment, from float32."""
+        """Cast a tensor from float32 to the current float type, if they differ; return its name."""
         return self.node("Cast", name, prefix=prefix, to=self.FLOAT16) if self.half else name
 
     def model(
@@ -130,14 +131,14 @@ class Graph:
         outputs: Mapping[str, tuple[str, int, Sequence[int | str]]],
         opset: int,
     ) -> onnx.ModelProto:
-        """Return the model.
+        """Return the graph as a model.
 
         Args:
-            inputs: type and shape of each, by name.
-            outputs: the tensor that becomes it, type and shape of each, by name.
-            opset: version of ONNX's operators, at least.
+            inputs: ONNX type and shape of each input, by name.
+            outputs: for each output, by name: the tensor that becomes it, its ONNX type and its shape.
+            opset: lowest version of ONNX's operators; an embedded model may raise it.
         """
-        # TensorRT knows bytes as inputs and outputs only, so nothing may stand between a result and its name.
+        # TensorRT takes uint8 only as inputs and outputs, so results are renamed, with no node in between.
         names = {result: name for name, (result, _, _) in outputs.items()}
         for node in with_branches(self._nodes):
             for side in (node.input, node.output):
@@ -150,7 +151,7 @@ class Graph:
             list(self._constants.values()),
         )
         operators = [helper.make_opsetid("", max(opset, self._opset))]
-        # No later than needed: readers refuse newer ones than they know.
+        # The oldest that will do: readers refuse versions newer than they know.
         oldest = helper.find_min_ir_version_for(operators)
         return helper.make_model(graph, opset_imports=operators, ir_version=oldest, producer_name="vsparagon")
 
@@ -166,7 +167,7 @@ class Graph:
 
 
 def with_branches(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Yield nodes and those of the graphs within them."""
+    """Yield nodes and, after each, the nodes of the graphs inside it."""
     for node in nodes:
         yield node
         for attribute in node.attribute:

@@ -1,7 +1,7 @@
-"""Intel's OpenVINO on the CPU: the default where no GPU is, on any x86-64 or Arm processor.
+"""Intel's OpenVINO on the CPU: the default where there is no GPU, on any x86-64 or Arm processor.
 
-graph.py           what need not be computed is taken out of a network: its pixel shuffle, the rim that no tile keeps
-base.py            so is the base that a network adds to
+graph.py           removes what need not be computed: the final pixel shuffle, and the rim that no tile keeps
+base.py            separates the base from what a network adds to it
 rounding.py        convolutions in 8-bit integers
 phases.py          the pixel shuffle, as part of the copy to a frame
 remote.py          OpenVINO in a process of its own, where another OpenVINO keeps it out of this one
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 class _OpenVINOSlot(Slot):
-    """Room for one frame, with the network's output as it is."""
+    """Room for one frame; the output is 1,channels,scale*H,scale*W."""
 
     def __init__(self, request: openvino.InferRequest) -> None:
         self._request = request
@@ -63,10 +63,10 @@ class _OpenVINOSlot(Slot):
 
 
 class _PhasesSlot(_OpenVINOSlot):
-    """For a network that ends with a pixel shuffle, whose output is kept as before that.
+    """For a network whose final pixel shuffle has been removed: `write` shuffles, in the copy that it makes anyway.
 
-    The output is then 1,H,W,channels*scale*scale, in the order in which the convolution writes it, and the shuffle
-    happens in `write`, in the copy that is made anyway. `rim` is what it leaves out.
+    The output is 1,H,W,channels*scale*scale, in the order in which the last convolution writes it. Its height and
+    width lack the `rim` that the network leaves out.
     """
 
     def __init__(self, request: openvino.InferRequest, scale: int, rim: Rim) -> None:
@@ -77,16 +77,16 @@ class _PhasesSlot(_OpenVINOSlot):
         write_phases(self.output[0], self._scale, target, *self._seen(rows, columns))
 
     def _seen(self, *sides: slice) -> list[slice]:
-        """Where parts of the whole result lie in the output."""
+        """Return where these parts of the whole result lie in the output, in enlarged pixels."""
         missing = self._rim.before * self._scale
         return [slice(side.start - missing, side.stop - missing) for side in sides]
 
 
 class _AnchorSlot(_PhasesSlot):
-    """What is added to repeated pixels; those are added in the copy.
+    """For a network whose base, repeated pixels, has been removed: `write` adds them in its copy.
 
     Args:
-        about_middle: whether the network takes the picture less `MIDDLE`.
+        about_middle: whether the network takes the picture minus `MIDDLE`.
     """
 
     def __init__(self, request: openvino.InferRequest, scale: int, rim: Rim, *, about_middle: bool) -> None:
@@ -108,7 +108,7 @@ class _AnchorSlot(_PhasesSlot):
 
 
 class _SplitSlot(_PhasesSlot):
-    """The base and what is added to it, from two networks."""
+    """For a base and the detail added to it, from two networks. `run` subtracts `MIDDLE` from `input` in place."""
 
     def __init__(self, base: openvino.InferRequest, detail: openvino.InferRequest, scale: int, rim: Rim) -> None:
         super().__init__(base, scale, rim)
@@ -134,7 +134,7 @@ class _OpenVINOStageSlot(StageSlot):
 
 
 class OpenVINO(PictureBackend):
-    """OpenVINO's CPU plugin, with a static shape and the precision stated: left alone it takes bf16 on AMX."""
+    """OpenVINO's CPU plugin, compiled for a static shape and an explicit precision: its default on AMX is bf16."""
 
     name = "openvino"
     extra = ""
@@ -183,7 +183,7 @@ class OpenVINO(PictureBackend):
                     f"OpenVINO refused a stage of {plan.checkpoint.name}: {reason_of(error)}"
                 ) from error
 
-        # A compiled stage keeps the memory that it runs in, so those of a long plan are compiled whenever they are due.
+        # A compiled stage holds its working memory, so the stages of a long plan are compiled each time they run.
         compiled = compile_stage if plan.is_long else cache(compile_stage)
 
         def slot(index: int) -> StageSlot:
@@ -194,15 +194,16 @@ class OpenVINO(PictureBackend):
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """A network with what the copy to the frame does better taken out of it.
+    """A network without the steps that the copy to the frame does better.
 
     Attributes:
         network: what is left.
-        base: what it adds to, as a network of its own; None where it is within, or repeated pixels.
-        shuffle: scale of the pixel shuffle that was its end, 0 if it has none.
+        base: the network's base, as a network of its own; None where it is still inside, or is repeated pixels. With a
+            base of its own, both networks take the picture minus `MIDDLE`.
+        shuffle: scale of the pixel shuffle removed from its end; 0 if there was none.
         rim: what it leaves out of its result.
-        adds_to_repeated: whether repeated pixels are its base, which are added in the copy.
-        about_middle: whether it takes the picture less `MIDDLE`.
+        adds_to_repeated: whether its base is repeated pixels, which the copy adds.
+        about_middle: whether a network that adds to repeated pixels takes the picture minus `MIDDLE`.
     """
 
     network: Any
@@ -236,7 +237,7 @@ def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
         round_convolutions(openvino, network, ranges)
     if base:
         narrowed = narrow(openvino, base, rim)
-        assert narrowed == rim  # it looks at least as far in its last steps
+        assert narrowed == rim  # the base's last steps look at least as far
         base = ports(openvino, base, channels_last=True)
     return _Parts(
         network=ports(openvino, network, channels_last=shuffle > 0),
@@ -258,8 +259,8 @@ def _slot(parts: _Parts, compiled: openvino.CompiledModel, base: openvino.Compil
 
 
 def _config(graph: Path, build: BuildOptions, run: RunOptions) -> dict[str, str]:
-    version = "-".join(import_openvino().__version__.split("-")[:2])  # what follows may hold slashes
-    # A folder for each network: OpenVINO 2025.4 takes those that differ in weights alone for one.
+    version = "-".join(import_openvino().__version__.split("-")[:2])  # the rest may contain slashes
+    # A folder for each network: OpenVINO 2025.4 confuses networks that differ in their weights alone.
     weights = hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
     return {
         "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
@@ -271,12 +272,16 @@ def _config(graph: Path, build: BuildOptions, run: RunOptions) -> dict[str, str]
 
 
 def _run(*requests: openvino.InferRequest) -> None:
-    """Run networks side by side."""
+    """Run networks in parallel and wait for all.
+
+    Raises:
+        BackendFailure: OpenVINO failed.
+    """
     try:
         for request in requests[1:]:
             request.start_async()
-        # One call instead of two, to start and to wait, made the filter 3 to 9 % faster on two cores. The outputs are
-        # read from arrays of their own; what this returns is shared with them instead of copied.
+        # infer() instead of start_async() and wait() made the filter 3 to 9 % faster on two cores. Its return value is
+        # not used: the slots read the output tensors. share_outputs spares the copy.
         requests[0].infer(share_outputs=True)
         for request in requests[1:]:
             request.wait()
@@ -286,18 +291,18 @@ def _run(*requests: openvino.InferRequest) -> None:
 
 @cache
 def openvino_core() -> Any:
-    """Return the one core of this process.
+    """Return this process's only OpenVINO core.
 
-    OpenVINO's CPU plugin gives the thread that loads it a stack for signals, and takes it back with its core. Where
-    cores end in another order than they began, that leaves the thread a stack that is gone, and the next signal, such
-    as that of Ctrl-C, ends the process (2026.4).
+    OpenVINO's CPU plugin gives the thread that loads it a signal stack, and frees that stack with its core. Where cores
+    are not freed in the order of their creation, the thread is left with a stack that is gone, and the next signal,
+    such as Ctrl-C's, ends the process (2026.4).
     """
     return import_openvino().Core()
 
 
 @cache
 def import_trouble() -> str:
-    """Return why OpenVINO cannot be imported into this process, "" if it can."""
+    """Return why OpenVINO cannot be imported into this process, or "" if it can."""
     try:
         import_openvino()
     except ImportError as error:
@@ -306,7 +311,13 @@ def import_trouble() -> str:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its converter, which takes as long as the rest and forks this process to call home."""
+    """Import OpenVINO without its converter.
+
+    The converter takes as long to import as the rest, and forks this process to send telemetry.
+
+    Raises:
+        ImportError: it cannot be imported.
+    """
     name = "openvino.tools.ovc"
     if "openvino" in sys.modules or name in sys.modules:
         return import_module("openvino")
@@ -320,7 +331,7 @@ def import_openvino() -> Any:
 
 
 def _wanted_later(name: str) -> Any:
-    """Find what `import_openvino` left out, for others in this process."""
+    """Import what `import_openvino` left out, when other code in this process asks for it."""
     if name == "convert_model":
         return import_module("openvino.tools.ovc").convert_model
     raise AttributeError(f"module 'openvino' has no attribute {name!r}")

@@ -1,8 +1,8 @@
-"""The base of a generator apart from what is added to it.
+"""Separates a generator's base from the detail that the network adds to it.
 
-Repeated pixels are cheaper added in the copy to the frame than in the graph. In bfloat16 any base stays apart, in
-float32: bfloat16 rounds a picture by up to two 8-bit steps, but what a network adds to its base is far smaller. And
-the picture that it is made from is taken about its middle, -0.5 to 0.5, which halves the rounding of bright parts.
+Repeated pixels cost less if the copy to the frame adds them than in the graph. In bfloat16 any other base is
+separated, too, and stays in float32: bfloat16 rounds a picture by up to two 8-bit steps, but the detail is far smaller.
+The detail is then computed from the picture minus 0.5, which halves the rounding of bright parts.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from vsparagon.errors import ModelError
 from vsparagon.layout import Array
 from vsparagon.models.variants import COLOURS
 
-# Weights are found in the graph by their names, in every arrangement that the inference forms know.
-CONTEXT, TAIL = "body.0.blocks.0.context.weight", "tail.weight"  # `vsparagon.models.carried`
-SHARPEN, SMOOTH = "sharpen.weight", "smooth.weight"  # not carried
+# Names of weights in the graph, for every arrangement of the inference forms.
+CONTEXT, TAIL = "body.0.blocks.0.context.weight", "tail.weight"  # base carried (`vsparagon.models.carried`)
+SHARPEN, SMOOTH = "sharpen.weight", "smooth.weight"  # base not carried
 FIRST = ("conv_in", "body.0")
-MIDDLE = 0.5  # what is subtracted from the picture
+MIDDLE = 0.5  # subtracted from the picture
 
 
 def anchor_apart(network: Any, scale: int) -> bool:
-    """Take the repeated pixels out of a network that adds them to its phases at the end; return whether it does.
+    """Remove the repeated pixels from a network that ends by adding them.
 
     Args:
-        network: to the phases of the result, 1,colours*scale*scale,H,W; changed.
+        network: its output is the phases of the result, 1,colours*scale*scale,H,W; changed in place.
         scale: enlargement.
+
+    Returns:
+        Whether there were any; if not, the network is unchanged.
     """
     last = network.get_results()[0].input_value(0).get_node()
     if last.get_type_name() != "Add":
@@ -46,10 +49,12 @@ def anchor_apart(network: Any, scale: int) -> bool:
 
 
 def take_about_middle(openvino: Any, network: Any) -> None:
-    """Change a network whose base is apart so that it takes the picture less `MIDDLE`.
+    """Change a network without its base, in place, to take the picture minus `MIDDLE`.
+
+    Its result changes only near the borders, where the zero padding now stands for `MIDDLE`.
 
     Raises:
-        ModelError: its first layer is not where it should be.
+        ModelError: the weights of its first layer are not found.
     """
     weights = _weights(network)
     first = next((name for name in FIRST if f"{name}.weight" in weights), None)
@@ -64,7 +69,10 @@ def take_about_middle(openvino: Any, network: Any) -> None:
 
 
 def _limit_of_picture(step: Any) -> Any:
-    """Return the input with the limit of one of the two steps that an ONNX Clip of the picture becomes, else None."""
+    """Return the step's input that holds the limit, if the step is one half of an ONNX Clip of the picture, else None.
+
+    OpenVINO turns a Clip into a Maximum and a Minimum.
+    """
     if step.get_type_name() not in ("Maximum", "Minimum"):
         return None
     first, second = step.inputs()  # the constant may be either
@@ -77,15 +85,16 @@ def _limit_of_picture(step: Any) -> Any:
 
 
 def base_apart(openvino: Any, network: Any) -> Any:
-    """Take the base out of an inference form and return a network of it alone.
+    """Remove the base from an inference form and return it as a network of its own.
+
+    Both networks then take the picture minus `MIDDLE`; the sum of their outputs is the phases of the result.
 
     Args:
         openvino: the module.
-        network: 1,3,H,W to the phases of the result, 1,3*s*s,H,W; changed to yield what is added to the base. This
-            one and the base take the picture less `MIDDLE`.
+        network: 1,3,H,W to the phases of the result, 1,3*s*s,H,W; changed in place to yield the detail alone.
 
     Raises:
-        ModelError: the weights of the base are not where they should be.
+        ModelError: the weights of the base or of the first layer are not found.
     """
     ops = openvino.opset13
     weights = _weights(network)
@@ -112,7 +121,7 @@ def base_apart(openvino: Any, network: Any) -> Any:
         rim = [side // 2] * 2
         grouped = ops.constant(sharpen.reshape(COLOURS, 1, 1, side, side))
         result = ops.group_convolution(result, grouped, [1, 1], rim, rim, [1, 1])
-    after = [base.shape[-1] - 2] * 2  # one pixel before, the rest behind
+    after = [base.shape[-1] - 2] * 2  # one pixel before, the rest after
     result = ops.convolution(result, ops.constant(base), [1, 1], [1, 1], after, [1, 1])
     result = ops.add(result, ops.constant(np.float32(MIDDLE)))
     return openvino.Model([result], [picture], "base")

@@ -1,7 +1,7 @@
-"""The worker process that OpenVINO runs in where this one cannot load it, and the channel to it.
+"""The worker process that runs OpenVINO where this process cannot load it, and the channel to it.
 
-A process holds one OpenVINO of a version: where vs-mlrt's plugin has loaded one, Python's cannot be imported. One
-worker serves every filter of this process, and ends with it.
+A process can hold only one OpenVINO of a version: once vs-mlrt's plugin has loaded its own, Python's cannot be
+imported. One worker serves all filters of this process and ends with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class WorkerProcess:
     """The worker and the channel to it. Thread-safe.
 
     Attributes:
-        ended: what became of it; "" while it runs.
+        ended: how it ended, as an error message; "" while it runs.
 
     Raises:
         BackendUnavailable: it cannot be started.
@@ -39,7 +39,7 @@ class WorkerProcess:
         flags = own_process_group()
         if sys.platform == "win32":
             flags["creationflags"] |= subprocess.CREATE_NO_WINDOW
-        # After all else: where packages lie, there may be some with the names of Python's own modules.
+        # Appended, not put first: the folder of the packages may hold some with the names of Python's own modules.
         start = f"import sys; sys.path.append({str(Path(__file__).parents[3])!r}); from {SERVER} import main; main()"
         try:
             self._process = subprocess.Popen(
@@ -59,16 +59,18 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The worker's process id."""
         return self._process.pid
 
     def kill(self) -> None:
-        """End the worker at once; who waits for an answer gets `BackendFailure`."""
+        """End the worker at once; calls that wait for an answer raise `BackendFailure`."""
         self._process.kill()
         self._process.wait()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Return what a method of `vsparagon.backends.openvino.server.Server` returns.
+        """Call a method of the worker's `vsparagon.backends.openvino.server.Server` and return its result.
+
+        Arguments and result are pickled.
 
         Raises:
             ParagonError: the method raised it.
@@ -86,13 +88,13 @@ class WorkerProcess:
             try:
                 self._process.stdin.write(message)
                 self._process.stdin.flush()
-            except OSError:  # `_listen` answers
+            except OSError:  # the worker has ended: `_listen` answers
                 pass
         return result_of(answer)
 
     def release_with(self, owner: object, handle: int) -> None:
-        """Release a handle in the worker when `owner` is garbage-collected."""
-        # With the next message: the garbage collector may call this in the middle of one.
+        """Release a handle in the worker once `owner` is garbage-collected."""
+        # Sent with the next message: the garbage collector may run in the middle of one.
         weakref.finalize(owner, self._released.append, handle).atexit = False
 
     def _listen(self) -> None:
@@ -100,7 +102,7 @@ class WorkerProcess:
         while True:
             try:
                 ticket, result, error = pickle.load(self._process.stdout)  # noqa: S301 -- ours
-            except Exception:  # its end, or an answer that cannot be read, after which no other can
+            except Exception:  # the stream has ended, or an answer is unreadable, as all later ones would be
                 break
             answer = self._answers.pop(ticket)
             if error is None:
@@ -120,7 +122,11 @@ _starting = threading.Lock()
 
 
 def worker_process() -> WorkerProcess:
-    """Return this process's worker, a new one where none runs."""
+    """Return this process's worker; start one if none runs.
+
+    Raises:
+        BackendUnavailable: it cannot be started.
+    """
     global _worker
     with _starting:
         if _worker is None or _worker.ended:
@@ -129,7 +135,7 @@ def worker_process() -> WorkerProcess:
 
 
 def trouble_in_worker() -> str:
-    """Return why the worker cannot import OpenVINO either, "" if it can."""
+    """Return why the worker cannot import OpenVINO either, or "" if it can."""
     try:
         trouble: str = worker_process().call("trouble")
     except (BackendUnavailable, BackendFailure) as error:

@@ -1,8 +1,8 @@
-"""What of a network need not be computed: the pixel shuffle at its end, and the rim that no tile keeps.
+"""Removes from a network what need not be computed: the final pixel shuffle, and the rim that no tile keeps.
 
-A tile carries all around it that the network looks at. The last convolutions look at less of that, so they are made
-to compute less: one after the other, from the end, they lose the zeros around their input, and their output becomes
-smaller by as much. What is left of it is what it was.
+A tile includes everything around it that the network looks at, and its last convolutions need less of that. So they
+are made to compute less: from the last one backwards, they lose their zero padding, which shrinks their output by as
+much. What remains of the output is unchanged.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ POINTWISE = ("Add", "Multiply", "PRelu")
 
 @dataclass(frozen=True, kw_only=True)
 class Rim:
-    """Pixels of the input's size that a network leaves out: before (above, at the left) and after."""
+    """What a network leaves out of its result, in source pixels: before (top and left) and after (bottom and right)."""
 
     before: int = 0
     after: int = 0
 
 
 def ports(openvino: Any, network: Any, *, channels_last: bool) -> Any:
-    """Give the network float32 ports, whatever its own are, and the output its channels last if so asked."""
+    """Return the network with a float32 input and output, whatever its own are; `channels_last`: output N,H,W,C."""
     steps = openvino.preprocess.PrePostProcessor(network)
     steps.input().tensor().set_element_type(openvino.Type.f32)
     steps.output().tensor().set_element_type(openvino.Type.f32)
@@ -37,9 +37,12 @@ def ports(openvino: Any, network: Any, *, channels_last: bool) -> Any:
 
 
 def take_shuffle(network: Any, scale: int) -> int:
-    """Take the pixel shuffle out of a network that ends with one of this factor; return the factor, 0 if none.
+    """Remove the pixel shuffle by this factor from the end of a network, in place.
 
-    Nothing of it may be left: what something else needs, too, is not made smaller.
+    It is detached completely, because `narrow` does not shrink a value that has another consumer.
+
+    Returns:
+        The factor, or 0 if the network does not end with this shuffle.
     """
     result = network.get_results()[0]
     last = result.input_value(0).get_node()
@@ -56,22 +59,22 @@ def take_shuffle(network: Any, scale: int) -> int:
 
 
 def unseen_rim(model: Model) -> Rim:
-    """Return how much of a network's result no tile and no picture keeps, where the network is known."""
+    """Return how much of a network's result no tile and no picture keeps; nothing where its reach is not known."""
     unseen = 0 if model.reach is None else min(model.reach, MARGIN)
     return Rim(before=unseen, after=unseen)
 
 
 def narrow(openvino: Any, network: Any, most: Rim) -> Rim:
-    """Let the last convolutions of a network compute less, and return how much less.
+    """Make the last convolutions of a network compute less, and return how much less.
 
     Args:
         openvino: the module.
-        network: of one input and one output, N,C,H,W; its convolutions have stride 1; changed.
-        most: that may be left out.
+        network: one input and one output, N,C,H,W, convolutions of stride 1; changed in place.
+        most: the largest rim that may be left out.
     """
     from openvino.passes import ConstantFolding
 
-    ConstantFolding().run_on_model(network)  # or biases ask for the shape of what they are added to
+    ConstantFolding().run_on_model(network)  # otherwise biases depend on the shape of what they are added to
     result = network.get_results()[0].input_value(0)
     rim = _least(_spare(result), most)
     _cut(openvino, result, rim)
@@ -80,14 +83,14 @@ def narrow(openvino: Any, network: Any, most: Rim) -> Rim:
 
 
 def _spare(value: Any) -> Rim:
-    """Return how much of a value its makers could leave out, as far back as each is needed for it alone."""
+    """Return how much of a value the steps before it can leave out, going back as long as nothing else needs them."""
     if len(value.get_target_inputs()) != 1:
         return Rim()
     step = value.get_node()
     if step.get_type_name() in CONVOLUTIONS:
         further, attributes = _spare(step.input_value(0)), step.get_attributes()
         first, last = attributes["pads_begin"], attributes["pads_end"]
-        # Zeros that are kept along one axis would stand for what is left out of the input.
+        # With unequal padding, one axis would keep some of its zeros, which would replace pixels left out of the input.
         return Rim(
             before=min(first) + (further.before if min(first) == max(first) else 0),
             after=min(last) + (further.after if min(last) == max(last) else 0),
@@ -97,7 +100,7 @@ def _spare(value: Any) -> Rim:
 
 
 def _cut(openvino: Any, value: Any, rim: Rim) -> None:
-    """Leave a rim out of a value; the last convolution first loses the zeros around its input."""
+    """Leave a rim out of a value: first by less padding in its convolution, then by a smaller input."""
     if rim == Rim():
         return
     step = value.get_node()
@@ -123,7 +126,7 @@ def _cut(openvino: Any, value: Any, rim: Rim) -> None:
 
 
 def _branches(step: Any) -> list[Any]:
-    """Return the inputs of a pointwise step that are as large as its output; none where it is of another kind."""
+    """Return the inputs of a pointwise step that are as large as its output; [] for any other step."""
     if step.get_type_name() not in POINTWISE:
         return []
     size = list(step.get_output_shape(0))[2:]

@@ -9,7 +9,7 @@ import numpy as np
 
 from vsparagon.layout import Array
 
-# The widest number that holds whole samples: what moves at once.
+# The widest numbers that hold whole samples, by bytes: one of them is moved at a time.
 WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}
 
 
@@ -22,15 +22,15 @@ def write_phases(
     *,
     repeated: Array | None = None,
 ) -> None:
-    """Write a part of the enlarged picture.
+    """Write a part of the enlarged picture into planes.
 
     Args:
         phases: H,W,channels*scale*scale float32; channel c*scale*scale + a*scale + b of a pixel is colour c of its
             enlarged pixel (a, b).
         scale: enlargement.
-        target: one float32 array for each colour, as large as the part; rows may lie apart, columns not.
-        rows, columns: of the enlarged picture.
-        repeated: colours,H,W to add to every phase of a pixel, if anything.
+        target: one float32 array per colour, as large as the part; each row must be contiguous.
+        rows, columns: the part, in pixels of the enlarged picture.
+        repeated: colours,H,W, added to every phase of a pixel; None adds nothing.
     """
     top, left = rows.start, columns.start
     height, width = rows.stop - top, columns.stop - left
@@ -39,7 +39,7 @@ def write_phases(
     head = inner.start * scale - left
     span = len(inner) * scale
     word = next(w for size, w in WORDS.items() if (scale * 4) % size == 0)
-    words = scale * 4 // word.itemsize  # of one row of a pixel's block
+    words = scale * 4 // word.itemsize  # in one row of a pixel's block
     for colour, plane in enumerate(target):
         added = None if repeated is None else _Added(repeated[colour, :, inner.start : inner.stop], scale)
         for a in range(scale):
@@ -54,7 +54,7 @@ def write_phases(
                 place.view(word).reshape(len(lines), len(inner), words)[:] = moved.view(word)
             else:
                 added.write(moved, skipped, place)
-            for x in (low.start, low.stop - 1):  # blocks that are cut
+            for x in (low.start, low.stop - 1):  # blocks that the part's border cuts
                 if x in inner:
                     continue
                 for b in range(scale):
@@ -66,9 +66,10 @@ def write_phases(
 
 
 class _Added:
-    """A plane of pixels that is added to each of their phases: to two at once, as one complex number, if they are even.
+    """A plane of pixels, each of which is added to all its phases.
 
-    numpy adds numbers that lie apart one by one, and takes as long for a complex one as for a real one.
+    Where the scale is even, it is added to two phases at once, as one complex number: numpy adds strided numbers one by
+    one, and takes as long for a complex number as for a real one.
     """
 
     def __init__(self, pixels: Array, scale: int) -> None:
@@ -78,7 +79,13 @@ class _Added:
             self._pixels.real = self._pixels.imag = pixels
 
     def write(self, moved: Array, skipped: int, place: Array) -> None:
-        """Write phases, rows,W,scale, of the pixels after the first `skipped` rows to rows,W*scale."""
+        """Write the sum of phases and pixels.
+
+        Args:
+            moved: the phases, rows,W,scale.
+            skipped: first row of the pixels to add.
+            place: rows,W*scale; written.
+        """
         word = self._pixels.dtype
         source, target = moved.view(word), place.view(word)
         step = source.shape[-1]

@@ -1,4 +1,4 @@
-"""OpenVINO in the worker process, as a backend: its pictures lie in memory that both processes share."""
+"""OpenVINO in the worker process, as a backend; its pictures lie in memory that both processes share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTPUT: Final = "output"
 
 
 class _Opened:
-    """A model, or the stages of one, that is open in the worker for as long as this object lives."""
+    """A model, or its stages, open in the worker for as long as this object lives."""
 
     def __init__(self, worker: WorkerProcess, model: Model | Plan, build: BuildOptions, run: RunOptions) -> None:
         self.worker = worker
@@ -27,7 +27,11 @@ class _Opened:
         worker.release_with(self, self._handle)
 
     def take(self, index: int, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, SharedArrays]:
-        """Take a slot of a session; return its handle and its arrays."""
+        """Take a slot of the session `index`; return its handle and its arrays.
+
+        Raises:
+            BackendFailure: memory cannot be shared, or the worker has ended.
+        """
         try:
             shared = SharedArrays(shapes)
         except OSError as error:
@@ -38,7 +42,7 @@ class _Opened:
 
 
 class _RemoteSlot(Slot):
-    """A slot of the worker. `write` copies the part asked for to the top left of `output`; the rest is stale."""
+    """A slot of the worker. `write` has the part asked for copied to the top left of `output`; the rest is stale."""
 
     def __init__(self, opened: _Opened, model: Model, build: BuildOptions) -> None:
         height, width, s = build.height, build.width, model.scale
@@ -71,10 +75,10 @@ class _RemoteStageSlot(StageSlot):
 
 
 class RemoteOpenVINO(PictureBackend):
-    """The backend in the worker.
+    """OpenVINO in the worker.
 
     Args:
-        local: the one that cannot be used in this process.
+        local: the backend that cannot be used in this process.
     """
 
     place = "CPU, in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt"
@@ -84,7 +88,7 @@ class RemoteOpenVINO(PictureBackend):
         self._local = local
 
     def missing(self) -> str:
-        return ""  # or nobody would have been given this
+        return ""  # `local.missing` has already asked the worker
 
     def default_streams(self, threads: int) -> int:
         return self._local.default_streams(threads)

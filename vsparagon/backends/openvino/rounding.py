@@ -1,4 +1,4 @@
-"""Convolutions in 8-bit integers: what they are given, and their weights, are rounded as they were trained to be."""
+"""Convolutions in 8-bit integers: inputs and weights are rounded as in the quantisation-aware training."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 
 from vsparagon.models.model import RANGES
 
-LEVELS = 256  # of what convolutions are given, 0 among them
-WEIGHT_LEVELS = 255  # of their weights, as many below 0 as above
+LEVELS = 256  # for inputs of convolutions; one level is 0
+WEIGHT_LEVELS = 255  # for weights, symmetric about 0
 
 
 def ranges_of(network: Any) -> list[tuple[float, float]]:
-    """Return what the file of a network says of the values behind each of its PReLUs: the lowest and the highest."""
+    """Return the lowest and the highest value after each PReLU of a network, from its file's metadata."""
     return [(low, high) for low, high in json.loads(network.get_rt_info()["framework"][RANGES].value)]
 
 
 def round_convolutions(openvino: Any, network: Any, ranges: list[tuple[float, float]]) -> None:
-    """Round what stands behind each PReLU of a network, and the weights of the convolutions that it is given to.
+    """Round the output of each PReLU, and the weights of the convolutions that take it.
 
-    OpenVINO makes integer convolutions of those. The first one, which is given the picture, stays as it is.
+    OpenVINO turns those convolutions into integer ones. The first convolution, which takes the picture, stays as it is.
 
     Args:
         openvino: the module.
-        network: changed.
-        ranges: of `LEVELS` numbers each, in the order of the PReLUs.
+        network: only convolutions take the output of its PReLUs; changed in place.
+        ranges: lowest and highest value after each PReLU, in the order of the graph; divided into `LEVELS` levels.
     """
     ops = openvino.opset13
     active = [step for step in network.get_ordered_ops() if step.get_type_name() == "PRelu"]

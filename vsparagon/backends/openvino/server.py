@@ -1,4 +1,4 @@
-"""The worker: what runs in a process that `vsparagon.backends.openvino.client` starts, and ends with its messages.
+"""The worker process, which `vsparagon.backends.openvino.client` starts. It ends when its input ends.
 
 Messages are pickles on standard input: ticket, handles to release, method, arguments. Answers are pickles on standard
 output: ticket, result, error.
@@ -25,11 +25,11 @@ from vsparagon.model_file import read_graph
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
-THREADS: Final = 512  # more than there can be callers: `take` may wait for a slot that only another message frees
+THREADS: Final = 512  # more than there can be callers: a `take` may wait for a slot that only another message frees
 
 
 class _Taken[AnySlot: (Slot, StageSlot)]:
-    """A slot that the client has taken, and the arrays that it shares."""
+    """A slot that the client has taken, and the arrays shared with the client."""
 
     def __init__(self, session: Session[AnySlot], shared: SharedArrays) -> None:
         stack = ExitStack()
@@ -39,21 +39,21 @@ class _Taken[AnySlot: (Slot, StageSlot)]:
 
 
 class TakenSlot(_Taken[Slot]):
-    """For pictures."""
+    """A slot for pictures."""
 
     def run(self) -> None:
-        """Compute from the shared input."""
+        """Compute from the shared input; `write` copies the result."""
         self._slot.input[:] = self._arrays[INPUT]
         self._slot.run()
 
     def write(self, rows: slice, columns: slice) -> None:
-        """Copy a part of the output to the top left of the shared one."""
+        """Copy a part of the result to the top left of the shared output."""
         height, width = rows.stop - rows.start, columns.stop - columns.start
         self._slot.write(list(self._arrays[OUTPUT][0, :, :height, :width]), rows, columns)
 
 
 class TakenStageSlot(_Taken[StageSlot]):
-    """For a stage."""
+    """A slot of a stage."""
 
     def run(self) -> None:
         """Compute the shared outputs from the shared inputs."""
@@ -65,7 +65,7 @@ class TakenStageSlot(_Taken[StageSlot]):
 
 
 class Server:
-    """The sessions and slots that the client holds, by handle. Each method can be called by a message."""
+    """The sessions and slots that the client holds, by handle. Messages call its methods, several at a time."""
 
     def __init__(self) -> None:
         self._backend = OpenVINO()
@@ -74,7 +74,7 @@ class Server:
         self._taken: dict[int, Any] = {}
 
     def trouble(self) -> str:
-        """Return why OpenVINO cannot be imported here, "" if it can."""
+        """Return why OpenVINO cannot be imported here, or "" if it can."""
         return import_trouble()
 
     def read_graph(self, graph: Path, name: str, checkpoint: Path | None) -> Model:
@@ -82,7 +82,7 @@ class Server:
         return read_graph(graph, name, checkpoint)
 
     def open(self, model: Model | Plan, build: BuildOptions, run: RunOptions) -> tuple[int, int]:
-        """Open a model, or the stages of one; return its handle, and how many slots a session has."""
+        """Open a model, or the stages of a plan; return a handle and the number of slots of each session."""
         sessions: list[Session[Any]]
         if isinstance(model, Model):
             sessions = [self._backend.open(model, build, run)]
@@ -93,7 +93,7 @@ class Server:
         return handle, sessions[0].slots
 
     def take(self, opened: int, index: int, place: str, shapes: dict[str, tuple[int, ...]]) -> int:
-        """Take a slot of a session for the arrays at a place; return its handle."""
+        """Take a slot of the session `index`, and attach to the arrays at `place`; return the slot's handle."""
         kind = TakenSlot if INPUT in shapes else TakenStageSlot
         shared = SharedArrays(shapes, place)
         shared.attached()
@@ -103,22 +103,22 @@ class Server:
         return handle
 
     def run(self, taken: int) -> None:
-        """Compute in a slot."""
+        """Run a slot."""
         self._taken[taken].run()
 
     def write(self, taken: int, rows: slice, columns: slice) -> None:
-        """Copy a part of the output of a slot to where the client sees it."""
+        """Copy a part of a slot's result to where the client sees it."""
         self._taken[taken].write(rows, columns)
 
     def release(self, handle: int) -> None:
-        """Close what was opened, or give back what was taken."""
+        """Close what was opened, or return a slot that was taken; unknown handles are ignored."""
         self._opened.pop(handle, None)
         if taken := self._taken.pop(handle, None):
             taken.release()
 
 
 def serve(server: Server, messages: BinaryIO, answers: BinaryIO) -> None:
-    """Answer messages, side by side, until they end."""
+    """Answer messages in parallel until their stream ends; errors are answers, too."""
     lock = threading.Lock()
 
     def answer(ticket: int, method: str, arguments: tuple[Any, ...]) -> None:
@@ -145,7 +145,7 @@ def serve(server: Server, messages: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serve on standard input and output; what libraries print goes to standard error."""
+    """Serve on standard input and output; redirect what libraries print to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(Server(), sys.stdin.buffer, answers)

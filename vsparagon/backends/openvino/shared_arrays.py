@@ -17,18 +17,18 @@ ALIGNMENT = 64  # bytes
 
 
 class SharedArrays:
-    """Float32 arrays by name, in one block of memory.
+    """Float32 arrays by name, in one block of shared memory.
 
     Args:
-        shapes: of the arrays, by name: the same, in the same order, in both processes.
-        place: `place` of the other process's object, to attach to its memory; "" allocates new memory.
+        shapes: the arrays' shapes by name; the same, in the same order, in both processes.
+        place: the other process's `place`, to attach to its memory; "" allocates new memory.
 
     Attributes:
-        arrays: by name; new ones are zero.
-        place: where the other process finds them, until `attached` is called.
+        arrays: by name; zero-filled in new memory.
+        place: where the other process finds the memory, until `attached` is called.
 
     Raises:
-        OSError: the memory cannot be had.
+        OSError: the memory cannot be allocated or attached to.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], place: str = "") -> None:
@@ -44,13 +44,13 @@ class SharedArrays:
             if not place:
                 self._file.truncate(size)
             self.place = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
-            memory = mmap.mmap(self._file.fileno(), size)  # which keeps a descriptor of its own
+            memory = mmap.mmap(self._file.fileno(), size)  # keeps a descriptor of its own
         self.arrays: dict[str, Array] = {
             name: np.frombuffer(memory, np.float32, math.prod(shape), starts[name]).reshape(shape)
             for name, shape in shapes.items()
         }
 
     def attached(self) -> None:
-        """Note that the other process has attached to the memory: no third one can any more."""
+        """Note that the other process has attached: from now on no third one can."""
         if sys.platform != "win32":
             self._file.close()
