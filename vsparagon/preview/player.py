@@ -71,7 +71,10 @@ def find_player(name: str) -> str:
 
 
 def _itself(program: str) -> str:
-    """Return the .exe next to a console wrapper such as mpv.com: ending only the wrapper would leave it running."""
+    """Return the program to end a player by: for a console wrapper such as mpv.com on Windows, the .exe next to it.
+
+    The wrapper starts that program but does not end it when it is ended itself.
+    """
     found = Path(program)
     if found.suffix.lower() == ".com" and found.with_suffix(".exe").is_file():
         return str(found.with_suffix(".exe"))
