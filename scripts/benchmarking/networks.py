@@ -35,7 +35,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A network on a backend in a precision."""
+    """A network on a backend in a precision, the latter two by their names."""
 
     network: Network
     backend: str

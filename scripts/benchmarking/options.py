@@ -1,4 +1,4 @@
-"""The command line of `scripts/benchmark.py`."""
+"""Parse the command line of `scripts/benchmark.py`."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def compare(
     Args:
         job: the input, and the network arguments that all variants share.
         folder: where both files are written; created if it is missing.
-        at: times in seconds from the first frame; empty for three frames spread over the video. None for an image.
+        at: times in seconds from the first frame; empty for three frames spread over the video, and for an image.
         variants: as `versions_of` takes them; empty for all bundled ones, or for none if the job has a model file.
         peers: names in `vsparagon.compare.versions.KERNELS`.
         tell: called with each message for the user.
