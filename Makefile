@@ -1,12 +1,12 @@
-# `make help` lists the targets. Everything is installed into .venv; PYTHON=/path/to/python chooses what makes it.
+# `make help` lists the targets. Everything is installed into .venv; PYTHON=/path/to/python chooses the Python for it.
 
 VENV := .venv
-# Absolute: some steps leave the checkout, and a Python started by a relative path reports a relative one.
+# Absolute, because some steps change the directory, and a Python started by a relative path reports a relative path.
 RUN := $(CURDIR)/$(VENV)/bin/python
 STAMPS := $(VENV)/stamps
 PIP := $(RUN) -m pip install --quiet
 
-# What an installed copy of the native library or of the metadata is made from.
+# The files from which the installed native library and metadata are made.
 PACKAGE := pyproject.toml setup.py vsparagon/__init__.py vsparagon/native/paragon.c
 
 WHEEL_PLATFORMS := manylinux_2_17_x86_64 win_amd64
@@ -35,7 +35,7 @@ oldest:  ## run the tests with the oldest packages that pyproject.toml allows, i
 
 wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/
 	rm -rf dist
-	@# setuptools collects stale files from build/.
+	@# setuptools would pick up stale files from build/.
 	for platform in $(WHEEL_PLATFORMS); do \
 	    rm -rf build; \
 	    VSPARAGON_PLATFORM=$$platform $(RUN) -m pip wheel --quiet --no-deps --no-build-isolation -w dist . || exit 1; \
@@ -50,14 +50,14 @@ clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) .oldest build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
 	find vsparagon scripts tests -name __pycache__ -type d -exec rm -rf {} +
 
-# A virtual environment whose Python has gone, or that was copied from elsewhere, is made anew.
+# Recreate a virtual environment whose Python is gone or that was copied from elsewhere.
 ifneq ($(wildcard $(VENV)),)
 ifneq ($(shell $(RUN) -c 'import sys; print(sys.prefix)' 2>/dev/null),$(CURDIR)/$(VENV))
 $(shell rm -rf $(VENV))
 endif
 endif
 
-# One that was made by hand, as README.md shows, is kept if it fits.
+# Keep a virtual environment that was made by hand, as in README.md, if it has pip and Python 3.12 or later.
 $(STAMPS)/venv:
 	$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || \
 	    { python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" -m venv --clear $(VENV); }

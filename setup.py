@@ -1,12 +1,12 @@
-"""Build the native library and put it where VapourSynth looks for plugins.
+"""Build the native library and install it where VapourSynth looks for plugins.
 
-pyproject.toml says everything that is not native. The library goes to `vapoursynth/plugins/vsparagon/` in
-the folder that the wheel is installed to. An extension module cannot do that for `pip install -e .`, where
-setuptools would copy it into the source tree. So both kinds of wheel are first made without it, and the
-library and its manifest are added to them.
+Everything that is not native is declared in pyproject.toml. The library belongs in `vapoursynth/plugins/vsparagon/`, in
+the folder to which the wheel is installed. An extension module would not work: for `pip install -e .`, setuptools would
+copy it into the source tree. So normal and editable wheels are first made without the library; then it is added to them
+with its manifest.
 
-Environment variables: `CC` names the C compiler. `VSPARAGON_PLATFORM` builds for another platform, one of
-`ZIG_TARGETS`, with the compiler of the `ziglang` package.
+Environment variables: `CC` names the C compiler. `VSPARAGON_PLATFORM`, a key of `ZIG_TARGETS`, builds for another
+platform with the compiler of the `ziglang` package.
 """
 
 import base64
@@ -32,7 +32,7 @@ SOURCE = HERE / "vsparagon" / "native" / "paragon.c"
 FOLDER = "vapoursynth/plugins/vsparagon"
 LIBRARY = "libparagon"
 
-# Platform tag of the wheel: target of the compiler. VapourSynth has wheels for each of these systems.
+# Platform tag of the wheel -> target of the compiler. VapourSynth has wheels for all of these platforms.
 ZIG_TARGETS = {
     "manylinux_2_17_x86_64": "x86_64-linux-gnu.2.17",
     "manylinux_2_17_aarch64": "aarch64-linux-gnu.2.17",
@@ -43,7 +43,11 @@ ZIG_TARGETS = {
 
 
 def chosen_platform() -> str:
-    """Return the platform tag to build for, "" for this machine by its own compiler."""
+    """Return the platform tag to build for; "" to build for this machine.
+
+    Raises:
+        CompileError: the platform is unknown, or this system is neither Linux nor Windows.
+    """
     platform = os.environ.get("VSPARAGON_PLATFORM", "")
     if platform and platform not in ZIG_TARGETS:
         raise CompileError(f"VSPARAGON_PLATFORM is {platform!r}; it must be one of {', '.join(ZIG_TARGETS)}")
@@ -53,14 +57,14 @@ def chosen_platform() -> str:
 
 
 def system_compiler() -> list[str]:
-    """Return the command of a C compiler that works, or [] when this machine has none."""
+    """Return the command of a working C compiler, or [] if this machine has none. `CC` is not tried out."""
     if os.environ.get("CC"):
-        posix = sys.platform != "win32"  # there a backslash is no escape
+        posix = sys.platform != "win32"  # on Windows, a backslash is not an escape character
         return [part if posix else part.strip('"') for part in shlex.split(os.environ["CC"], posix=posix)]
     if sys.platform == "win32":
         return []
     for name in ("cc", "gcc", "clang"):
-        # A compiler without the C library's headers is common enough in containers to be tried out.
+        # Try it out: in containers, compilers without the C library's headers are common.
         if shutil.which(name):
             trial = [name, "-fsyntax-only", "-x", "c", "-"]
             if subprocess.run(trial, input=b"#include <dlfcn.h>\n", capture_output=True).returncode == 0:
@@ -86,7 +90,11 @@ def compiler() -> list[str]:
 
 
 def include_folder() -> Path:
-    """Return the folder of VapourSynth4.h, without loading VapourSynth."""
+    """Return the folder of VapourSynth4.h, without loading VapourSynth.
+
+    Raises:
+        CompileError: there is no such header.
+    """
     spec = importlib.util.find_spec("vapoursynth")
     folder = Path(spec.origin).parent / "include" if spec and spec.origin else None
     if folder is None or not (folder / "VapourSynth4.h").is_file():
@@ -95,7 +103,11 @@ def include_folder() -> Path:
 
 
 def compile_library(folder: Path, version: str) -> Path:
-    """Compile the library into a folder and return its path."""
+    """Compile the library into a folder and return its path.
+
+    Raises:
+        CompileError: there is no compiler, or it fails.
+    """
     target = chosen_platform() or sysconfig.get_platform().replace("-", "_")
     suffix = ".dll" if target.startswith("win") else ".so"
     library = folder / (LIBRARY + suffix)
@@ -123,7 +135,7 @@ def record_line(name: str, content: bytes) -> str:
 
 
 def add_library(wheel: Path, version: str) -> None:
-    """Compile the library and add it, its manifest and their lines of RECORD to a wheel."""
+    """Compile the library, and add it, its manifest and their lines in RECORD to a wheel, in place."""
     with tempfile.TemporaryDirectory() as temporary:
         library = compile_library(Path(temporary), version)
         added = {
@@ -144,17 +156,17 @@ def add_library(wheel: Path, version: str) -> None:
 
 
 class NativeDistribution(Distribution):
-    """Tells setuptools that there is native code, although it is not asked to build any."""
+    """A distribution with native code, although setuptools does not build any."""
 
     def has_ext_modules(self) -> bool:
         return True
 
 
 class NativeWheel(bdist_wheel):
-    """A wheel for one platform and every Python 3: the library links to no Python."""
+    """A wheel for one platform and any Python 3, because the library does not link to Python."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        # A library of the system's compiler need not run on other machines: linux_*, not manylinux_*.
+        # A library built by the system's compiler may not run on other machines: linux_*, not manylinux_*.
         here = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         return "py3", "none", chosen_platform() or here
 
@@ -165,7 +177,7 @@ class NativeWheel(bdist_wheel):
 
 
 class NativeEditableWheel(editable_wheel):
-    """The wheel of `pip install -e .`: its library is a copy, to be renewed by installing again."""
+    """The wheel of `pip install -e .`. It holds a copy of the library; install again after changing the C code."""
 
     def run(self) -> None:
         super().run()
@@ -176,6 +188,6 @@ class NativeEditableWheel(editable_wheel):
 setup(
     distclass=NativeDistribution,
     cmdclass={"bdist_wheel": NativeWheel, "editable_wheel": NativeEditableWheel},
-    # Asked for by the build front end, so that only a machine without a compiler downloads one.
+    # Build front ends install what is listed here, so only a machine without a compiler downloads one.
     setup_requires=["ziglang"] if needs_zig() else [],
 )

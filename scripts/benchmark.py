@@ -1,4 +1,4 @@
-"""Measure the filter on this machine, beside what one could use instead.
+"""Measure the filter on this machine, and compare it with alternatives.
 
     python scripts/benchmark.py speed --variants nano micro --peers --json speed.json --chart speed.png
     python scripts/benchmark.py speed --models WEIGHTS.safetensors --sizes 640x360 1280x720 --x264 medium
@@ -9,11 +9,11 @@
     python scripts/benchmark.py start
     python scripts/benchmark.py scaling --workers 1 2 4 8
 
-speed: frames a second, and what part of the processor's float32 peak the useful multiplications of the inference form
-make up; growth: time and memory over the size of the picture; streams: which number of frames at once is best;
-overhead: what is not the network; start: what comes before the first frame; scaling: what more workers of `vsparagon
-encode` bring, frames being waits. Every candidate runs in a process of its own. They take turns, one at a time, for
-several rounds, and medians count.
+speed: frames per second, and which share of the processor's float32 peak the useful multiplications of the inference
+form reach; growth: time and memory by picture size; streams: which number of frames at once is fastest; overhead: the
+time spent outside the network; start: the time before the first frame; scaling: the gain from more workers of
+`vsparagon encode`, with a wait in place of each frame. Every candidate runs in a process of its own. The candidates
+take turns, one at a time, for several rounds, and the median is reported.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Build an engine of TensorRT or TensorRT-RTX ahead of time.
+"""Build a TensorRT or TensorRT-RTX engine ahead of time.
 
     python scripts/build_engine.py --variant nano --scale 2 --backend tensorrt --output nano.engine
     python scripts/build_engine.py --model my.onnx --backend tensorrt_rtx --width 1920 --height 1080 --output my.engine
     python scripts/build_engine.py --variant nano --backend tensorrt --width 1920 --height 1080 --clip YUV420P8
 
-With `--output`, for other programs that run engines. It maps pictures, 1,3,H,W RGB of nominal range 0..1, to enlarged
-ones; it takes any size between the first and the last of `--shapes` and is made fastest for the middle one, or takes
-that of `--width` and `--height` alone. It is valid for the version of the library and the kind of GPU that it was built
-with; TensorRT-RTX builds without a GPU, for all from GeForce RTX 30 (compute capability 8.6) on.
+With `--output`, the engine is for other programs. It maps pictures, 1,3,H,W RGB of nominal range 0..1, to upscaled
+ones. It takes any size between the first and the last of `--shapes`, and is optimised for the middle one; or it takes
+only the size of `--width` and `--height`. It is valid for the version of the library and the kind of GPU that it was
+built with. TensorRT-RTX needs no GPU to build, and its engines run on GeForce RTX 30 (compute capability 8.6) or later.
 
-With `--clip`, the one that the filter would build on its first use for clips of this format and size, tagged as usual,
-and keep in its cache: frames go in and come out as they are.
+With `--clip`, the engine is the one that the filter would build on first use for clips of this format and size with the
+usual colour tags. It takes and returns whole frames in the clip's format, and is kept in the filter's cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ SHAPES = "64x64/960x540/1920x1080"
 
 
 def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """Read three of WIDTHxHEIGHT, from small to large, as height, width."""
+    """Return the three sizes in "WxH/WxH/WxH", which must not decrease, each as (height, width).
+
+    Raises:
+        ArgumentTypeError: the text is written in another way.
+    """
     found = re.fullmatch(r"(\d+)x(\d+)/(\d+)x(\d+)/(\d+)x(\d+)", text)
     widths, heights = ([int(found[i]) for i in range(first, 7, 2)] if found else [] for first in (1, 2))
     if not found or any(sides != sorted(sides) or not sides[0] for sides in (widths, heights)):
@@ -66,7 +70,11 @@ def is_graph(args: argparse.Namespace) -> bool:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raise InvalidInput if one argument leaves another without effect."""
+    """Check that no argument is without effect because of another.
+
+    Raises:
+        InvalidInput: one is.
+    """
     if args.clip and args.shapes:
         raise InvalidInput("--shapes is for --output; with --clip, give one size by --width and --height instead.")
     if args.output and args.cache:
@@ -77,7 +85,11 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def read_sizes(args: argparse.Namespace) -> list[tuple[int, int]]:
-    """Return smallest, usual and largest height, width."""
+    """Return the smallest, the usual and the largest size, each as (height, width).
+
+    Raises:
+        InvalidInput: the options for sizes contradict each other.
+    """
     fixed = (args.height, args.width)
     if fixed == (None, None):
         return args.shapes or parse_sizes(SHAPES)
@@ -89,7 +101,11 @@ def read_sizes(args: argparse.Namespace) -> list[tuple[int, int]]:
 
 
 def read_graph(args: argparse.Namespace) -> bytes:
-    """Return the model as ONNX, with its weights in it."""
+    """Return the model as ONNX, with the weights included.
+
+    Raises:
+        ParagonError: there is no such model, or it cannot be read.
+    """
     if is_graph(args):
         return read_onnx(args.model)
     from vsparagon.checkpoint import load_generator
@@ -101,20 +117,33 @@ def read_graph(args: argparse.Namespace) -> bytes:
 
 
 def read_onnx(path: Path) -> bytes:
-    """Return an ONNX file and the weights that may lie beside it as one."""
+    """Return an ONNX file, including weights that are stored in files of their own.
+
+    Raises:
+        ModelError: the file or its weights cannot be read.
+    """
     import onnx
 
     try:
         data: bytes = onnx.load(path).SerializeToString(deterministic=True)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}.") from error
-    except Exception as error:  # of protobuf for damaged files, of onnx for weights that are not there
+    except Exception as error:  # protobuf's for damaged files, onnx's for missing weights
         raise ModelError(f"{path} is no ONNX model that can be read: {reason_of(error)}") from error
     return data
 
 
 def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict[str, Profile]:
-    """Return the shapes of the one input of a model; none if the model states them all."""
+    """Return the shapes that a model's input may have, by its name; empty if its height and width are fixed.
+
+    Args:
+        graph: an ONNX file with one input N,C,H,W.
+        sizes: the smallest, the usual and the largest (height, width), used where the model states none.
+        name: of the model, for the error.
+
+    Raises:
+        ModelError: the file is damaged or has other inputs.
+    """
     import onnx
 
     try:
@@ -126,7 +155,7 @@ def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict
         batch, channels, *sides = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
         if len(sides) != 2:
             raise ValueError("no picture")
-    except Exception as error:  # of protobuf's own for damaged files
+    except Exception as error:  # for damaged files, protobuf has exceptions of its own
         raise ModelError(f"{name} is no ONNX model of one input N,C,H,W: {error}") from error
     if all(sides):
         return {}
@@ -138,7 +167,11 @@ def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict
 
 
 def keep_engine(args: argparse.Namespace) -> str:
-    """Build the engine that the filter takes for a kind of clip; return what was done, for people."""
+    """Build the engine that the filter uses for a kind of clip, and return a message for the user.
+
+    Raises:
+        ParagonError: the arguments do not fit, or the engine cannot be built.
+    """
     import vapoursynth as vs
 
     from vsparagon import upscale
@@ -161,7 +194,12 @@ def keep_engine(args: argparse.Namespace) -> str:
 
 
 def write_engine(args: argparse.Namespace) -> str:
-    """Build an engine for pictures; return what was written, for people."""
+    """Build an engine for pictures, and return a message for the user.
+
+    Raises:
+        ParagonError: the arguments do not fit, or the engine cannot be built.
+        OSError: the file cannot be written.
+    """
     name = str(args.model or find_model(variant=args.variant, scale=args.scale, profile=args.profile).name)
     library = load_library(args.backend)
     graph = read_graph(args)

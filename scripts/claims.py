@@ -1,10 +1,10 @@
-"""Measure what the design of ParagonSR2 claims of itself, in pairs that differ in one thing.
+"""Check the claims of ParagonSR2's design about speed, each by a pair of computations that differ in one thing.
 
     python scripts/claims.py [--threads 2] [--rounds 15] > table.md
 
-Times are medians of interleaved rounds in one run, of torch in float32 on the CPU; a ratio above 1 says that the second
-of a pair is the slower one. What the claims mean for quality is measured by `scripts/train.py` and
-`scripts/evaluate.py`; docs/claims.md has the commands and all results.
+Times are medians over interleaved rounds of one run, by torch in float32 on the CPU. A ratio above 1 means that the
+second of a pair is slower. Claims about quality are checked by `scripts/train.py` and `scripts/evaluate.py`;
+docs/claims.md has the commands and all results.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vsparagon.models.inference import inference_form
 from vsparagon.models.paragonsr2 import ParagonSR2, RMSNorm
 from vsparagon.models.variants import VARIANTS, ParagonSR2Options
 
-# Of the design's table, in millions.
+# Parameters in millions, from the design's table.
 CLAIMED = {"nano": 0.02, "micro": 0.04, "tiny": 0.08, "xs": 0.12, "s": 0.28, "m": 0.65, "l": 1.8, "xl": 3.8}
 CROPS, SIDE = 8, 48
 FRAME = (272, 480)
@@ -36,12 +36,12 @@ Work = Callable[[], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two computations that differ in what a claim is about.
+    """Two computations that differ only in what a claim is about.
 
     Attributes:
-        claim: what is said.
-        names: of the two.
-        works: the two.
+        claim: the claim; "" if it is that of the pair before.
+        names: of the two computations.
+        works: the two computations.
     """
 
     claim: str
@@ -50,7 +50,10 @@ class Pair:
 
 
 class HighResolution(nn.Module):
-    """The same body and the same number of channels, behind the enlargement instead of before it."""
+    """A variant's body with as many channels, but after the upsampling instead of before it.
+
+    It maps N,3,H,W to N,3,scale*H,scale*W.
+    """
 
     def __init__(self, variant: str, **options: Any) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class HighResolution(nn.Module):
 
 
 class FullAttention(nn.Module):
-    """Softmax attention of every pixel to every other, with as many channels for query and key as for value."""
+    """Softmax attention of every pixel to every other, with equal channels for query, key and value; N,C,H,W."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ class FullAttention(nn.Module):
 
 
 def training_step(network: nn.Module, side: int = SIDE) -> Work:
-    """Return a training step on random crops."""
+    """Return a training step on a batch of `CROPS` random crops, with low-resolution sides of `side` pixels."""
     network = network.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
     low = torch.rand(CROPS, 3, side, side).to(memory_format=torch.channels_last)
@@ -95,7 +98,7 @@ def training_step(network: nn.Module, side: int = SIDE) -> Work:
 
 
 def forward(network: nn.Module, channels: int = 3, size: tuple[int, int] = FRAME) -> Work:
-    """Return a pass over a random frame, without gradients."""
+    """Return a forward pass over a random frame, 1,channels,height,width, without gradients."""
     network = network.eval()
     x = torch.rand(1, channels, *size).to(memory_format=torch.channels_last)
 
@@ -107,7 +110,7 @@ def forward(network: nn.Module, channels: int = 3, size: tuple[int, int] = FRAME
 
 
 def pairs() -> Iterator[Pair]:
-    """Yield what is compared."""
+    """Yield the pairs to compare."""
     plain = {"use_attention": False, "use_content_aware": False}
     yield Pair(
         claim="training is 4 to 5 times faster at low resolution",
@@ -145,13 +148,13 @@ def pairs() -> Iterator[Pair]:
 
 
 def _forms(first: dict[str, bool], second: dict[str, bool]) -> tuple[Work, Work]:
-    size = (FRAME[0] // 24 * 24 + 8, FRAME[1] // 24 * 24 + 8)  # the attention's windows are whole
+    size = (FRAME[0] // 24 * 24 + 8, FRAME[1] // 24 * 24 + 8)  # so that the attention has only whole windows
     one, other = (forward(inference_form(create_generator("nano", **options)), 3, size) for options in (first, second))
     return one, other
 
 
 def parameters() -> str:
-    """Return a table of the parameters at twice the size."""
+    """Return a Markdown table of the variants' parameters at scale 2, claimed and counted."""
     lines = ["| variant | claimed | counted |", "| --- | --- | --- |"]
     for name, claimed in CLAIMED.items():
         options = VARIANTS[name]
@@ -161,7 +164,7 @@ def parameters() -> str:
 
 
 def measure(pair: Pair, rounds: int) -> str:
-    """Time a pair in turn and return a row."""
+    """Time the two computations of a pair in turn, and return a row of the Markdown table."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 2):
         for work, seen in zip(pair.works, times, strict=True):

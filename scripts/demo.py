@@ -1,7 +1,6 @@
-"""Upscale a clip the way a user would, with vspipe and ffmpeg, and show what came of it.
+"""Upscale a clip as a user would, with vspipe and ffmpeg, and show the result.
 
-`make demo` runs this; `make demo CLIP=FILE` takes a clip of your own. Progress goes to stderr, results to
-stdout.
+`make demo` runs this; `make demo CLIP=FILE` uses your own clip. Progress goes to stderr, results to stdout.
 """
 
 import argparse
@@ -27,7 +26,11 @@ HERE: Final = Path(__file__).resolve().parents[1] / "demo"
 
 
 def evaluate(script: Path, clip: Path) -> tuple[vs.VideoNode, vs.VideoNode]:
-    """Return the clip and what the script makes of it, evaluated here as vspipe evaluates it there."""
+    """Return the clip and the script's output for it, evaluated in this process as vspipe evaluates it.
+
+    Raises:
+        ParagonError: the clip cannot be read, or the script fails or outputs no video.
+    """
     task, advice = f"{clip} cannot be read", "; give a video that plays"
     try:
         source: vs.VideoNode = core.bs.VideoSource(str(clip), cachemode=0)
@@ -47,7 +50,16 @@ def evaluate(script: Path, clip: Path) -> tuple[vs.VideoNode, vs.VideoNode]:
 
 
 def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
-    """Do all of it and print the results."""
+    """Upscale a clip, write the video and a comparison, and print the results.
+
+    Args:
+        clip: absolute path of the video; None to make one.
+        script: absolute path of the VapourSynth script that upscales.
+        out: folder for the results; created if it is missing.
+
+    Raises:
+        ParagonError: a program is missing or fails, or the clip or the script cannot be used.
+    """
     ffmpeg, vspipe = find_ffmpeg(), find_vspipe()
     out.mkdir(parents=True, exist_ok=True)
     if clip is None:
@@ -88,7 +100,7 @@ def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
 
 
 def main() -> int:
-    """Run the demo from the command line; return the exit code."""
+    """Run the demo from the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--clip", type=Path, metavar="FILE", help="a video to upscale; without one, a clip is made")
@@ -96,7 +108,7 @@ def main() -> int:
     add("--script", type=Path, metavar="FILE", default=HERE / "demo.vpy", help="what upscales: %(default)s")
     options = parser.parse_args()
     try:
-        # Absolute, since vspipe works in the script's folder.
+        # Absolute, because vspipe evaluates the script in the script's folder.
         demonstrate(options.clip and options.clip.resolve(), options.script.resolve(), options.out.resolve())
     except (ParagonError, vs.Error, PermissionError) as error:  # on Windows, a player has a result open
         print(f"demo: error: {error}", file=sys.stderr)

@@ -1,12 +1,13 @@
-"""Measure picture quality and speed of the models beside bicubic and Lanczos interpolation.
+"""Compare the models' picture quality and speed with bicubic and Lanczos interpolation.
 
     python scripts/evaluate.py --pictures SET5 SET14 --variants nano micro
     python scripts/evaluate.py --videos CLIP.mp4 --crf 28 --profiles clean compressed --plot quality.png
 
-Pictures and frames are reduced by antialiased bicubic (frames are then compressed, with --crf) and enlarged again;
-`--scale` pixels are cut from each border, as papers do. PSNR and SSIM are means over pictures or frames. Flicker is
-how differently from the source the luma changes between frames, in levels of 255. Speed is that of the filter, or of
-VapourSynth's own resizer, from YUV420P8 to YUV420P8, as `scripts/benchmark.py` measures it: the median of three rounds.
+Pictures and frames are downscaled by antialiased bicubic (with --crf, frames are then compressed) and upscaled again.
+As in papers, `--scale` pixels are cut from each side before measuring. PSNR and SSIM are means over pictures or frames.
+Flicker is how much the luma's change between frames differs from the source's, on a scale of 0..255. Speed is that of
+the filter or of VapourSynth's own resizer, from YUV420P8 to YUV420P8, measured as in `scripts/benchmark.py`: the median
+of three rounds.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ ROUNDS, FRAMES = 3, 40
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """A way to enlarge: for pictures here, and as one of `benchmarking.filters` with its arguments."""
+    """A way to upscale.
+
+    Attributes:
+        name: for the table.
+        enlarge: upscales a picture, H,W,3 uint8, to measure quality.
+        kind, arguments: a function in `benchmarking.filters` and its arguments, to measure speed.
+    """
 
     name: str
     enlarge: Enlarge
@@ -52,7 +59,7 @@ class Way:
 
 
 def interpolation(kernel: Kernel, scale: int) -> Way:
-    """Return an interpolation."""
+    """Return an interpolation as a way to upscale."""
     return Way(
         name=kernel,
         enlarge=lambda low: resize(low, low.shape[0] * scale, low.shape[1] * scale, kernel),
@@ -62,12 +69,25 @@ def interpolation(kernel: Kernel, scale: int) -> Way:
 
 
 def network(name: str, scale: int, **arguments: Any) -> Way:
-    """Return a network, by arguments that the filter and `Upscaler` share."""
+    """Return a network as a way to upscale.
+
+    Args:
+        name: for the table.
+        scale: of the network.
+        arguments: further ones of both the filter and `Upscaler`.
+    """
     return Way(name=name, enlarge=Upscaler(scale=scale, **arguments), kind="paragon", arguments=arguments)
 
 
 def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair]:
-    """Return the frames of a video with their reductions, which went through x264 where there is a `crf`."""
+    """Return the first frames of a video with their low resolution.
+
+    Args:
+        path: of the video.
+        scale: how many times smaller the low resolution is.
+        frames: number of frames to take.
+        crf: compress the low resolution by x264 at this CRF; None not to.
+    """
     with av.open(str(path)) as container:
         decoded = [
             frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
@@ -81,7 +101,7 @@ def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair
 
 
 def measure(way: Way, pairs: list[Pair], scale: int, *, moving: bool) -> dict[str, float]:
-    """Return a way's figures on pictures, or on the successive frames of a video."""
+    """Return a way's figures, by name, for pictures or (`moving`) for consecutive frames of a video."""
     results = [way.enlarge(pair.low) for pair in pairs]
     following = iter(results)
     quality = mean_quality(lambda _: next(following), pairs, scale)
@@ -93,7 +113,7 @@ def measure(way: Way, pairs: list[Pair], scale: int, *, moving: bool) -> dict[st
 
 
 def frames_per_second(ways: Sequence[Way], size: Size, scale: int) -> dict[str, float]:
-    """Return the speed of each way on a clip of this size."""
+    """Return the frames per second of each way, by name, for a source of this size."""
     candidates = [Candidate(name=way.name, kind=way.kind, size=size, arguments=way.arguments) for way in ways]
     results = compare(candidates, Settings(scale=scale, frames=FRAMES, rounds=ROUNDS))
     return {result.candidate.name: result.frames_per_second for result in results}
@@ -113,7 +133,7 @@ def _shown(column: str, value: float) -> str:
 
 
 SPEED = "frames/s"
-# Where a name may stand, in points from its point, and what of it stands there.
+# Where a label may be put: offset from its point (in typographic points), horizontal and vertical alignment.
 SIDES: Final = (
     ((5, 0), "left", "center"),
     ((0, 5), "center", "bottom"),
@@ -132,13 +152,13 @@ def plot(figures: dict[str, dict[str, float]], path: Path) -> None:
         axes.set(xscale="log", xlabel=SPEED, ylabel="luma PSNR in dB", title=column.removesuffix(" PSNR"))
         axes.margins(0.2)
         axes.grid(alpha=0.3)
-        figure.draw_without_rendering()  # so that it is known where the points lie
+        figure.draw_without_rendering()  # lays out the axes, so that the positions of the points are known
         _label(axes, {name: (values[SPEED], values[column]) for name, values in figures.items()})
     figure.savefig(path, dpi=120)
 
 
 def _label(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Write names beside their points, each at the first of its sides where nothing is yet."""
+    """Label points with their names, each on the first side where it overlaps nothing, or else on the last."""
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(points.values()))]
     for name, point in points.items():
         for place, horizontal, vertical in SIDES:
@@ -180,7 +200,11 @@ def main() -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Measure all that was asked for, and print it."""
+    """Measure everything that was asked for, and print it.
+
+    Raises:
+        ParagonError, OSError: a model, picture or video cannot be used.
+    """
     kernels: tuple[Kernel, ...] = ("bicubic", "lanczos")
     ways = [interpolation(kernel, args.scale) for kernel in kernels]
     asked = {

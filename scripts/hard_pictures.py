@@ -1,9 +1,10 @@
-"""Draw what photographs lack, and what a network trained on them alone gets wrong: saturated edges, patterns, noise.
+"""Make training pictures of what photographs lack: saturated edges, patterns, text and noise.
 
     python scripts/hard_pictures.py PHOTOS OUT --drawings 64 --noisy 40
 
-OUT gets drawings of 512x512 pixels, and some of the pictures in PHOTOS with noise: always the same ones for the same
-numbers. Put them beside the photographs that `scripts/train.py` is given.
+A network trained on photographs alone gets these wrong. OUT receives drawings of 512x512 pixels, and some of the
+pictures in PHOTOS with noise added; equal arguments give equal pictures. Add OUT to the folders that `scripts/train.py`
+trains on.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from vsparagon.training.pictures import load_picture, picture_files
 
 SEED: Final = 6
 SIDE: Final = 512
-FINER: Final = 2  # drawn at so many times the size, and then reduced
-HARD_EDGES: Final = 0.35  # of the drawings: reduced without antialiasing
+FINER: Final = 2  # drawings are made at this many times their size, and then reduced
+HARD_EDGES: Final = 0.35  # share of the drawings that are reduced without antialiasing
 LETTERS: Final = "abcdefgHIJKLM0123456789 .,:"
-PATTERN: Final = 200  # greatest side of a chequered field
-NOISE: Final = (0.01, 0.1)  # standard deviation, of full range
-GREY_NOISE: Final = 0.4  # of the noisy pictures: the same noise in all colours
+PATTERN: Final = 200  # largest side of a chequered field, in pixels before the reduction
+NOISE: Final = (0.01, 0.1)  # range of the standard deviation, as a share of the full range
+GREY_NOISE: Final = 0.4  # share of the noisy pictures that have the same noise in all colours
 
 Picture = npt.NDArray[np.uint8]
 Colour = tuple[int, ...]
 
 
 def drawing(chance: random.Random) -> Picture:
-    """Return shapes, lines, text and patterns over each other, mostly in saturated colours; H,W,3."""
+    """Return a picture of overlapping shapes, lines, text and patterns, mostly in saturated colours; H,W,3 uint8."""
 
     def colour() -> Colour:
         if chance.random() < 0.7:
@@ -80,7 +81,7 @@ def drawing(chance: random.Random) -> Picture:
 
 
 def noisy(picture: Picture, chance: random.Random, noise: np.random.Generator) -> Picture:
-    """Return a picture, H,W,3, with Gaussian noise of some strength, in each colour or the same in all."""
+    """Return a picture, H,W,3 uint8, with Gaussian noise of random strength, per colour or the same in all colours."""
     strength = 255 * chance.uniform(*NOISE)
     grain = noise.standard_normal(picture.shape).astype(np.float32) * strength
     if chance.random() < GREY_NOISE:

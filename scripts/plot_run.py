@@ -1,4 +1,4 @@
-"""Draw the curves of a training run from its TensorBoard files: what docs/ shows of one.
+"""Plot the curves of a training run from its TensorBoard files, as in docs/.
 
 python scripts/plot_run.py runs/nano_x2_gan gan.png --scalars gan/margin gan/penalty gan/ratio val/Set5/psnr
 """
@@ -23,11 +23,12 @@ def draw(run: Path, names: list[str], out: Path) -> None:
 
     Args:
         run: the run's folder.
-        names: of the scalars; all of them if empty.
-        out: PNG or SVG file.
+        names: of the scalars; empty for all.
+        out: PNG or SVG file to write.
 
     Raises:
-        InvalidInput: no such run, no such scalar, of which the message says which there are, or another kind of file.
+        InvalidInput: the folder is not a run's, has no scalar of a given name (the message lists those that exist), or
+            `out` has another suffix.
     """
     if out.suffix.lower() not in KINDS:
         raise InvalidInput(f"the picture is called {out.name}; it must end in {' or '.join(KINDS)}.")

@@ -5,9 +5,9 @@
     torchrun --nproc-per-node 4 scripts/train.py --config configs/s_x2_clean.yml
 
 The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to
-resume from), config.yml (all settings) and TensorBoard's files. Whenever the run ends, `path.resume_state=auto` resumes
-from the last checkpoint, and on the CPU exactly as if it had not ended; Ctrl-C ends a run of one process with a
-checkpoint.
+resume from), config.yml (all settings) and TensorBoard's files. A run that was stopped resumes from its last checkpoint
+with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C makes a run of one
+process save a checkpoint and end.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ ADVICE = "the last good checkpoint is kept. Lower the rate."
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run on its way.
+    """A run in progress.
 
     Attributes:
         config: its configuration.
-        folder: its files.
+        folder: where its files are written.
         trainee: what it trains.
-        note: how its weights come about, for people.
-        validation: pictures to measure on, by the name of their folder.
-        monitor: what one sees of it.
+        note: how the weights were trained, for people; saved with them.
+        validation: pairs to measure on, by the name of their folder.
+        monitor: shows its progress.
     """
 
     config: Config
@@ -66,7 +66,12 @@ class Run:
     monitor: Monitor
 
     def save(self, done: int) -> None:
-        """Write the weights, and the state to go on from."""
+        """Write the weights and the state to resume from, after `done` iterations.
+
+        Raises:
+            SystemExit: a weight is not finite; nothing is written then.
+            OSError: a file cannot be written.
+        """
         config, state = self.config, self.trainee.state(done)
         if not is_finite(state):
             raise SystemExit(f"train: the weights of iteration {done} are not finite; {ADVICE}")
@@ -80,7 +85,7 @@ class Run:
         save_state(self.folder / STATE, state)
 
     def validate(self, done: int) -> None:
-        """Measure the averaged weights on each folder of `datasets.val` and show a sample."""
+        """Measure the averaged weights on each folder of `datasets.val`, and show a sample picture."""
         _, options = self.config.generator()
         enlarge = enlarger(self.trainee.averaged, options.scale)
         for name, pairs in self.validation.items():
@@ -91,7 +96,13 @@ class Run:
 
 
 def train(config: Config) -> bool:
-    """Run a configuration from its beginning or its last checkpoint to its end; return whether it got there."""
+    """Train from the beginning or from a checkpoint, and return whether the run was finished, not interrupted.
+
+    Raises:
+        ParagonError: the configuration, a checkpoint or the data cannot be used.
+        OSError: a folder is missing, or a file cannot be written.
+        SystemExit: a loss or a weight is not finite.
+    """
     data, total, logger = config.datasets.train, config.train.total_iter, config.logger
     _, options = config.generator()
     folder = Path(config.path.experiments_root) / config.name
@@ -133,13 +144,13 @@ def train(config: Config) -> bool:
             monitor=Monitor(folder / "tensorboard", begin=begin, total=total),
         )
 
-    # Several processes that ended at different iterations would wait for each other forever.
+    # With several processes, Ctrl-C could end them at different iterations, and they would wait for each other forever.
     note = "ending after this iteration; once more to end at once"
     with Interrupt(waits=fabric.world_size == 1, note=note) as interrupt:
         for iteration, (low, high) in zip(range(begin, total), batches, strict=True):
             measured = trainee.step(low, high, iteration)
 
-            # What follows costs time only now and then.
+            # The rest happens only in some iterations, because it takes time.
             done = iteration + 1
             ends = done == total or interrupt.asked
             saves = ends or done % logger.save_checkpoint_freq == 0
@@ -162,8 +173,9 @@ def train(config: Config) -> bool:
     if run:
         run.monitor.close()
     if fabric.world_size > 1:
-        # A process that ends while torch's threads still talk to the others is aborted. `together` is kept, or the
-        # thread that works on it may wait for Python to drop it while Python waits for that thread to end (torch 2.7).
+        # A process that ends while torch's threads still talk to the others is aborted, so wait for all of them. Keep
+        # a reference to `together`: otherwise torch's thread may wait for Python to drop it while Python waits for
+        # that thread to end (torch 2.7).
         together = torch.distributed.barrier(async_op=True)
         together.wait()
         torch.distributed.destroy_process_group()
@@ -171,7 +183,7 @@ def train(config: Config) -> bool:
 
 
 def _validation(config: Config, scale: int) -> dict[str, list[Pair]]:
-    """Read the folders to measure on, before there is work that a wrong one could stop."""
+    """Read the folders to measure on. This comes before training, so that a wrong folder is reported at once."""
     val = config.datasets.val
     if val is None:
         return {}
@@ -181,7 +193,12 @@ def _validation(config: Config, scale: int) -> dict[str, list[Pair]]:
 
 
 def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
-    """Return the state to go on from, or None to begin anew."""
+    """Return the state to resume from, or None to start from the beginning.
+
+    Raises:
+        InvalidInput: the run has a state, but the configuration does not say whether to resume from it.
+        ModelError: the state cannot be read.
+    """
     chosen = config.path.resume_state
     if chosen == "auto":
         return load_state(state_file) if state_file.exists() else None
@@ -194,7 +211,7 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
 
 
 def _mean(fabric: Fabric, value: torch.Tensor) -> float:
-    """Return the mean of a number over all processes."""
+    """Return the mean of a scalar over all processes."""
     mean = fabric.all_reduce(value.detach(), reduce_op="mean")
     assert isinstance(mean, torch.Tensor)
     return mean.item()

@@ -1,5 +1,5 @@
 """The parts of `scripts/benchmark.py`.
 
-Every candidate is measured by a worker process of its own (`worker`), so that its memory and its libraries are its
-own. The workers take turns (`rounds`), and what they measured becomes a table, JSON and a chart (`report`, `chart`).
+Every candidate is measured in a worker process of its own (`worker`), so that candidates share neither memory nor
+libraries. The workers take turns (`rounds`), and the figures become a table, JSON and a chart (`report`, `chart`).
 """

@@ -1,4 +1,4 @@
-"""What was measured, as a PNG."""
+"""Draw the figures as a PNG."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 def check_drawing() -> None:
-    """Raise BackendUnavailable unless charts can be drawn: better before the measuring than after it."""
+    """Check, before anything is measured, that charts can be drawn.
+
+    Raises:
+        BackendUnavailable: matplotlib is not installed.
+    """
     if not find_spec("matplotlib"):
         raise BackendUnavailable("--chart needs matplotlib; pip install matplotlib, or leave --chart out.")
 
 
 def draw_speed(rows: Sequence[Row], path: Path) -> None:
-    """Draw a bar for the frames a second of each row, a panel for each size."""
+    """Draw the frames per second of each row as a bar, with a panel for each size."""
     from matplotlib.figure import Figure
 
     sizes = list(dict.fromkeys(str(row["size"]) for row in rows))
@@ -38,7 +42,7 @@ def draw_speed(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_growth(rows: Sequence[Row], path: Path) -> None:
-    """Draw time and memory over the size of the picture, a line for each name; a straight line is linear growth."""
+    """Plot time and memory over the picture size, with a line for each name; a straight line means linear growth."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -1,4 +1,4 @@
-"""A clip of YUV420P8 that goes through one of `benchmarking.filters` and comes out as YUV420P8."""
+"""Measure one of `benchmarking.filters` on a clip, from YUV420P8 to YUV420P8."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from benchmarking.jobs import Job
 
 
 def opened(job: Job) -> tuple[dict[str, float], Any]:
-    """Return the seconds to the first frame and how many of them libraries took to load, and what measures the rest.
+    """Open the clip, and return its opening figures and a function that measures one turn.
 
-    Making the clip of the test picture is left out.
+    The figures are the seconds to the first frame (`first`, without the making of the source clip) and the part of
+    them in which libraries were loaded (`loading`).
     """
     settings = job.settings
     begin = time.perf_counter()
@@ -39,7 +40,7 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
     clip = getattr(filters, job.kind)(source, settings.scale, **job.arguments)
     clip.get_frame(0).close()
     first = loading + time.perf_counter() - begin
-    turns = count(1)  # new frames each time: VapourSynth remembers the old ones
+    turns = count(1)  # each turn uses new frames, because VapourSynth caches old ones
 
     def turn() -> dict[str, float]:
         start = next(turns) * length
@@ -49,14 +50,14 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
 
 
 def _import_openvino_first() -> None:
-    """Import our OpenVINO before VapourSynth loads vs-mlrt's plugin, which brings one of its own."""
+    """Import our OpenVINO before VapourSynth loads vs-mlrt's plugin, which includes another version of it."""
     from vsparagon.backends import BACKENDS
 
     BACKENDS["openvino"].missing()
 
 
 def _measured(clip: Any, x264: str) -> dict[str, float]:
-    """Make all frames; return seconds for each by the clock and of the processors, and the peak of memory so far."""
+    """Render all frames, and return wall-clock and processor seconds per frame, and peak memory so far in MiB."""
     begin, busy = time.perf_counter(), _processor_seconds()
     if x264:
         _encode(clip, x264)
@@ -67,9 +68,12 @@ def _measured(clip: Any, x264: str) -> dict[str, float]:
 
 
 def make_all(clip: Any) -> None:
-    """Make all frames as vspipe does: where one is done, the next is asked for at once, by the thread that made it.
+    """Render all frames as vspipe does: the thread that finishes a frame requests the next one at once.
 
-    `clip.frames()` would leave that to the main thread, which waits for its turn on a busy processor.
+    `clip.frames()` would leave that to the main thread, which has to wait for its turn on a busy processor.
+
+    Raises:
+        vapoursynth.Error: a frame cannot be made.
     """
     import vapoursynth as vs
 
@@ -103,7 +107,11 @@ def make_all(clip: Any) -> None:
 
 
 def _encode(clip: Any, preset: str) -> None:
-    """Pipe the clip through x264 as vspipe would, and throw away what it makes."""
+    """Pipe the clip through x264 as vspipe would, and discard the result.
+
+    Raises:
+        EncodeFailure: ffmpeg failed, or a frame cannot be made.
+    """
     import vapoursynth as vs
 
     from vsparagon.errors import EncodeFailure
@@ -117,7 +125,7 @@ def _encode(clip: Any, preset: str) -> None:
             clip.output(ffmpeg.stdin, y4m=True)
             ffmpeg.stdin.close()
         except (OSError, vs.Error) as error:
-            with suppress(OSError):  # it would fail once more, at the end, to write what it still holds
+            with suppress(OSError):  # closing flushes the buffer, which fails again
                 ffmpeg.stdin.close()
             raise EncodeFailure(f"ffmpeg did not take the frames ({error}); its message is above") from error
     if ffmpeg.returncode:
@@ -125,13 +133,13 @@ def _encode(clip: Any, preset: str) -> None:
 
 
 def _processor_seconds() -> float:
-    """Seconds that this process and the encoders it ended took of all processors."""
+    """Return the processor seconds used by this process and by its child processes that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def _peak_memory() -> float:
-    """Peak resident memory of this process in MiB; 0 where the system does not tell."""
+    """Return the peak resident memory of this process in MiB; 0 if the system does not report it."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)

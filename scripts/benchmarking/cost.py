@@ -1,4 +1,4 @@
-"""What a network has to multiply, read from the graph that is run. No torch is needed."""
+"""Count a network's multiplications in the graph that is run. Needs OpenVINO, but not torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vsparagon.tiles.extension import extension_for
 
 
 def macs_per_pixel(model: Model, height: int, width: int) -> float:
-    """Return the useful multiplications with addition for each pixel of the picture.
+    """Return the useful multiply-accumulate operations (MACs) per input pixel.
 
-    Counted are those of convolutions by weights that are not zero, and those of products of matrices. Weights are zero
-    where a folding rounds its kernels up to what processors like: what is multiplied by them is of no use.
+    MACs of convolutions count if their weight is not zero, and those of matrix products always. Zero weights come from
+    kernels that were padded to sizes that suit processors, so multiplying by them is not useful work.
 
     Args:
-        model: the inference form, which takes extended pictures.
-        height, width: of the picture, to find what it is extended to.
+        model: in inference form, which takes extended pictures.
+        height, width: of the picture before it is extended, in pixels.
     """
     from vsparagon.backends.openvino import openvino_core
 
@@ -44,6 +44,6 @@ def _macs(node: Any) -> int:
 
 def _weights(convolution: Any) -> Any:
     node = convolution.input_value(1).get_node()
-    while node.get_type_name() != "Constant":  # reshaped or converted
+    while node.get_type_name() != "Constant":  # skip reshaping and conversion
         node = node.input_value(0).get_node()
     return node.data

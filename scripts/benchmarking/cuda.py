@@ -1,4 +1,4 @@
-"""Frames a second on an NVIDIA GPU: end to end, the graph alone, and the limits that bus and memory set."""
+"""Measure frames per second on an NVIDIA GPU: end to end, the graph alone, and the limits set by bus and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarking.speed import BESIDE, NAME, PROCESSOR, SIZE, SPEED
 from vsparagon.backends.cuda import gpus
 from vsparagon.errors import BackendFailure, BackendUnavailable
 
-COPIED = 1 << 30  # bytes, to measure the device's memory: far more than its cache holds
+COPIED = 1 << 30  # bytes copied to measure the device's memory: far more than its cache holds
 
 COLUMNS = (
     NAME,
@@ -36,16 +36,19 @@ NOTE = (
     "the speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written). Interleaved was what is "
     "of one network and size, and beside the first of these it stands."
 )
-# What goes over the bus, and the way that sends it.
+# Format of the frames that cross the bus -> the function in `benchmarking.filters` that sends them so.
 WAYS = {"YUV420P8": "paragon", "float RGB": "paragon_float_rgb"}
 
 
 def check_gpu(device_id: int) -> None:
-    """Raise what keeps this machine's GPU from being measured.
+    """Check that a GPU can be measured.
+
+    Args:
+        device_id: as CUDA numbers them.
 
     Raises:
-        BackendUnavailable: there is none, or torch cannot use it.
-        InvalidInput: there is none of that number.
+        BackendUnavailable: there is no GPU, or torch is not installed or cannot use this one.
+        InvalidInput: there is no GPU of this number.
     """
     advice = "leave --device out to measure the processor"
     if not gpus():
@@ -63,16 +66,23 @@ def check_gpu(device_id: int) -> None:
 def measure_cuda(
     runs: Sequence[Run], sizes: Sequence[Size], settings: Settings, *, device_id: int, streams: Sequence[int]
 ) -> tuple[list[Row], list[str]]:
-    """Return each run on each size, with frames as they are over the bus and with float RGB, and notes.
+    """Return rows for each run and size, with YUV420P8 and with float RGB frames on the bus, and notes.
+
+    Args:
+        runs: what to run.
+        sizes: of the source.
+        settings: common to all candidates.
+        device_id: of the GPU, as CUDA numbers them.
+        streams: values of `num_streams`.
 
     Raises:
-        BackendFailure: none of it could be measured.
+        BackendFailure: nothing could be measured.
     """
     device = f"cuda:{device_id}"
     rows: list[Row] = []
     notes: list[str] = []
     memory: list[Result] = []
-    for size, run in product(sizes, runs):  # one network at a time, as each of its candidates takes memory there
+    for size, run in product(sizes, runs):  # one network at a time, because each candidate takes GPU memory
         candidates: list[Candidate] = []
         for layout, kind in WAYS.items():
             candidates += _of_run(run, layout, kind, size, streams, device_id)
@@ -86,7 +96,7 @@ def measure_cuda(
         candidates.append(Candidate(name="memory", kind="device_memory", size=size, arguments=arguments))
         try:
             *results, copying = compare(candidates, settings, preloaded=["torch"])
-        except BackendFailure as error:  # what was measured of others is not lost
+        except BackendFailure as error:  # keep the figures of the others
             notes.append(f"{run.name} at {size} is left out: {error}")
             continue
         memory.append(copying)
@@ -98,7 +108,7 @@ def measure_cuda(
 
 
 def _of_run(run: Run, layout: str, kind: str, size: Size, streams: Sequence[int], device_id: int) -> list[Candidate]:
-    """Return a run end to end with each number of streams, and its graph, by torch's kernels too if it is torch's."""
+    """Return a run end to end with each number of streams, and its graph alone; for torch, also by torch's kernels."""
     arguments = run.arguments | {"device_id": device_id}
     name = f"vsparagon {run.name}, {layout}"
     facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision, "layout": layout}
@@ -131,7 +141,7 @@ def _rows(results: Sequence[Result], copying: Result) -> list[Row]:
 
 
 def _graph_of(result: Result) -> tuple[str, ...]:
-    """Return what the graph depends on: not how many frames run at once."""
+    """Return what the graph depends on, which is everything but the number of streams."""
     return tuple(result.candidate.facts[name] for name in ("network", "backend", "precision", "layout"))
 
 

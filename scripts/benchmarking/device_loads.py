@@ -1,4 +1,4 @@
-"""What a GPU does without VapourSynth: the graph of a frame alone, the bus alone, its memory alone."""
+"""Measure a GPU without VapourSynth: the graph of a frame alone, the bus alone, its memory alone."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LAYOUTS = {
     "YUV420P8": Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1),
     "float RGB": Layout(family="rgb", bits=32, is_float=True),
 }
-COPIES = 10  # of a device's memory in a turn
+COPIES = 10  # copies within the device's memory per turn
 
 
 def opened(job: Job) -> tuple[dict[str, float], Any]:
-    """Return what the job's kind says."""
+    """Open the load of the job's kind, and return its opening figures and a function that measures one turn."""
     given = dict(job.arguments)
     if job.kind == "bus":
         return bus(**given, frames=job.settings.frames)
@@ -51,14 +51,14 @@ def graph(
 
     Args:
         runtime: what to run.
-        layout: of the planes.
-        height, width: of the source.
-        frames: of a turn.
-        by_torchs_kernels: whether the backend torch uses these, whatever is faster.
+        layout: of the planes, of both source and result.
+        height, width: of the source in pixels.
+        frames: number of frames per turn.
+        by_torchs_kernels: whether the backend torch uses torch's kernels even if ours are faster.
 
     Returns:
-        The bytes of a frame that cross the bus, up and down, and those that the graph must move in the device's
-        memory (`moved_bytes`); and what measures seconds a frame.
+        The bytes per frame that cross the bus to the device (`up`) and back (`down`), and the bytes that must be moved
+        in the device's memory (`moved`); and a function that measures one turn, as seconds per frame (`wall`).
 
     Raises:
         BackendUnavailable: the backend runs on the CPU.
@@ -89,12 +89,12 @@ def graph(
 
 
 def moved_bytes(network: nn.Module, extension: Extension) -> int:
-    """Return the bytes that the network's convolutions must read and write if each is one step on its own.
+    """Return the bytes that the network's convolutions must read and write if each is a step of its own.
 
-    Everything between two convolutions is taken to be done on the way, and weights to stay in the cache.
+    This assumes that everything between two convolutions is fused with them, and that weights stay in the cache.
 
     Args:
-        network: N,3,H,W to N,3,scale*H,scale*W.
+        network: maps N,3,H,W to N,3,scale*H,scale*W.
         extension: of the pictures.
     """
     total = 0
@@ -113,7 +113,16 @@ def moved_bytes(network: nn.Module, extension: Extension) -> int:
 
 
 def bus(device: str, up: int, down: int, *, frames: int) -> tuple[dict[str, float], Any]:
-    """Copy so many bytes a frame to the device and back at once, from and to pinned memory, and do nothing else."""
+    """Copy between pinned memory and the device, in both directions at once, and do nothing else.
+
+    Args:
+        device: such as "cuda:0".
+        up, down: bytes per frame to the device and back.
+        frames: number of frames per turn.
+
+    Returns:
+        No figures, and a function that measures one turn, as seconds per frame (`wall`).
+    """
     cuda = torch.device(device).type == "cuda"
     sizes = (up, down)
     here = [torch.zeros(size, dtype=torch.uint8, pin_memory=cuda) for size in sizes]
@@ -135,7 +144,15 @@ def bus(device: str, up: int, down: int, *, frames: int) -> tuple[dict[str, floa
 
 
 def device_memory(device: str, size: int) -> tuple[dict[str, float], Any]:
-    """Copy so many bytes from one place of the device's memory to another; bytes read and written both count."""
+    """Copy within the device's memory.
+
+    Args:
+        device: such as "cuda:0".
+        size: bytes per copy.
+
+    Returns:
+        No figures, and a function that measures one turn, as `bytes_per_second` read and written.
+    """
     source = torch.randint(256, (size,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 
@@ -151,7 +168,7 @@ def device_memory(device: str, size: int) -> tuple[dict[str, float], Any]:
 
 
 def _stream(device: str) -> AbstractContextManager[Any]:
-    """Return what makes a new stream of the device the current one; nothing on a CPU."""
+    """Return a context that makes a new CUDA stream the current one; on the CPU, one that does nothing."""
     if torch.device(device).type != "cuda":
         return nullcontext()
     return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call, unused-ignore]

@@ -1,4 +1,4 @@
-"""The ways to enlarge a clip, each from YUV420P8 to YUV420P8: they take the source, the scale and their arguments."""
+"""The ways to upscale a clip, from YUV420P8 to YUV420P8. Each takes the source, the scale and arguments of its own."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ BT709 = 1
 
 
 def zimg(source: Any, scale: int, kernel: str) -> Any:
-    """VapourSynth's own resizer."""
+    """Upscale by VapourSynth's own resizer."""
     return getattr(source.resize, kernel)(source.width * scale, source.height * scale)
 
 
 def zimg_float(source: Any, scale: int) -> Any:
-    """The filter's way without the filter: to RGBS, enlarged by repeating pixels, and back."""
+    """Do the filter's conversions by the resizer, without a network: to RGBS, upscale by repeating pixels, and back."""
     rgb = source.resize.Spline36(format=vs.RGBS).resize.Point(source.width * scale, source.height * scale)
     return rgb.resize.Spline36(format=source.format.id, matrix=BT709)
 
 
 def znedi3(source: Any, scale: int) -> Any:
-    """znedi3, twice in each direction at most, and its shift of half a pixel taken back by the resizer."""
+    """Double by znedi3 as often as the scale (2 or 4) needs, and undo its shift of half a pixel by the resizer."""
     clip = source
     for _ in range(scale.bit_length() - 1):
         for _ in range(2):  # lines, then columns
@@ -31,18 +31,18 @@ def znedi3(source: Any, scale: int) -> Any:
 
 
 def paragon(source: Any, scale: int, **arguments: Any) -> Any:
-    """This filter."""
+    """Upscale by this filter."""
     return source.paragon.Upscale(scale=scale, **arguments)
 
 
 def paragon_float_rgb(source: Any, scale: int, **arguments: Any) -> Any:
-    """This filter on float RGB, the conversions around it by the resizer, as vs-mlrt needs them."""
+    """Upscale by this filter in float RGB, with the resizer converting before and after it, as vs-mlrt needs it."""
     rgb = source.resize.Spline36(format=vs.RGBS).paragon.Upscale(scale=scale, **arguments)
     return rgb.resize.Spline36(format=source.format.id, matrix=BT709)
 
 
 def paragon_without_network(source: Any, scale: int, **arguments: Any) -> Any:
-    """This filter, the network leaving its output as it is: everything but the network."""
+    """Run this filter on OpenVINO, but skip the network, whose output stays undefined."""
     from vsparagon.backends import openvino
 
     openvino._run = lambda *requests: None  # noqa: SLF001
@@ -52,16 +52,16 @@ def paragon_without_network(source: Any, scale: int, **arguments: Any) -> Any:
 def vs_mlrt(
     source: Any, scale: int, plugin: str, path: str, precision: str, streams: int, borders: list[int], shift: int
 ) -> Any:
-    """vs-mlrt's filters; they take RGBS alone, so a conversion goes before and after.
+    """Upscale by a filter of vs-mlrt. It takes only RGBS, so the resizer converts before and after it.
 
     Args:
-        source, scale: the clip and its enlargement.
+        source, scale: the clip and its scale factor.
         plugin: "ov" or "ort".
         path: of the ONNX file.
-        precision: "fp32" or, by "ov", "bf16".
-        streams: frames at once; 0 for as many as threads, as the filter has it.
-        borders: pixels to add at the left, right, top and bottom, which the network wants.
-        shift: enlarged pixels that are missing at the top and left of the network's result.
+        precision: "fp32", or "bf16" with "ov".
+        streams: frames at once; 0 for one per thread.
+        borders: pixels to add at the left, right, top and bottom, which the network needs.
+        shift: result pixels that the network leaves out at the top and left.
     """
     core: Any = vs.core.core
     streams = streams or core.num_threads

@@ -1,4 +1,4 @@
-"""What is measured, and how: plain data, sent to the workers as JSON."""
+"""What is measured and how: plain data that is sent to the workers as JSON."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Size:
 
     @property
     def pixels(self) -> int:
-        """The product of both."""
+        """Number of pixels."""
         return self.width * self.height
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is the same for all candidates.
+    """What all candidates have in common.
 
     Attributes:
-        scale: of both sides.
-        frames: that a candidate makes in a turn; 0 where no clip runs.
-        rounds: of turns.
-        threads: that VapourSynth and everything in it may use; 0 for all.
-        picture: file of the picture that moves; "" for scikit-image's astronaut.
-        x264: preset of the encoder that the frames are piped into; "" for none.
+        scale: scale factor.
+        frames: frames per turn; 0 if there is no clip.
+        rounds: number of rounds, in each of which every candidate has a turn.
+        threads: that VapourSynth and its filters may use; 0 for all.
+        picture: file of the picture in the source clip; "" for scikit-image's astronaut.
+        x264: preset of the encoder that the frames are piped into; "" for no encoder.
     """
 
     scale: int = 2
@@ -52,8 +52,8 @@ class Candidate:
         kind: a name in `benchmarking.worker.LOADS`.
         size: of the source.
         arguments: of that load.
-        threads: instead of those of the settings; 0 for those.
-        facts: what else is known of it, for the table and JSON.
+        threads: overrides that of the settings; 0 not to.
+        facts: further values for the table and JSON.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A candidate as its worker sees it."""
+    """A candidate as its worker sees it; the attributes are those of `Candidate`."""
 
     kind: str
     width: int
@@ -76,7 +76,7 @@ class Job:
 
 
 def job_of(candidate: Candidate, settings: Settings) -> dict[str, Any]:
-    """Return the job as JSON knows it."""
+    """Return a candidate's job as values that can be serialised as JSON."""
     return {
         "kind": candidate.kind,
         "width": candidate.size.width,
@@ -87,5 +87,5 @@ def job_of(candidate: Candidate, settings: Settings) -> dict[str, Any]:
 
 
 def job_from(facts: dict[str, Any]) -> Job:
-    """Return the job that `job_of` described."""
+    """Return the job in values from `job_of`."""
     return Job(**(facts | {"settings": Settings(**facts["settings"])}))

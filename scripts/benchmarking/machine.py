@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describe the machine on which the figures were measured."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ PACKAGES = (
     "vsparagon", "vapoursynth", "numpy", "openvino", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt",
     "tensorrt-rtx", "vapoursynth-mlrt-ov", "vapoursynth-mlrt-ort", "vapoursynth-znedi3",
 )  # fmt: skip
-# Of the processor, that decide how fast it multiplies.
+# Features of a processor that decide how fast it multiplies.
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_tile")
 
 
 def describe(*, with_ffmpeg: bool) -> dict[str, str]:
-    """Return hardware and versions, by what they are."""
+    """Return hardware and versions by their names, without those that are unknown or not installed.
+
+    Args:
+        with_ffmpeg: whether to include ffmpeg's version.
+
+    Raises:
+        ParagonError: ffmpeg is asked for, but missing.
+    """
     facts = {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

@@ -1,4 +1,4 @@
-"""The networks to measure, and what can run them."""
+"""Find the networks to measure, and what can run them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from vsparagon.models.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network, and how the filter is told of it.
+    """A network to measure.
 
     Attributes:
         name: for the table.
-        model: what it is.
-        arguments: of the filter.
+        model: the network.
+        arguments: of the filter, to choose it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A network on a backend in a precision."""
+    """A network on a backend in a precision, the latter two by their names."""
 
     network: Network
     backend: str
@@ -43,21 +43,26 @@ class Run:
 
     @property
     def name(self) -> str:
-        """For the table."""
+        """Name for the table."""
         return f"{self.network.name}, {self.backend} {self.precision}"
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of the filter."""
+        """Arguments of the filter."""
         return self.network.arguments | {"backend": self.backend, "precision": self.precision}
 
 
 def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> list[Network]:
-    """Return bundled networks, then those in model files.
+    """Return bundled networks, followed by those in model files.
+
+    Args:
+        variants: names of bundled networks.
+        files: paths of model files.
+        scale: which all of them must have.
 
     Raises:
-        InvalidInput: there are none, two have one name, or a file is for another scale.
-        ModelError: there is no such network.
+        InvalidInput: none are given, two have the same name, or a file has another scale.
+        ModelError: a network does not exist or cannot be read.
     """
     found = [
         Network(
@@ -83,17 +88,17 @@ def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> 
 def find_runs(
     networks: Sequence[Network], backends: Sequence[str], precisions: Sequence[str], *, gpu: int | None = None
 ) -> list[Run]:
-    """Return every network on every backend in every precision that it has; what it has not is said.
+    """Return every network on every backend in every precision; impossible combinations are reported and left out.
 
     Args:
         networks: to run.
-        backends: their names.
-        precisions: their names; "auto" is each backend's own choice.
-        gpu: number of the GPU to run on; None for the processor.
+        backends: names of backends.
+        precisions: names of precisions; "auto" is each backend's own choice.
+        gpu: number of the GPU to run on; None for the CPU.
 
     Raises:
-        InvalidInput: no backend has any of the precisions, or there is no such backend.
-        BackendUnavailable: a backend cannot be used, or runs elsewhere.
+        InvalidInput: no backend has any of the precisions, or there is no backend of a name.
+        BackendUnavailable: a backend cannot be used, or does not run on that kind of device.
     """
     pairs = list(dict.fromkeys(_pairs(backends, precisions, gpu)))
     if not pairs:
@@ -103,7 +108,7 @@ def find_runs(
 
 
 def has_precision(name: str, model: Model, precision: str) -> bool:
-    """Return whether a network has weights for a precision; where it has not, that is said."""
+    """Return whether a network has weights for a precision; if not, report it on stderr."""
     if precision != "int8" or model.rounded:
         return True
     print(f"{Path(sys.argv[0]).stem}: {name} was not trained for int8; that is left out", file=sys.stderr)
@@ -130,8 +135,8 @@ def filter_candidate(run: Run, size: Size, *, streams: int = 0, threads: int = 0
     Args:
         run: what it runs.
         size: of the source.
-        streams: value of `num_streams`.
-        threads: that VapourSynth may use; 0 for what the settings say.
+        streams: value of `num_streams`; 0 for the default.
+        threads: that VapourSynth may use; 0 for those of the settings.
     """
     name = f"vsparagon {run.name}"
     name += (f", {streams} streams" if streams else "") + (f", {threads} threads" if threads else "")

@@ -1,4 +1,4 @@
-"""The command line of `scripts/benchmark.py`."""
+"""Parse the command line of `scripts/benchmark.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 
 def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
-    """Return what the command line says, the command among it; without one it is "speed"."""
+    """Parse the command line; without a command, it is "speed".
+
+    Args:
+        arguments: without the program's name.
+        description: for the help.
+    """
     every, running, choosing = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     every.add_argument("--rounds", type=_positive, default=5, help="(5)")
     every.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
@@ -61,11 +66,11 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
-    """Return what is the same for all candidates; what a command has no option for is as usual."""
+    """Return what all candidates have in common; defaults apply where a command has no option."""
     given = {name: getattr(args, name) for name in ("scale", "rounds", "picture", "x264") if hasattr(args, name)}
     if hasattr(args, "frames"):
         given["frames"] = args.frames or (480 if getattr(args, "device", "cpu") == "cuda" else 48)
-    if isinstance(threads := getattr(args, "threads", 0), int):  # else it is what to compare
+    if isinstance(threads := getattr(args, "threads", 0), int):  # for `streams`, it is a list of numbers to compare
         given["threads"] = threads
     return Settings(**given)
 

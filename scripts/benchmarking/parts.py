@@ -1,4 +1,4 @@
-"""Where the filter's time goes: what is not the network, and what happens before the first frame."""
+"""Measure where the filter's time goes, outside the network and before the first frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ START_COLUMNS = (
     Column(key="first_ms", title="first frame ms", form=".0f"),
 )
 
-# A script as a user writes it: it prints when it had imported, evaluated, and made its first frame.
+# A script as a user writes it. It prints the seconds for import, evaluation and first frame.
 SCRIPT = """
 import sys, time
 import vapoursynth as vs, numpy
@@ -46,7 +46,11 @@ print(imported - begin, evaluated - imported, time.perf_counter() - evaluated)
 
 
 def measure_overhead(runs: Sequence[Run], sizes: Sequence[Size], settings: Settings) -> list[Row]:
-    """Return the filter, the same without its network, and the same way by the resizer alone."""
+    """Return rows for the filter, for the filter without its network, and for the same conversions by the resizer.
+
+    Raises:
+        InvalidInput: a run is not on OpenVINO.
+    """
     if any(run.backend != "openvino" for run in runs):
         raise InvalidInput("overhead knows how to leave the network out on openvino only; name no other backend.")
     rows: list[Row] = []
@@ -80,7 +84,11 @@ def measure_overhead(runs: Sequence[Run], sizes: Sequence[Size], settings: Setti
 
 
 def measure_start(networks: Sequence[Network], sizes: Sequence[Size], settings: Settings) -> list[Row]:
-    """Return the steps from Python's start to the first frame, with an empty and a filled cache."""
+    """Return rows with the time for import, evaluation and first frame, with an empty and with a filled cache.
+
+    Raises:
+        BackendFailure: a script failed.
+    """
     rows: list[Row] = []
     for network in networks:
         for size in sizes:

@@ -1,4 +1,4 @@
-"""What one could use instead of the filter, on the same weights where it is a network."""
+"""Alternatives to the filter; those that are networks get the same weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ KERNELS = ("Bicubic", "Lanczos")
 
 
 def check_peers(names: Sequence[str], scale: int) -> None:
-    """Raise what keeps a peer from being measured.
+    """Check that peers can be measured.
+
+    Args:
+        names: keys of `PACKAGES`.
+        scale: scale factor.
 
     Raises:
-        BackendUnavailable: a package is missing.
-        InvalidInput: a peer cannot enlarge that many times.
+        BackendUnavailable: a package is not installed.
+        InvalidInput: a peer cannot upscale by this factor.
     """
     if missing := [PACKAGES[name] for name in names if not version_of(PACKAGES[name])]:
         raise BackendUnavailable(
@@ -33,7 +37,7 @@ def check_peers(names: Sequence[str], scale: int) -> None:
 
 
 def interpolations(size: Size) -> list[Candidate]:
-    """Return VapourSynth's own resizer."""
+    """Return VapourSynth's own resizer with each of `KERNELS`, as candidates."""
     return [
         Candidate(name=f"zimg {kernel.lower()}", kind="zimg", size=size, arguments={"kernel": kernel})
         for kernel in KERNELS
@@ -42,7 +46,14 @@ def interpolations(size: Size) -> list[Candidate]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """A network as an ONNX file, and what it wants around the picture."""
+    """A network as an ONNX file.
+
+    Attributes:
+        name: of the form, for the table.
+        path: of the file.
+        borders: pixels that the network needs around the picture: left, right, top, bottom.
+        shift: result pixels that the network leaves out at the top and left.
+    """
 
     name: str
     path: Path
@@ -59,15 +70,15 @@ def network_peers(
     streams: Sequence[int],
     folder: Path,
 ) -> Iterator[Candidate]:
-    """Yield the peers by name; vs-mlrt runs the published form, which its users would export, and ours.
+    """Yield peers as candidates. vs-mlrt runs both the published form, which its users would export, and ours.
 
     Args:
         names: keys of `PACKAGES`.
         networks: to run by vs-mlrt.
         size: of the source.
-        precisions: as for the filter; a peer gets those that it has.
-        streams: values of its `num_streams`.
-        folder: for ONNX files.
+        precisions: as for the filter; those that a peer lacks are skipped.
+        streams: values of vs-mlrt's `num_streams`.
+        folder: for exported ONNX files.
 
     Raises:
         BackendUnavailable: exporting needs torch.
@@ -124,7 +135,11 @@ def _forms(network: Network, size: Size, folder: Path) -> list[_Form]:
 
 
 def _export(checkpoint: Path, path: Path, size: Size) -> None:
-    """Write the published form for pictures of one size, which lets the runtimes settle most."""
+    """Write the published form for pictures of one size, with which the runtimes can optimise most.
+
+    Raises:
+        BackendUnavailable: a package for the export is not installed.
+    """
     try:
         from vsparagon.checkpoint import load_generator
         from vsparagon.export import export_onnx

@@ -1,4 +1,4 @@
-"""The clip that everything is measured on: a photograph, moving."""
+"""Make the clip that everything is measured on: a moving photograph."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ import numpy.typing as npt
 
 from vsparagon.errors import BackendUnavailable, InvalidInput
 
-HELD = 16  # frames in memory; the clip repeats them
-ACROSS, DOWN = 4, 3  # pixels of movement from frame to frame, forth and back
+HELD = 16  # frames in memory, which the clip repeats
+ACROSS, DOWN = 4, 3  # movement per frame in pixels, back and forth
 
 
 def moving_picture(path: str, width: int, height: int, frames: int) -> Any:
-    """Return YUV420P8 BT.709, held in memory.
+    """Return a clip of YUV420P8 in BT.709 that is held in memory.
 
     Args:
-        path: of the picture; "" for scikit-image's astronaut. It keeps its size, and is mirrored where it is smaller.
-        width, height: of the clip.
-        frames: its length.
+        path: of the picture; "" for scikit-image's astronaut. It is not resized, but mirrored if it is too small.
+        width, height: of the clip, in pixels.
+        frames: length of the clip.
+
+    Raises:
+        BackendUnavailable: a package to read the picture is not installed.
+        InvalidInput: the picture cannot be read.
     """
     import vapoursynth as vs
 

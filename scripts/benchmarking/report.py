@@ -1,4 +1,4 @@
-"""What was measured, as a Markdown table and as JSON."""
+"""Report the figures as a Markdown table and as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A figure of every row.
+    """A column of the table.
 
     Attributes:
-        key: of the rows.
-        title: for the table.
-        form: how a number is written.
+        key: of its figure in the rows.
+        title: its heading.
+        form: format specification of its figures; "s" for text.
     """
 
     key: str
@@ -29,13 +29,13 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The figures of one run.
+    """The figures of one benchmark.
 
     Attributes:
-        machine: hardware and versions.
-        settings: what was the same for all rows.
-        columns: of the table; JSON has everything.
-        rows: figures by key; what a row has no figure for is missing or None.
+        machine: hardware and versions by their names.
+        settings: common to all rows.
+        columns: of the table; JSON has all figures.
+        rows: figures by key; a figure that a row does not have is missing or None.
         notes: further sentences.
     """
 
@@ -46,7 +46,7 @@ class Report:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def markdown(self) -> str:
-        """Return the table, with what it was measured on before it."""
+        """Return machine, settings, table and notes. Columns without any figure are left out."""
         columns = [column for column in self.columns if any(row.get(column.key) is not None for row in self.rows)]
         cells = [[column.title for column in columns], ["---"] * len(columns)]
         cells += [[_cell(row.get(column.key), column.form) for column in columns] for row in self.rows]
@@ -54,7 +54,7 @@ class Report:
         return "\n\n".join([self._header(), table, *self.notes])
 
     def json(self) -> str:
-        """Return everything."""
+        """Return everything as JSON."""
         rows = [{key: asdict(v) if isinstance(v, Size) else v for key, v in row.items()} for row in self.rows]
         facts = {"machine": self.machine, "settings": asdict(self.settings), "rows": rows, "notes": self.notes}
         return json.dumps(facts, indent=2)

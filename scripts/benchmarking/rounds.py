@@ -1,4 +1,4 @@
-"""The candidates take turns, one at a time, for several rounds: what else the machine does disturbs all alike."""
+"""Let the candidates take turns for several rounds, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What was measured of a candidate.
+    """The figures of a candidate.
 
     Attributes:
-        opening: what its worker said when it was ready.
-        turns: what it said in each round.
+        candidate: the candidate.
+        opening: figures that its worker reported when it was ready.
+        turns: figures of each round.
     """
 
     candidate: Candidate
@@ -32,25 +33,35 @@ class Result:
     turns: list[dict[str, float]]
 
     def median(self, key: str) -> float:
-        """Return the median over the rounds."""
+        """Return the median of a figure over the rounds."""
         return statistics.median(turn[key] for turn in self.turns)
 
     @property
     def frames_per_second(self) -> float:
-        """The median over the rounds."""
+        """Frames per second, from the median time over the rounds."""
         return 1 / self.median("wall")
 
     def beside(self, other: Result, figure: Callable[[dict[str, float], dict[str, float]], float]) -> float:
-        """Return the median over the rounds of a figure of this and another candidate's turns."""
+        """Return the median over the rounds of a figure that is computed from this and another candidate's turn."""
         return statistics.median(figure(own, theirs) for own, theirs in zip(self.turns, other.turns, strict=True))
 
     def speed_beside(self, other: Result) -> float:
-        """Return how many times as many frames a second this one makes."""
+        """Return this candidate's speed as a multiple of the other's."""
         return self.beside(other, lambda own, theirs: theirs["wall"] / own["wall"])
 
 
 class Worker:
-    """A candidate in its own process."""
+    """A candidate in its own process, which starts at once.
+
+    Args:
+        candidate: to measure.
+        settings: common to all candidates.
+        preloaded: modules that the process imports before it opens the candidate.
+
+    Attributes:
+        candidate: as above.
+        opening: figures that it reported when it was ready; empty before `open`.
+    """
 
     def __init__(self, candidate: Candidate, settings: Settings, preloaded: Sequence[str] = ()) -> None:
         self.candidate = candidate
@@ -66,13 +77,21 @@ class Worker:
         self.opening: dict[str, float] = {}
 
     def open(self) -> None:
-        """Let it get ready."""
+        """Open the candidate, and wait until it is ready.
+
+        Raises:
+            BackendFailure: the process failed.
+        """
         self.opening = self.turn()
 
     def turn(self) -> dict[str, float]:
-        """Let it answer once: first when it is ready, then with what it measured."""
+        """Ask the process for one answer: first the opening figures, then those of one turn each.
+
+        Raises:
+            BackendFailure: the process failed.
+        """
         assert self._process.stdin
-        with suppress(OSError):  # where it has ended, which reading tells
+        with suppress(OSError):  # if the process has ended, reading reports it
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         return self._read()
@@ -92,13 +111,16 @@ class Worker:
 
 
 def compare(candidates: Sequence[Candidate], settings: Settings, *, preloaded: Sequence[str] = ()) -> list[Result]:
-    """Let the candidates take turns; return what was measured, in their order.
+    """Let the candidates take turns, and return their results in order.
 
     Args:
         candidates: to measure.
-        settings: for all.
-        preloaded: modules that workers import before they open, one after the other, which saves time where the
-            first frame is not what is measured.
+        settings: common to all of them.
+        preloaded: modules that all workers import at once, before they open one after the other. It saves time, but
+            spoils the time to the first frame.
+
+    Raises:
+        BackendFailure: a candidate failed.
     """
     with ExitStack() as stack:
         workers = []

@@ -1,4 +1,4 @@
-"""What more workers bring an encode, where no frame is made on this machine: a wait stands in for other computers."""
+"""Measure how an encode scales with workers; a wait for each frame stands in for the work of other computers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = (
 )
 SEGMENT = 24  # frames
 
-# One frame of a process waits at a time, as it would for a GPU.
+# In each process, one frame at a time waits, as it would for a GPU.
 SCRIPT = """
 import time
 import vapoursynth as vs
@@ -40,12 +40,12 @@ clip.std.ModifyFrame(clip, wait).set_output()
 
 
 def measure_scaling(workers: Sequence[int], milliseconds: int, settings: Settings) -> list[Row]:
-    """Return whole encodes, Dask's start and the joining included, by each number of workers.
+    """Return rows for whole encodes, from Dask's start to the joined file, with each number of workers.
 
     Args:
-        workers: numbers of processes.
-        milliseconds: that a frame takes.
-        settings: `frames` of the film, `rounds`.
+        workers: numbers of processes to try.
+        milliseconds: wait for each frame.
+        settings: give the length of the video (`frames`) and the number of `rounds`.
 
     Raises:
         BackendFailure: an encode failed.
@@ -72,7 +72,7 @@ def measure_scaling(workers: Sequence[int], milliseconds: int, settings: Setting
 
 
 def _encode(script: Path, workers: int) -> float:
-    """Encode the film and return how many seconds that took."""
+    """Encode the video, and return how many seconds it took."""
     command = [sys.executable, "-m", "vsparagon", "encode", str(script), str(script.with_name("out.mkv")), "-y"]
     command += ["--workers", str(workers), "--segment-frames", str(SEGMENT), "--preset", "ultrafast"]
     begin = time.perf_counter()

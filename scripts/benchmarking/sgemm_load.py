@@ -1,4 +1,4 @@
-"""The most that this machine's processors multiply: products of float32 matrices by numpy's BLAS."""
+"""Measure the peak of this machine's processors, by products of float32 matrices in numpy's BLAS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from benchmarking.jobs import Job
 
 SIDE = 2048
-PRODUCTS = 5  # of which the fastest counts
+PRODUCTS = 5  # per turn; the fastest counts
 
 
 def opened(job: Job) -> tuple[dict[str, float], Any]:  # noqa: ARG001 -- its threads are in the environment
-    """Return nothing but what measures it."""
+    """Return no opening figures, and a function that measures one turn, as `multiplications` per second."""
     random = np.random.default_rng(0)
     a, b = (random.random((SIDE, SIDE), np.float32) for _ in range(2))
     product = a @ b

@@ -1,4 +1,4 @@
-"""Frames a second on the CPU: the filter, beside what one could use instead; over sizes; over streams and threads."""
+"""Measure frames per second on the CPU: compared with alternatives, over sizes, and over streams and threads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ def measure_speed(
     peers: Sequence[str],
     precisions: Sequence[str],
 ) -> tuple[list[Row], list[str]]:
-    """Return the filter, zimg and the peers at each size, and the sgemm in the same rounds."""
+    """Return rows for the filter, the peers and zimg at each size, and notes. The sgemm peak is from the same rounds.
+
+    Raises:
+        ParagonError: a peer cannot be measured, or a candidate failed.
+    """
     check_peers(peers, settings.scale)
     networks = {run.network.name: run.network for run in runs}
     rows: list[Row] = []
@@ -62,7 +66,11 @@ def measure_speed(
 
 
 def measure_growth(runs: Sequence[Run], sizes: Sequence[Size], settings: Settings) -> tuple[list[Row], list[str]]:
-    """Return the filter at each size, with what grows with it."""
+    """Return rows for the filter at each size, from small to large, with figures that grow with it, and notes.
+
+    Raises:
+        BackendFailure: a candidate failed.
+    """
     networks = {run.network.name: run.network for run in runs}
     rows: list[Row] = []
     for run in runs:
@@ -81,7 +89,11 @@ def measure_growth(runs: Sequence[Run], sizes: Sequence[Size], settings: Setting
 def measure_streams(
     runs: Sequence[Run], sizes: Sequence[Size], settings: Settings, *, streams: Sequence[int], threads: Sequence[int]
 ) -> tuple[list[Row], list[str]]:
-    """Return each run by default, then with each number of streams and threads, and which was the best."""
+    """Return rows for each run with its default and with each number of streams and threads, and notes on the best.
+
+    Raises:
+        BackendFailure: a candidate failed.
+    """
     rows, notes = [], []
     for run, size in product(runs, sizes):
         candidates = [filter_candidate(run, size)]

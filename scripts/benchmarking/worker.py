@@ -1,7 +1,7 @@
-"""The process that measures one candidate: `python -m benchmarking.worker JOB MODULE...`.
+"""Measure one candidate in a process of its own: `python -m benchmarking.worker JOB MODULE...`.
 
-It imports the modules, then answers each line that comes in by one of JSON on standard output: the first when it is
-ready, the others when it has measured once.
+JOB is JSON. The process imports the modules, and then answers each line on standard input with a line of JSON on
+standard output: the first when it is ready, the others when it has measured one turn.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from benchmarking.jobs import Job, job_from
 
 Facts = dict[str, float]
-Turn = Callable[[], Facts]  # measures once
+Turn = Callable[[], Facts]  # measures one turn
 
-# Where the loads are: each takes its job and returns what is known when it is ready, and what measures it.
+# Kind of job -> module whose function `opened` takes the job and returns its opening figures and its `Turn`.
 LOADS = {
     **dict.fromkeys(
         (
@@ -33,13 +33,13 @@ LOADS = {
 
 
 def opened(job: Job) -> tuple[Facts, Turn]:
-    """Return the load of a job, ready to be measured."""
+    """Open the load of a job, and return its opening figures and a function that measures one turn."""
     load: Callable[[Job], tuple[Facts, Turn]] = import_module(LOADS[job.kind]).opened
     return load(job)
 
 
 def serve(job: Job, answer: Callable[[Any], None]) -> None:
-    """Open the load for the first line of standard input, and measure it once for each that follows."""
+    """Open the load at the first line of standard input, and measure one turn at each further line."""
     if not sys.stdin.readline():
         return
     facts, turn = opened(job)
@@ -52,7 +52,7 @@ def main() -> None:
     job = job_from(json.loads(sys.argv[1]))
     for module in sys.argv[2:]:
         import_module(module)
-    # Plugins and runtimes that print would disturb the answers: what they say goes to standard error.
+    # Plugins and runtimes that print would mix with the answers, so redirect their output to standard error.
     with os.fdopen(os.dup(1), "w", buffering=1) as answers:
         os.dup2(2, 1)
         try:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether the message alone says what is wrong."""
+    """Return whether the message alone says what is wrong, without a traceback."""
     from vsparagon.errors import ParagonError
 
     vapoursynth = sys.modules.get("vapoursynth")

@@ -1,6 +1,6 @@
 """The parts of `scripts/demo.py`.
 
-film.py    the clip, filmed from photographs
-pipe.py    vspipe | ffmpeg
-sheet.py   pictures side by side
+film.py    make a clip from photographs
+pipe.py    run vspipe | ffmpeg
+sheet.py   put pictures side by side
 """

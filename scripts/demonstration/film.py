@@ -1,4 +1,4 @@
-"""The demo's own clip: a camera moves over photographs."""
+"""Make the demo's own clip: a camera moves over photographs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,20 @@ FILTERS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A camera's way over a photograph, between two views: left, top and width in the photograph's pixels."""
+    """A camera movement over a photograph.
+
+    Attributes:
+        photograph: name of a function in `skimage.data`.
+        start, end: first and last view: left, top and width in the photograph's pixels.
+    """
 
     photograph: str
     start: tuple[float, float, float]
     end: tuple[float, float, float]
 
 
-# Photographs that are inside scikit-image's wheel (others would have to be downloaded). No view enlarges one
-# by more than 7 %, so that the clip is about as sharp as a clip of its size can be.
+# Photographs that are part of scikit-image's wheel; others would have to be downloaded. No view enlarges one by more
+# than 7 %, so the clip is about as sharp as a clip of its size can be.
 SCENES: Final = (
     Scene(photograph="rocket", start=(0, 66, 640), end=(0, 14.5, 640)),
     Scene(photograph="stereo_motorcycle", start=(0, 55, 741), end=(74, 88.5, 640)),
@@ -40,7 +45,13 @@ SCENES: Final = (
 
 
 def make_clip(path: Path, ffmpeg: str, *, width: int = 640, height: int = 360, frames: int = 40) -> None:
-    """Film the scenes one after the other: H.264, BT.709, 25 frames a second, `frames` frames a scene.
+    """Film the scenes one after the other, as H.264 in BT.709 with 25 frames per second.
+
+    Args:
+        path: file to write.
+        ffmpeg: path of ffmpeg.
+        width, height: of the clip in pixels.
+        frames: number of frames per scene.
 
     Raises:
         ParagonError: scikit-image is missing, or ffmpeg failed.
@@ -59,6 +70,6 @@ def make_clip(path: Path, ffmpeg: str, *, width: int = 640, height: int = 360, f
                 ways = zip(scene.start, scene.end, strict=True)
                 left, top, across = (start + (end - start) * float(position) for start, end in ways)
                 view = (left, top, left + across, top + across * height / width)
-                # Lanczos over a box of fractions: a camera that moves by parts of a pixel, without aliasing.
+                # Lanczos with a fractional box moves the camera by less than a pixel, and without aliasing.
                 process.write(photograph.resize((width, height), Image.Resampling.LANCZOS, box=view).tobytes())
         process.finish()

@@ -1,4 +1,4 @@
-"""`vspipe | ffmpeg`, as a user would run them."""
+"""Run `vspipe | ffmpeg` as a user would."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ import vapoursynth as vs
 
 from vsparagon.errors import ParagonError
 
-CHATTER: Final = ("Information:", "Script evaluation done", "Output ")  # vspipe's lines when all is well
-BROKEN_PIPE: Final = -13  # the exit code of a program that SIGPIPE has ended
+CHATTER: Final = ("Information:", "Script evaluation done", "Output ")  # how vspipe's harmless lines begin
+BROKEN_PIPE: Final = -13  # exit code of a program that was ended by SIGPIPE
 
-untyped: Any = vs  # its stubs leave some functions untyped
+untyped: Any = vs  # some functions have no types in VapourSynth's stubs
 
 
 def say(text: str) -> None:
-    """Tell the progress to whoever watches; stdout is kept for the results."""
+    """Print a progress message to stderr; stdout is for the results."""
     print(f"demo: {text}", file=sys.stderr, flush=True)
 
 
 def ffmpeg_error(ffmpeg: str, code: int, log: bytes) -> ParagonError:
-    """Return the error for an ffmpeg that has failed and left this log, whose first line tells the cause."""
+    """Return the error for a failed ffmpeg, with the cause from the first line of its log."""
     said = log.decode(errors="replace").strip().splitlines() or ["it said nothing"]
     cause = re.sub(r"^\[[^]]*\] ", "", said[0]).rstrip(".")
     advice = f"see that {ffmpeg} has libx264 and that the disk has room"
@@ -39,7 +39,7 @@ def ffmpeg_error(ffmpeg: str, code: int, log: bytes) -> ParagonError:
 
 
 def vspipe_error(code: int, lines: list[str]) -> ParagonError:
-    """Return the error for a vspipe that has failed and said these lines, perhaps with a traceback."""
+    """Return the error for a failed vspipe, with the cause from its output, which may contain a traceback."""
     said = [line.strip() for line in lines if line and not line.startswith(CHATTER)] or ["it said nothing"]
     cause = next((line for line in said if line.startswith(("Python exception:", "Error:"))), said[-1])
     if cause.endswith(":"):
@@ -48,7 +48,11 @@ def vspipe_error(code: int, lines: list[str]) -> ParagonError:
 
 
 def find_vspipe() -> str:
-    """Return the vspipe of the VapourSynth which this very interpreter imports."""
+    """Return the path of the vspipe that belongs to the VapourSynth of this interpreter.
+
+    Raises:
+        ParagonError: there is none.
+    """
     package = Path(vs.__file__).parent
     if found := shutil.which("vspipe", path=package):
         return found
@@ -56,13 +60,17 @@ def find_vspipe() -> str:
 
 
 def configure_vspipe(folder: Path) -> dict[str, str]:
-    """Return an environment in which vspipe runs this interpreter, by a configuration of its own in `folder`.
+    """Return environment variables with which vspipe uses this interpreter.
 
-    The user's configuration may name another Python; it is neither read nor changed.
+    The configuration for that is written to `folder`. The user's own, which may name another Python, is neither read
+    nor changed.
+
+    Raises:
+        ParagonError: vspipe cannot use this interpreter.
     """
     home = "APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME"
     library: str = untyped.get_vsscript()
-    # Where Python looks for what a user has installed follows from APPDATA, too.
+    # Python derives the folder of packages installed with --user from APPDATA as well, so it is fixed here.
     environment = {**os.environ, "PYTHONUSERBASE": site.getuserbase(), home: str(folder), "VSSCRIPT_PATH": library}
     command = [sys.executable, "-m", "vapoursynth", "config"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
@@ -76,17 +84,21 @@ def configure_vspipe(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """What vspipe measured, from the first frame asked for to the last one taken by ffmpeg."""
+    """vspipe's measurement: frames, and seconds from the first request to the last frame taken by ffmpeg."""
 
     frames: int
     seconds: float
 
 
 def run_pipe(vspipe: list[str], ffmpeg: list[str], environment: Mapping[str, str]) -> Speed:
-    """Run `vspipe | ffmpeg` to their ends.
+    """Run `vspipe | ffmpeg` to the end.
+
+    Args:
+        vspipe, ffmpeg: the two commands.
+        environment: environment variables for vspipe.
 
     Raises:
-        ParagonError: One of the two failed; the message is about the one that failed first.
+        ParagonError: one of the two failed; the message is about the one that failed first.
     """
     with ExitStack() as stack:
         log = stack.enter_context(tempfile.TemporaryFile())
@@ -101,12 +113,12 @@ def run_pipe(vspipe: list[str], ffmpeg: list[str], environment: Mapping[str, str
                 errors="replace",
             )
         )
-        stack.callback(source.kill)  # has no effect on a process that has ended
+        stack.callback(source.kill)  # does nothing if the process has ended
         sink = stack.enter_context(subprocess.Popen(ffmpeg, stdin=source.stdout, stderr=log))
         stack.callback(sink.kill)
         assert source.stdout is not None
         assert source.stderr is not None
-        source.stdout.close()  # ffmpeg's alone now: if ffmpeg ends, vspipe gets to know
+        source.stdout.close()  # only ffmpeg has it open now, so vspipe notices if ffmpeg ends
         lines = list(relay(source.stderr))
         source_code, sink_code = source.wait(), sink.wait()
         log.seek(0)
@@ -123,7 +135,7 @@ def run_pipe(vspipe: list[str], ffmpeg: list[str], environment: Mapping[str, str
 
 
 def relay(stream: Iterator[str]) -> Iterator[str]:
-    """Pass vspipe's messages on to stderr, the count of frames on one line, and yield all but that count."""
+    """Copy vspipe's messages to stderr and yield them, except the frame counter, which a terminal shows on one line."""
     terminal = sys.stderr.isatty()
     for line in (line.rstrip() for line in stream):
         if not line.startswith("Frame:"):

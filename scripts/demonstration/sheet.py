@@ -1,4 +1,4 @@
-"""Pictures side by side, and below each the same detail enlarged."""
+"""Put pictures side by side, and below each the same detail magnified."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from vsparagon.compare.versions import Picture
 
 MARGIN: Final = 16
 CAPTION: Final = 40
-VIEW: Final = (1280, 720)  # the most that is shown of a picture, pixel for pixel
+VIEW: Final = (1280, 720)  # largest width and height of a picture's part that is shown unscaled
 ZOOM: Final = 4
 BACKGROUND, INK, FRAME = (22, 22, 24), (236, 236, 236), (255, 196, 0)
 
 
 def take_picture(clip: vs.VideoNode, n: int, matrix: int, **size: int) -> Picture:
-    """Return frame `n` as RGB, resized with the Catmull-Rom kernel where a width and a height are given."""
+    """Return frame `n` of a clip as H,W,3 uint8 RGB.
+
+    Args:
+        clip: of any format.
+        n: number of the frame.
+        matrix: of a YUV clip, as VapourSynth numbers them.
+        size: `width` and `height` to resize to with the Catmull-Rom kernel; without them, the size stays.
+    """
     arguments: dict[str, Any] = {"format": vs.RGB24, "filter_param_a": 0, "filter_param_b": 0.5, **size}
     if clip.format.color_family != vs.RGB:
         arguments["matrix_in"] = matrix
@@ -29,9 +36,10 @@ def take_picture(clip: vs.VideoNode, n: int, matrix: int, **size: int) -> Pictur
 
 
 def compare(pictures: Mapping[str, Picture]) -> Image.Image:
-    """Lay pictures of one size side by side, each with its name, and below each the same detail enlarged.
+    """Return pictures of one size side by side, each with its name, and below each the same detail magnified.
 
-    The first picture decides which detail; of a large picture only the surroundings of the detail are shown.
+    The detail is the most detailed part of the first picture. Of a large picture, only the surroundings of the detail
+    are shown.
     """
     first = next(iter(pictures.values()))
     height, width = min(first.shape[0], VIEW[1]), min(first.shape[1], VIEW[0])

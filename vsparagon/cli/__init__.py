@@ -1,4 +1,4 @@
-"""The command `vsparagon`. One file for each group of commands; each adds its own options and runs them."""
+"""The command `vsparagon`. Each module adds a group of subcommands with their options and runs them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ from vsparagon.windows import RUNTIME_ADVICE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command. Errors are reported on standard error.
 
     Args:
-        arguments: those of the command line; of this process when left out.
+        arguments: of the command line, without the program's name; None for those of this process.
 
     Returns:
-        0; 1 after an error and 130 after Ctrl-C, both told on standard error; 1 if nobody reads the output any more.
+        The exit code: 0; 1 after an error or if standard output was closed by its reader; 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: the arguments are wrong (exit code 2), or help or version was asked for.
     """
     _open_closed_streams()
     args = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file's name that the console cannot show is no error
+            stream.reconfigure(errors="backslashreplace")  # do not fail at a file name that the console cannot show
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
     try:
         write_out(sys.stdout, args.run(args))
         return 0
-    except BrokenPipeError:  # whoever read the output has left, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         return _unread()
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -62,15 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Have what was started without standard streams, as services may be, write to nowhere."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each takes the lowest number that is free
+    """Open missing standard streams on the null device: services, for example, may be started without them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in order: each gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  (it stays open)
 
 
 def _unread() -> int:
-    """Return the exit code where nobody reads the output any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+    """Discard the rest of the output, which cannot be written, and return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's flush at exit would fail
     return 1
 
 

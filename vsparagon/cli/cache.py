@@ -1,4 +1,4 @@
-"""Lists or clears what is kept of compiled networks and indexes of videos.
+"""List or clear cached files: compiled networks, indexes of videos, records of crashes.
 
 vsparagon cache list
 vsparagon cache clear [KIND]
@@ -61,7 +61,7 @@ def _clear(args: argparse.Namespace) -> str:
         try:
             file.path.unlink(missing_ok=True)
             removed.append(file)
-        except OSError as error:  # on Windows, in use
+        except OSError as error:  # such as a file in use on Windows
             left.append(f"{file.path} ({error.strerror})")
     if left:
         raise ParagonError(f"freed {_size(_sum(removed))}, but these cannot be removed: {', '.join(left)}.")
@@ -69,7 +69,7 @@ def _clear(args: argparse.Namespace) -> str:
 
 
 def about(file: Kept) -> str:
-    """Return what a file in the cache is, for people."""
+    """Return a description of a cached file, for people."""
     text = KINDS[file.kind][1]
     try:
         if file.path.suffix == CRASH:
@@ -82,7 +82,7 @@ def about(file: Kept) -> str:
 
 
 def _folder(chosen: str) -> Path:
-    if chosen and not Path(chosen).expanduser().is_dir():  # looking makes none
+    if chosen and not Path(chosen).expanduser().is_dir():  # listing must not create the folder
         raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was given as cache=.")
     return cache_folder(chosen)
 

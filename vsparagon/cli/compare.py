@@ -1,4 +1,4 @@
-"""Frames of a video, or a picture, enlarged in several ways, on a picture and on a page."""
+"""`vsparagon compare`: show frames of a video, or an image, upscaled in several ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed, what works, and what to do about the rest."""
+"""`vsparagon doctor`: show what is installed, what works, and what to do about the rest."""
 
 from __future__ import annotations
 

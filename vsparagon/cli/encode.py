@@ -1,4 +1,4 @@
-"""A video file into an upscaled video file, with everything else that is in it."""
+"""`vsparagon encode`: upscale a video file and keep everything else in it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from vsparagon.encode.run import Result, Workers
     from vsparagon.input.job import Job
 
-# Options of ffmpeg that are said otherwise here.
+# ffmpeg options that are given in another way here.
 OWN_OPTIONS: Final = {
     "c:v": "--codec", "vcodec": "--codec", "crf": "--crf", "cq": "--crf", "preset": "--preset", "pix_fmt": "--pix-fmt",
     "f": "OUTPUT's suffix", "format": "OUTPUT's suffix", "filename": "OUTPUT", "colorspace": "--matrix",
 }  # fmt: skip
-# And those that follow from the frames: the properties that tell them.
+# ffmpeg options that follow from the frames, and the frame properties that set them.
 PROPERTIES: Final = {
     "color_primaries": "_Primaries", "color_trc": "_Transfer", "color_range": "_Range",
     "chroma_sample_location": "_ChromaLocation", "aspect": "_SARNum and _SARDen",
@@ -168,7 +168,7 @@ def _options(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _refusal(name: str, options: Container[str]) -> str:
-    """Return why an option of the encoder cannot be given beside others, or ""."""
+    """Return why an encoder option cannot be given after these others, or ""."""
     if name in options:
         return "is given twice"
     if name in OWN_OPTIONS:

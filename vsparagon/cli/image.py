@@ -1,4 +1,4 @@
-"""Pictures into upscaled pictures, with transparency, colour profile and EXIF."""
+"""`vsparagon image`: upscale images with their transparency, colour profile and EXIF."""
 
 from __future__ import annotations
 
@@ -88,7 +88,11 @@ def _make_folder(folder: Path) -> None:
 
 
 def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tuple[Path, Path]]:
-    """Return every picture with the file that it becomes."""
+    """Return each image with the file to write.
+
+    Raises:
+        InvalidInput: there is no image, or an output is unusable: of unknown type, the image itself, or shared by two.
+    """
     sources = list(dict.fromkeys(path for text in inputs for path in _found(text)))
     one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
     if one_file and output.suffix.lower() in SUFFIXES and not output.is_dir():
@@ -129,7 +133,7 @@ def _found(text: str) -> Iterable[Path]:
 
 
 def _shown(pairs: Sequence[tuple[Path, Path]]) -> Iterable[tuple[Path, Path]]:
-    """Yield the pairs, with a bar on a terminal and a line for each elsewhere."""
+    """Yield the pairs and show progress: a bar on a terminal, elsewhere a line for each."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 

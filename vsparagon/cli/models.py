@@ -1,4 +1,4 @@
-"""What models there are, what one of them is, and a model as an ONNX file.
+"""List the models, show what one is and what it costs, or export one as an ONNX file.
 
     vsparagon models
     vsparagon info MODEL
@@ -23,7 +23,7 @@ from vsparagon.models.model import Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 from vsparagon.tiles.extension import Sizes
 
-NOTES = ("licence", "training")  # what a checkpoint says for people
+NOTES = ("licence", "training")  # metadata of a checkpoint that is shown and exported
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -150,7 +150,11 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _checkpoint(args: argparse.Namespace) -> Path:
-    """Return the file that is meant, before what reads it is asked for."""
+    """Return the checkpoint's path. Called before `check_needs`, so that a wrong name is reported first.
+
+    Raises:
+        InvalidInput: MODEL is neither a variant nor a file, or there are no such bundled weights.
+    """
     path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
     if not path.is_file():
         raise InvalidInput(f"{args.model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")

@@ -1,4 +1,4 @@
-"""Options and values that several commands share."""
+"""Options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ NETWORK: Final = (
     "memory_mb",
 )
 SIZES: Final = ("tilesize", "overlap")
-ARGUMENTS: Final = (*NETWORK, *SIZES, "device_id", "num_streams", "cache")  # of the filter, that are options here
+ARGUMENTS: Final = (*NETWORK, *SIZES, "device_id", "num_streams", "cache")  # arguments of the filter that are options
 SCRIPT_SAID: Final = re.compile(r" failed: |paragon\.Upscale: ")
 TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
 
 
 def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the arguments of `core.paragon.Upscale` that choose the model and what runs it."""
+    """Add the options that choose the model and what runs it; they are arguments of `core.paragon.Upscale`."""
     there = bundled()
     variants = ", ".join(dict.fromkeys(variant for variant, _, _ in there))
     scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in there))
@@ -49,7 +49,7 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `core.paragon.Upscale`, as far as a command line needs them."""
+    """Add all options that are arguments of `core.paragon.Upscale`."""
     network = parser.add_argument_group("network", "the arguments of core.paragon.Upscale")
     add_model(network)
     network.add_argument("--width", type=int, help="final width; without --height, the aspect ratio is kept")
@@ -81,14 +81,14 @@ def add_filter_script(parser: argparse.ArgumentParser) -> None:
 
 
 def read_job(args: argparse.Namespace, **rest: Any) -> Job:
-    """Return what to do with INPUT, by `add_filter_script`'s and `add_network`'s arguments.
+    """Return the job that the options of `add_filter_script` and `add_network` describe.
 
     Args:
-        args: with `input`, a path.
+        args: parsed arguments, with the path `input`.
         rest: further fields of the job.
 
     Raises:
-        InvalidInput: a size is none, or there are two scripts.
+        InvalidInput: a size is malformed, or there are two scripts.
     """
     from vsparagon.input.job import Job
 
@@ -107,10 +107,10 @@ def read_job(args: argparse.Namespace, **rest: Any) -> Job:
 
 
 def read_network(args: argparse.Namespace) -> Network | None:
-    """Return what was given of the arguments that decide the result, None if nothing was.
+    """Return the network arguments that were given, or None if there were none.
 
     Raises:
-        InvalidInput: a size is none.
+        InvalidInput: a size is malformed.
     """
     from vsparagon.input.job import Network
 
@@ -122,15 +122,15 @@ def read_network(args: argparse.Namespace) -> Network | None:
 
 
 def given_of(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """Return those of the arguments that were given."""
+    """Return the named arguments that were given, by their names."""
     return {name: value for name in names if (value := getattr(args, name, None)) is not None}
 
 
 def parse_time(text: str) -> float:
-    """Return seconds of "12.5", "12.5s", "1:02.5" or "1:00:02.5".
+    """Return the seconds in a time such as "12.5", "12.5s", "1:02.5" or "1:00:02.5".
 
     Raises:
-        InvalidInput: it is written in another way.
+        InvalidInput: the text is no such time.
     """
     found = TIME.fullmatch(text.strip())
     if found is None:
@@ -140,13 +140,13 @@ def parse_time(text: str) -> float:
 
 
 def in_options(text: str, args: argparse.Namespace) -> str:
-    """Return a message with the filter's arguments called as the options of a command: `--width` for `width=`.
+    """Return a message in which the filter's arguments are spelt as options of a command: `--width` for `width=`.
 
-    What a script's own call of the filter says is left as it is.
+    A message from a script's own call of the filter is returned unchanged.
 
     Args:
         text: the message.
-        args: of the command, with its `usage`.
+        args: parsed arguments of the command, with its `usage`.
     """
     from vsparagon.input.job import SCRIPT_SUFFIXES
 
@@ -162,7 +162,7 @@ def in_options(text: str, args: argparse.Namespace) -> str:
     names = "|".join(spelt)
     given = (value if isinstance(value, list) else [value] for value in vars(args).values())
     own = [part for values in given for value in values for part in Path(str(value)).parts if "=" in part]
-    for number, part in enumerate(own):  # what the user calls "width=3.mkv" keeps its name
+    for number, part in enumerate(own):  # a file called "width=3.mkv" keeps its name
         text = text.replace(part, f"\0{number}\0")
     text = re.sub(rf"(?:^|(?<=and ))({names})(?= (?:is|goes|must|cannot) )", lambda found: spelt[found[1]], text)
     text = re.sub(

@@ -1,4 +1,4 @@
-"""A video on the screen, upscaled while it plays."""
+"""`vsparagon preview`: play a video while it is being upscaled."""
 
 from __future__ import annotations
 

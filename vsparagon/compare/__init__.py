@@ -1,7 +1,7 @@
-"""The same frames enlarged in several ways, to be looked at: `vsparagon compare`.
+"""Enlarge the same frames in several ways and show them side by side: `vsparagon compare`.
 
-versions.py   the ways, and frames of a clip or a picture made in each
-sheet.py      all of them on one picture: the same detail of each frame, side by side
-page.py       all of them on one HTML page (page.html, page.css, page.js) that needs nothing else
-run.py        all of it in order
+versions.py   the ways to enlarge, and frames of a clip or an image made in each
+sheet.py      one picture with the same detail of each frame in all versions
+page.py       one self-contained HTML page with all versions (from page.html, page.css, page.js)
+run.py        the whole comparison, step by step
 """

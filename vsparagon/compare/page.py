@@ -1,4 +1,4 @@
-"""All versions of all frames on one page, which needs no other file."""
+"""Put all versions of all frames on one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from PIL import Image
 
 from vsparagon.compare.versions import Picture
 
-# Lossless: the page is about small differences. WebP's quickest way is smaller than PNG's best.
+# Lossless, since the page is about small differences. WebP's quickest setting gives smaller files than PNG's best.
 FORMAT: Final[dict[str, Any]] = {"format": "WEBP", "lossless": True, "quality": 20, "method": 1}
 
 
 def make_page(name: str, description: str, frames: Mapping[str, Mapping[str, Picture]]) -> str:
-    """Return the page.
+    """Return the HTML of the page.
 
     Args:
-        name: what is compared.
-        description: how, in a sentence.
-        frames: by their titles, their pictures by the names of the versions.
+        name: of the input, for the title.
+        description: of the comparison, in a sentence.
+        frames: frame title -> version name -> picture.
     """
     return Template(_part("page.html")).substitute(
         name=escape(name),

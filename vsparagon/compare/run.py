@@ -1,4 +1,4 @@
-"""A comparison from beginning to end."""
+"""Run a comparison from beginning to end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ from vsparagon.input.opening import open_to_view, seconds_of
 from vsparagon.input.source import Source, rate_of
 from vsparagon.log import collected_log
 
-SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # of the whole, where no times are asked for
+SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # where in the video to take frames if no times are given
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was made: the files, how many frames, in which versions."""
+    """The result of a comparison.
+
+    Attributes:
+        sheet: path of the PNG file.
+        page: path of the HTML file.
+        frames: number of frames in each.
+        versions: names of the versions.
+    """
 
     sheet: Path
     page: Path
@@ -45,15 +52,15 @@ def compare(
     peers: Sequence[str],
     tell: Callable[[str], None],
 ) -> Comparison:
-    """Enlarge some frames in several ways, and write a picture and a page of them.
+    """Enlarge some frames in several ways, and write them to compare.png and compare.html.
 
     Args:
-        job: the input, and what is common to all variants.
-        folder: where both are written; made if it is missing.
-        at: times in seconds; empty for three frames spread over the whole.
-        variants: as `versions_of` takes them; empty for all bundled ones, or none beside a model file.
+        job: the input, and the network arguments that all variants share.
+        folder: where both files are written; created if it is missing.
+        at: times in seconds from the first frame; empty for three frames spread over the video, and for an image.
+        variants: as `versions_of` takes them; empty for all bundled ones, or for none if the job has a model file.
         peers: names in `vsparagon.compare.versions.KERNELS`.
-        tell: is told what is worth knowing meanwhile.
+        tell: called with each message for the user.
 
     Raises:
         ParagonError: the input, a variant or a peer cannot be used, or the files cannot be written.
@@ -77,7 +84,7 @@ def compare(
             cache=job.cache,
         )
         titles = ["picture"] if still else [_title(source, n) for n in numbers]
-        with _refusals(folder):  # told before the work: beside a film may be no place for it
+        with _refusals(folder):  # before the work starts: the input's folder may be read-only
             folder.mkdir(parents=True, exist_ok=True)
         frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
     large = versions[0].clip
@@ -110,13 +117,16 @@ def _still(job: Job) -> Source:
 
 
 def _bundled(network: Network) -> list[str]:
-    """Return the variants with weights for the network's scale and profile, or its own, which gives the error."""
+    """Return the variants that have weights for the network's scale and profile.
+
+    If there are none, return the network's own variant, so that opening it raises the error.
+    """
     kind = (network.scale, network.profile)
     return [variant for variant, *rest in bundled() if tuple(rest) == kind] or [network.variant]
 
 
 def _numbers(source: Source, at: Sequence[float]) -> list[int]:
-    """Return the frames that are shown at these times, each once, in order."""
+    """Return the numbers of the frames on the screen at these times (seconds), in order and without repeats."""
     count, lasts = source.clip.num_frames, seconds_of(source.clip)
     if not at:
         return sorted({int(count * share) for share in SHARES})
@@ -127,7 +137,7 @@ def _numbers(source: Source, at: Sequence[float]) -> list[int]:
 
 
 def _times(source: Source) -> list[Fraction]:
-    """Return when the frames are shown, from the first one on."""
+    """Return when each frame is shown, in seconds from the first one."""
     stamps = source.timestamps
     if len(stamps) == source.clip.num_frames:
         return [(stamp - stamps[0]) * source.time_base for stamp in stamps]

@@ -1,4 +1,4 @@
-"""All versions of all frames on one picture."""
+"""Put a detail of all frames, in all versions, on one picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vsparagon.compare.versions import Picture
 
-DETAIL: Final = (240, 180)  # pixels of a result that are shown of it, at most
+DETAIL: Final = (240, 180)  # largest width and height of the detail, in pixels of the enlarged frame
 ZOOM: Final = 2
 MARGIN: Final = 12
 CAPTION: Final = 30
@@ -18,10 +18,10 @@ BACKGROUND, INK = (22, 22, 24), (236, 236, 236)
 
 
 def make_sheet(frames: Mapping[str, Mapping[str, Picture]]) -> Image.Image:
-    """Lay the same detail of each frame, in all versions, side by side; a row for each frame.
+    """Return a picture with a row for each frame: its most detailed part in all versions, side by side.
 
     Args:
-        frames: by their titles, their pictures by the names of the versions; all of one size.
+        frames: frame title -> version name -> picture, all pictures of one size. The last version chooses the part.
     """
     rows = [(title, list(pictures.items())) for title, pictures in frames.items()]
     height, width, _ = rows[0][1][0][1].shape
@@ -41,7 +41,12 @@ def make_sheet(frames: Mapping[str, Mapping[str, Picture]]) -> Image.Image:
 
 
 def find_detail(picture: Picture, width: int, height: int) -> tuple[int, int]:
-    """Return left and top of the part of this size whose neighbouring pixels differ most."""
+    """Return left and top of the most detailed part: the one whose neighbouring pixels differ most in luma.
+
+    Args:
+        picture: H,W,3 uint8 RGB.
+        width, height: of the part, in pixels; no larger than the picture.
+    """
     luma = picture @ np.array([0.2126, 0.7152, 0.0722])
     change = np.zeros_like(luma)
     change[:, 1:] += np.abs(np.diff(luma, axis=1))

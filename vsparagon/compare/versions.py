@@ -1,4 +1,4 @@
-"""The ways to enlarge that are compared, and frames made in each."""
+"""The ways to enlarge that are compared, and the frames made in each."""
 
 from __future__ import annotations
 
@@ -36,16 +36,21 @@ KERNELS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One way to enlarge: its name, and what it makes of the whole clip, as RGB24."""
+    """One way to enlarge.
+
+    Attributes:
+        name: for people.
+        clip: the whole clip enlarged this way, as RGB24.
+    """
 
     name: str
     clip: vs.VideoNode
 
     def picture(self, n: int) -> Picture:
-        """Return a frame.
+        """Return frame `n` as H,W,3 uint8 RGB.
 
         Raises:
-            vapoursynth.Error: it cannot be made.
+            vapoursynth.Error: the frame cannot be made.
         """
         with self.clip.get_frame(n) as frame:
             return np.stack([np.asarray(frame[plane]) for plane in range(3)], axis=-1)
@@ -54,14 +59,14 @@ class Version:
 def versions_of(
     clip: vs.VideoNode, *, variants: Sequence[str], peers: Sequence[str], network: Network, **run: Any
 ) -> list[Version]:
-    """Return a clip enlarged in several ways to one size, the peers first.
+    """Return a clip enlarged in several ways to one size: the peers, then the model file if any, then the variants.
 
     Args:
         clip: the source.
-        variants: of the network, with ":compressed" or ":clean" behind them where that is not the network's own
-            profile.
+        variants: names of variants, with a suffix such as ":compressed" for a profile other than the network's. There
+            must be at least one unless the network has a model file.
         peers: names in `KERNELS`.
-        network: everything else about it; a model file of one's own comes before the variants.
+        network: all other arguments of the networks.
         run: arguments of `upscale` that do not change the result.
 
     Raises:
@@ -86,7 +91,11 @@ def versions_of(
 
 
 def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:
-    """Return what bundled networks are given beside a model file: its scale, where there are weights, and its size."""
+    """Return the arguments for bundled networks that are compared with a model file.
+
+    They use the model's scale if there are bundled weights for it, else the default, and are resized to the model's
+    output size.
+    """
     scale = find_model(model=network.model, cache=cache).scale
     usual = replace(network, model="", scale=scale if any(scale == s for _, s, _ in bundled()) else 0)
     if network.width or network.height:
@@ -109,10 +118,10 @@ def _as_rgb(clip: vs.VideoNode, kernel: str, matrix: int | None, **size: int) ->
 
 
 def read_still(path: Path) -> vs.VideoNode:
-    """Return a picture, upright and without its transparency, as a clip of one frame of RGB24.
+    """Return an image as a clip of one RGB24 frame, rotated upright by its EXIF and without transparency.
 
     Raises:
-        InvalidInput: it cannot be read.
+        InvalidInput: the file cannot be read as an image.
     """
     try:
         with Image.open(path) as image:

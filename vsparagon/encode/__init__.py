@@ -1,21 +1,21 @@
-"""From file to file: `vsparagon encode`.
+"""Upscale a video file into another: `vsparagon encode`.
 
-    contents.py      what else is in the input, and what of it the output can hold
-    encoders.py      the encoders of ffmpeg that are used
-    codec.py         what is chosen of encoders and formats, ffmpeg's options for it
-    commands.py      the two command lines: a segment, the finished file
+    contents.py      the input's other streams, and which of them the output can hold
+    encoders.py      the ffmpeg encoders that can be chosen
+    codec.py         choose the encoder and pixel format; their ffmpeg options
+    commands.py      the ffmpeg command lines: for a segment, the finished file and the audio check
     process.py       a running ffmpeg that is fed through a pipe
-    segment.py       clip -> files of some hundred frames each
-    parts.py         the folder beside the output, with the finished segments
-    environment.py   what decides the pictures beside the job
-    cluster.py       segments made by other processes and machines
-    join.py          segments, and everything else of the input -> output
-    sound.py         whether the sound can come along, asked before the work
-    left_out.py      what of the input does not reach the output
-    progress.py      what is shown meanwhile
-    run.py           all of it in order
+    segment.py       clip -> segment files of a few hundred frames each
+    parts.py         the folder next to the output that holds the finished segments
+    environment.py   what decides the pictures, apart from the job
+    cluster.py       segments encoded by other processes or machines
+    join.py          segments + everything else in the input -> output
+    sound.py         check that the audio can be kept, before the work starts
+    left_out.py      what the output will lack of the input
+    progress.py      progress reports
+    run.py           the whole encode, step by step
 
-What is encoded is opened by `vsparagon.input`. The work is cut into segments of a fixed number of frames, each encoded
-on its own from a key frame on. Which frames a segment holds depends on the job alone, so it does not matter when, in
-which order or by whom they are made.
+`vsparagon.input` opens the input. The work is cut into segments of a fixed number of frames, each encoded on its own
+and starting with a key frame. Which frames a segment holds depends on the job alone, so segments can be made at any
+time, in any order and by any process.
 """

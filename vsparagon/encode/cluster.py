@@ -1,7 +1,7 @@
-"""Segments made by other processes, on this machine or on others, by way of Dask.
+"""Encode segments in other processes, on this machine or on others, through Dask.
 
-A worker needs the input (and scripts and model files) under the same path, this package and an ffmpeg. What it makes
-comes back as bytes, so that only one process writes into the folder beside the output.
+A worker needs the input (and any scripts and model files) under the same path, this package and an ffmpeg. It returns
+each segment as bytes, so that only one process writes to the folder next to the output.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from vsparagon.input.source import open_source, upscaled_clip
 from vsparagon.log import collected_log
 from vsparagon.runtime import noted_choices
 
-RETRIES: Final = 2  # of a segment that failed; those of a worker that died are done again anyhow
+RETRIES: Final = 2  # for a segment that failed; Dask itself repeats those of a worker that died
 CLOSING_SECONDS: Final = 5
 
-_opening = threading.Lock()  # scripts run in their own folder, which is one for the whole process
+_opening = threading.Lock()  # opening a script changes the working directory, which all threads share
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentContext:
-    """What is the same for all segments of a job.
+    """What all segments of a job have in common.
 
     Attributes:
         job: what is encoded.
-        track: number of the video stream.
-        origin: the time in the file at which players begin, in seconds.
-        encoding: every choice made.
-        video: what the pipe of raw frames does not say.
-        index: where BestSource's index of the input is on the machine that asks.
-        environment: those of `vsparagon.encode.environment.environment`, which must be the same for all workers.
-        threads: of VapourSynth in each worker; 0 for all.
+        track: number of the video stream in the file.
+        origin: file timestamp that players show as 0:00, in seconds.
+        encoding: complete, with every default filled in.
+        video: what raw frames in a pipe do not say about themselves.
+        index: path prefix of BestSource's index on the machine that submits the work.
+        environment: as `vsparagon.encode.environment.environment` returns it; every worker must get the same.
+        threads: VapourSynth threads in each worker; 0 keeps VapourSynth's default.
     """
 
     job: Job
@@ -69,10 +69,14 @@ class SegmentContext:
 
 @contextlib.contextmanager
 def open_client(*, workers: int, address: str) -> Iterator[Any]:
-    """Connect to a cluster, or start one of that many processes on this machine.
+    """Connect to a Dask cluster, or start one on this machine for as long as the context is open.
+
+    Args:
+        workers: number of local worker processes; ignored if an address is given.
+        address: of a Dask scheduler; "" starts a local cluster.
 
     Raises:
-        InvalidInput: there is no cluster at this address.
+        InvalidInput: there is no scheduler at this address.
     """
     distributed: Any = import_module("distributed")
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -100,7 +104,7 @@ def open_client(*, workers: int, address: str) -> Iterator[Any]:
 
 
 def _leave_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to all its processes, to the one that asks; it then ends this worker."""
+    """Ignore Ctrl-C in a worker: the terminal sends it to the submitting process too, which then ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -111,17 +115,18 @@ def make_on_cluster(
     parts: PartsFolder,
     on_segment: Callable[[Segment], None],
 ) -> None:
-    """Have the missing segments made, and keep each as soon as it is there.
+    """Have the missing segments made, and keep each one as soon as it arrives.
 
     Args:
-        client: of `distributed`.
-        context: what is the same for all.
-        missing: the segments, the first ones first.
-        parts: where they are kept.
-        on_segment: called for each.
+        client: a `distributed.Client`.
+        context: what all segments have in common.
+        missing: the segments to make; lower numbers are made first.
+        parts: the folder that keeps them.
+        on_segment: called after each segment has been kept.
 
     Raises:
-        EncodeFailure: a segment cannot be made, or the cluster is gone.
+        EncodeFailure: a segment cannot be made or kept, or the connection to the cluster is lost.
+        ParagonError: whatever a worker raised, such as InvalidInput if it cannot read the input.
     """
     distributed: Any = import_module("distributed")
     futures = {
@@ -149,13 +154,13 @@ def make_on_cluster(
 
 
 def make_segment(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
-    """Make a segment, in a worker.
+    """Make a segment; runs in a worker.
 
     Returns:
-        The file's content, and what it holds.
+        The content of the Matroska file, and its description.
 
     Raises:
-        ParagonError: it cannot be made here.
+        ParagonError: the segment cannot be made here, or would differ from those of the submitting process.
     """
     with _opening:
         clip, _ = _open(context)
@@ -168,10 +173,14 @@ def make_segment(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
 
 @functools.lru_cache(maxsize=1)
 def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
-    """Open the input as the process did that asks for it, once for all segments that this worker makes.
+    """Open the input as the submitting process did, once for all segments that this worker makes.
 
     Returns:
-        The clip, and the folder of its index, which lasts as long as this, or None.
+        The upscaled clip, and the temporary folder of its index, which must stay alive as long as the clip; None if
+        the index is that of the submitting process.
+
+    Raises:
+        InvalidInput: the input cannot be read here, or this worker would compute different frames.
     """
     if context.threads:
         vs.core.num_threads = context.threads

@@ -1,4 +1,4 @@
-"""Formats and codecs: what is chosen, and ffmpeg's options for it."""
+"""Choose the encoder and the pixel format, and give ffmpeg's options for them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from vsparagon.ffmpeg import answer_of, find_ffmpegs
 from vsparagon.input.job import Encoding
 from vsparagon.input.pixel_formats import PIXEL_FORMATS, pixel_format_candidates
 
-SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples as NVIDIA's encoders want them
+SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples in the layout that NVIDIA's encoders take
 NVENC: Final = "_nvenc"
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
-# What brings an ffmpeg with all of the encoders that run on the CPU: imageio-ffmpeg's for Windows lacks libsvtav1.
+# Installs an ffmpeg with all the CPU encoders. On Windows, imageio-ffmpeg's build lacks libsvtav1.
 COMPLETE: Final = "winget install Gyan.FFmpeg" if sys.platform == "win32" else "pip install imageio-ffmpeg"
-WEBM: Final = "webm"  # ffmpeg's name for the kind of file, which holds AV1 alone of these
+WEBM: Final = "webm"  # ffmpeg's muxer; of our codecs, it takes only AV1
 
 
 @cache
 def encoder_formats(ffmpeg: str, codec: str) -> frozenset[str]:
-    """Return the pixel formats that an ffmpeg's encoder takes, by the names in `PIXEL_FORMATS`; none without it."""
+    """Return the pixel formats that an encoder accepts, without the suffix "le"; empty if this ffmpeg lacks it.
+
+    Formats that an NVIDIA encoder takes in semi-planar layout are listed under their planar names.
+    """
     try:
         said = answer_of(ffmpeg, "-hide_banner", "-h", f"encoder={codec}")
     except ParagonError:  # a file that is no program
@@ -39,10 +42,10 @@ def encoder_formats(ffmpeg: str, codec: str) -> frozenset[str]:
 
 
 def ffmpeg_with(codec: str) -> str:
-    """Return the first ffmpeg that has an encoder.
+    """Return the path of the first ffmpeg that has an encoder.
 
     Raises:
-        InvalidInput: none has it.
+        InvalidInput: no installed ffmpeg has it.
         ParagonError: there is no ffmpeg.
     """
     programs = find_ffmpegs()
@@ -56,15 +59,16 @@ def ffmpeg_with(codec: str) -> str:
 
 
 def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tuple[str, Encoding]:
-    """Return the ffmpeg to run, and the encoding with every choice made.
+    """Return the ffmpeg to run, and the encoding with every default filled in.
 
     Args:
-        wanted: what the user says.
-        source: format of the clip that is upscaled.
-        muxer: ffmpeg's name for the kind of file.
+        wanted: what the user asked for.
+        source: format of the clip before upscaling.
+        muxer: ffmpeg's name for the output container.
 
     Raises:
-        InvalidInput: no ffmpeg can encode as wanted, or the file cannot hold it.
+        InvalidInput: no ffmpeg has the encoder, the encoder cannot take the pixel format or the crf, or the container
+            cannot hold the codec.
         ParagonError: there is no ffmpeg.
     """
     codec = wanted.codec or _usual_codec(wanted.pix_fmt, source, muxer)
@@ -101,7 +105,10 @@ def _usual_codec(pix_fmt: str, source: vs.VideoFormat, muxer: str) -> str:
 
 
 def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, str]:
-    """Return ffmpeg's options for a complete encoding, HDR10 metadata of the frame properties among them."""
+    """Return ffmpeg's options for a complete encoding, as names without "-" and values.
+
+    HDR10 metadata in the frame properties goes into the encoder's private options; NVENC has none for it.
+    """
     settings = CODECS[encoding.codec]
     nvenc = encoding.codec.endswith(NVENC)
     pix_fmt = SEMIPLANAR.get(encoding.pix_fmt, encoding.pix_fmt) if nvenc else encoding.pix_fmt
@@ -121,14 +128,15 @@ def encoder_options(encoding: Encoding, props: Mapping[str, Any]) -> dict[str, s
 
 
 def loses_hdr(encoding: Encoding, props: Mapping[str, Any]) -> bool:
-    """Return whether there is mastering metadata that the codec has no option for."""
+    """Return whether the frame properties hold HDR10 metadata that the encoder cannot write (NVENC cannot)."""
     return encoding.codec.endswith(NVENC) and ("MasteringDisplayPrimariesX" in props or "ContentLightLevelMax" in props)
 
 
 def _private_options(codec: str, props: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Return the name of an encoder's own options, and those for HDR10 metadata.
+    """Return the ffmpeg option that takes an encoder's private settings, and its settings for HDR10 metadata.
 
-    Chromaticity is counted in 1/50000 and luminance in 1/10000 cd/m² by x264 and x265, both in whole units by SVT-AV1.
+    x264 and x265 count chromaticity in units of 1/50000 and luminance in units of 1/10000 cd/m². SVT-AV1 takes plain
+    decimal numbers, luminance in cd/m².
     """
     in_units = codec == "libsvtav1"
     chromaticity, luminance = (1, 1) if in_units else (50000, 10000)

@@ -1,4 +1,4 @@
-"""The two command lines of ffmpeg: for a segment, and for the finished file."""
+"""The ffmpeg command lines: for a segment, for the finished file, and for a trial of the audio."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vsparagon.input.source import rate_of
 
 @dataclass(frozen=True, kw_only=True)
 class RawVideo:
-    """What a pipe of raw frames does not say about them.
+    """What raw frames in a pipe do not say about themselves.
 
     Attributes:
         width, height: in pixels.
-        rate: frames per second; the average where it varies.
-        props: of the first frame: colours, pixel shape, mastering metadata.
+        rate: frames per second as the clip has it; 25 if the clip has none.
+        props: frame properties of the first frame: colours, pixel aspect ratio, mastering metadata.
     """
 
     width: int
@@ -43,17 +43,17 @@ class RawVideo:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Options of ffmpeg that label the colours, given for input and output."""
+        """The ffmpeg options that label the colours; they belong to both the input and the output."""
         return _options(colour_arguments(self.props))
 
     @property
     def shape(self) -> dict[str, str]:
-        """The option of ffmpeg for the shape on the screen."""
+        """The ffmpeg output option for the display aspect ratio; empty for square pixels."""
         return _options(aspect_arguments(self.props, self.width, self.height))
 
 
 def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path) -> list[str]:
-    """Return the command that encodes raw frames from its standard input."""
+    """Return the command that encodes raw frames from standard input into a Matroska file."""
     options = encoder_options(encoding, video.props)
     raw = ffmpeg.input(
         "pipe:0",
@@ -79,18 +79,19 @@ def join_command(
     contents: Contents | None,
     covers: Sequence[Path],
 ) -> list[str]:
-    """Return the command that puts the encoded video, as NUT on its standard input, beside the rest of a file.
+    """Return the command that muxes the encoded video, read as NUT from standard input, with the other streams.
 
     Args:
-        program: ffmpeg.
-        video: what the video shows.
-        encoding: how it is encoded.
+        program: path of ffmpeg.
+        video: describes the encoded frames.
+        encoding: how they are encoded.
         out: file to write.
-        muxer: its kind.
-        shift: what to add to the video's times, in seconds.
-        part: where what comes along begins and ends, in seconds as players count them; (0, 0) for all.
-        contents: of the file that everything else comes from, or None.
-        covers: files with the covers in `contents`.
+        muxer: ffmpeg's name for its container.
+        shift: seconds to add to the video's timestamps.
+        part: start and end of the part to take from the other streams, in seconds as players count them; an end of 0
+            means the end of the file.
+        contents: describes the file that everything else comes from; None if there is no such file.
+        covers: files that hold the covers in `contents`, in the same order.
     """
     encoded = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
     streams, place = [encoded], 0
@@ -101,16 +102,18 @@ def join_command(
         place = sum(stream.index < contents.track for stream in contents.carried)
         streams = [rest[str(stream.index)] for stream in contents.carried]
         streams.insert(place, encoded)
-        # A stream that no file has, so that ffmpeg-python keeps an input of which only metadata is wanted.
+        # ffmpeg-python drops an input from which no stream is mapped, but its metadata may be all that is wanted. So
+        # map a stream that no file has; "?" makes it optional.
         streams.append(rest["999999?"])
         options |= _rest_options(contents, place, part)
     if muxer in {"mp4", "mov"}:
         options["movflags"] = "+faststart"
         if encoding.codec in HEVC:
-            options[f"tag:{place}"] = "hvc1"  # players of Apple know no other
+            options[f"tag:{place}"] = "hvc1"  # Apple's players accept no other tag for HEVC
     output = ffmpeg.output(*streams, str(out), format=muxer, **options)
     if contents is not None and contents.jumps:
-        # Where times may jump, older versions of ffmpeg count from the first stream that they are to use.
+        # Where timestamps may jump, older versions of ffmpeg count from the first packet of a stream that is used. So
+        # the original video is used too, in an output that is thrown away.
         used = {name: value for name, value in options.items() if name in {"c", "copyts", "t"}}
         output = ffmpeg.merge_outputs(output, rest[str(contents.track)].output("-", format="null", **used))
     command = _compile(output, program)
@@ -119,27 +122,33 @@ def join_command(
 
 
 def _rest(contents: Contents, start: float) -> Any:
-    """Return the file that everything else comes from, from a time on."""
+    """Return the ffmpeg input for everything but the video, from `start` (seconds as players count them) on."""
     options: dict[str, Any] = {"itsoffset": _seconds(-contents.start - Fraction(start))}
     if start:
-        # By itself, ffmpeg trims what it decodes at the time in the file, not at that which the offset makes of it.
+        # Accurate seeking would trim decoded streams at their original timestamps, without the offset.
         options |= {"ss": _seconds(start), "noaccurate_seek": None}
     if contents.jumps:
-        options["fflags"] = "+discardcorrupt"  # what a reception error has left would end the command
+        options["fflags"] = "+discardcorrupt"  # packets damaged by a reception error would end the command
     return ffmpeg.input(str(contents.path), **options)
 
 
 def _rest_options(contents: Contents, place: int, part: tuple[float, float]) -> dict[str, Any]:
-    """Return the options for what comes along, with the video as the stream of that number."""
+    """Return the output options for the other streams.
+
+    Args:
+        contents: describes the file that they come from.
+        place: number of the upscaled video among the output's streams.
+        part: as for `join_command`.
+    """
     start, end = part
-    source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs as the streams name them
+    source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs in the order in which streams use them
     options: dict[str, Any] = {
         "map_metadata": source,
         "map_chapters": source,
         f"disposition:{place}": contents.disposition,
     }
     if start:
-        options["copypriorss"] = 0  # or packets from the key frame before would come along
+        options["copypriorss"] = 0  # without it, packets from the previous key frame on would be copied too
     if end:
         options["t"] = _seconds(end - start)
     for position, stream in enumerate(contents.carried):
@@ -152,7 +161,7 @@ def _rest_options(contents: Contents, place: int, part: tuple[float, float]) -> 
 
 
 def _attachments(contents: Contents, covers: Sequence[Path]) -> list[str]:
-    """Return the options for the covers, which ffmpeg-python would give once."""
+    """Return the options that attach the covers; ffmpeg-python cannot repeat an option such as -attach."""
     arguments = []
     before = sum(stream.kind == "attachment" for stream in contents.carried)
     for number, (cover, path) in enumerate(zip(contents.covers, covers, strict=True), start=before):
@@ -163,10 +172,12 @@ def _attachments(contents: Contents, covers: Sequence[Path]) -> list[str]:
 
 
 def sound_command(program: str, contents: Contents, muxer: str, out: Path) -> list[str]:
-    """Return the command that puts the first second of the sound into a file like the output.
+    """Return the command that writes the first second of all audio streams to a file of the output's kind.
 
     Args:
-        program, contents, muxer: as above.
+        program: path of ffmpeg.
+        contents: describes the file that the audio comes from; it must have an audio stream that is kept.
+        muxer: ffmpeg's name for the output container.
         out: file to write.
     """
     given = ffmpeg.input(str(contents.path))
@@ -191,7 +202,7 @@ def _seconds(time: Fraction | float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a frame property as a number, a string or a list of them, which can be sent to other machines."""
+    """Return a frame property as a plain Python value, which can be pickled for other machines."""
     if isinstance(value, int):
         return int(value)
     return list(value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""What else is in the input, and what of it the output can hold."""
+"""The input's other streams and metadata, and which of them the output can hold."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from vsparagon.input.streams import Stream, describe_stream, first_video, opened
 
 MUXERS: Final = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 TEXT: Final = {"subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text"}
-# The text subtitles that a container has for all the others.
+# The one text subtitle codec of a container; all others are converted to it.
 OWN_TEXT: Final = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt"}
-LOSSLESS: Final = "flac"  # for sound that Matroska cannot hold as it is
-COVERS: Final = {"png": (".png", "image/png"), "mjpeg": (".jpg", "image/jpeg")}  # codec -> suffix, kind
-# What is noted about a stream as it was, mostly by mkvmerge and ffmpeg.
+LOSSLESS: Final = "flac"  # for audio that Matroska cannot hold as it is
+COVERS: Final = {"png": (".png", "image/png"), "mjpeg": (".jpg", "image/jpeg")}  # codec -> suffix, MIME type
+# Tags (mostly by mkvmerge and ffmpeg) that describe the old video stream and are wrong for the new one.
 STALE: Final = (
     "ALPHA_MODE", "BPS", "DURATION", "ENCODER", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "SOURCE_ID", "_STATISTICS",
 )  # fmt: skip
-TS_DISCONT: Final = 0x200  # ffmpeg's flag of formats whose times may jump
+TS_DISCONT: Final = 0x200  # ffmpeg's AVFMT_TS_DISCONT: formats whose timestamps may jump
 
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A stream that comes along.
+    """A stream that the output keeps.
 
     Attributes:
         index: its number in the input.
-        kind: "audio", "subtitle", "video", "attachment" or "data".
-        was: its codec.
-        codec: the one it becomes, or "copy".
+        kind: "audio", "subtitle", "video" (a cover picture) or "attachment".
+        was: its codec in the input.
+        codec: the codec it is converted to, or "copy".
     """
 
     index: int
@@ -47,12 +47,12 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True)
 class Cover:
-    """A picture of the whole, which in Matroska is an attachment, known by its name.
+    """A cover picture. In Matroska it is an attachment that players recognise by its name.
 
     Attributes:
-        name: as the film has it, which need be no name that a file can have here.
-        mimetype: of the picture.
-        data: of the picture.
+        name: from the input's metadata; it may be invalid as a file name on this system.
+        mimetype: such as "image/png".
+        data: content of the picture file.
     """
 
     name: str
@@ -62,21 +62,21 @@ class Cover:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a file holds beside the frames.
+    """What a file holds apart from its frames.
 
     Attributes:
         path: of the file.
         track: number of the video stream.
-        width, height: of the stored pictures, in pixels.
-        start: the time in seconds at which players begin.
-        begin: that of the first picture.
-        seconds: from `start` to the end, by what the file says of its video or of the whole; 0 where it says nothing.
-        carried: the other streams that come along.
-        left_out: those that do not, and why, each in a few words.
-        metadata: of the video stream, without what was true of the old one only.
-        disposition: of the video stream, as ffmpeg writes it.
-        covers: to attach, where they are no streams of their own.
-        jumps: whether times in a file of its kind may jump, as those of broadcasts do.
+        width, height: of the video as stored, in pixels.
+        start: file timestamp that players show as 0:00, in seconds.
+        begin: file timestamp of the first frame, in seconds.
+        seconds: duration that the file states for its video, or else for the whole; 0 if it states none.
+        carried: the other streams that the output keeps.
+        left_out: what it does not keep, a few words each.
+        metadata: of the video stream, without the tags that are true only of the old stream.
+        disposition: of the video stream, in ffmpeg's notation; "0" for none.
+        covers: to attach; empty unless the output is Matroska, since elsewhere covers are streams.
+        jumps: whether timestamps in this container may jump, as in recorded broadcasts.
     """
 
     path: Path
@@ -95,10 +95,10 @@ class Contents:
 
 
 def muxer_for(output: Path) -> str:
-    """Return ffmpeg's name for the kind of file.
+    """Return ffmpeg's name for the container that the output's suffix stands for.
 
     Raises:
-        InvalidInput: the suffix is none of those in `MUXERS`.
+        InvalidInput: the suffix is not in `MUXERS`.
     """
     muxer = MUXERS.get(output.suffix.lower())
     if muxer is None:
@@ -107,10 +107,14 @@ def muxer_for(output: Path) -> str:
 
 
 def read_contents(path: Path, muxer: str) -> Contents:
-    """Return what a file holds, and what of it a file of another kind can hold.
+    """Return what a file holds, and which of it an output of another kind can hold.
+
+    Args:
+        path: of the file.
+        muxer: a value in `MUXERS`: ffmpeg's name for the output container.
 
     Raises:
-        InvalidInput: the file cannot be read, has no video, or its sound cannot come along.
+        InvalidInput: the file cannot be read, has no video, or has audio that the output cannot hold.
     """
     with opened_container(path) as container:
         streams = [describe_stream(stream) for stream in container.streams]
@@ -124,9 +128,9 @@ def read_contents(path: Path, muxer: str) -> Contents:
         jumps = bool(container.format.flags & TS_DISCONT)
     carried, left_out = [], []
     if "1" in (video.metadata.get("alpha_mode"), video.metadata.get("ALPHA_MODE")):
-        left_out.append("transparency")  # that of VP8 and VP9, which BestSource does not read
+        left_out.append("transparency")  # VP8 and VP9 keep it in a side channel that BestSource does not read
     able = _codecs_of(muxer)
-    titles = int(chapters)  # in MP4, chapter titles are a stream of data: they come along as chapters
+    titles = int(chapters)  # MP4 stores chapter titles in a data stream; they are kept as chapters
     for stream in streams:
         if stream is video or stream.index in covers:
             continue
@@ -157,7 +161,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
 
 
 def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -> float:
-    """Return how long the pictures last: what the stream says, in Matroska in a note, or else the whole file."""
+    """Return the video's duration in seconds: the stream's own, its DURATION tag (Matroska), or the whole file's."""
     if pictures.duration and pictures.time_base:
         return float(pictures.duration * pictures.time_base)
     if noted := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", pictures.metadata.get("DURATION", "")):
@@ -167,7 +171,7 @@ def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -
 
 
 def _read_covers(container: av.container.InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[int, Cover]]:
-    """Yield each cover with the number of its stream; the first without a name gets that which players look for."""
+    """Yield each cover with its stream number; a nameless first one is called "cover", which players look for."""
     pictures = [stream for stream in streams if stream.is_picture and stream.codec in COVERS]
     for stream in pictures:
         suffix, mimetype = COVERS[stream.codec]
@@ -187,7 +191,13 @@ def _codecs_of(muxer: str) -> set[str]:
 
 
 def _fate(stream: Stream, muxer: str, able: set[str]) -> str:
-    """Return the codec that a stream becomes, "copy", or "" if it cannot come along."""
+    """Return the codec to convert a stream to, "copy", or "" if the output cannot hold it.
+
+    Args:
+        stream: of the input.
+        muxer: ffmpeg's name for the output container.
+        able: names of the codecs that the container can hold.
+    """
     if stream.kind == "subtitle" and stream.codec in TEXT:
         own = OWN_TEXT.get(muxer)
         if own:
@@ -198,5 +208,5 @@ def _fate(stream: Stream, muxer: str, able: set[str]) -> str:
     if stream.kind == "attachment":
         return "copy" if muxer == "matroska" else ""
     if stream.kind == "video" and not stream.is_picture:
-        return ""  # another camera angle: only one is upscaled
+        return ""  # another video stream, such as a second camera angle: only the first is upscaled
     return "copy" if stream.kind in {"audio", "subtitle", "video"} and stream.codec in able else ""

@@ -1,4 +1,4 @@
-"""The encoders of ffmpeg that are used. The command line lists them, so VapourSynth is not imported here."""
+"""The ffmpeg encoders that can be chosen. The command line lists them, so this module does not import VapourSynth."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Codec:
     """An encoder of ffmpeg.
 
     Attributes:
-        quality: its option for constant quality.
-        crf: the default for it: visually close to the source.
-        worst: its largest number.
-        preset: the default; "" leaves it to the encoder.
+        quality: name of its ffmpeg option for constant quality.
+        crf: default value of that option, visually close to the source.
+        worst: largest value of that option; 0 is the best quality.
+        preset: default preset.
         extra: options that are always given.
     """
 

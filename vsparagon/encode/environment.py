@@ -1,4 +1,4 @@
-"""What decides an encode's pictures beside its job: two machines that agree in it make the same."""
+"""What decides an encode's pictures, apart from the job. Machines that agree on it make the same pictures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from vsparagon.runtime import Runtime
 
 
 def environment(clip: vs.VideoNode, choices: Iterable[Runtime], program: str) -> dict[str, str]:
-    """Return what decides the result beside the job: on other machines it may be something else.
+    """Return the facts of this machine that decide the result, by their names for people.
 
     Args:
-        clip: what is encoded.
-        choices: what `vsparagon.runtime.noted_choices` noted while it was opened.
-        program: ffmpeg.
+        clip: the upscaled clip.
+        choices: what `vsparagon.runtime.noted_choices` recorded while the clip was opened.
+        program: path of ffmpeg.
+
+    Raises:
+        ParagonError: ffmpeg does not run or does not report its version.
     """
     return {
         "output": f"{clip.num_frames} frames of {clip.width}x{clip.height}",
@@ -30,6 +33,6 @@ def environment(clip: vs.VideoNode, choices: Iterable[Runtime], program: str) ->
 def computed_by(choices: Iterable[Runtime]) -> str:
     """Return which networks were opened, on which backend and in which precision.
 
-    On which device, and how many frames at once, does not decide the result.
+    The device and the number of streams are left out: they do not change the result.
     """
     return "; ".join(f"{choice.model.name} on {choice.backend.name}, {choice.precision}" for choice in choices)

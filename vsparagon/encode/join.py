@@ -1,4 +1,4 @@
-"""Segments, and everything else of the input, into the output."""
+"""Join the segments and the input's other streams into the output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vsparagon.errors import EncodeFailure
 from vsparagon.interrupt import Interrupt
 from vsparagon.wording import counted
 
-FINEST = 1_000_000_000  # ticks in a second that containers can still count
+FINEST = 1_000_000_000  # ticks per second: the finest time base that containers can use
 MICROSECOND = Fraction(1, 1_000_000)
 
 
@@ -26,10 +26,10 @@ class Timing:
     """When the frames are shown.
 
     Attributes:
-        ticks: of every frame in order of display, not negative.
-        end: of the last frame.
-        time_base: a tick in seconds.
-        shift: what was added to make the ticks positive, in seconds.
+        ticks: timestamps of all frames in display order, in units of `time_base`; never negative.
+        end: the tick at which the last frame ends.
+        time_base: length of a tick in seconds.
+        shift: seconds that were added to all timestamps so that none is negative.
     """
 
     ticks: Sequence[int]
@@ -39,7 +39,12 @@ class Timing:
 
 
 def timing_of_file(timestamps: Sequence[int], time_base: Fraction) -> Timing:
-    """Return the frames' own times in a file."""
+    """Return the timing given by a file's own timestamps.
+
+    Args:
+        timestamps: of all frames in display order, strictly rising, in units of `time_base`; at least one.
+        time_base: in seconds.
+    """
     add = max(0, -timestamps[0])
     last = timestamps[-1] - timestamps[-2] if len(timestamps) > 1 else round(Fraction(1, 25) / time_base)
     return Timing(
@@ -51,12 +56,12 @@ def timing_of_file(timestamps: Sequence[int], time_base: Fraction) -> Timing:
 
 
 def timing_of_durations(segments: Iterable[Segment], rate: Fraction, start: Fraction) -> Timing:
-    """Return the times that follow from the durations of all frames.
+    """Return the timing that follows from the durations of all frames.
 
     Args:
-        segments: in order.
-        rate: frames per second of those that do not tell their duration.
-        start: time of the first frame in seconds.
+        segments: in display order.
+        rate: frames per second for the frames without a duration.
+        start: timestamp of the first frame in seconds.
     """
     runs = [
         (Fraction(numerator, denominator) or 1 / rate, count)
@@ -74,16 +79,17 @@ def timing_of_durations(segments: Iterable[Segment], rate: Fraction, start: Frac
 
 
 def join(command: list[str], files: Sequence[Path], timing: Timing, metadata: Mapping[str, str]) -> None:
-    """Feed the encoded frames of all segments, with their times, to the command that writes the output.
+    """Feed the encoded frames of all segments, with their timestamps, to the command that writes the output.
 
     Args:
-        command: ffmpeg's, which reads NUT.
+        command: an ffmpeg command that reads NUT from standard input.
         files: the segments in order.
         timing: of all their frames.
-        metadata: of the video stream.
+        metadata: tags of the video stream.
 
     Raises:
-        EncodeFailure: ffmpeg failed, or a segment is damaged.
+        EncodeFailure: ffmpeg failed, a segment is damaged or does not fit the others, or the frame count is wrong.
+        KeyboardInterrupt: Ctrl-C.
     """
     with FedProcess(command) as muxer:
         pipe = _Pipe(muxer)
@@ -98,10 +104,10 @@ def join(command: list[str], files: Sequence[Path], timing: Timing, metadata: Ma
 
 
 class _Pipe:
-    """What PyAV writes to, which keeps but the number of an error that is raised there.
+    """A file object for PyAV to write to. PyAV reports only the errno of an error raised in it, so it is kept here.
 
     Attributes:
-        raised: the error.
+        raised: the last error raised by `write`, or None.
     """
 
     def __init__(self, process: FedProcess) -> None:
@@ -120,7 +126,8 @@ def _write_nut(
     pipe: _Pipe, files: Sequence[Path], timing: Timing, metadata: Mapping[str, str], interrupt: Interrupt
 ) -> None:
     delay = max(_reordering(file) for file in files)
-    # The times of decoding may be negative. NUT leaves them out; moving everything for their sake would spoil the sync.
+    # Decoding timestamps may be negative. NUT does not store them, so there is no need to shift the video for their
+    # sake, which would put it out of sync with the audio.
     with av.open(pipe, "w", format="nut", options={"avoid_negative_ts": "disabled"}) as nut:
         stream: Any = None
         header = b""
@@ -131,7 +138,7 @@ def _write_nut(
                 extradata = bytes(video.codec_context.extradata or b"")
                 if stream is None:
                     header = extradata
-                    stream = nut.add_stream_from_template(video, opaque=True)  # opaque: no encoder is looked for
+                    stream = nut.add_stream_from_template(video, opaque=True)  # opaque: do not look for an encoder
                     stream.time_base = timing.time_base
                     stream.metadata.update(metadata)
                 elif extradata != header:
@@ -144,7 +151,7 @@ def _write_nut(
                         timing, shown=first + place, stored=first + count - 1 - delay
                     )
                     nut.mux_one(packet)
-                    if interrupt.asked:  # raised within PyAV, it would be dropped, and what was being written with it
+                    if interrupt.asked:  # raised inside PyAV, it would be lost together with the packet being written
                         raise KeyboardInterrupt
                 first += count
         if first != len(timing.ticks):
@@ -154,18 +161,24 @@ def _write_nut(
 
 
 def _times(timing: Timing, *, shown: int, stored: int) -> tuple[int, int, int]:
-    """Return the times of display and of decoding, and the duration, of a frame by its places in both orders."""
+    """Return a frame's presentation timestamp, decoding timestamp and duration, in ticks.
+
+    Args:
+        timing: of all frames.
+        shown: the frame's place in display order.
+        stored: its place in storage order less the reordering delay; negative for the first frames of a delay.
+    """
     ticks = timing.ticks
     following = ticks[shown + 1] if shown + 1 < len(ticks) else timing.end
     if stored >= 0:
         decoding = ticks[stored]
-    else:  # before the first frame: at its pace
+    else:  # before the first frame: continue backwards at its pace
         decoding = ticks[0] + stored * ((ticks[1] if len(ticks) > 1 else timing.end) - ticks[0])
     return ticks[shown], decoding, following - ticks[shown]
 
 
 def _placed(container: av.container.InputContainer) -> Iterator[tuple[Any, int]]:
-    """Yield the packets in their order of storage, each with its place in the order of display."""
+    """Yield the video packets in storage order, each with its place in display order."""
     packets = [packet for packet in container.demux(video=0) if packet.size]
     places = {stamp: place for place, stamp in enumerate(sorted(int(packet.pts or 0) for packet in packets))}
     for packet in packets:
@@ -173,6 +186,6 @@ def _placed(container: av.container.InputContainer) -> Iterator[tuple[Any, int]]
 
 
 def _reordering(file: Path) -> int:
-    """Return by how many frames storage precedes display at most."""
+    """Return the reordering delay of a file: how many places a frame is stored after its place in display order."""
     with av.open(str(file)) as container:
         return max(stored - shown for stored, (_, shown) in enumerate(_placed(container)))

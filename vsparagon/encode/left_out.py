@@ -1,4 +1,4 @@
-"""What of the input does not reach the output, for people."""
+"""List, for people, what the output lacks of the input or has in another form."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source
 from vsparagon.wording import counted
 
-# Properties of frames that no encoder is given.
+# Frame properties that are not passed on to any encoder.
 UNSEEN: Final = {
     "_Alpha": "transparency",
     "HDR10Plus": "the dynamic metadata of HDR10+; the static HDR10 metadata is kept",
     "DolbyVisionRPU": "the metadata of Dolby Vision; without it, profile 5 has wrong colours",
 }
-INCOMPLETE: Final = 2  # seconds without pictures at a film's end that are worth a word
+INCOMPLETE: Final = 2  # seconds without pictures at the end of a file that are worth a note
 
 
 def left_out(contents: Contents | None, job: Job, source: Source, encoding: Encoding, video: RawVideo) -> list[str]:
-    """Return what the output does not have of the input, in a few words each."""
+    """Return what the output will lack of the input, a few words each.
+
+    Args:
+        contents: describes the file that everything but the video comes from; None if there is no such file.
+        job: the job.
+        source: the clip before upscaling.
+        encoding: complete, with every default filled in.
+        video: describes the upscaled frames.
+    """
     lost = list(contents.left_out) if contents else []
     with first_frame(source.clip) as frame:
         shown = set(frame.props)
@@ -49,7 +57,7 @@ def _odd_side(contents: Contents, source: Source) -> list[str]:
 
 
 def remarks(contents: Contents | None, source: Source, job: Job) -> list[str]:
-    """Return what else is worth knowing of what becomes of the input, in a line each."""
+    """Return other things worth knowing about the output, one line each: converted audio, mended timestamps."""
     if contents is None:
         return ["no audio: a script has only video; --rest-from FILE adds everything else from a video file"]
     notes = [

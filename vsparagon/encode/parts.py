@@ -1,8 +1,8 @@
-"""The folder beside the output in which it is made.
+"""The folder next to the output in which the output is made.
 
-Each job for that output has a folder of its own in it, named by what decides the result: the manifest, which describes
-the job, and finished segments, each a film and what is known of it. So a command that is given with other options by
-mistake destroys nothing.
+It has a subfolder for each job that writes this output, named by a hash of everything that decides the result. The
+subfolder holds a manifest, which describes the job, and the finished segments: for each a video file and a JSON file
+about it. So running the command with other options by mistake destroys nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.files import replace
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 3  # of a job's folder
+FORMAT: Final = 3  # version of the layout of a job's subfolder
 LOCK: Final = "lock"
-# How everything is called that is put into the folder, and into those of jobs.
+# The names of everything that we put into the folder and into its subfolders.
 FILES: Final = re.compile(rf"{LOCK}|part-[0-9a-f]{{8}}-.+|source-[0-9a-f]+-[0-9a-f]+\..+")
 JOBS: Final = re.compile("[0-9a-f]{12}")
 FILES_OF_JOBS: Final = re.compile(rf"{re.escape(MANIFEST)}|\d{{6,}}\.(mkv|json)")
@@ -37,10 +37,11 @@ class Segment:
     """A finished segment.
 
     Attributes:
-        frames: how many it holds.
+        frames: number of frames.
         bytes: size of its file.
-        durations: of its frames in order, as numerator and denominator in seconds, and how many frames have it.
-        times: of its frames in seconds, as far as they carry any.
+        durations: run-length coded, in display order: numerator and denominator of a duration in seconds (0/1 if
+            unknown), and the number of consecutive frames that have it.
+        times: absolute times of its frames in seconds; frames without one are skipped.
     """
 
     frames: int
@@ -50,14 +51,21 @@ class Segment:
 
 
 class PartsFolder:
-    """The folder of one output. A context: it is locked while it is open.
+    """The folder of one output, used as a context manager: entering it creates and locks the folder.
+
+    Leaving it removes the folder if nothing in it is worth resuming.
 
     Args:
-        output: the file to be made.
+        output: absolute path of the file to make; its folder is called `<output>.parts`.
+
+    Attributes:
+        output: as above.
+        folder: path of the folder.
+        segments: the finished segments of the current job, by their numbers.
 
     Raises:
-        EncodeFailure: the folder cannot be written.
-        InvalidInput: another process works for the same output, or the folder is somebody else's.
+        EncodeFailure: the folder cannot be written (when entered).
+        InvalidInput: another process is writing the same output, or the folder holds only foreign files (when entered).
     """
 
     def __init__(self, output: Path) -> None:
@@ -66,34 +74,38 @@ class PartsFolder:
         self.segments: dict[int, Segment] = {}
         self._manifest: dict[str, Any] = {}
         self._own = self.folder
-        self._described = False  # by this run, in a manifest
+        self._described = False  # whether this run has written the manifest
         self._lock = FileLock(self.folder / LOCK)
 
     @property
     def index(self) -> Path:
-        """Where BestSource keeps its index, as the beginning of a path."""
+        """Path prefix for BestSource's index of the input."""
         return self.folder / "source"
 
     def path(self, number: int) -> Path:
-        """Return the film of a finished segment."""
+        """Return the path of a segment's video file. `resume` must have been called."""
         return self._own / f"{number:06}.mkv"
 
     @property
     def frames(self) -> int:
-        """How many frames the finished segments hold."""
+        """Total number of frames in the finished segments."""
         return sum(segment.frames for segment in self.segments.values())
 
     @property
     def bytes(self) -> int:
-        """Size of the finished segments."""
+        """Total size of the finished segments in bytes."""
         return sum(segment.bytes for segment in self.segments.values())
 
     def draft(self, name: str) -> Path:
-        """Return a name nobody else writes to, for a file that is being made."""
+        """Return a unique path in the folder for a file that is being made.
+
+        Args:
+            name: how the file's name ends.
+        """
         return self.folder / f"part-{secrets.token_hex(4)}-{name}"
 
     def is_foreign(self) -> bool:
-        """Return whether there is such a folder already, with nothing of ours in it, but something else."""
+        """Return whether the folder exists already and holds something, but nothing of ours."""
         there = list(self.folder.iterdir()) if self.folder.is_dir() else []
         return bool(there) and not any(map(_is_ours, there))
 
@@ -120,33 +132,37 @@ class PartsFolder:
                 _remove(self._own)
             self._lock.release()
             return
-        # Nothing to go on from. Once the lock is released, the folder may be another process's: all that is removed
-        # then is the folder itself, if it is empty.
+        # Nothing to resume from, so remove everything. Do it before releasing the lock: afterwards another process may
+        # use the folder, and only the folder itself may be removed, if it is empty.
         with contextlib.suppress(OSError):
             for path in list(self.folder.iterdir()):
                 if path.name != LOCK and _is_ours(path):
                     _remove(path)
-        _remove(self.folder / LOCK)  # Windows refuses, and removes the file when the lock is released
+        _remove(self.folder / LOCK)  # Windows refuses this, but removes the file when the lock is released
         self._lock.release()
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
     @contextlib.contextmanager
     def failing_clearly(self) -> Iterator[None]:
-        """Turn an error of the file system into one line."""
+        """Turn an OSError raised in the block into an EncodeFailure of one line."""
         try:
             yield
         except OSError as error:
             raise EncodeFailure(f"cannot write in {self.folder}: {error.strerror or error}.") from error
 
     def resume(self, identity: Mapping[str, Any]) -> list[str]:
-        """Take over the finished segments of an earlier run of the same job; those of other jobs stay where they are.
+        """Take over the finished segments of an earlier run of the same job, and leave those of other jobs alone.
 
         Args:
-            identity: what decides the result, as JSON can hold it.
+            identity: everything that decides the result; must be serialisable as JSON.
 
         Returns:
-            What has changed since the last run, a few words each; empty if the work goes on or there was none.
+            What differs from the last job for this output, a few words each; empty if this job was begun earlier or
+            no other was.
+
+        Raises:
+            EncodeFailure: the folder cannot be written.
         """
         text = json.dumps({"format": FORMAT, "job": identity}, sort_keys=True)
         self._manifest = json.loads(text)
@@ -166,12 +182,21 @@ class PartsFolder:
                 self.segments[int(path.stem)] = segment
 
     def _manifests(self) -> list[Path]:
-        """Return those of all jobs, the latest last."""
+        """Return the manifests of all jobs, the latest last."""
         found = [path for path in self.folder.glob(f"*/{MANIFEST}") if JOBS.fullmatch(path.parent.name)]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
     def keep(self, number: int, draft: Path, segment: Segment) -> None:
-        """Give a finished film its name and write down what is known of it."""
+        """Keep a finished segment: move it to its final name and write its description.
+
+        Args:
+            number: of the segment.
+            draft: the finished video file, under a name that `draft` returned.
+            segment: its description.
+
+        Raises:
+            EncodeFailure: the folder cannot be written.
+        """
         with self.failing_clearly():
             _settle(draft, self.path(number))
             self._write(self.path(number).with_suffix(".json"), asdict(segment))
@@ -189,17 +214,18 @@ class PartsFolder:
         _settle(draft, path)
 
     def deliver(self, draft: Path, *, overwrite: bool) -> None:
-        """Give the finished file the output's name, and leave nothing to go on from.
+        """Move the finished file to the output's name, and remove the manifests: there is nothing left to resume.
 
         Args:
             draft: the finished file.
-            overwrite: whether a file of that name may be replaced.
+            overwrite: whether an existing output may be replaced.
 
         Raises:
-            EncodeFailure: there is such a file, it is open elsewhere, or the folder cannot be written.
+            EncodeFailure: the output exists and may not be replaced, or it or the folder cannot be written. The
+                segments are kept.
         """
         with self.failing_clearly():
-            self._describe(delivered=_fingerprint(draft))  # tells, if we are killed right after, what became of this
+            self._describe(delivered=_fingerprint(draft))  # if we are killed after the move, `sweep` recognises it
         try:
             _settle(draft, self.output, overwrite=overwrite)
         except FileExistsError as error:
@@ -217,7 +243,11 @@ class PartsFolder:
         self.segments.clear()
 
     def sweep(self) -> None:
-        """Leave nothing to go on from if the output has been delivered from here: only its removal is missing."""
+        """Remove the manifests if the output was delivered from here by a run that was killed right afterwards.
+
+        Raises:
+            OSError: the output does not exist, or a manifest cannot be removed.
+        """
         if any(_read(path).get("delivered") == _fingerprint(self.output) for path in self._manifests()):
             self._forget()
 
@@ -227,7 +257,7 @@ class PartsFolder:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what a file says, nothing if it cannot be read."""
+    """Return the JSON object in a file; empty if it cannot be read."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -236,7 +266,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _read_segment(path: Path) -> Segment | None:
-    """Return what is known of a segment, None if that cannot be read."""
+    """Return the description of a segment, or None if it cannot be read."""
     values = _read(path)
     try:
         return Segment(
@@ -250,7 +280,7 @@ def _read_segment(path: Path) -> Segment | None:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what differs between two manifests, a few words each; nothing if the first could not be read."""
+    """Return what differs between two manifests, a few words each; empty if the first is empty."""
     if not before:
         return []
     was, now = (
@@ -264,7 +294,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Return whether something in the folder was put there by us, by its name and, of a folder, those in it."""
+    """Return whether we put something into the folder, judging by its name and, for a subfolder, the names in it."""
     if not path.is_dir():
         return bool(FILES.fullmatch(path.name))
     if not JOBS.fullmatch(path.name):
@@ -274,7 +304,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, or the folder of a job with what is ours in it, as far as that can be done."""
+    """Remove a file, or a job's subfolder with our files in it; skip silently what cannot be removed."""
     with contextlib.suppress(OSError):
         if not path.is_dir():
             path.unlink()
@@ -286,13 +316,18 @@ def _remove(path: Path) -> None:
 
 
 def _fingerprint(path: Path) -> list[int]:
-    """Return what a renamed file keeps."""
+    """Return what identifies a file even after it is renamed: its size and modification time (ns)."""
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]
 
 
 def _settle(draft: Path, path: Path, *, overwrite: bool = True) -> None:
-    """Rename a file once its content is on the disk."""
+    """Flush a file to the disk, then rename it.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is false.
+        OSError: the file cannot be flushed or renamed.
+    """
     with draft.open("rb+") as file:
         os.fsync(file.fileno())
     replace(draft, path, overwrite=overwrite)

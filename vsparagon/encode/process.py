@@ -19,12 +19,15 @@ _CHATTER = ("Svt[", "x265 [")
 
 
 class FedProcess:
-    """ffmpeg, reading what is written to it. A context: left by an exception, the process is killed.
+    """A running ffmpeg that reads what is written to it. A context manager: leaving it kills the process if it runs.
 
-    It does not belong to the terminal's foreground group, so that Ctrl-C reaches us alone, who then end it.
+    It has a process group of its own, so Ctrl-C in the terminal reaches only us, and we end it.
 
     Args:
         command: program and arguments.
+
+    Raises:
+        EncodeFailure: the program cannot be started.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -45,14 +48,14 @@ class FedProcess:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """Process id."""
         return self._process.pid
 
     def write(self, data: Buffer) -> int:
-        """Feed the process.
+        """Write to the process's standard input and return the number of bytes written.
 
         Raises:
-            EncodeFailure: it has ended.
+            EncodeFailure: the process has ended.
         """
         assert self._process.stdin is not None
         try:
@@ -62,10 +65,10 @@ class FedProcess:
             raise self._failure() from error
 
     def finish(self) -> None:
-        """Close the pipe and wait for the end.
+        """Close the pipe and wait for the process to end.
 
         Raises:
-            EncodeFailure: the process failed.
+            EncodeFailure: its exit code is not 0.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # the exit code says more
@@ -74,7 +77,7 @@ class FedProcess:
             raise self._failure()
 
     def said(self) -> list[str]:
-        """Return what the process has written to its log, line by line."""
+        """Return the lines on the process's standard error so far, without prefixes, full stops and encoder banners."""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines()
         said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip().rstrip(".") for line in lines]
@@ -97,7 +100,7 @@ class FedProcess:
         if self._process.poll() is None:
             self._process.kill()
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # what was buffered for a dead process
+        with contextlib.suppress(OSError):  # closing flushes the buffer, which fails if the process is dead
             self._process.stdin.close()
         self._process.wait()
         self._log.close()

@@ -1,4 +1,4 @@
-"""What is shown while the work goes on: a bar on a terminal, lines elsewhere, JSON for programs."""
+"""Report progress: a bar on a terminal, lines elsewhere, JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ JSON_SECONDS: Final = 0.5
 
 
 class Progress(Protocol):
-    """What is told in the course of an encode."""
+    """Receives the events of an encode. `begin` comes before `advance`; notes may come at any time."""
 
     def begin(self, *, total: int, done: int) -> None:
-        """The work begins, with frames that an earlier run has done."""
+        """Begin: the result will have `total` frames, of which an earlier run has encoded `done`."""
 
     def advance(self, frames: int, size: int) -> None:
-        """So many more frames are encoded, and the finished segments have so many bytes."""
+        """Count `frames` newly encoded frames; `size` is the size of all finished segments in bytes."""
 
     def note(self, text: str) -> None:
-        """Tell something worth knowing."""
+        """Report something worth knowing, in one line."""
 
     def close(self) -> None:
-        """The work has ended, well or not."""
+        """End, whether or not the work succeeded."""
 
 
 class Bar:
@@ -57,7 +57,11 @@ class Bar:
 
 
 class _Clock:
-    """Speed and remaining time, told now and then."""
+    """Measures speed and remaining time, and decides when to report them.
+
+    Args:
+        interval: least time between reports in seconds.
+    """
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -67,7 +71,7 @@ class _Clock:
         self._start = self._told = time.monotonic()
 
     def advance(self, frames: int) -> bool:
-        """Count, and return whether it is time to tell."""
+        """Count frames, and return whether a report is due."""
         self.frames += frames
         now = time.monotonic()
         if now - self._told < self._interval and self.frames < self.total:
@@ -96,7 +100,7 @@ def _size(size: int) -> str:
 
 
 class Lines:
-    """A line every few seconds."""
+    """A line of text every few seconds."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -120,7 +124,7 @@ class Lines:
 
 
 class Json:
-    """An object in a line for each event, on standard output: "progress", "note", and at the end "done"."""
+    """One JSON object per line for each event: "progress" or "note". The command line adds "done" at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -147,7 +151,7 @@ class Json:
 
 
 def choose_progress(*, as_json: bool) -> Progress:
-    """Return what suits the caller and its terminal."""
+    """Return JSON on standard output, or a bar (on a terminal) or lines on standard error."""
     if as_json:
         return Json(sys.stdout)
     return Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)

@@ -1,4 +1,4 @@
-"""An encode from beginning to end."""
+"""Run an encode from beginning to end."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from vsparagon.wording import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of an encode.
+    """The result of an encode.
 
     Attributes:
-        output: the file.
-        frames: in it.
-        resumed: of these, how many an earlier run had done.
+        output: path of the finished file.
+        frames: number of frames in it.
+        resumed: how many of these an earlier run had encoded.
         width, height: in pixels.
-        encoding: how it is encoded.
-        bytes: of the file.
-        seconds: that this run took.
-        left_out: what the output does not have of the input, in a few words each.
+        encoding: complete, with every default filled in.
+        bytes: size of the file.
+        seconds: wall-clock time of this run.
+        left_out: what the output lacks of the input, a few words each.
     """
 
     output: Path
@@ -61,7 +61,12 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who makes the segments: that many processes on this machine, or the cluster at an address; neither: this one."""
+    """Who encodes the segments.
+
+    Attributes:
+        count: number of worker processes on this machine; 0 if there is an address.
+        address: of a Dask scheduler, or "".
+    """
 
     count: int = 0
     address: str = ""
@@ -72,17 +77,17 @@ class _Opened:
     """An input, ready to be encoded.
 
     Attributes:
-        contents: of the file that sound and everything else come from, or None.
-        covers: files with its covers.
+        contents: describes the file that audio and everything else come from; None if there is no such file.
+        covers: files that hold its covers.
         track: number of the video stream in the file.
-        origin: the time in the file at which players begin, in seconds.
-        muxer: ffmpeg's name for the kind of output.
+        origin: file timestamp that players show as 0:00, in seconds.
+        muxer: ffmpeg's name for the output container.
         source, clip: before and after upscaling.
-        program: ffmpeg.
-        encoding: every choice made.
-        video: what a pipe of the clip's raw frames does not say.
-        environment: what decides the pictures beside the job.
-        left_out: what the output does not have of the input.
+        program: path of ffmpeg.
+        encoding: complete, with every default filled in.
+        video: what the clip's raw frames do not say about themselves.
+        environment: what decides the pictures, apart from the job.
+        left_out: what the output lacks of the input.
     """
 
     contents: Contents | None
@@ -100,18 +105,18 @@ class _Opened:
 
 
 def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None = None) -> Result:
-    """Do a job, or go on with it.
+    """Do a job, or resume it.
 
     Args:
-        job: what to do.
-        output: absolute path of the file to make; its suffix tells the kind.
-        overwrite: whether a file of that name may be replaced. It is, when the new one is complete.
-        progress: who is told.
-        workers: None for this process alone.
+        job: the input and how to process it.
+        output: absolute path of the file to make; its suffix chooses the container.
+        overwrite: whether an existing output may be replaced. It is replaced only when the new one is complete.
+        progress: receives progress and notes; it is closed at the end.
+        workers: who encodes the segments; None for this process.
 
     Raises:
-        ParagonError: the job cannot be done. Finished segments are kept in the folder beside the output.
-        KeyboardInterrupt: it was stopped; the same.
+        ParagonError: the job cannot be done.
+        KeyboardInterrupt: it was stopped. In either case, finished segments are kept in the folder next to the output.
     """
     began = time.monotonic()
     muxer = muxer_for(output)
@@ -160,7 +165,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
 
 
 def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Opened:
-    """Open the input and the network, and say what of the input the output will lack."""
+    """Open the input and the network, and report what the output will lack of the input."""
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
     track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
@@ -191,7 +196,7 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
 
 
 def _write_covers(covers: Sequence[Cover], parts: PartsFolder) -> list[Path]:
-    """Write the covers where ffmpeg reads them: it is told their names, which files may not be able to have."""
+    """Write the covers to files for ffmpeg, under neutral names: a cover's own name may be invalid for a file."""
     files = []
     for cover in covers:
         files.append(parts.draft("cover"))
@@ -201,7 +206,7 @@ def _write_covers(covers: Sequence[Cover], parts: PartsFolder) -> list[Path]:
 
 
 def _make(opened: _Opened, missing: Sequence[Span], parts: PartsFolder, progress: Progress) -> None:
-    """Encode what is missing, one segment after the other; the frames of a stretch are rendered without a pause."""
+    """Encode the missing segments in this process; one prefetching iterator renders each run of adjacent segments."""
     size = parts.bytes
     for stretch in stretches(missing):
         with closing(render(opened.clip, stretch[0].first, stretch[-1].last)) as frames:
@@ -216,7 +221,7 @@ def _make(opened: _Opened, missing: Sequence[Span], parts: PartsFolder, progress
 def _make_elsewhere(
     job: Job, opened: _Opened, missing: Sequence[Span], workers: Workers, parts: PartsFolder, progress: Progress
 ) -> None:
-    """Have what is missing encoded by other processes."""
+    """Have the missing segments encoded by other processes."""
     context = SegmentContext(
         job=job,
         track=opened.track,
@@ -234,7 +239,7 @@ def _make_elsewhere(
 
 
 def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder) -> Path:
-    """Return the complete file, still under a name of its own."""
+    """Return the complete file, still under a temporary name."""
     contents = opened.contents
     timing = _timing(opened.source, opened.clip, parts, contents.begin if contents else None)
     draft = parts.draft(f"output{parts.output.suffix}")
@@ -254,11 +259,16 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
 
 
 def _timing(source: Source, clip: vs.VideoNode, parts: PartsFolder, begin: Fraction | None) -> Timing:
-    """Return when the frames are shown: as in the file, by the times that came through a script, else by durations.
+    """Return when the frames are shown.
+
+    The file's own timestamps are used if they fit the number of frames; else the absolute times that the frames kept
+    through a script; else the frames' durations.
 
     Args:
-        source, clip, parts: of the encode.
-        begin: when pictures begin in the file that the rest comes from; None if there is no such file.
+        source, clip: before and after upscaling.
+        parts: with all segments finished.
+        begin: timestamp of the first frame in the file that everything else comes from, in seconds; None if there is
+            no such file.
     """
     if len(source.timestamps) == clip.num_frames:
         return timing_of_file(source.timestamps, source.time_base)
@@ -273,7 +283,11 @@ def _timing(source: Source, clip: vs.VideoNode, parts: PartsFolder, begin: Fract
 
 
 def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
-    """Return all that decides the result, by which the work is recognised when it is resumed."""
+    """Return everything that decides the result; an encode is resumed only if it is unchanged.
+
+    Raises:
+        EncodeFailure: a file that the job names no longer exists.
+    """
     try:
         return job.identity() | asdict(opened.encoding) | dict(opened.environment)
     except OSError as error:
@@ -281,7 +295,7 @@ def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
 
 
 def _sweep(output: Path) -> None:
-    """Remove the folder that a run left which was killed when its output was there already."""
+    """Remove the folder of a run that was killed after it had delivered the output."""
     parts = PartsFolder(output)
     if parts.folder.is_dir() and not parts.is_foreign():
         with parts:

@@ -1,4 +1,4 @@
-"""A stretch of a clip as a file of its own."""
+"""Cut a clip into segments and encode each into a file of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vsparagon.wording import counted
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Frames from `first` to before `last`, segment `number` of the whole."""
+    """The frames of segment `number`: from `first` up to, but not including, `last`."""
 
     number: int
     first: int
@@ -27,19 +27,26 @@ class Span:
 
 
 def all_spans(frames: int, segment_frames: int) -> list[Span]:
-    """Return the segments of a clip of that many frames."""
+    """Return the segments of a clip in order.
+
+    Args:
+        frames: length of the clip.
+        segment_frames: length of each segment; the last may be shorter.
+    """
     starts = range(0, frames, segment_frames)
     return [Span(number=n, first=s, last=min(s + segment_frames, frames)) for n, s in enumerate(starts)]
 
 
 def stretches(spans: Iterable[Span]) -> Iterator[list[Span]]:
-    """Group spans, in order, into runs without a gap."""
+    """Group spans, given in order, into runs of consecutive numbers."""
     for _, group in itertools.groupby(enumerate(spans), key=lambda pair: pair[1].number - pair[0]):
         yield [span for _, span in group]
 
 
 def render(clip: vs.VideoNode, first: int, last: int) -> Generator[vs.VideoFrame]:
-    """Yield frames in order, several of them in the making at once.
+    """Yield the frames from `first` up to, but not including, `last` in order, rendering several at once.
+
+    Each frame is closed when the next is asked for.
 
     Raises:
         EncodeFailure: a frame cannot be made.
@@ -63,20 +70,20 @@ def encode_segment(
     out: Path,
     on_frame: Callable[[], None],
 ) -> Segment:
-    """Encode the next frames.
+    """Encode the next frames of an iterator into a segment.
 
     Args:
-        frames: where to take them from; left at the first frame after the span.
-        span: how many.
-        command: ffmpeg's, which reads raw frames and writes `out`.
+        frames: begins with the first frame of the span; as many as the span has are taken from it.
+        span: the segment to make.
+        command: an ffmpeg command that reads raw frames and writes `out`.
         out: file that the command writes.
         on_frame: called after each frame.
 
     Returns:
-        What the file holds.
+        The description of the finished segment.
 
     Raises:
-        EncodeFailure: a frame cannot be made, or ffmpeg failed.
+        EncodeFailure: a frame cannot be made, ffmpeg failed, or the file does not hold all frames.
     """
     durations: list[tuple[int, int]] = []
     times: list[float] = []
@@ -101,7 +108,7 @@ def encode_segment(
 
 
 def _duration(frame: vs.VideoFrame) -> tuple[int, int]:
-    """Return the duration in seconds as a fraction, 0 where the frame does not tell it."""
+    """Return numerator and denominator of a frame's duration in seconds; 0 and 1 if the frame has none."""
     numerator, denominator = frame.props.get("_DurationNum"), frame.props.get("_DurationDen")
     if isinstance(numerator, int) and isinstance(denominator, int) and numerator > 0 and denominator > 0:
         return int(numerator), int(denominator)
@@ -109,10 +116,10 @@ def _duration(frame: vs.VideoFrame) -> tuple[int, int]:
 
 
 def count_packets(path: Path) -> int:
-    """Return the number of frames in a file of one video stream, without decoding them.
+    """Return the number of frames in a file's first video stream, without decoding them.
 
     Raises:
-        EncodeFailure: the file is damaged.
+        EncodeFailure: the file cannot be read or has no video.
     """
     try:
         with av.open(str(path)) as container:

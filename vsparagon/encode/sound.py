@@ -1,4 +1,4 @@
-"""Whether the sound of a file can come along: asked of the ffmpeg that is to put it into the output."""
+"""Check that a file's audio can be kept, by trying it with the ffmpeg that will write the output."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from vsparagon.errors import EncodeFailure, InvalidInput
 
 
 def check_sound(program: str, contents: Contents, muxer: str, draft: Path) -> None:
-    """Put the first second of the sound into a file like the output, before there is work that could be lost.
+    """Write the first second of the audio into a file of the output's kind, before there is work that could be lost.
 
     Args:
-        program: ffmpeg. What PyAV's own version of it can do says little about this one.
-        contents: of the file that the sound comes from.
-        muxer: kind of the output.
-        draft: a file to write, which is removed again.
+        program: path of ffmpeg. PyAV is built with another ffmpeg, so its abilities say little about this one.
+        contents: describes the file that the audio comes from; without audio, nothing is done.
+        muxer: ffmpeg's name for the output container.
+        draft: a temporary file to write; it is removed again.
 
     Raises:
-        InvalidInput: it fails.
+        InvalidInput: ffmpeg cannot write the audio.
     """
     if not any(stream.kind == "audio" for stream in contents.carried):
         return

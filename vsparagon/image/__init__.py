@@ -1,6 +1,6 @@
-"""Still pictures.
+"""Still images.
 
-image_file.py   for `vsparagon image`: read, enlarged and written with all that belongs to them
+image_file.py   for `vsparagon image`: read, enlarge and write images with their metadata
 tiff_exif.py    EXIF in TIFF files, which libvips neither reads nor writes
-stills.py       which kinds of files there are, and 8 bit of what they hold: for comparisons and training
+stills.py       supported file types, and conversion to 8-bit RGB for comparisons and training
 """

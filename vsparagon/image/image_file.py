@@ -1,4 +1,4 @@
-"""Picture files: what is in them besides the colours, and how it is kept. Built on libvips."""
+"""Read, enlarge and write image files, with transparency and metadata. Built on libvips."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
 from vsparagon.interrupt import Interrupt
 
-logging.getLogger("pyvips").setLevel(logging.ERROR)  # what fails is raised; a warning of it would be said twice
+logging.getLogger("pyvips").setLevel(logging.ERROR)  # failures are raised; a warning would repeat them
 
-EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # what these cannot hold is rounded
+EIGHT_BIT: Final = (".jpg", ".jpeg", ".webp")  # 16-bit samples are rounded to 8 bits for these
 TIFF: Final = (".tif", ".tiff")
 OPAQUE: Final = (".jpg", ".jpeg")
 KEPT: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data", "orientation", "resolution-unit")
@@ -32,12 +32,12 @@ Samples = npt.NDArray[Any]  # uint8 or uint16
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """A picture and what belongs to it.
+    """An image and its metadata.
 
     Attributes:
-        colour: H,W,3 of RGB, or H,W,1 of gray; uint8 or uint16.
-        alpha: H,W,1 of the same type, not multiplied into the colours, or None.
-        header: the image whose metadata (colour profile, EXIF, XMP, resolution) goes with it.
+        colour: H,W,3 (RGB) or H,W,1 (gray); uint8 or uint16, using the whole range of the type.
+        alpha: H,W,1 of the same type, not premultiplied; None for an opaque image.
+        header: a pyvips image that holds the metadata (colour profile, EXIF, XMP, resolution).
     """
 
     colour: Samples
@@ -46,14 +46,14 @@ class ImageFile:
 
 
 def read_picture(path: Path) -> ImageFile:
-    """Read a picture of 8 or 16 bit.
+    """Read an image of 8 or 16 bits per sample. It is not rotated: its orientation tag is kept.
 
     Raises:
-        InvalidInput: the file cannot be read, or holds something else.
+        InvalidInput: the file cannot be read, holds several images, or is neither RGB nor gray of 8 or 16 bits.
     """
     check_name(path)
     try:
-        if is_animated_png(path):  # of which libvips reads the first picture
+        if is_animated_png(path):  # libvips would silently read only the first image
             raise InvalidInput(f"{path} holds an animation; split it into files of one image each.")
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
         if image.get_typeof("n-pages") and image.get("n-pages") > 1:
@@ -76,11 +76,11 @@ def read_picture(path: Path) -> ImageFile:
 
 
 def enlarge(picture: ImageFile, upscale: Callable[[Samples], Samples]) -> ImageFile:
-    """Return the picture enlarged, gray and alpha by way of the same network.
+    """Return the image enlarged. Gray and alpha go through the same network as three equal channels.
 
     Args:
-        picture: any.
-        upscale: from H,W,3 to a multiple of that.
+        picture: the image.
+        upscale: maps H,W,3 to scale*H,scale*W,3 of the same type.
     """
     alpha = picture.alpha
     if alpha is not None:
@@ -96,15 +96,15 @@ def _enlarge_plane(plane: Samples, upscale: Callable[[Samples], Samples]) -> Sam
 
 
 def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
-    """Write a picture, whole or not at all.
+    """Write an image atomically, replacing an existing file.
 
     Args:
-        picture: any; 16 bit becomes 8 where the kind of file has no more.
-        path: its suffix, one of `vsparagon.image.stills.SUFFIXES`, tells the kind.
-        quality: 1 to 100, of JPEG and WebP.
+        picture: the image; 16 bits are rounded to 8 for JPEG and WebP.
+        path: its suffix, one of `vsparagon.image.stills.SUFFIXES`, chooses the file type.
+        quality: 1 to 100, for JPEG and WebP.
 
     Raises:
-        InvalidInput: the kind of file has no transparency, but the picture has.
+        InvalidInput: the image has transparency, which the file type cannot hold.
         ParagonError: the file cannot be written.
     """
     suffix = path.suffix.lower()
@@ -130,7 +130,11 @@ def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Have Ctrl-C wait for libvips, which calls Python to log, and loses what is raised there."""
+    """Delay Ctrl-C until the block ends: libvips calls Python to log, and would lose a KeyboardInterrupt raised there.
+
+    Raises:
+        KeyboardInterrupt: at the end of the block, if Ctrl-C was pressed.
+    """
     with Interrupt() as interrupt:
         try:
             yield
@@ -140,7 +144,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _system_reason(error: Any) -> str:
-    """Return what the system said first of what libvips could not do; its own last line if the system said nothing."""
+    """Return the first system error in a libvips error, or else the last line of its message."""
     said = re.search(r"^system error: (.+)$", str(error), re.MULTILINE)
     return said[1] if said else reason_of(error).rstrip(".")
 

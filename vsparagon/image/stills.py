@@ -1,4 +1,4 @@
-"""Still pictures: which kinds of files there are, and 8 bit of what they hold. Imports neither Pillow nor libvips."""
+"""Supported image file types, and conversion to 8-bit RGB. Imports neither Pillow nor libvips."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 PNG: Final = b"\x89PNG\r\n\x1a\n"
-UNBOUNDED: Final = ("I", "F")  # Pillow's modes of 32 bit, in which nothing says what white is
+UNBOUNDED: Final = ("I", "F")  # Pillow's 32-bit modes, in which white has no defined value
 
 
 def is_animated_png(path: Path) -> bool:
-    """Return whether a file is a PNG whose chunk acTL, before its picture, announces more than one.
+    """Return whether a file is a PNG with an acTL chunk, before its image data, that states more than one frame.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         if file.read(len(PNG)) != PNG:
@@ -36,18 +36,18 @@ def is_animated_png(path: Path) -> bool:
 
 
 def to_8_bit(samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Return samples of 16 bit rounded to 8."""
+    """Return 16-bit samples (0..65535) rounded to 8 bits (0..255)."""
     rounded: npt.NDArray[np.uint8] = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return rounded
 
 
 def as_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return a picture of Pillow's as H,W,3 uint8 RGB, without its transparency.
+    """Return a Pillow image as H,W,3 uint8 RGB, without its transparency.
 
-    Pillow's own conversion does not scale gray of 16 bit: all above 255 becomes white.
+    16-bit gray is converted here, because Pillow would clamp it to 255 instead of scaling it.
 
     Raises:
-        OSError, ValueError: damaged, or of samples of more than 16 bit.
+        OSError, ValueError: the image is damaged, or has signed samples or samples of more than 16 bits.
     """
     if image.mode in UNBOUNDED:
         raise ValueError("its samples have 32 bits, or are signed; convert it to 8 or 16 bits first")

@@ -1,8 +1,8 @@
-"""EXIF in TIFF files, which libvips neither reads nor writes.
+"""Read and write EXIF in TIFF files, which libvips does not do.
 
-EXIF is itself a small TIFF: a directory of tags, of which one points to a second directory (of the camera) and one to a
-third (of the place). In a TIFF file these are the file's own first directory and the two it points to. Everything here
-is turned into little-endian order.
+EXIF is itself a small TIFF: a directory of tags, one of which points to a second directory (about the camera) and one
+to a third (about the place). In a TIFF file, these are the file's own first directory and the two it points to. All
+values are converted to little-endian order when they are read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Final
 PREFIX: Final = b"Exif\0\0"  # before EXIF in other files
 CAMERA, PLACE, INTEROPERABILITY = 34665, 34853, 40965  # tags that point to directories
 WIDTH, HEIGHT = 40962, 40963
-# Of a picture's first directory, what is about the picture and not about how the file stores it: description, maker,
-# model, software, date, artist, host computer, copyright.
+# The tags in the first directory that describe the image, not how the file stores it: description, maker, model,
+# software, date, artist, host computer, copyright.
 ABOUT: Final = (270, 271, 272, 305, 306, 315, 316, 33432)
 _SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_WORDS: Final = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8}  # what has an order of bytes
+_WORDS: Final = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8}  # type -> size of the words with a byte order
 _LONG: Final = 4
 
 type Directory = dict[int, tuple[int, int, bytes]]  # tag: type, count, value
@@ -27,7 +27,7 @@ type Directory = dict[int, tuple[int, int, bytes]]  # tag: type, count, value
 
 @dataclass(frozen=True, kw_only=True)
 class Exif:
-    """The three directories."""
+    """The three directories of EXIF: about the image, the camera (Exif IFD) and the place (GPS IFD)."""
 
     main: Directory = field(default_factory=dict)
     camera: Directory = field(default_factory=dict)
@@ -35,7 +35,11 @@ class Exif:
 
 
 def read_tiff(path: Path) -> bytes:
-    """Return the EXIF of a TIFF file as other files hold it, b"" if it has none that can be read."""
+    """Return the EXIF of a TIFF file as other file types hold it; b"" if it has none that can be read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     try:
         exif = _parse(path.read_bytes())
     except (struct.error, KeyError):  # damaged, or BigTIFF
@@ -46,12 +50,15 @@ def read_tiff(path: Path) -> bytes:
 
 
 def add_to_tiff(path: Path, blob: bytes, *, width: int, height: int) -> None:
-    """Append EXIF, as other files hold it, to a TIFF file.
+    """Add EXIF to a TIFF file, in place. Nothing is done if either is damaged or the file is not little-endian.
 
     Args:
-        path: a little-endian file, as libvips writes it.
-        blob: what follows the prefix is looked at; nothing is done if it is damaged.
-        width, height: of the picture, which EXIF repeats.
+        path: a TIFF file as libvips writes it.
+        blob: EXIF as other file types hold it, with or without the prefix "Exif".
+        width, height: of the image in pixels; they replace the size in the EXIF, if that has one.
+
+    Raises:
+        OSError: the file cannot be read or written.
     """
     data = path.read_bytes()
     try:
@@ -106,7 +113,7 @@ def _read(data: bytes, offset: int, order: str) -> Directory:
 
 
 def _serialise(exif: Exif, main: Directory, base: int) -> bytes:
-    """Return the offset of the first directory, and all directories, as they stand from `base` on."""
+    """Return the offset of the first directory (4 bytes), followed by all directories, placed from `base` on."""
     body = b""
     main = dict(main)
     for tag, directory in ((CAMERA, exif.camera), (PLACE, exif.place)):
@@ -118,7 +125,7 @@ def _serialise(exif: Exif, main: Directory, base: int) -> bytes:
 
 
 def _write(directory: Directory, offset: int) -> bytes:
-    """Return a directory that stands at an offset, followed by its longer values."""
+    """Return a directory placed at an offset, followed by the values that do not fit into its entries."""
     table, values = struct.pack("<H", len(directory)), b""
     beyond = offset + 2 + 12 * len(directory) + 4
     for tag, (kind, count, value) in sorted(directory.items()):

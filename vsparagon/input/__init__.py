@@ -1,9 +1,9 @@
-"""What the commands for files are given: `encode`, `preview` and `compare` begin here.
+"""Open the input of the commands that work on files: `encode`, `preview` and `compare`.
 
-job.py             the input, the network, the encoding: what was asked for
-streams.py         what streams a file has
-source.py          file or script -> clip, upscaled clip
-times.py           frame times that a file has wrong, mended
-opening.py         a file or script, opened to be looked at
-pixel_formats.py   the formats that leave, by ffmpeg's names
+job.py             what was asked for: input, network and encoding
+streams.py         the streams in a file
+source.py          file or script -> clip -> upscaled clip
+times.py           repair of missing or wrong timestamps
+opening.py         open an input for `preview` and `compare`
+pixel_formats.py   the output's pixel formats, by ffmpeg's names
 """

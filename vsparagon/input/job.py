@@ -1,4 +1,4 @@
-"""What an encode is asked for, and how it is recognised when the same command is given again."""
+"""Describe what was asked for, so that an encode is recognised when the same command is given again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SEGMENT_FRAMES: Final = 240
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Arguments of `core.paragon.Upscale` that decide the result; 0, "" and () mean: choose for me.
+    """The arguments of `core.paragon.Upscale` that decide the result; 0, "" and () ask for the default.
 
-    Without a model file, the bundled network is named in full: the same by default as on request.
+    Without a model file, default variant, scale and profile are filled in: naming them gives an equal object.
     """
 
     variant: str = ""
@@ -44,14 +44,14 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How the result is encoded; None and "" mean: choose for me.
+    """How the result is encoded; None and "" ask for the default.
 
     Attributes:
         codec: a name in `vsparagon.encode.encoders.CODECS`.
-        crf: constant quality, in the codec's own numbers.
-        preset: the codec's own name or number for its speed.
+        crf: constant quality, on the codec's own scale; 0 is best.
+        preset: the encoder's own name or number for a speed.
         pix_fmt: a name in `vsparagon.input.pixel_formats.PIXEL_FORMATS`.
-        options: further ones of the encoder, in ffmpeg's words: name and value.
+        options: further ffmpeg options of the encoder, as pairs of name and value.
     """
 
     codec: str = ""
@@ -67,13 +67,15 @@ class Job:
 
     Attributes:
         input: absolute path of a video file or a script.
-        filter_script: absolute path of a script between the file and the network, or None.
-        rest: absolute path of the file that sound and everything else come from; None for the input, where that is one.
-        start, end: the part of a file that is wanted, in seconds as players count them; 0 as end is that of the file.
-        network: None leaves the choice to the script: one that upscales is encoded as it is, any other is upscaled
-            with the defaults.
-        segment_frames: frames of a segment.
-        device_id, num_streams, cache: how the network is run; they do not change the result.
+        filter_script: absolute path of a script that processes the video before the network does, or None.
+        rest: absolute path of the file that audio and everything else come from; None for the input itself, if that is
+            a video file.
+        start, end: the part of the file to use, in seconds as players count them; an end of 0 means the file's end.
+        network: None uses the default network, unless a script upscales by itself; then its output is used as it is.
+        encoding: how the result is encoded.
+        segment_frames: frames per segment, at least 1.
+        device_id, num_streams, cache: how the network is run, as in `core.paragon.Upscale`; they do not change the
+            result.
     """
 
     input: Path
@@ -89,7 +91,11 @@ class Job:
     cache: str = ""
 
     def check_files(self) -> None:
-        """Raise InvalidInput if a file that the job names is not there or has a name that cannot be used."""
+        """Check the files that the job names, except a model file.
+
+        Raises:
+            InvalidInput: one does not exist, or its name cannot be used.
+        """
         for path in (self.input, self.filter_script, self.rest):
             if path is not None:
                 check_name(path)
@@ -102,7 +108,10 @@ class Job:
         return self.input.suffix.lower() in SCRIPT_SUFFIXES
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that decides the result, as far as this machine's files tell.
+        """Return everything in the job that decides the encoded pictures, with digests of scripts and model files.
+
+        The values can be serialised as JSON. Neither the file in `rest` nor modules that a script imports are looked
+        at.
 
         Raises:
             OSError: a file is missing.

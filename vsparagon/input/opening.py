@@ -1,4 +1,4 @@
-"""An input, opened to be looked at: without a folder of its own, its index in the user's cache."""
+"""Open an input for viewing. There is no folder next to an output, so BestSource's index goes to the user's cache."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source, rate_of
 from vsparagon.input.streams import read_overview
 
-UNEVEN: Final = Fraction(1, 20)  # seconds by which a frame may miss its place in an even clip
+UNEVEN: Final = Fraction(1, 20)  # seconds by which a timestamp may differ from a constant frame rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """An input to be looked at.
+    """An input opened for viewing.
 
     Attributes:
         source: its clip.
-        beside: the kinds of streams that can be played along: "audio", "subtitle".
-        ahead: by how many seconds they begin before the first frame.
-        note: why there are none, or "".
+        beside: the kinds of streams that can be played along with it, of "audio" and "subtitle".
+        ahead: seconds from the beginning of those streams to the first frame.
+        note: why the file's audio and subtitles cannot be played, or "".
     """
 
     source: Source
@@ -37,10 +37,10 @@ class Opened:
 
 
 def open_to_view(job: Job) -> Opened:
-    """Open the input of a job.
+    """Open the input of a job for viewing.
 
     Raises:
-        ParagonError: it cannot be used.
+        ParagonError: the input cannot be used, or BestSource is not installed.
     """
     job.check_files()
     if job.is_script:
@@ -62,12 +62,12 @@ def _even(stamps: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
 
 
 def _index(job: Job) -> Path:
-    """Return where BestSource keeps its index, as the beginning of a path: counting a film's frames takes a while."""
+    """Return the path prefix of BestSource's index, which is kept because indexing a long video takes a while."""
     folder = usable_cache_folder(job.cache) / "sources"
     folder.mkdir(exist_ok=True)
     return folder / hashlib.sha256(str(job.input).encode()).hexdigest()[:16]
 
 
 def seconds_of(clip: vs.VideoNode) -> float:
-    """Return how long a clip lasts."""
+    """Return a clip's duration in seconds, at its nominal frame rate."""
     return float(clip.num_frames / rate_of(clip))

@@ -1,4 +1,4 @@
-"""The pixel formats of encoded and shown video, by ffmpeg's names and VapourSynth's."""
+"""The pixel formats of encoded and previewed video, by ffmpeg's and VapourSynth's names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ PIXEL_FORMATS: Final[dict[str, int]] = {
 
 
 def pixel_format_candidates(source: vs.VideoFormat) -> list[str]:
-    """Return the pixel formats for a clip, the closest first: 10 bit for everything above 8."""
+    """Return names in `PIXEL_FORMATS` that suit a clip, the closest first.
+
+    Clips of more than 8 bits get 10 bits. RGB becomes 4:4:4, and gray 4:2:0.
+    """
     if source.color_family == vs.RGB or source.subsampling_w < source.subsampling_h:  # 4:4:0
         subsampling = "444"
     elif source.color_family == vs.GRAY:

@@ -1,4 +1,4 @@
-"""The input as a clip: read by BestSource or made by a script, then upscaled."""
+"""Turn the input into a clip, through BestSource or a script, and upscale it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from vsparagon.input.times import mended
 from vsparagon.runtime import noted_choices
 from vsparagon.waiting import call_in_thread
 
-STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # how the names of these properties begin
+STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # prefixes of frame properties
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A clip to be upscaled, or one that already is.
+    """A clip to upscale, or one that a script has upscaled.
 
     Attributes:
         clip: the clip.
         upscaled: whether a script has upscaled it with `core.paragon.Upscale`.
-        timestamps: of the file's frames, in units of `time_base`; empty when there is no file or it tells none.
+        timestamps: of the file's frames (before any script), strictly rising, in units of `time_base`; empty if there
+            is no file or its timestamps are useless.
         time_base: in seconds.
-        strayed: how many of the times are not the file's, which had none or wrong ones there.
+        strayed: how many timestamps were missing or wrong in the whole file and are interpolated here.
     """
 
     clip: vs.VideoNode
@@ -51,9 +52,9 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
 
     Args:
         job: the job.
-        index: where BestSource keeps its index of the file, as the beginning of a path.
-        track: number of the video stream in the file; of no meaning for a script.
-        origin: the time in the file at which players begin, in seconds.
+        index: path prefix for BestSource's index of the file; not used for a script.
+        track: number of the video stream in the file; not used for a script.
+        origin: file timestamp that players show as 0:00, in seconds; `job.start` and `job.end` count from it.
 
     Raises:
         BackendUnavailable: BestSource is not installed.
@@ -65,12 +66,12 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
     if not hasattr(vs.core, "bs"):
         raise BackendUnavailable(f"reading video files needs BestSource; install it with {installation('encode')}.")
     try:
-        state = job.input.stat()  # BestSource knows another file of the same name by its size alone
+        state = job.input.stat()  # BestSource compares only the size, so the index's name also has the file's time
         found = _read_file(job.input, Path(f"{index}-{state.st_size:x}-{state.st_mtime_ns:x}"), track)
     except vs.Error as error:
         raise InvalidInput(f"{job.input} cannot be read as video: {error}") from error
     given = found["timestamps"]
-    # VapourSynth's array of one number is that number.
+    # VapourSynth returns an array of one number as a plain number.
     stamps, strayed = mended([given] if isinstance(given, int) else list(given))
     source = Source(
         clip=found["clip"],
@@ -87,9 +88,9 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
 
 
 def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
-    """Return the clip, shown upright, and its timestamps."""
+    """Return what BestSource reads from a file: the clip, rotated upright, its timestamps and their time base."""
     options: dict[str, Any] = {"track": track, "cachemode": 4, "cachepath": str(index), "showprogress": False}
-    environment = vs.get_current_environment()  # of this thread; in viewers others have none
+    environment = vs.get_current_environment()  # of this thread; in viewers, other threads have none
 
     def indexed() -> vs.VideoNode:
         with environment.use():
@@ -103,13 +104,17 @@ def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
         rotation = int(frame.props.get("Rotation", 0))
         across, down = frame.props.get("_SARNum"), frame.props.get("_SARDen")
     found: dict[str, Any] = vs.core.bs.VideoSource(str(path), exporttimestamps=True, **options)
-    if rotation % 180 and across and down:  # BestSource turns the picture but not the pixels' shape
+    if rotation % 180 and across and down:  # BestSource rotates the picture but not its pixel aspect ratio
         found["clip"] = found["clip"].std.SetFrameProps(_SARNum=down, _SARDen=across)
     return found
 
 
 def _part(source: Source, job: Job, origin: Fraction) -> Source:
-    """Return the frames of a file that a job wants."""
+    """Return the source cut to the part that the job asks for.
+
+    Raises:
+        InvalidInput: the file has no timestamps, or no frame lies in that part.
+    """
     if not (job.start or job.end):
         return source
     if not source.timestamps:
@@ -125,7 +130,7 @@ def _part(source: Source, job: Job, origin: Fraction) -> Source:
 
 
 def _with_static_metadata(part: vs.VideoNode, whole: vs.VideoNode) -> vs.VideoNode:
-    """Return a part with the HDR10 metadata of the whole, which H.264 has at its key frames alone."""
+    """Return a part with the HDR10 metadata of the whole: H.264 stores it only at key frames, so a part may lack it."""
     with first_frame(whole) as frame:
         found = {name: value for name, value in frame.props.items() if name.startswith(STATIC_METADATA)}
     if not found:
@@ -136,7 +141,7 @@ def _with_static_metadata(part: vs.VideoNode, whole: vs.VideoNode) -> vs.VideoNo
 
 
 def _with_times(source: Source) -> vs.VideoNode:
-    """Return the clip with the frames' times as properties, by which they are known after a script."""
+    """Return the clip with timestamps in seconds as the property `_AbsoluteTime`, which frames keep in a script."""
     if not source.timestamps:
         return source.clip
 
@@ -150,10 +155,15 @@ def _with_times(source: Source) -> vs.VideoNode:
 
 
 def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
-    """Return the clip as it is encoded: upscaled unless it already is, in the format of that name.
+    """Return the clip as it is encoded: upscaled, unless a script has done so, and in the given format.
+
+    Args:
+        source: the clip.
+        job: names the network and how it is run.
+        pix_fmt: a name in `PIXEL_FORMATS`.
 
     Raises:
-        ParagonError: the network or the clip cannot be used.
+        ParagonError: the network or the clip cannot be used, or a script upscales although the job names a network.
     """
     if not source.upscaled:
         from vsparagon.filter import upscale
@@ -175,12 +185,18 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
 
 
 def rate_of(clip: vs.VideoNode) -> Fraction:
-    """Return a clip's frames per second; where they vary, a usual number."""
+    """Return a clip's frames per second; 25 if the clip has no rate."""
     return Fraction(clip.fps) or Fraction(25)
 
 
 def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
-    """Return the clip in a YUV format and, where a width and a height are given, in this size, by bicubic."""
+    """Return the clip converted to a YUV format by the bicubic resizer, with error diffusion.
+
+    Args:
+        clip: of any format.
+        wanted: id of a VapourSynth format.
+        size: `width` and `height` in pixels; without them, the size stays.
+    """
     if clip.format.id == wanted and not size:
         return clip
     arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion", **size}
@@ -192,17 +208,19 @@ def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
 
 
 def run_script(path: Path, names: dict[str, Any]) -> tuple[vs.VideoNode, bool]:
-    """Run a script in its own folder, as vspipe does, and return its output 0.
+    """Run a VapourSynth script in its own folder, as vspipe does, and return its output 0.
+
+    What the script prints goes to standard error. Transparency is attached as the frame property `_Alpha`.
 
     Args:
         path: of the script.
-        names: what the script finds defined.
+        names: global variables that the script finds defined.
 
     Returns:
         The clip, and whether the script called `core.paragon.Upscale`.
 
     Raises:
-        InvalidInput: the script fails or outputs no clip that can be encoded.
+        InvalidInput: the script cannot be read, fails, or outputs no clip of constant format and size.
     """
     vs.clear_outputs()
     try:
@@ -211,7 +229,7 @@ def run_script(path: Path, names: dict[str, Any]) -> tuple[vs.VideoNode, bool]:
             contextlib.redirect_stdout(sys.stderr),
             noted_choices() as choices,
         ):
-            # A script's own imports may lie beside it.
+            # A script may import modules from its own folder.
             sys.path.insert(0, str(path.parent))
             try:
                 runpy.run_path(str(path), init_globals=names, run_name="__vapoursynth__")

@@ -1,4 +1,4 @@
-"""The streams in a file of video."""
+"""Read which streams a video file has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from vsparagon.errors import InvalidInput
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """What it takes to show a file: number of the video stream, begin in seconds, the kinds of streams there are."""
+    """What a preview needs to know about a file.
+
+    Attributes:
+        track: number of the video stream.
+        start: file timestamp that players show as 0:00, in seconds.
+        kinds: the kinds of streams in the file, such as "audio".
+    """
 
     track: int
     start: Fraction
@@ -25,7 +31,15 @@ class Overview:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """A stream as the file describes it; `index` and `codec` as ffmpeg counts and names them."""
+    """A stream as the file describes it.
+
+    Attributes:
+        index: its number, as ffmpeg counts.
+        kind: "video", "audio", "subtitle", "attachment" or "data".
+        codec: ffmpeg's name, or "" if unknown.
+        metadata: its tags.
+        disposition: its flags.
+    """
 
     index: int
     kind: str
@@ -35,12 +49,12 @@ class Stream:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is a cover and no video."""
+        """Whether it is a cover picture rather than a video."""
         return bool(self.disposition & Disposition.attached_pic)
 
 
 def read_overview(path: Path) -> Overview:
-    """Return what it takes to show a file.
+    """Return what a preview needs to know about a file.
 
     Raises:
         InvalidInput: the file cannot be read or has no video.
@@ -54,10 +68,10 @@ def read_overview(path: Path) -> Overview:
 
 @contextmanager
 def opened_container(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open a file for its streams.
+    """Open a container for as long as the context is open.
 
     Raises:
-        InvalidInput: it cannot be read.
+        InvalidInput: the file cannot be read, when it is opened or in the block.
     """
     try:
         with av.open(str(path)) as container:
@@ -67,12 +81,12 @@ def opened_container(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def start_of(container: av.container.InputContainer) -> Fraction:
-    """Return the time in a file at which players begin, in seconds."""
+    """Return the file timestamp that players show as 0:00, in seconds; 0 if the file states none."""
     return Fraction(container.start_time or 0, 1_000_000)
 
 
 def first_video(path: Path, streams: Sequence[Stream]) -> Stream:
-    """Return the stream that is upscaled.
+    """Return the stream to upscale: the first video that is not a cover picture.
 
     Raises:
         InvalidInput: there is none.
@@ -84,7 +98,7 @@ def first_video(path: Path, streams: Sequence[Stream]) -> Stream:
 
 
 def describe_stream(stream: av.stream.Stream) -> Stream:
-    """Return what a stream says of itself, which stays when the file is closed."""
+    """Return the description of a stream; unlike PyAV's object, it remains valid when the file is closed."""
     context = stream.codec_context
     return Stream(
         index=stream.index,

@@ -1,4 +1,4 @@
-"""The frames' times in a file, mended where the file has them wrong."""
+"""Repair the timestamps of a file's frames where they are missing or wrong."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from statistics import median_low
 from typing import Final
 
 NO_TIMESTAMP: Final = -(1 << 63)
-LEAST_GOOD: Final = 0.5  # of the times that a file tells, or they say nothing
+LEAST_GOOD: Final = 0.5  # share of a file's timestamps that must be usable; with fewer, all are dropped
 
 
 def mended(stamps: Sequence[int]) -> tuple[list[int], int]:
-    """Return times that rise with every frame, and how many of them the file has not.
+    """Return strictly rising timestamps, and how many of them are not the file's own.
 
-    Kept are as many as rise and leave a tick to each frame between them; the others are put evenly between these, or
-    at the usual distance before the first and after the last. Where less than half of what the file tells can be kept,
-    or but one of several, no times are returned.
+    As many timestamps as possible are kept: the longest choice that rises by at least a tick per frame. The other
+    frames are spread evenly between these; before the first and after the last, they follow at the median distance.
+    If fewer than half of the file's timestamps can be kept, or only one although there are several frames, the list is
+    empty and the number is that of all frames.
 
     Args:
-        stamps: of the frames in order of display; `NO_TIMESTAMP` where a frame has none.
+        stamps: of all frames in display order, in ticks; `NO_TIMESTAMP` for a frame without one.
     """
     kept = _rising(stamps)
     told = sum(stamp != NO_TIMESTAMP for stamp in stamps)
@@ -39,10 +40,13 @@ def mended(stamps: Sequence[int]) -> tuple[list[int], int]:
 
 
 def _rising(stamps: Sequence[int]) -> list[int]:
-    """Return the places of the longest choice in which each time is later than all before it by a tick a frame."""
-    ends: list[int] = []  # the last place of the best choice of each length
-    heights: list[int] = []  # its time less its place: what must not fall
-    before: dict[int, int] = {}
+    """Return the places of the longest choice of timestamps that rises by at least a tick per frame.
+
+    This is the longest subsequence in which timestamp - place does not fall, found by patience sorting.
+    """
+    ends: list[int] = []  # for each length, the last place of the best choice of that length
+    heights: list[int] = []  # timestamp - place there
+    before: dict[int, int] = {}  # place -> the one before it in the best choice that ends there
     for place, stamp in enumerate(stamps):
         if stamp == NO_TIMESTAMP:
             continue

@@ -1,4 +1,4 @@
-"""The ways to enlarge a source: as asked for, then ever cheaper ones."""
+"""The ways to upscale a source for a preview: as asked for, then cheaper and cheaper ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
 
-# The variants to go on with where another is too slow, each faster than the one before it (docs/speed.md).
+# The variants to fall back to if one is too slow, each faster than the one before (docs/speed.md).
 FASTER: Final = {
     "nano": ("swift_lite",),
     "micro": ("swift", "swift_lite"),
@@ -25,17 +25,17 @@ FASTER: Final = {
 }
 FASTER_IN_BF16: Final = FASTER | {"nano": ("swift", "swift_lite")}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
-LEAST: Final = 16  # of width and height: less is no picture any more
-LINE: Final = 2  # pixels between the halves
+LEAST: Final = 16  # least width and height of a reduced source, in pixels
+LINE: Final = 2  # width of the line between the halves, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """One level.
+    """One way to upscale the source.
 
     Attributes:
         name: for people.
-        open: makes its clip; all levels' clips have one size, format and length.
+        open: makes its clip; the clips of all levels have the same size, format and length.
     """
 
     name: str
@@ -43,17 +43,17 @@ class Level:
 
 
 def preview_format(clip: vs.VideoNode) -> str:
-    """Return the name of the pixel format that a clip is shown in."""
+    """Return the pixel format in which a clip is previewed: a name in `PIXEL_FORMATS`."""
     return pixel_format_candidates(clip.format)[0]
 
 
 def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
-    """Return the levels for a source, the dearest first; one alone for a script that upscales by itself.
+    """Return the levels for a source, the most expensive first; only one for a script that upscales by itself.
 
     Args:
         source: the clip.
-        job: names the network, and how it is run.
-        ab: whether the left half shows the source, enlarged by bicubic.
+        job: names the network and how it is run.
+        ab: whether the left half shows the source, enlarged by bicubic; ignored if a script upscales by itself.
 
     Raises:
         ParagonError: the network or the clip cannot be used.
@@ -90,7 +90,7 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
 
 
 def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
-    """Return the source in the size and format of the result, by bicubic."""
+    """Return the source enlarged by bicubic to the size and format of the result."""
     return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
 
 
@@ -103,7 +103,12 @@ def _faster_variants(network: Network) -> list[str]:
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
-    """Return the clip in a share of its size, rounded to what its format allows."""
+    """Return the clip reduced by bicubic.
+
+    Args:
+        clip: of any format.
+        share: of width and height to keep; the result is rounded to a size that the chroma subsampling allows.
+    """
     if share == 1:
         return clip
     across, down = 1 << clip.format.subsampling_w, 1 << clip.format.subsampling_h
@@ -114,12 +119,12 @@ def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
 
 
 def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
-    """Return the left half of one clip beside the right half of another, a thin line between, both with their names.
+    """Return the left half of one clip next to the right half of another, labelled and with a thin line between them.
 
     Args:
-        left: the source, enlarged by bicubic.
+        left: the source, enlarged by bicubic to the size and format of `right`.
         right: the result; its frame properties are kept.
-        name: of the level that made it.
+        name: of the level that made the result.
     """
     middle = right.width // 4 * 2
     scale = text_scale(right)
@@ -135,5 +140,5 @@ def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
 
 
 def text_scale(clip: vs.VideoNode) -> int:
-    """Return how large text is drawn, so that it can be read where the picture fills a screen."""
+    """Return the scale at which text is drawn so that it is legible when the picture fills a screen."""
     return max(1, int(clip.height) // 360)

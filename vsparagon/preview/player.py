@@ -1,4 +1,4 @@
-"""Players of a file at an address: which there are, and what they have to be told."""
+"""Find a player, and run it with an address to play."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from vsparagon.ffmpeg import colour_arguments
 from vsparagon.preview import PLAYERS
 from vsparagon.waiting import wait_for
 
-# ffmpeg's option, and the name of the same in its filter setparams. The header tells the chroma's place.
+# ffmpeg's option -> the same parameter of its filter setparams. The chroma location is in the y4m header already.
 PARAMETERS: Final = {
     "-colorspace": "colorspace",
     "-color_primaries": "color_primaries",
     "-color_trc": "color_trc",
     "-color_range": "range",
 }
-LAST_SECONDS: Final = 3.0  # for a player to end by itself
+LAST_SECONDS: Final = 3.0  # that a player gets to end before it is killed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """What a player is told.
+    """What a player needs to know.
 
     Attributes:
-        address: of the picture.
+        address: of the video.
         title: of the window.
-        start: where to begin, in seconds.
-        props: of the first frame, for its colours.
-        beside: the file that sound and subtitles come from.
-        kinds: which of "audio" and "subtitle" do.
-        ahead: by how many seconds they begin before the first frame.
+        start: where to begin, in seconds from the first frame.
+        props: frame properties of the first frame, for the colours.
+        beside: the file that audio and subtitles come from.
+        kinds: which of "audio" and "subtitle" to play from it.
+        ahead: seconds from the beginning of those streams to the first frame.
     """
 
     address: str
@@ -52,13 +52,13 @@ class Show:
 
 
 def find_player(name: str) -> str:
-    """Return the program to run.
+    """Return the path of the player to run.
 
     Args:
-        name: "mpv", "ffplay", another program that takes an address, or "" for the first that is there.
+        name: "mpv", "ffplay" or another program that takes an address; "" for the first of `PLAYERS` that is found.
 
     Raises:
-        BackendUnavailable: there is none.
+        BackendUnavailable: it was not found.
     """
     for candidate in (name,) if name else PLAYERS:
         if found := shutil.which(candidate):
@@ -71,7 +71,10 @@ def find_player(name: str) -> str:
 
 
 def _itself(program: str) -> str:
-    """Return the program that a wrapper for Windows' console, such as mpv.com, starts and does not end with itself."""
+    """Return the program to end a player by: for a console wrapper such as mpv.com on Windows, the .exe next to it.
+
+    The wrapper starts that program but does not end it when it is ended itself.
+    """
     found = Path(program)
     if found.suffix.lower() == ".com" and found.with_suffix(".exe").is_file():
         return str(found.with_suffix(".exe"))
@@ -79,7 +82,7 @@ def _itself(program: str) -> str:
 
 
 def player_command(program: str, show: Show) -> list[str]:
-    """Return the command that shows a picture."""
+    """Return the command that plays the video. Programs other than mpv and ffplay get only the address."""
     kind = Path(program).stem.lower()
     if kind == "mpv":
         return [program, *_mpv_options(show), show.address]
@@ -92,12 +95,12 @@ def player_command(program: str, show: Show) -> list[str]:
 
 def _mpv_options(show: Show) -> list[str]:
     options = [
-        "--ytdl=no",  # it would look the address up
+        "--ytdl=no",  # do not pass the address to youtube-dl
         "--msg-level=all=error",
         "--autofit-larger=100%x95%",
         f"--force-media-title={show.title}",
         f"--start={show.start:g}",
-        # Seconds of raw pictures: what was seen is there again at once, and memory stays small.
+        # A few seconds of raw video: stepping back is immediate, and memory use stays small.
         "--cache=yes",
         "--demuxer-max-bytes=128MiB",
         "--demuxer-max-back-bytes=256MiB",
@@ -105,7 +108,7 @@ def _mpv_options(show: Show) -> list[str]:
     if labels := _labels(show.props):
         options.append(f"--vf-append={labels}")
     if show.kinds:
-        # Either brings all tracks of the file, and switches its own kind on.
+        # Either option adds all tracks of the file, and selects a track of its own kind.
         kind = "audio" if "audio" in show.kinds else "sub"
         options += [f"--{kind}-file={show.beside}"]
         options += [f"--audio-delay={-show.ahead:.6f}", f"--sub-delay={-show.ahead:.6f}"]
@@ -113,14 +116,16 @@ def _mpv_options(show: Show) -> list[str]:
 
 
 def _labels(props: Mapping[str, object]) -> str:
-    """Return the filter that says what the header cannot, or "" if there is nothing to say."""
+    """Return the ffmpeg filter that labels the colours, which a y4m header cannot; "" if there is nothing to label."""
     said = colour_arguments(props)
     pairs = [f"{PARAMETERS[o]}={v}" for o, v in zip(said[::2], said[1::2], strict=True) if o in PARAMETERS]
     return f"setparams={':'.join(pairs)}" if pairs else ""
 
 
 class RunningPlayer:
-    """A player at work. A context: it ends when that is left.
+    """A running player. A context manager: leaving it ends the player.
+
+    The player's output goes to standard error, and it uses no HTTP proxy.
 
     Args:
         command: program and arguments.
@@ -131,11 +136,11 @@ class RunningPlayer:
         self._process = subprocess.Popen(command, stdout=sys.stderr, env=direct)
 
     def wait(self) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait until the player ends, and return its exit code."""
         return wait_for(self._process)
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask the player to end."""
         self._process.send_signal(signal.SIGTERM)
 
     def __enter__(self) -> RunningPlayer:

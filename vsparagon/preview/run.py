@@ -1,4 +1,4 @@
-"""A preview from beginning to end."""
+"""Run a preview from beginning to end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Report:
     """How a preview went.
 
     Attributes:
-        frames: that the player took.
-        level: how the last ones were made.
-        achieved: frames per second since the last change or jump, at most the wanted ones; 0 if too few to tell.
-        wanted: the clip's.
+        frames: number of frames that the player took.
+        level: name of the level that made the last ones.
+        achieved: frames per second since the last switch or seek, at most `wanted`; 0 if there were too few to tell.
+        wanted: the clip's frames per second.
     """
 
     frames: int
@@ -35,14 +35,14 @@ class Report:
 
 
 def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[str], None]) -> Report:
-    """Show a job's result in a player, and return when that ends.
+    """Show a job's result in a player, and return when the player ends.
 
     Args:
         job: the input and the network.
-        program: the player.
-        start: where to begin, in seconds.
+        program: path of the player.
+        start: where to begin, in seconds from the first frame.
         ab: whether the left half shows the source, enlarged by bicubic.
-        tell: is told what is worth knowing meanwhile.
+        tell: called with each message for the user.
 
     Raises:
         ParagonError: the input or the network cannot be used, a frame cannot be made, or the player failed.

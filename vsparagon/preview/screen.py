@@ -1,4 +1,4 @@
-"""What is on the screen: one clip, which goes on to a cheaper level when the machine cannot keep up."""
+"""Show one clip, which switches to a cheaper level when the machine cannot keep up."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import vapoursynth as vs
 from vsparagon.input.source import rate_of
 from vsparagon.preview.levels import Level, text_scale
 
-SETTLING_FRAMES: Final = 8  # after a start: decoders go back to a key frame, networks run for the first time
-MEASURED_SECONDS: Final = 2.0  # of work, before it is judged
-SHORTFALL: Final = 0.97  # of the wanted speed; below it, it is seen
-NOTE_SECONDS: Final = 5
+SETTLING_FRAMES: Final = 8  # not measured after a start: decoders go back to a key frame, networks warm up
+MEASURED_SECONDS: Final = 2.0  # of computation, after which the speed is judged
+SHORTFALL: Final = 0.97  # share of the wanted speed below which viewers notice
+NOTE_SECONDS: Final = 5  # that a message stays in the picture
 
 
 @dataclass
 class Pace:
-    """Frames, and the seconds that were spent on them."""
+    """Counts frames and the seconds spent on them."""
 
     frames: int = 0
     seconds: float = 0.0
@@ -35,17 +35,17 @@ class Pace:
 
 
 class Screen:
-    """A clip that shows the levels one after the other, each until it has turned out to be too slow.
+    """A clip that shows the levels one after the other, each until it proves too slow. Its methods are thread-safe.
 
     Args:
-        levels: the dearest first.
-        tell: is told about each change.
+        levels: at least one, the most expensive first.
+        tell: called with a message about each switch.
 
     Attributes:
         clip: what is shown.
         wanted: its frames per second.
-        level: the name of the level that is shown now.
-        frames: handed over in all.
+        level: name of the level shown now.
+        frames: number of frames delivered in all.
     """
 
     def __init__(self, levels: Sequence[Level], tell: Callable[[str], None]) -> None:
@@ -65,7 +65,7 @@ class Screen:
         return self._shown
 
     def begin(self) -> None:
-        """The player begins, or has jumped: for a moment the speed tells nothing."""
+        """Restart the measurement: the player has started or seeked, and the first frames are slower."""
         with self._lock:
             self._restart()
             self._whole = Pace()
@@ -74,10 +74,10 @@ class Screen:
         self._settling, self._recent = SETTLING_FRAMES, Pace()
 
     def delivered(self, seconds: float) -> None:
-        """A frame is handed over.
+        """Count a frame that is delivered, and judge the speed now and then.
 
         Args:
-            seconds: that passed until it was there; not those in which the player had no room for the one before.
+            seconds: time spent waiting for the frame, without the time in which the player took the one before.
         """
         with self._lock:
             self.frames += 1
@@ -114,6 +114,6 @@ class Screen:
 
     @property
     def speed(self) -> float:
-        """Frames per second since the last change or jump, at most the wanted ones; 0 where too few were made."""
+        """Frames per second since the last switch or seek, at most `wanted`; 0 if there were too few to tell."""
         with self._lock:
             return min(self._whole.fps, self.wanted)

@@ -1,4 +1,4 @@
-"""A file that is made while it is read, over HTTP, for programs on this machine."""
+"""Serve a file that is made while it is read, over HTTP, to programs on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 @contextmanager
 def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Exception], None]) -> Iterator[str]:
-    """Serve a file as long as the context is open, and give its address.
+    """Serve a file for as long as the context is open, and yield its address.
 
-    The address holds a secret: other users of this machine can reach the port.
+    The address contains a secret, since other users of this machine can reach the port.
 
     Args:
-        file: what is served.
-        on_begin: called before each answer with content.
-        on_failure: called when the content cannot be made.
+        file: the file.
+        on_begin: called before each response with content, so after each seek.
+        on_failure: called with the exception if the content cannot be made. Both are called on a server thread.
     """
     path = f"/{secrets.token_urlsafe()}.y4m"
 
@@ -46,13 +46,13 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
                         length -= len(piece)
                         if length <= 0:
                             break
-            except ConnectionError:  # the player has jumped or ended
+            except ConnectionError:  # the player has seeked or ended
                 return
             except Exception as error:  # whatever a script may raise in a frame
                 on_failure(error)
 
         def _answer(self) -> tuple[int, int]:
-            """Send the header and return where the content begins and how long it is."""
+            """Send the headers, and return the first byte and the length of the content; (0, 0) for an error."""
             if not secrets.compare_digest(self.path, path):
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return 0, 0
@@ -67,7 +67,7 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
                 self.send_response(HTTPStatus.PARTIAL_CONTENT if wanted else HTTPStatus.OK)
                 if wanted:
                     self.send_header("Content-Range", f"bytes {first}-{last}/{file.size}")
-            self.send_header("Connection", "close")  # one answer each: whoever jumps asks anew
+            self.send_header("Connection", "close")  # a player that seeks connects again
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Type", "video/x-yuv4mpeg")
             self.send_header("Content-Length", str(length))
@@ -78,7 +78,7 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = False  # leaving waits for the last frame
+        server.daemon_threads = False  # so that leaving waits for the frame in progress
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

@@ -1,4 +1,4 @@
-"""vsview and vspreview: programs that show the outputs of a script, frame by frame or playing."""
+"""Show a job in vsview or vspreview, programs that step through or play the outputs of a script."""
 
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ for number, (name, clip) in enumerate(outputs(job, ab={ab})):
 
 
 def find_viewer(name: str) -> str:
-    """Return the viewer of that name, or the first that is installed when it is "", or "" if none is.
+    """Return the name of an installed viewer, or "" if there is none.
+
+    Args:
+        name: one of `VIEWERS`, or "" for the first that is installed.
 
     Raises:
-        BackendUnavailable: the one that is named is not installed.
+        BackendUnavailable: the named viewer is not installed.
     """
     found = next((viewer for viewer in VIEWERS if name in ("", viewer) and find_spec(viewer)), "")
     if name and not found:
@@ -46,7 +49,11 @@ def find_viewer(name: str) -> str:
 
 
 def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
-    """Return what a viewer shows, with names: the source enlarged by bicubic, the result, perhaps the halves of both.
+    """Return the clips that a viewer shows, with their names: the source enlarged by bicubic, and the result.
+
+    Args:
+        job: the input and the network.
+        ab: whether to add a third clip with one half of each. If a script upscales by itself, only its result is shown.
 
     Raises:
         ParagonError: the input or the network cannot be used.
@@ -64,7 +71,10 @@ def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
 
 
 def _described(clip: vs.VideoNode) -> vs.VideoNode:
-    """Return the clip with all its colours named as players take them: viewers cannot convert what is named in part."""
+    """Return the clip with matrix, primaries and transfer filled in as players guess them.
+
+    Viewers cannot convert a clip for which only some of them are known.
+    """
     with first_frame(clip) as frame:
         said = {name: frame.props.get(name, UNSPECIFIED) for name in ("_Matrix", "_Primaries", "_Transfer")}
         guessed = MATRICES["709" if usual_matrix(frame) == MATRICES["709"] else "170m"]  # one number for all three
@@ -76,11 +86,15 @@ def _described(clip: vs.VideoNode) -> vs.VideoNode:
 def view(job: Job, viewer: str, *, ab: bool) -> None:
     """Show a job's input and result, and return when the viewer is closed.
 
+    Args:
+        job: the input and the network.
+        viewer: one of `VIEWERS`.
+        ab: as for `outputs`.
+
     Raises:
-        InvalidInput: there is no such input.
-        ParagonError: the viewer failed.
+        ParagonError: the input or the network cannot be used, or the viewer failed.
     """
-    outputs(job, ab=ab)  # or the viewer would show the error, as Python does
+    outputs(job, ab=ab)  # to raise errors here; the viewer would show them as a traceback
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / f"{job.input.stem}.vpy"
         script.write_text(SCRIPT.format(viewer=viewer, job=job, ab=ab), encoding="utf-8")

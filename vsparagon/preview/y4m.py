@@ -1,4 +1,4 @@
-"""A clip as the bytes of a YUV4MPEG2 file that nobody has written."""
+"""Present a clip as the bytes of a YUV4MPEG2 file, without writing one."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import rate_of
 
 MARK: Final = b"FRAME\n"
-# Where chroma lies in 4:2:0 of 8 bit, by VapourSynth's numbers.
+# VapourSynth's _ChromaLocation -> the name of 8-bit 4:2:0 with that chroma location.
 PLACES: Final = {0: "420mpeg2", 1: "420jpeg", 2: "420paldv"}
 
 
 class RawFile:
-    """A clip as a file: a header, then frames that all have the same size.
+    """A clip as a file: a header, followed by frames of equal size.
 
     Args:
         clip: of a format in `PIXEL_FORMATS`.
-        on_frame: called for each frame that is read, with the seconds until it was there.
+        on_frame: called for each frame that is read, with the seconds spent waiting for it.
 
     Attributes:
         size: of the file in bytes.
@@ -39,7 +39,7 @@ class RawFile:
         self.size = len(self._header) + clip.num_frames * self._frame_size
 
     def read(self, first: int) -> Generator[memoryview]:
-        """Yield the bytes from there to the end, in pieces.
+        """Yield the bytes from offset `first` to the end of the file, in pieces.
 
         Raises:
             vapoursynth.Error: a frame cannot be made.

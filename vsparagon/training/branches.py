@@ -1,10 +1,10 @@
-"""Convolutions with several branches while they train, collapsed into one kernel afterwards.
+"""Train convolutions with several branches, and collapse these into one kernel afterwards.
 
-Beside its own kernel a convolution gets a wide 3x3 convolution followed by a 1x1, a 1x1 of its own, and a 1x1 followed
-by each of three fixed edge kernels: what Zhang et al., "Edge-oriented convolution block for real-time super resolution
-on mobile devices" (2021), train side by side. All of it is linear, so that the sum is one kernel. It is that kernel
-which is computed in each step, from the weights of the branches (Bhardwaj et al., "Collapsible linear blocks for
-super-efficient super resolution", 2022): the branches cost next to nothing, and there is nothing to convert.
+In addition to its own kernel, a convolution gets the branches of Zhang et al., "Edge-oriented convolution block for
+real-time super resolution on mobile devices" (2021): a wide 3x3 convolution followed by a 1x1, a plain 1x1, and a 1x1
+followed by each of three fixed edge kernels. All of them are linear, so their sum is a single 3x3 kernel. Each step
+computes that kernel from the weights of the branches and convolves only once (Bhardwaj et al., "Collapsible linear
+blocks for super-efficient super resolution", 2022). So the branches cost almost nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ EDGES = (
 
 
 class Branches(nn.Module):
-    """From a convolution's own kernel to the sum with those of the branches.
+    """A parametrisation that adds the kernels of the branches to a convolution's own kernel.
+
+    Kernels are outputs,inputs,3,3.
 
     Args:
         outputs, inputs: channels of the convolution.
-        wide: channels between the wide 3x3 convolution and its 1x1.
+        wide: channels between the wide 3x3 convolution and the 1x1 that follows it.
     """
 
     edges: Tensor
@@ -47,7 +49,7 @@ class Branches(nn.Module):
         return kernel + self._branches()
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
-        """Return the own kernel that makes the sum this one: a network starts as what it was."""
+        """Return the own kernel for which the sum equals `kernel`, so that the network computes what it did before."""
         return kernel - self._branches().detach()
 
     def _branches(self) -> Tensor:
@@ -57,7 +59,14 @@ class Branches(nn.Module):
 
 
 def branch_out(network: nn.Module, wide: int) -> None:
-    """Give every dense 3x3 convolution of a network its branches; it computes what it did."""
+    """Add branches, in place, to every 3x3 convolution that is not grouped and has more than one input channel.
+
+    The network still computes what it did before.
+
+    Args:
+        network: any.
+        wide: as for `Branches`.
+    """
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     for module in convolutions:
         if module.kernel_size == (3, 3) and module.groups == 1 and module.in_channels > 1:
@@ -66,7 +75,7 @@ def branch_out(network: nn.Module, wide: int) -> None:
 
 
 def collapsed(network: Generator) -> Generator:
-    """Return a generator in which each convolution has the one kernel that its branches sum to."""
+    """Return a copy of a generator without branches: each convolution has the kernel that they sum to."""
     plain = new_generator(network.options)
     plain.load_state_dict({name: attrgetter(name)(network).detach() for name in plain.state_dict()})
     return plain

@@ -1,4 +1,4 @@
-"""Configurations of `scripts/train.py`: YAML in, a checked and frozen object out."""
+"""Read the configuration of `scripts/train.py` from YAML into a validated, immutable object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Discriminator(_Section, frozen=True, kw_only=True):
-    """`network_d`: the options of `vsparagon.models.munet.MUNet`, which judges pictures of three channels."""
+    """`network_d`: the options of `vsparagon.models.munet.MUNet`, which judges RGB pictures."""
 
     type: Literal["munet"]
     num_in_ch: Literal[3] = 3
@@ -38,12 +38,12 @@ class Discriminator(_Section, frozen=True, kw_only=True):
 
 
 class ValidationData(_Section, frozen=True, kw_only=True):
-    """`datasets.val`: folders to measure the mean luma PSNR on, each apart.
+    """`datasets.val`: folders on which mean luma PSNR and SSIM are measured, separately for each folder.
 
     Attributes:
         dataroot_gt: folder or folders of high-resolution pictures.
         dataroot_lq: folders of their low-resolution versions, as in `datasets.train`.
-        degradation: without those, how low resolution is made; the same every time.
+        degradation: how low resolution is made without `dataroot_lq`; its random choices are the same every time.
     """
 
     dataroot_gt: Folders
@@ -52,7 +52,7 @@ class ValidationData(_Section, frozen=True, kw_only=True):
 
 
 class Datasets(_Section, frozen=True, kw_only=True):
-    """`datasets`."""
+    """`datasets`: what to train on, and what to measure on."""
 
     train: TrainingData
     val: ValidationData | None = None
@@ -63,19 +63,19 @@ class Training(_Section, frozen=True, kw_only=True):
 
     Attributes:
         total_iter: iterations of the whole run.
-        warmup_iter: iterations of linear rise of the learning rates.
+        warmup_iter: iterations in which the learning rates rise linearly.
         optim_g, optim_d: optimisers of generator and discriminator.
-        scheduler: of both rates after the rise.
-        losses: of the generator; their weighted sum counts.
-        loss_border: low-resolution pixels at each side of a crop where no loss is taken: the network pads with zeros
-            there, which the filter never shows because it extends frames.
-        gan_opt: adversarial loss; only with a `network_d`.
-        gan_start_iter: iteration at which the GAN starts.
-        branch_channels: width of the branches that 3x3 convolutions have while they train (`branches`); 0 for none.
-        int8: whether to train for `precision="int8"`: what that rounds is rounded while it trains (`rounding`); swift,
-            swift_lite and swift_plus alone, best from weights that are trained already.
-        ema_decay: of the moving average of the weights, which is what is measured and saved.
-        grad_clip: limit the norm of the generator's gradient to 1.
+        scheduler: of both learning rates after the warm-up.
+        losses: of the generator; their weighted sum is minimised.
+        loss_border: pixels (low resolution) at each side of a crop that are left out of the loss. The network pads
+            with zeros there, which never shows in the filter because it extends frames.
+        gan_opt: adversarial loss; needs a `network_d`.
+        gan_start_iter: iteration at which the adversarial loss starts.
+        branch_channels: width of the extra branches of 3x3 convolutions (`vsparagon.training.branches`); 0 for none.
+        int8: whether to use quantisation-aware training for `precision="int8"` (`vsparagon.training.rounding`); only
+            for swift, swift_lite and swift_plus, and best from trained weights.
+        ema_decay: decay of the moving average of the weights, which is what is measured and saved.
+        grad_clip: whether to limit the norm of the generator's gradient to 1.
     """
 
     total_iter: Positive
@@ -94,7 +94,11 @@ class Training(_Section, frozen=True, kw_only=True):
 
 
 class Validation(_Section, frozen=True, kw_only=True):
-    """`val`: every how many iterations to measure and to show sample pictures."""
+    """`val`.
+
+    Attributes:
+        val_freq: iterations between two measurements, each with a sample picture.
+    """
 
     val_freq: Positive = 1000
 
@@ -103,9 +107,9 @@ class Logger(_Section, frozen=True, kw_only=True):
     """`logger`.
 
     Attributes:
-        print_freq: every how many iterations to log.
-        save_checkpoint_freq: every how many to save all state.
-        keep_weights: whether to keep the weights of every checkpoint, NAME_ITERATIONS.safetensors, beside the last.
+        print_freq: iterations between two lines in the log.
+        save_checkpoint_freq: iterations between two checkpoints.
+        keep_weights: whether to keep the weights of every checkpoint too, as NAME_ITERATIONS.safetensors.
     """
 
     print_freq: Positive = 100
@@ -117,9 +121,9 @@ class Paths(_Section, frozen=True, kw_only=True):
     """`path`.
 
     Attributes:
-        experiments_root: folder for the run's own folder, which is named after it.
-        pretrain_network_g: generator whose weights to start from, as far as they fit.
-        resume_state: state file to go on from, or "auto" for the run's own where there is one.
+        experiments_root: folder in which the run gets a folder of its own, called by its name.
+        pretrain_network_g: checkpoint of a generator to start from; weights of the same name and shape are used.
+        resume_state: state file to resume from; "auto" resumes from the run's own if there is one.
     """
 
     experiments_root: str = "runs"
@@ -131,14 +135,15 @@ class Config(_Section, frozen=True, kw_only=True):
     """A configuration.
 
     Attributes:
-        name: of the run: its folder, and its weights' file.
-        network_g: `type: paragonsr2_<variant>`, `swift` or `swift_plus`, and fields of its options in
-            `vsparagon.models.variants`; see `generator`.
-        network_d: the discriminator; none trains for fidelity alone.
-        manual_seed: of weights and data.
-        precision: of the forward passes: mixed with bfloat16, or float32.
-        threads: of torch on the CPU; 0 leaves the choice to it.
-        licence: of the weights, which their file then says.
+        name: of the run; its folder and its weights are called so.
+        network_g: `type`, the name of a variant, with or without the prefix `paragonsr2_`, and fields of its options
+            in `vsparagon.models.variants`; see `generator`.
+        datasets, train, val, logger, path: the sections of these names.
+        network_d: the discriminator; without one, the generator is trained for fidelity alone.
+        manual_seed: for initial weights and data.
+        precision: of the forward passes: float32, or mixed with bfloat16.
+        threads: torch's CPU threads; 0 for torch's default.
+        licence: of the weights; it is written into their file.
     """
 
     name: Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$")]
@@ -170,14 +175,15 @@ class Config(_Section, frozen=True, kw_only=True):
 
 
 def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
-    """Read a configuration.
+    """Read and validate a configuration.
 
     Args:
-        path: YAML 1.2, in which 3e-5 is a number.
-        changes: "key.key=value" of values to set, each value in YAML.
+        path: of a YAML 1.2 file (in which 3e-5 is a number), in UTF-8.
+        changes: values to set, as "key.key=value" with the value in YAML.
 
     Raises:
-        InvalidInput: no such file, no YAML, an unknown key, a wrong type or value; the message names the key.
+        InvalidInput: the file cannot be read or is not YAML, or a key is unknown or has a wrong type or value; the
+            message names the key.
     """
     try:
         tree = _parse(path.read_text(encoding="utf-8"))
@@ -200,7 +206,11 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write all settings of a configuration, the usual ones too, as YAML that `read_config` reads."""
+    """Write all settings, including defaults, as YAML that `read_config` reads.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(msgspec.to_builtins(config), file)
 

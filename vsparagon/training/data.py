@@ -1,7 +1,7 @@
-"""Training pairs: crops of high-resolution pictures and of what `degradation` makes of them.
+"""Training data: pairs of low- and high-resolution crops, in batches.
 
-Every crop is a function of (seed, its number) alone. How many processes load the data, and where a resumed run
-begins, therefore do not change what is seen.
+Every crop depends only on the seed and its own number. So neither the number of processes that load data nor the
+iteration at which a run resumes changes what is trained on.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     Attributes:
         dataroot_gt: folder or folders of high-resolution pictures.
-        dataroot_lq: folders of their low-resolution versions, in the same order and with the same names; without
-            them, `degradation` makes low resolution while training.
-        degradation: how low resolution is made.
-        lq_size: side of a low-resolution crop.
-        batch_size_per_gpu: crops for one step of one process.
-        use_hflip: mirror crops at random.
-        use_rot: turn crops by a multiple of 90 degrees at random.
+        dataroot_lq: folders of their low-resolution versions, in the same order and with the same file names (without
+            suffix); without them, low resolution is made during training.
+        degradation: how low resolution is made without `dataroot_lq`.
+        lq_size: side of a low-resolution crop in pixels.
+        batch_size_per_gpu: crops per step and process.
+        use_hflip: whether to mirror crops at random.
+        use_rot: whether to rotate crops by a random multiple of 90 degrees.
         num_worker_per_gpu: processes that prepare crops; 0 prepares them between the steps.
-        memory_mb: decoded pictures to keep in memory; others are decoded whenever a crop is taken.
+        memory_mb: MiB of decoded pictures to keep in memory; others are decoded again for each crop.
     """
 
     dataroot_gt: Folders
@@ -58,22 +58,23 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class CropPairs(Dataset[tuple[Tensor, Tensor]]):
-    """Crop number i as (low, high): 3,lq_size,lq_size and 3,scale*lq_size,scale*lq_size uint8.
+    """A dataset whose item i is crop number i, as (low, high).
 
-    Pictures are drawn in proportion to their area. Unreadable ones, ones smaller than a crop, and pairs that do not
-    fit each other are named once in the log and left out.
+    Both are uint8 RGB: low is 3,lq_size,lq_size and high 3,scale*lq_size,scale*lq_size. Numbers have no upper limit.
+    Pictures are drawn with a probability proportional to their area. Unusable ones (unreadable, smaller than a crop,
+    or of a size that does not fit the other of the pair) are logged once and skipped.
 
     Args:
-        data: where the pictures are and what is made of them.
+        data: where the pictures are and how crops are made from them.
         scale: how many times smaller the low resolution is.
-        seed: another seed gives other crops.
+        seed: for all random choices.
 
     Attributes:
-        kept_bytes: memory that decoded pictures take.
+        kept_bytes: size of the decoded pictures in memory.
 
     Raises:
-        FileNotFoundError: a folder is missing or holds no usable picture.
-        InvalidInput: not as many folders of low as of high resolution.
+        FileNotFoundError: a folder is missing, or there is no usable picture.
+        InvalidInput: the numbers of low- and high-resolution folders differ.
     """
 
     def __init__(self, data: TrainingData, *, scale: int, seed: int) -> None:
@@ -97,7 +98,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def pictures(self) -> int:
-        """How many pictures crops are taken from."""
+        """Number of pictures that crops are taken from."""
         return len(self._files)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
@@ -123,7 +124,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         return _window(pair, y, x, side, side, self._scale)
 
     def _reduced(self, random: np.random.Generator) -> Pair:
-        """Cut high resolution first, with what the kernel reads around it, and reduce that alone."""
+        """Return a crop reduced by `degradation`. To save time, only the crop and what the kernel reads is reduced."""
         high, side, scale = self._picture(random).high, self._data.lq_size, self._scale
         y, x = (int(random.integers(pixels // scale - side + 1)) for pixels in high.shape[:2])
         top, left = max(0, y - REACH), max(0, x - REACH)
@@ -132,7 +133,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         return _window(pair, y - top, x - left, side, side, scale)
 
     def _clip(self, number: int) -> list[Pair]:
-        """Return a clip, made for the first of its crops: they have successive numbers."""
+        """Return clip `number`. The last clip is kept, since crops of the same clip have consecutive numbers."""
         if self._last_clip[0] != number:
             self._last_clip = number, self._make_clip(number)
         return self._last_clip[1]
@@ -148,7 +149,7 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
 
 
 class _Batches(Sampler[list[int]]):
-    """The numbers of the crops of each step from `begin` on, for one of several processes."""
+    """Yields the crop numbers of each step from `begin` up to, but not including, `end`, for one of the processes."""
 
     def __init__(self, begin: int, end: int, size: int, rank: int, processes: int) -> None:
         self._steps, self._size, self._rank, self._processes = range(begin, end), size, rank, processes
@@ -165,19 +166,22 @@ class _Batches(Sampler[list[int]]):
 def load_batches(
     crops: CropPairs, data: TrainingData, *, begin: int, end: int, rank: int = 0, processes: int = 1
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return the batches of the steps `begin` to `end` - 1, for the process `rank` of `processes`."""
+    """Return a loader of the batches of steps `begin` to `end` - 1, for the process `rank` of `processes`.
+
+    A batch is (low, high): N,3,lq_size,lq_size and N,3,scale*lq_size,scale*lq_size, uint8.
+    """
     batches = _Batches(begin, end, data.batch_size_per_gpu, rank, processes)
     workers = data.num_worker_per_gpu
     return DataLoader(crops, batch_sampler=batches, num_workers=workers, worker_init_fn=_leave_interrupts)
 
 
 def _leave_interrupts(_worker: int) -> None:
-    """Have Ctrl-C, which reaches every process of a terminal, end a worker through its run alone."""
+    """Ignore Ctrl-C in a worker: the terminal sends it to the main process too, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _smallest(data: TrainingData, scale: int) -> int:
-    """Return the smallest side of a high-resolution picture that crops can be taken from."""
+    """Return the least side, in pixels, of a high-resolution picture that crops can be taken from."""
     video = data.degradation.video if data.dataroot_lq is None else None
     return data.lq_size * scale if video is None else (data.lq_size + 2) * scale + video.path
 

@@ -1,4 +1,4 @@
-"""How a low-resolution picture comes about: a reduction, and for video also what a camera and an encoder do to it."""
+"""Make low resolution from high: by downscaling, and for video also with the effects of a camera and an encoder."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Sigma = Annotated[float, Meta(ge=0)]
 RateFactor = Annotated[int, Meta(ge=0, le=51)]
 
-# An encoder reports every stream that it opens.
+# Otherwise, encoders log every stream that they open.
 logging.getLogger("libav").setLevel(logging.ERROR)
 
 
 class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens to the frames of a short clip, in this order; they are reduced before blur and noise.
+    """What is done to the frames of a short clip, in the order of these attributes; downscaling comes before `blur`.
 
-    Every range is drawn from once for a clip, uniformly. x264 spends less on a clip this short than on a long one at
-    the same rate factor (at CRF 28, 0.3 to 1.8 dB on three clips), so the ranges lie lower than the factors in use.
+    From each range, one value is drawn uniformly for the whole clip. At the same CRF, x264 gives such a short clip
+    less quality than a long one (at CRF 28, 0.3 to 1.8 dB less on three clips), so the ranges are lower than the CRFs
+    in common use.
 
     Attributes:
-        softness: range of the sigma of a Gaussian blur of the high resolution itself, target included: videos are
-            softer than photographs, and a network that has seen none sharpens what never was sharp. [0, 0] for
-            validation, whose target is the picture.
-        pan: fastest movement of the camera in high-resolution pixels per frame; a third of the clips stand still.
-        blur: range of the Gaussian's sigma, in low-resolution pixels.
-        noise: range of the sigma of Gaussian noise, in levels of 255.
-        frames: how many frames a clip has: enough for P and B frames.
+        softness: range of the sigma of a Gaussian blur, in high-resolution pixels, that the target gets too. Videos
+            are softer than photographs, and a network trained on sharp pictures alone sharpens what never was sharp.
+            Use [0, 0] for validation, to compare with the original picture.
+        pan: fastest movement of the camera in high-resolution pixels per frame; about a third of the clips stand still.
+        blur: range of the sigma of a Gaussian blur, in low-resolution pixels.
+        noise: range of the sigma of Gaussian noise, on a scale of 0..255.
+        frames: frames per clip; several, so that there are P and B frames.
         h264_crf, hevc_crf: ranges of the constant rate factor.
-        hevc_share: how many of the clips are HEVC's.
+        hevc_share: share of the clips that are encoded as HEVC instead of H.264.
     """
 
     softness: tuple[Sigma, Sigma] = (0.0, 1.5)
@@ -60,7 +61,7 @@ class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     @property
     def path(self) -> int:
-        """High-resolution pixels that the camera moves at most."""
+        """The farthest that the camera moves in a clip, in high-resolution pixels."""
         return self.pan * (self.frames - 1)
 
 
@@ -68,8 +69,8 @@ class Degradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How low resolution is made from high.
 
     Attributes:
-        resize: kernels, one of which is drawn for each picture.
-        video: what is done to the reduced picture besides; nothing by default.
+        resize: downscaling kernels, one of which is drawn at random each time.
+        video: what a camera and an encoder do besides; None for downscaling alone.
     """
 
     resize: Annotated[tuple[Kernel, ...], Meta(min_length=1)] = ("bicubic",)
@@ -78,20 +79,20 @@ class Degradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 @dataclass(frozen=True)
 class Pair:
-    """A low-resolution picture and what it shows in high resolution, H,W,3 and scale*H,scale*W,3 uint8."""
+    """A picture in low and in high resolution: H,W,3 and scale*H,scale*W,3 uint8 RGB."""
 
     low: Picture
     high: Picture
 
 
 def degrade(high: Picture, scale: int, degradation: Degradation, random: np.random.Generator) -> list[Pair]:
-    """Return what becomes of a picture: one pair, or one for each frame of a clip that pans over the picture.
+    """Return a picture with its low resolution: one pair, or one per frame of a clip that pans over the picture.
 
     Args:
-        high: H,W,3 uint8, H and W multiples of `scale`; the frames of a panned clip show less of it.
-        scale: reduction.
+        high: H,W,3 uint8 RGB; H and W must be multiples of `scale`. The frames of a clip may show only a part of it.
+        scale: how many times smaller the low resolution is.
         degradation: what to do.
-        random: the only source of chance.
+        random: the only source of randomness.
     """
     kernel = degradation.resize[random.integers(len(degradation.resize))]
     video = degradation.video
@@ -107,10 +108,10 @@ def degrade(high: Picture, scale: int, degradation: Degradation, random: np.rand
 
 
 def _panned(high: Picture, scale: int, video: VideoDegradation, random: np.random.Generator) -> list[Picture]:
-    """Cut the frames out of a picture, which must have room for the movement."""
+    """Return the frames of a clip, cut out of a picture that must have room for the movement."""
     pace = random.integers(-video.pan, video.pan + 1, 2) * int(random.random() < 2 / 3)
     steps = video.frames - 1
-    even = 2 * scale  # 4:2:0 wants even sides at low resolution
+    even = 2 * scale  # 4:2:0 needs even sides at low resolution
     room = np.abs(pace) * steps
     size = (np.array(high.shape[:2]) - room) // even * even
     start = np.where(pace < 0, -pace * steps, 0)
@@ -142,14 +143,14 @@ Codec = Literal["h264", "hevc"]
 
 
 def compress(frames: list[Picture], codec: Codec, *, crf: int) -> list[Picture]:
-    """Return the frames after a real encoder and decoder, in 4:2:0 at 8 bits on the way.
+    """Return frames after real encoding and decoding as 8-bit 4:2:0 video, in BT.709 and preset medium.
 
-    One thread: the result is a function of the arguments.
+    Everything runs on one thread, so the result depends only on the arguments.
 
     Args:
-        frames: H,W,3 uint8 of one size, H and W even.
+        frames: each H,W,3 uint8 RGB, all of one size, H and W even.
         codec: "h264" (libx264) or "hevc" (libx265).
-        crf: constant rate factor of the encoder.
+        crf: constant rate factor of the encoder, 0 to 51.
     """
     height, width = frames[0].shape[:2]
     encoder = av.CodecContext.create("libx264" if codec == "h264" else "libx265", "w")
@@ -179,7 +180,7 @@ _TO_RGB = np.linalg.inv(_TO_YUV.astype(np.float64)).astype(np.float32)
 
 
 def _to_i420(rgb: Picture) -> npt.NDArray[np.uint8]:
-    """Return planes Y, U, V below each other, as PyAV lays yuv420p out; chroma in the middle of its four pixels."""
+    """Return the planes Y, U, V one below the other, as PyAV lays out yuv420p; chroma is centred on its four pixels."""
     yuv = to_picture(rgb.astype(np.float32) @ _TO_YUV + _OFFSET)
     height, width = rgb.shape[:2]
     chroma = resize(yuv[..., 1:], height // 2, width // 2, "area")

@@ -1,6 +1,6 @@
-"""R3GAN: what a discriminator and a generator want of each other, and whether they are in balance.
+"""The losses of R3GAN, and whether discriminator and generator are in balance.
 
-Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline", 2024: a relativistic pairing loss with
+Huang et al., "The GAN is dead; long live the GAN! A modern GAN baseline" (2024): a relativistic pairing loss with
 zero-centred gradient penalties on real (R1) and on generated pictures (R2). Logits are N,1,H,W.
 """
 
@@ -28,11 +28,12 @@ class GanOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """`train.gan_opt` of a configuration.
 
     Attributes:
-        type: the loss.
-        gan_weight: factor on the generator's adversarial loss once the ramp is over.
-        gan_weight_init: the factor when the GAN starts, where there is a ramp.
-        gan_weight_steps: the ramp, as (iterations since the start of the GAN, factor); straight between them.
-        gamma: (gamma / 2) weighs each gradient penalty.
+        type: of the loss.
+        gan_weight: factor on the generator's adversarial loss after the ramp.
+        gan_weight_init: factor at the start of the ramp; not used without one.
+        gan_weight_steps: the ramp, as points (iterations since the GAN started, factor) with linear interpolation; the
+            last factor must be `gan_weight`. Empty for no ramp.
+        gamma: each gradient penalty is multiplied by gamma / 2.
     """
 
     type: Literal["r3ganloss"] = "r3ganloss"
@@ -60,11 +61,11 @@ class GanOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Discrimination(nn.Module):
-    """A discriminator and its loss, in float32 even in mixed precision: second derivatives need the digits.
+    """A discriminator and its loss. It runs in float32 even in mixed precision, as second derivatives need it.
 
     Args:
-        network: logits from N,3,H,W; no picture may influence another's logits.
-        gamma: weight of the penalties.
+        network: maps N,3,H,W to logits; no picture may influence another's logits.
+        gamma: as in `GanOptions`.
     """
 
     def __init__(self, network: nn.Module, gamma: float) -> None:
@@ -73,31 +74,34 @@ class Discrimination(nn.Module):
         self._trained = [weight for weight in network.parameters() if weight.requires_grad]
 
     def forward(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (loss, margin, penalty) of the discriminator.
+        """Return (loss, margin, penalty) of the discriminator, all scalars.
 
-        With each picture's logits averaged and d = D(real) - D(fake) pair by pair, the loss is
-        mean softplus(-d) + (gamma / 2) * penalty; the penalty is R1 + R2, R being the mean over the pictures of the
-        squared gradient of their averaged logit, summed over their pixels. The margin, mean d, says how well real
-        and fake are told apart.
+        D is the mean of a picture's logits, and d = D(real) - D(fake) for each pair. The loss is
+        mean softplus(-d) + (gamma / 2) * penalty. The penalty is R1 + R2, each the mean over pictures of
+        |dD / d picture|^2, summed over channels and pixels. The margin, mean d, says how well real and generated
+        pictures are told apart.
 
         Args:
-            real, fake: N,3,H,W of nominal range 0..1; nothing flows back to what made them.
+            real, fake: N,3,H,W of nominal range 0..1; they get no gradient.
         """
         with torch.autocast(real.device.type, enabled=False):
             pictures = torch.cat((real, fake)).detach().float().requires_grad_()
             logits = self.network(pictures).mean((1, 2, 3))
             (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
-            penalty = gradient.square().sum((1, 2, 3)).mean() * 2  # R1 + R2: a mean over twice as many pictures
+            penalty = gradient.square().sum((1, 2, 3)).mean() * 2  # R1 + R2: the mean is over N real and N fake ones
             of_real, of_fake = logits.chunk(2)
             margin = of_real - of_fake
             loss = F.softplus(-margin).mean() + self._gamma / 2 * penalty
         return loss, margin.mean().detach(), penalty.detach()
 
     def generator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean softplus(d), differentiable to `fake` alone.
+        """Return the generator's adversarial loss, mean softplus(d), a scalar with a gradient for `fake` alone.
 
-        The network is in eval mode meanwhile: otherwise spectral normalisation would take a step before each of the
-        two calls, and real and fake would be judged by different weights.
+        The network runs in eval mode. Otherwise spectral normalisation would take a step in each of the two calls,
+        and real and fake would be judged with different weights.
+
+        Args:
+            real, fake: N,3,H,W of nominal range 0..1.
         """
         for weight in self._trained:
             weight.requires_grad_(False)
@@ -115,7 +119,7 @@ class Balance:
     """Watches the ratio of the discriminator's loss to the generator's.
 
     Attributes:
-        ratio: a moving average over about 100 iterations; it starts in the middle of the healthy range.
+        ratio: moving average over about 100 iterations, a scalar; it starts in the middle of `HEALTHY`.
     """
 
     def __init__(self) -> None:
@@ -123,11 +127,11 @@ class Balance:
         self._warned = False
 
     def update(self, discriminator: Tensor, generator: Tensor) -> None:
-        """Take the losses of one iteration."""
+        """Add the losses (scalars) of one iteration to the moving average."""
         self.ratio = self.ratio.to(generator.device).lerp(discriminator.detach() / generator.detach(), 0.01)
 
     def check(self, iteration: int) -> float:
-        """Return the ratio, and warn when it has left the healthy range, once until it is back."""
+        """Return the ratio, and log a warning when it leaves `HEALTHY`; the next one comes only after it was back."""
         (low, high), ratio = HEALTHY, self.ratio.item()
         outside = not low <= ratio <= high
         if outside and not self._warned:

@@ -1,6 +1,6 @@
-"""What the generator is trained to make small, apart from a discriminator's opinion (`gan`).
+"""The losses that the generator minimises, except the adversarial one (`vsparagon.training.gan`).
 
-Every loss takes (result, target), both N,3,H,W of nominal range 0..1, and returns a number.
+Every loss takes (result, target), both N,3,H,W RGB of nominal range 0..1, and returns a scalar.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes:
         loss_weight: factor on its value.
-        chroma_weight: take the difference in luma and chroma instead of RGB, chroma times this: video keeps a quarter
-            of its chroma, and the eye sees little of it.
+        chroma_weight: if given, the difference is taken in YCbCr (BT.601, full range) instead of RGB, and chroma is
+            multiplied by this: video keeps only a quarter of the chroma samples, and the eye is less sensitive to them.
     """
 
     loss_weight: Annotated[float, Meta(gt=0)] = 1.0
     chroma_weight: Annotated[float, Meta(ge=0)] | None = None
 
     def difference(self, result: Tensor, target: Tensor) -> Tensor:
-        """Return result - target, in RGB or in weighted luma and chroma."""
+        """Return result - target, N,3,H,W, in RGB or in luma and weighted chroma."""
         difference = result - target
         if self.chroma_weight is None:
             return difference
@@ -48,7 +48,7 @@ class L1Loss(Loss, frozen=True, kw_only=True, tag="l1loss"):
 
 
 class MSELoss(Loss, frozen=True, kw_only=True, tag="mseloss"):
-    """Mean of difference^2: what PSNR is made of."""
+    """Mean of difference^2, from which PSNR is computed."""
 
     def __call__(self, result: Tensor, target: Tensor) -> Tensor:
         return self.difference(result, target).square().mean()
@@ -64,9 +64,9 @@ class CharbonnierLoss(Loss, frozen=True, kw_only=True, tag="charbonnierloss"):
 
 
 class FrequencyLoss(Loss, frozen=True, kw_only=True, tag="fftloss"):
-    """Mean of |difference| of the real and imaginary parts of the orthonormal spectra, in float32.
+    """Mean |difference| of the real and imaginary parts of the orthonormal 2-D spectra, in float32.
 
-    The L1 loss of Cho et al., "Rethinking coarse-to-fine approach in single image deblurring", 2021.
+    The frequency loss of Cho et al., "Rethinking coarse-to-fine approach in single image deblurring", 2021.
     """
 
     def __call__(self, result: Tensor, target: Tensor) -> Tensor:
@@ -78,5 +78,5 @@ AnyLoss = L1Loss | MSELoss | CharbonnierLoss | FrequencyLoss
 
 
 def weighted_sum(losses: Sequence[AnyLoss], result: Tensor, target: Tensor) -> Tensor:
-    """Return the sum of the losses, each times its weight."""
+    """Return the sum of the losses, each multiplied by its weight."""
     return torch.stack([loss.loss_weight * loss(result, target) for loss in losses]).sum()

@@ -1,4 +1,4 @@
-"""What one sees of a run: a progress bar, lines in the log, TensorBoard."""
+"""Show a training run: a progress bar, lines in the log, TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ LOSS = "loss/"
 
 
 class Monitor:
-    """Shows one run. The bar appears on a terminal only; where there is none, the log says the same.
+    """Shows one run. The progress bar appears only on a terminal; the log has the same figures.
 
     Args:
-        folder: for TensorBoard's files. What an interrupted run left there beyond `begin` is superseded.
-        begin, total: iterations that are done, and that there will be.
+        folder: for TensorBoard's files. Values that an interrupted run wrote there for iterations after `begin` are
+            superseded.
+        begin, total: number of iterations done so far, and in the whole run.
     """
 
     def __init__(self, folder: Path, *, begin: int, total: int) -> None:
@@ -36,12 +37,12 @@ class Monitor:
         self._bar.update()
 
     def scalars(self, done: int, values: Mapping[str, float]) -> None:
-        """Write numbers to TensorBoard under the count of iterations done."""
+        """Write numbers to TensorBoard, as of iteration `done`."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, done)
 
     def report(self, done: int, values: Mapping[str, float]) -> None:
-        """Show the losses among the numbers, the speed and the time left."""
+        """Show the losses among the values, whose names begin with `LOSS`, the speed and the time left."""
         losses = {name.removeprefix(LOSS): value for name, value in values.items() if name.startswith(LOSS)}
         said = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
         self._bar.set_postfix_str(said, refresh=False)
@@ -54,10 +55,10 @@ class Monitor:
         self._writer.add_image(name, picture, done, dataformats="HWC")
 
     def flush(self) -> None:
-        """Put everything on the disk."""
+        """Write buffered TensorBoard data to the disk."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Put everything on the disk and take the bar away."""
+        """Close TensorBoard's file and the progress bar."""
         self._writer.close()
         self._bar.close()

@@ -1,4 +1,4 @@
-"""Steps on the weights: optimisers, their rate over the iterations, and the moving average of the weights."""
+"""Optimisers, their learning rates over the iterations, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """`train.optim_g` or `train.optim_d` of a configuration.
 
     Attributes:
-        type: algorithm: of `torch.optim`, or `vsparagon.training.soap.SOAP`.
+        type: algorithm, from `torch.optim` or `vsparagon.training.soap`.
         lr: highest learning rate.
-        weight_decay, betas: as torch has them.
+        weight_decay, betas: as in `torch.optim`.
     """
 
     type: Literal["AdamW", "Adam", "SOAP"] = "AdamW"
@@ -38,7 +38,7 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     betas: tuple[Share, Share] = (0.9, 0.99)
 
     def create(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimiser of a network's trainable weights."""
+        """Return an optimiser for a network's trainable weights."""
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         return ALGORITHMS[self.type](weights, lr=self.lr, weight_decay=self.weight_decay, betas=self.betas)
 
@@ -46,7 +46,11 @@ class Optimiser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class CosineAnnealing(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="CosineAnnealingLR"
 ):
-    """Half a cosine over the whole run (Loshchilov and Hutter, "SGDR", 2017), down to `eta_min` times the rate."""
+    """Half a cosine from the end of the warm-up to the end of the run (Loshchilov and Hutter, "SGDR", 2017).
+
+    Attributes:
+        eta_min: factor on the highest learning rate at the end of the run.
+    """
 
     eta_min: Annotated[float, Meta(ge=0, le=1)] = 0.01
 
@@ -59,7 +63,7 @@ class CosineAnnealing(
 class MultiStep(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="MultiStepLR"
 ):
-    """The rate times `gamma` at each of the `milestones`."""
+    """A learning rate that is multiplied by `gamma` at each of the `milestones`, which are iterations."""
 
     milestones: tuple[int, ...]
     gamma: Positive = 0.5
@@ -78,7 +82,15 @@ def set_rate(
     warmup: int,
     total: int,
 ) -> float:
-    """Set the rate of an iteration, counted from 0: `warmup` linear steps up, then as the scheduler says; return it."""
+    """Set and return the learning rate of an iteration: a linear rise in the warm-up, then a schedule.
+
+    Args:
+        optimiser: whose parameter groups all get the rate.
+        highest: the rate at the end of the warm-up.
+        scheduler: gives the factor on `highest` after the warm-up.
+        iteration: counted from 0.
+        warmup, total: iterations of the warm-up and of the whole run.
+    """
     if iteration < warmup:
         rate = highest * (iteration + 1) / warmup
     else:
@@ -90,7 +102,13 @@ def set_rate(
 
 @torch.no_grad()
 def average(averaged: nn.Module, current: nn.Module, *, decay: float, iteration: int) -> None:
-    """Move averaged weights towards the current ones; early iterations, which know little, are forgotten faster."""
+    """Move averaged weights, in place, towards the current ones; early iterations are forgotten faster.
+
+    Args:
+        averaged, current: networks of the same structure.
+        decay: share of the average that is kept, 0 to 1; less is kept in the first iterations.
+        iteration: counted from 0.
+    """
     kept = min(decay, (1 + iteration) / (10 + iteration))
     for mean, weight in zip(averaged.state_dict().values(), current.state_dict().values(), strict=True):
         mean.lerp_(weight, 1 - kept)

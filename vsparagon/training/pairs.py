@@ -1,4 +1,4 @@
-"""Pairs of pictures from files: high resolution, and low resolution where it was made beforehand."""
+"""Read pairs of pictures from files: high resolution, and low resolution if it was made beforehand."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PairFiles = tuple[Path, Path | None]
 
 
 def folders(given: Folders) -> list[Path]:
-    """Return one or several folders of a configuration as a list."""
+    """Return a configuration's folder or folders as a list."""
     return [Path(given)] if isinstance(given, str) else [Path(folder) for folder in given]
 
 
 def folder_pairs(high: Folders, low: Folders | None) -> list[PairFiles]:
-    """Return each folder of high resolution with that of low resolution, if there are any.
+    """Return each folder of high resolution with its folder of low resolution, or with None if `low` is None.
 
     Raises:
-        InvalidInput: not as many of both.
+        InvalidInput: the numbers of folders differ.
     """
     highs = folders(high)
     lows: Sequence[Path | None] = [None] * len(highs) if low is None else folders(low)
@@ -37,14 +37,15 @@ def folder_pairs(high: Folders, low: Folders | None) -> list[PairFiles]:
 def read_pairs(
     high: Path, low: Path | None, *, scale: int, smallest: int, degraded: Callable[[int, Pair], Pair] | None = None
 ) -> Iterator[tuple[PairFiles, Pair]]:
-    """Yield the usable pictures of a folder; the others are named in the log and left out.
+    """Yield the usable pictures of a folder, with their files; the others are logged and skipped.
 
     Args:
         high: folder of high-resolution pictures.
-        low: folder of their low-resolution versions, which have the same names.
-        scale: how many times smaller low resolution is.
-        smallest: side in high-resolution pixels that a picture must have.
-        degraded: what is to be made of a pair, given the number of its picture in the folder.
+        low: folder of their low-resolution versions, with the same names (suffixes may differ); None for none.
+        scale: how many times smaller the low resolution is.
+        smallest: least side of a high-resolution picture in pixels.
+        degraded: maps the number of a picture in the folder and its pair to the pair to yield; None to keep pairs. A
+            ValueError that it raises also skips the picture.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no pictures.
@@ -63,10 +64,10 @@ def read_pairs(
 
 
 def load_pair(high: Path, low: Path | None, scale: int) -> Pair:
-    """Read a pair; without a low-resolution file its low resolution is empty.
+    """Read a pair. High resolution is cropped to multiples of `scale`; without a file, low resolution has no rows.
 
     Raises:
-        OSError, ValueError: a file is no picture, or damaged.
+        OSError, ValueError: a file is not an image, or is damaged.
     """
     picture = crop_to_multiple(load_picture(high), scale)
     return Pair(load_picture(low) if low else picture[:0], picture)

@@ -1,4 +1,4 @@
-"""Pictures from files. Needs Pillow, not torch."""
+"""Read images from files. Needs Pillow, but not torch."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 def load_picture(path: Path) -> Picture:
-    """Read a picture as H,W,3 uint8 RGB.
+    """Read an image as H,W,3 uint8 RGB, without transparency.
 
     Raises:
-        OSError, ValueError: not a picture, or a damaged one.
+        OSError, ValueError: the file is not an image, is damaged, or has samples of more than 16 bits.
     """
     with Image.open(path) as image:
         return as_rgb(image)
 
 
 def to_picture(values: npt.NDArray[np.floating]) -> Picture:
-    """Return values of 0..255 rounded and clamped to uint8."""
+    """Return values on a scale of 0..255, rounded and clamped to uint8."""
     picture: Picture = np.rint(values).clip(0, 255).astype(np.uint8)
     return picture
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, sorted by name.
+    """Return the image files in a folder, sorted by name, without those in subfolders.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the folder is missing or holds none.
     """
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not files:
@@ -43,6 +43,6 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def crop_to_multiple(picture: Picture, scale: int) -> Picture:
-    """Cut the right and bottom so that both sides divide by `scale`."""
+    """Return a picture cropped at the right and bottom so that both sides are multiples of `scale`."""
     height, width = (side - side % scale for side in picture.shape[:2])
     return picture[:height, :width]

@@ -1,4 +1,4 @@
-"""Starting a network from another one's weights, as far as they fit: from scale 2 to 3 and 4, for example."""
+"""Initialise a network from another's weights where they fit, for example one for scale 3 from one for scale 2."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Ported:
-    """The names of weights, sorted.
+    """Which weights were copied; all lists are sorted names.
 
     Attributes:
-        taken: of the other network, now in this one.
-        new: of this network that the other has not, or not in this shape: left as they were.
-        unused: of the other network that this one has not, or not in this shape.
+        taken: weights that were copied.
+        new: weights of this network that the other does not have in this shape; they are unchanged.
+        unused: weights of the other network that this one does not have in this shape.
     """
 
     taken: list[str]
@@ -34,7 +34,7 @@ class Ported:
 
 @torch.no_grad()
 def port_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Ported:
-    """Copy the weights that the network has by the same name and in the same shape, and say which."""
+    """Copy weights into a network, in place, where name and shape match, and return which they were."""
     own = network.state_dict()
     taken = {name for name, weight in weights.items() if name in own and own[name].shape == weight.shape}
     for name in taken:

@@ -1,4 +1,4 @@
-"""Picture quality as super-resolution papers measure it. Pictures are H,W,3 uint8 RGB of one size."""
+"""Measure picture quality as super-resolution papers do. All pictures are H,W,3 RGB of 0..255 and of one size."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ SSIM_WINDOW = 11
 
 
 def luma(rgb: npt.NDArray[np.generic]) -> Real:
-    """Return the BT.601 luma of a picture in limited range, 16 to 235, not rounded."""
+    """Return the BT.601 luma of a picture, H,W, in limited range (16 to 235) and not rounded."""
     weights = np.array([65.481, 128.553, 24.966])
     result: Real = rgb.astype(np.float64) @ weights / 255.0 + 16.0
     return result
 
 
 def psnr_luma(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
-    """Return the peak signal-to-noise ratio of the luma in dB, peak 255, `border` pixels cut from each side."""
+    """Return the PSNR of the luma in dB, with a peak of 255; `border` pixels are cut from each side.
+
+    It is infinite for equal pictures.
+    """
     return _psnr(luma(_inside(result, border)), luma(_inside(reference, border)))
 
 
 def psnr_rgb(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
-    """Return the peak signal-to-noise ratio over red, green and blue in dB, cut as for the luma."""
+    """Return the PSNR over red, green and blue in dB; peak and border as for `psnr_luma`."""
     return _psnr(_inside(result, border).astype(np.float64), _inside(reference, border).astype(np.float64))
 
 
 def ssim_luma(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
-    """Return the mean structural similarity of the luma, `border` pixels cut from each side before.
+    """Return the mean structural similarity (SSIM) of the luma; `border` pixels are first cut from each side.
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: a Gaussian window
-    of 11x11 pixels with sigma 1.5, only where it fits whole; K1 = 0.01, K2 = 0.03, L = 255.
+    of 11x11 pixels with sigma 1.5, used only where all of it lies inside the picture; K1 = 0.01, K2 = 0.03, L = 255.
+    After cutting, both sides must be at least 11 pixels.
     """
     x, y = luma(_inside(result, border)), luma(_inside(reference, border))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -48,10 +52,10 @@ def flicker(
     reference: npt.NDArray[np.generic],
     previous_reference: npt.NDArray[np.generic],
 ) -> float:
-    """Return how differently from the reference the luma changes from one frame to the next, in levels of 255.
+    """Return how much the luma's change from one frame to the next differs from the reference's, on a scale of 0..255.
 
-    The mean of |(result - previous_result) - (reference - previous_reference)|: 0 where every change on the screen is
-    one of the source, whatever the still difference between the two.
+    This is the mean of |(result - previous_result) - (reference - previous_reference)|. A constant difference between
+    result and reference does not count.
     """
     change = luma(result) - luma(previous_result) - luma(reference) + luma(previous_reference)
     return float(np.abs(change).mean())
@@ -62,7 +66,7 @@ def _inside(picture: npt.NDArray[np.generic], border: int) -> npt.NDArray[np.gen
 
 
 def _psnr(result: Real, reference: Real) -> float:
-    with np.errstate(divide="ignore"):  # of equal pictures it is infinite
+    with np.errstate(divide="ignore"):  # infinite for equal pictures
         return float(10.0 * np.log10(255.0**2 / np.mean((result - reference) ** 2)))
 
 

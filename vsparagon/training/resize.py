@@ -1,4 +1,4 @@
-"""Resizing as super-resolution papers do it: MATLAB's `imresize`, with the kernel widened when it reduces."""
+"""Resize as super-resolution papers do: like MATLAB's `imresize`, with the kernel widened for downscaling."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ REACH = 3
 
 
 def resize(picture: Picture, height: int, width: int, kernel: Kernel = "bicubic") -> Picture:
-    """Return H,W,3 uint8 resized to `height` by `width`, rounded once, at the end.
+    """Return a picture resized to `height` by `width`, with rounding only at the end.
 
-    Pixel centres keep their place ((i + 1/2) * ratio - 1/2), borders are mirrored with the edge pixel repeated, and
-    the weights of each result sum to 1.
+    Result pixel i is centred at source position (i + 1/2) * ratio - 1/2. Borders are mirrored with the edge pixel
+    repeated, and the weights of each result pixel sum to 1.
 
     Args:
-        picture: H,W,3 uint8.
-        height, width: of the result.
-        kernel: "bicubic" (Keys, a = -1/2), "lanczos" (three lobes), or "area" (the mean of what a pixel covers).
+        picture: H,W,C uint8.
+        height, width: of the result, in pixels.
+        kernel: "bicubic" (Keys, a = -1/2), "lanczos" (three lobes) or "area" (the mean over a pixel's area).
     """
     rows = _matrix(picture.shape[0], height, kernel)
     columns = _matrix(picture.shape[1], width, kernel)
@@ -36,7 +36,7 @@ def resize(picture: Picture, height: int, width: int, kernel: Kernel = "bicubic"
 
 
 def reduce(picture: Picture, scale: int, kernel: Kernel = "bicubic") -> Picture:
-    """Return H,W,3 uint8 reduced `scale` times; H and W must be multiples of it."""
+    """Return a picture, H,W,C uint8, reduced to H/scale,W/scale,C; H and W must be multiples of `scale`."""
     return resize(picture, picture.shape[0] // scale, picture.shape[1] // scale, kernel)
 
 

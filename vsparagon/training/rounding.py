@@ -1,10 +1,11 @@
-"""A generator that learns to be computed in 8-bit integers: weights and features are rounded while it trains.
+"""Quantisation-aware training: weights and features of a generator are rounded to 8 bits while it trains.
 
-Each convolution but the first, which is given the picture, has its weights rounded to 255 levels, as many below 0 as
-above, up to the largest of each output channel; what stands behind a PReLU is rounded to 256 levels of a range that is
-trained, too. The gradient passes by the rounding (Bengio et al., "Estimating or propagating gradients through
-stochastic neurons for conditional computation", 2013), and moves a range where it is exceeded (Esser et al., "Learned
-step size quantization", 2020). `vsparagon.backends.openvino.rounding` rounds the same when it runs.
+The weights of every convolution but the first, whose input is the picture, are rounded to 255 levels, symmetric
+about 0 and scaled to the largest weight of each output channel. The result of each PReLU is rounded to 256 levels of a
+range that is trained too. Gradients pass straight through the rounding (Bengio et al., "Estimating or propagating
+gradients through stochastic neurons for conditional computation", 2013), and values outside a range move its ends
+(Esser et al., "Learned step size quantization", 2020). `vsparagon.backends.openvino.rounding` rounds in the same way
+at run time.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from torch.nn.utils import parametrize
 
 from vsparagon.models.swift import Ranges, Swift
 
-STEPS = 255  # between the levels of a range
-MOST = 127  # of a weight, in its own steps
-BEYOND = 2e-5  # share of the values at each end that a range leaves out to begin with
+STEPS = 255  # between the 256 levels of a range
+MOST = 127  # largest rounded weight, in steps
+BEYOND = 2e-5  # share of the values at each end that lie outside an initial range
 
 
 class RoundedWeight(nn.Module):
-    """From a convolution's kernel, out,in,height,width, to the one that is computed with."""
+    """A parametrisation that rounds a convolution's kernel, out,in,height,width."""
 
     def forward(self, kernel: Tensor) -> Tensor:
         step = kernel.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo().tiny) / MOST
         return _passing(kernel / step) * step
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
-        """Return the kernel itself: a network starts as near to what it was as rounding allows."""
+        """Return the kernel unchanged, so that the network computes what it did before, except for the rounding."""
         return kernel
 
 
 class RoundedPReLU(nn.PReLU):
-    """A PReLU whose result is rounded to the levels of a range, of which one is 0.
+    """A PReLU whose result is rounded and clamped to the levels of a trained range, one of which is 0.
 
     Args:
-        active: the PReLU whose place this takes.
+        active: the PReLU to replace; its weight is shared.
     """
 
     def __init__(self, active: nn.PReLU) -> None:
@@ -50,7 +51,7 @@ class RoundedPReLU(nn.PReLU):
         return (level.clamp(0, STEPS) - zero) * step
 
     def begin(self, values: Tensor) -> None:
-        """Take the range of what the PReLU makes of some pictures."""
+        """Set the range from values that the PReLU computed (any shape), ignoring the share `BEYOND` at each end."""
         ordered = values.flatten().sort().values
         beyond = int(BEYOND * len(ordered))
         with torch.no_grad():
@@ -63,13 +64,13 @@ class RoundedPReLU(nn.PReLU):
         return -zero * step, (STEPS - zero) * step
 
     def _levels(self) -> tuple[Tensor, Tensor]:
-        """Return the distance of the levels, and which of them is 0."""
+        """Return the distance between levels, and the number of the level that is 0; the latter has no gradient."""
         step = (self.high - self.low) / STEPS
         return step, (-self.low / step).detach().round().clamp(0, STEPS - 1)
 
 
 def round_while_training(network: Swift) -> None:
-    """Let a generator be rounded as said above; `begin_ranges` comes before the first step."""
+    """Set up rounding in a generator, in place. Call `begin_ranges` before the first step."""
     for name, module in list(network.body.named_children()):
         if isinstance(module, nn.PReLU):
             setattr(network.body, name, RoundedPReLU(module))
@@ -80,7 +81,7 @@ def round_while_training(network: Swift) -> None:
 
 @torch.no_grad()
 def begin_ranges(network: Swift, pictures: Tensor) -> None:
-    """Take all ranges from what a generator computes of some pictures, N,3,H,W of 0..1."""
+    """Set all ranges from the features that a generator computes for some pictures, N,3,H,W of 0..1."""
     x = pictures.clamp(0.0, 1.0)
     for module in network.body:
         if isinstance(module, RoundedPReLU):
@@ -89,17 +90,17 @@ def begin_ranges(network: Swift, pictures: Tensor) -> None:
 
 
 def limits_of(network: nn.Module) -> list[nn.Parameter]:
-    """Return the ends of all ranges."""
+    """Return the parameters for the ends of all ranges."""
     return [
         limit for module in network.modules() if isinstance(module, RoundedPReLU) for limit in (module.low, module.high)
     ]
 
 
 def trained_ranges(network: nn.Module) -> Ranges:
-    """Return the ranges of a generator in order; () where it is not rounded."""
+    """Return the ranges (lowest and highest level) of a generator in order; () if it is not rounded."""
     return tuple(module.range() for module in network.modules() if isinstance(module, RoundedPReLU))
 
 
 def _passing(x: Tensor) -> Tensor:
-    """Round; the gradient is that of the number itself."""
+    """Round, with the gradient of the identity."""
     return x + (x.round() - x).detach()

@@ -1,7 +1,8 @@
-"""SOAP: Adam, in the directions in which a layer's gradients vary most.
+"""The optimiser SOAP: Adam in a rotated basis, the directions in which a layer's gradients vary most.
 
-Vyas et al., "SOAP: improving and stabilizing Shampoo using Adam" (2024). For each weight, as a matrix of outputs by
-everything else, the covariances of its gradients along both sides are followed, and Adam works in their eigenvectors.
+Vyas et al., "SOAP: improving and stabilizing Shampoo using Adam" (2024). Each weight is treated as a matrix, outputs by
+everything else. Moving averages of its gradients' covariances along both sides are kept, and Adam works in the basis of
+their eigenvectors.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LARGEST_SIDE = 2048  # of a matrix; along longer ones, whose bases would take long to turn, Adam works as it is
-EVERY = 10  # steps the bases are turned anew
+LARGEST_SIDE = 2048  # a longer side of a matrix is not rotated, because updating its basis would take too long
+EVERY = 10  # steps between two updates of the bases
 SIDES = ("outputs", "inputs")
 
 
 class SOAP(torch.optim.Optimizer):
-    """The optimiser; its state is tensors and numbers alone.
+    """The optimiser. Its state consists of tensors and numbers only.
 
     Args:
         params: the weights.
@@ -41,7 +42,7 @@ class SOAP(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move all weights that have a gradient; the first step only looks at it."""
+        """Move all weights that have a gradient; the first step only initialises the bases from it."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -88,7 +89,7 @@ def _move(
 
 
 def _initial(gradient: Tensor) -> dict[str, Any]:
-    """The state of a weight, with the bases of its first gradient."""
+    """Return the initial state of a weight, with bases from its first gradient."""
     state: dict[str, Any] = {
         "step": 0,
         "mean": torch.zeros_like(gradient),
@@ -107,7 +108,7 @@ def _covariance(gradient: Tensor, axis: int) -> Tensor:
 
 
 def _turned(x: Tensor, state: dict[str, Any]) -> Tensor:
-    """Express a matrix in the bases."""
+    """Return a matrix expressed in the bases."""
     if "outputs" in state:
         x = state["outputs"].T @ x
     return x @ state["inputs"] if "inputs" in state else x
@@ -120,7 +121,7 @@ def _turned_back(x: Tensor, state: dict[str, Any]) -> Tensor:
 
 
 def _turn(state: dict[str, Any], side: str, axis: int) -> None:
-    """Turn a basis towards the eigenvectors by one step of orthogonal iteration, the largest eigenvalues first."""
+    """Update a basis by one step of orthogonal iteration, with the largest eigenvalues first."""
     basis, covariance = state[side], state[f"{side}_covariance"]
     order = (basis * (covariance @ basis)).sum(0).argsort(descending=True)
     state["squares"] = state["squares"].index_select(axis, order)

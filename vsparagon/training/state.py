@@ -1,4 +1,4 @@
-"""All that a run needs to go on as if it had never stopped, in one file."""
+"""Save and load, in one file, everything that a run needs to resume as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from vsparagon.files import write_atomically
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors, numbers and texts in nested dictionaries and lists; the file changes at once or not at all."""
+    """Write tensors, numbers and strings in nested dictionaries and lists to a file, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     write_atomically(path, buffer.getvalue())
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Return what `save_state` wrote, on the CPU. No code in the file is run.
+    """Return what `save_state` wrote, with tensors on the CPU. No code in the file is executed.
 
     Raises:
-        ModelError: missing, damaged, or not written by `save_state`.
+        ModelError: the file is missing, damaged, or not written by `save_state`.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -38,7 +42,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def is_finite(state: object) -> bool:
-    """Whether no tensor in nested dictionaries and lists holds NaN or infinity."""
+    """Return whether no tensor in nested dictionaries and lists holds NaN or infinity."""
     if isinstance(state, Tensor):
         return bool(state.isfinite().all())
     if isinstance(state, Mapping):

@@ -1,4 +1,4 @@
-"""What a run trains: a generator with its moving average, and a discriminator where it has one."""
+"""The networks that a run trains: a generator with its moving average, and a discriminator if it has one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vsparagon.training.rounding import begin_ranges, limits_of, round_while_tra
 
 log = logging.getLogger(__name__)
 
-LEAST_SHARE = 0.25  # of the trained tensors that weights to begin from must fit: another scale changes one or two
+LEAST_SHARE = 0.25  # of the trained tensors that pretrained weights must fit; another scale changes one or two
 
 
 class Trainee:
@@ -37,16 +37,15 @@ class Trainee:
 
     Args:
         config: the configuration.
-        fabric: where and in which precision they compute.
-        pretrained: whether to begin from the weights that the configuration names.
+        fabric: gives the device and the precision.
+        pretrained: whether to start from `path.pretrain_network_g`, if the configuration has one.
 
     Attributes:
-        averaged: the moving average of the generator, which is what is measured and saved.
-        parameters: trained numbers of the generator, without the branches that it has meanwhile.
+        averaged: moving average of the generator, which is what is measured and saved; in eval mode.
 
     Raises:
-        InvalidInput: the weights to begin from are of another network.
-        ModelError: they cannot be read.
+        InvalidInput: the pretrained weights belong to another network.
+        ModelError: the pretrained weights cannot be read.
     """
 
     def __init__(self, config: Config, fabric: Fabric, *, pretrained: bool) -> None:
@@ -76,10 +75,10 @@ class Trainee:
         self._inside = slice(border, config.datasets.train.lq_size * options.scale - border)
 
     def step(self, low: Tensor, high: Tensor, iteration: int) -> dict[str, Tensor]:
-        """Move the weights once, and return the numbers of the iteration by their names in TensorBoard.
+        """Do one iteration, and return its figures (scalars) by their names in TensorBoard.
 
         Args:
-            low, high: N,3,H,W and N,3,scale*H,scale*W, uint8.
+            low, high: N,3,lq_size,lq_size and N,3,scale*lq_size,scale*lq_size, uint8, on the right device.
             iteration: counted from 0.
         """
         settings, gan = self._settings, self._settings.gan_opt
@@ -115,23 +114,26 @@ class Trainee:
         return measured
 
     def balance(self, done: int) -> dict[str, float]:
-        """Return how the discriminator stands to the generator, and warn where one is too strong; {} before both are.
+        """Return the ratio of the discriminator's loss to the generator's, and warn if one of them is too strong.
 
         Args:
-            done: iterations.
+            done: number of iterations done.
+
+        Returns:
+            The ratio by its name in TensorBoard; empty before the GAN starts.
         """
         adversarial = self._settings.gan_opt and done > self._settings.gan_start_iter
         return {"gan/ratio": self._balance.check(done)} if adversarial else {}
 
     def weights(self) -> Generator:
-        """Return the averaged generator without the branches of training."""
+        """Return the averaged generator as it is saved: without branches, and with the trained int8 ranges."""
         weights = collapsed(self.averaged)
         if isinstance(weights, Swift):
             weights.ranges = trained_ranges(self.averaged)
         return weights
 
     def _begin_ranges(self, low: Tensor) -> None:
-        """Take the ranges of what is rounded, the same in every process, from the first pictures."""
+        """Set the int8 ranges from the first batch, N,3,H,W of 0..1, to the same values in every process."""
         for network in (self._network, self.averaged):
             assert isinstance(network, Swift)
             begin_ranges(network, low)
@@ -141,18 +143,19 @@ class Trainee:
                 limit.data.copy_(mean)
 
     def state(self, done: int) -> dict[str, Any]:
-        """Return all that `load` needs to go on after so many iterations."""
+        """Return everything that `load` needs to resume after `done` iterations."""
         held = {name: holder.state_dict() for name, holder in self._holders.items()}
         return held | {"iteration": done, "ratio": self._balance.ratio, "fixed": self._fixed}
 
     def load(self, state: Mapping[str, Any]) -> int:
-        """Go on from a state, and return how many iterations are done.
+        """Resume from a state, and return how many iterations are done.
 
-        Rates, betas and weight decay are those of the configuration.
+        Learning rates, betas and weight decay stay those of the configuration.
 
         Raises:
-            InvalidInput: the state is of another network, discriminator, optimiser or of other branches.
-            ModelError: it is no state of a run.
+            InvalidInput: the state belongs to another generator, discriminator or optimiser, or to other settings of
+                `branch_channels` or `int8`.
+            ModelError: it is not the state of a run, or does not fit the networks.
         """
         was = state.get("fixed", self._fixed)
         keys = {**was, **self._fixed}
@@ -194,7 +197,7 @@ def _begin_from(path: Path, network: Generator) -> None:
 
 
 def _fixed(config: Config) -> dict[str, Any]:
-    """Return what cannot change while a run goes on, by its keys in the configuration."""
+    """Return the settings that a resumed run cannot change, by their keys in the configuration."""
     settings, d = config.train, config.network_d
     fixed = {f"network_g.{name}": value for name, value in asdict(config.generator()[1]).items()}
     fixed |= {"train.branch_channels": settings.branch_channels, "train.optim_g.type": settings.optim_g.type}

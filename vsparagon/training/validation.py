@@ -1,4 +1,4 @@
-"""How good a generator is: enlarge pictures as the filter does and compare."""
+"""Measure how good a generator is: upscale pictures as the filter does, and compare with the originals."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Enlarge = Callable[[Picture], Picture]
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Means over pictures, `scale` pixels cut from each side.
+    """Mean quality of several pictures, measured after cutting `scale` pixels from each side.
 
     Attributes:
         psnr: of the luma, in dB.
-        ssim: of the luma.
-        psnr_rgb: of the colours, in dB.
+        ssim: of the luma, at most 1.
+        psnr_rgb: over red, green and blue, in dB.
     """
 
     psnr: float
@@ -35,13 +35,14 @@ class Quality:
 
 
 def load_pairs(folder: Path, scale: int, degradation: Degradation, *, low: Path | None = None) -> list[Pair]:
-    """Return the usable pictures of a folder with their low resolution; the others are named in the log and left out.
+    """Return the usable pictures of a folder with their low resolution; the others are logged and skipped.
 
     Args:
         folder: of high-resolution pictures.
-        scale: how many times smaller low resolution is.
-        degradation: how low resolution is made, the same every time; of a clip, a middle frame is taken.
-        low: folder of low-resolution pictures to take instead.
+        scale: how many times smaller the low resolution is.
+        degradation: how low resolution is made; random choices are the same every time. From a clip, the middle frame
+            is taken.
+        low: folder of low-resolution pictures to use instead of `degradation`.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no usable picture.
@@ -63,7 +64,7 @@ def load_pairs(folder: Path, scale: int, degradation: Degradation, *, low: Path 
 
 
 def mean_quality(enlarge: Enlarge, pairs: list[Pair], scale: int) -> Quality:
-    """Enlarge the low resolution of the pairs and compare with their high resolution."""
+    """Upscale the low resolution of the pairs, at least one, and compare with the high resolution."""
     values = []
     for pair in pairs:
         result = enlarge(pair.low)
@@ -73,11 +74,13 @@ def mean_quality(enlarge: Enlarge, pairs: list[Pair], scale: int) -> Quality:
 
 
 def enlarger(generator: nn.Module, scale: int) -> Enlarge:
-    """Return a function that enlarges pictures with a torch module as the filter does: extended, cut back, rounded.
+    """Return a function that upscales a picture, H,W,3 uint8, with a torch module.
+
+    As in the filter, the picture is extended, and the result cropped, rounded and clamped.
 
     Args:
-        generator: N,3,H,W of 0..1 to N,3,scale*H,scale*W, in eval mode.
-        scale: its enlargement.
+        generator: maps N,3,H,W of 0..1 to N,3,scale*H,scale*W; in eval mode.
+        scale: its scale factor.
     """
 
     @torch.no_grad()
