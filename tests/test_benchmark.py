@@ -54,8 +54,8 @@ def test_speed_makes_a_table_json_and_a_chart(monkeypatch, capsys, tmp_path):
     assert "; openvino 20" in hardware
     assert settings.startswith("2 times, YUV420P8 to YUV420P8, all threads, medians of 2 interleaved rounds of 2 ")
     header, rows = cells(table)
-    assert header == ["", "size", "frames/s", "beside the first", "of the sgemm peak", "processor ms/frame",
-                      "first frame ms", "of them loading", *["peak MiB"] * (sys.platform == "linux")]  # fmt: skip
+    assert header == ["", "size", "frames/s", "relative to the first", "share of sgemm peak", "CPU ms/frame",
+                      "first frame ms", "of which loading ms", *["peak MiB"] * (sys.platform == "linux")]  # fmt: skip
     assert [row[0] for row in rows] == ["vsparagon nano, openvino fp32", "zimg bicubic", "zimg lanczos"]
     assert rows[0][3] == "1.00"
     assert [bool(row[4]) for row in rows] == [True, False, False]
@@ -322,8 +322,8 @@ def test_the_best_number_of_streams_is_named(monkeypatch):
         "", ", 1 streams, 2 threads", ", 2 streams, 2 threads",
     ]  # fmt: skip
     assert note == (
-        "Best at 48x32: vsparagon nano, openvino fp32, 2 streams, 2 threads, 2.00 times the frames of the default "
-        "(5.0 a second)."
+        "Best at 48x32: vsparagon nano, openvino fp32, 2 streams, 2 threads, 2.00 times as fast as the default "
+        "(5.0 frames/s)."
     )
 
 
@@ -467,5 +467,5 @@ def test_a_network_that_fails_on_a_gpu_leaves_the_others(monkeypatch):
 def test_a_gpu_is_measured(monkeypatch, capsys):
     table = run(monkeypatch, capsys, "--device", "cuda", "--sizes", "96x64", "--frames", 20, "--rounds", 2)[2]
     header, rows = cells(table)
-    assert "graph alone frames/s" in header
+    assert "graph only frames/s" in header
     assert [row[0].rpartition(", ")[2] for row in rows] == ["YUV420P8", "float RGB"]

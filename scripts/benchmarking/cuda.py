@@ -21,20 +21,20 @@ COLUMNS = (
     SPEED,
     BESIDE,
     PROCESSOR,
-    Column(key="bus_megabytes", title="MB/frame over the bus", form=".1f"),
-    Column(key="bus_frames", title="bus alone frames/s", form=".0f"),
-    Column(key="of_bus", title="of that", form=".0%"),
-    Column(key="graph_frames", title="graph alone frames/s", form=".0f"),
-    Column(key="torch_graph_frames", title="by torch's kernels", form=".0f"),
-    Column(key="memory_frames", title="memory's limit frames/s", form=".0f"),
-    Column(key="of_memory", title="of that", form=".0%"),
+    Column(key="bus_megabytes", title="bus MB/frame", form=".1f"),
+    Column(key="bus_frames", title="bus limit frames/s", form=".0f"),
+    Column(key="of_bus", title="share of bus limit", form=".0%"),
+    Column(key="graph_frames", title="graph only frames/s", form=".0f"),
+    Column(key="torch_graph_frames", title="with torch's kernels", form=".0f"),
+    Column(key="memory_frames", title="memory limit frames/s", form=".0f"),
+    Column(key="of_memory", title="share of memory limit", form=".0%"),
 )
 NOTE = (
-    "The bus alone: both directions at once, from and to pinned memory. The graph alone: network and conversions on "
-    "planes that stay on the device; by the faster of torch's and our own kernels, if the backend is torch, and by "
-    "torch's. The memory's limit: the bytes that the convolutions read and write, each as one step, and the planes, at "
-    "the speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written). Interleaved was what is "
-    "of one network and size, and beside the first of these it stands."
+    "Bus limit: copies in both directions at once, from and to pinned memory. Graph only: network and conversions on "
+    "planes that stay on the device, with the faster of torch's and our own kernels if the backend is torch, and with "
+    "torch's. Memory limit: the bytes that the convolutions, each in one step, and the planes read and write, at the "
+    "speed of a copy of {size} GiB within the device ({speed:.0f} GB/s, read and written). Candidates of the same "
+    "network and size were interleaved, and are compared with the first of them."
 )
 # Format of the frames that cross the bus -> the function in `benchmarking.filters` that sends them so.
 WAYS = {"YUV420P8": "paragon", "float RGB": "paragon_float_rgb"}

@@ -19,7 +19,7 @@ OVERHEAD_COLUMNS = (
     NAME,
     SIZE,
     Column(key="wall_ms", title="ms/frame", form=".2f"),
-    Column(key="processor_ms", title="processor ms/frame", form=".2f"),
+    Column(key="processor_ms", title="CPU ms/frame", form=".2f"),
     Column(key="share", title="of the filter's time", form=".0%"),
 )
 START_COLUMNS = (

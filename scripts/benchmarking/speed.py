@@ -17,14 +17,14 @@ from benchmarking.rounds import Result, compare
 NAME = Column(key="name", title="")
 SIZE = Column(key="size", title="size")
 SPEED = Column(key="frames_per_second", title="frames/s", form=".1f")
-BESIDE = Column(key="beside_first", title="beside the first", form=".2f")
-PEAK = Column(key="of_peak", title="of the sgemm peak", form=".0%")
-PROCESSOR = Column(key="processor_ms", title="processor ms/frame", form=".1f")
+BESIDE = Column(key="beside_first", title="relative to the first", form=".2f")
+PEAK = Column(key="of_peak", title="share of sgemm peak", form=".0%")
+PROCESSOR = Column(key="processor_ms", title="CPU ms/frame", form=".1f")
 FIRST = Column(key="first_ms", title="first frame ms", form=".0f")
-LOADING = Column(key="loading_ms", title="of them loading", form=".0f")
+LOADING = Column(key="loading_ms", title="of which loading ms", form=".0f")
 MEMORY = Column(key="memory", title="peak MiB", form=".0f")
 RATE = Column(key="megapixels_per_second", title="megapixels/s", form=".2f")
-PER_PIXEL = Column(key="memory_per_megapixel", title="MiB more for each megapixel more", form=".0f")
+PER_PIXEL = Column(key="memory_per_megapixel", title="MiB per further megapixel", form=".0f")
 
 SPEED_COLUMNS = (NAME, SIZE, SPEED, BESIDE, PEAK, PROCESSOR, FIRST, LOADING, MEMORY)
 GROWTH_COLUMNS = (NAME, SIZE, SPEED, RATE, PEAK, MEMORY, PER_PIXEL)
@@ -102,8 +102,8 @@ def measure_streams(
         found = [_row(result, results[0], None, {}) for result in results]
         best = max(found[1:], key=lambda row: row["beside_first"])
         notes.append(
-            f"Best at {size}: {best['name']}, {best['beside_first']:.2f} times the frames of the default "
-            f"({found[0]['frames_per_second']:.1f} a second)."
+            f"Best at {size}: {best['name']}, {best['beside_first']:.2f} times as fast as the default "
+            f"({found[0]['frames_per_second']:.1f} frames/s)."
         )
         rows += found
     return rows, notes
@@ -112,8 +112,8 @@ def measure_streams(
 def _peak_note(rows: Sequence[Row]) -> str:
     peak = max(row.get("sgemm_gflops", 0.0) for row in rows)
     return (
-        f"sgemm peak: {peak:.0f} GFLOPS. Counted as reached are the multiplications of the inference form by weights "
-        "that are not zero, whatever form was run."
+        f"sgemm peak: {peak:.0f} GFLOPS. The share of it counts the multiplications of the inference form by non-zero "
+        "weights, whichever form was run."
     )
 
 
