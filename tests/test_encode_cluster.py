@@ -188,8 +188,9 @@ def test_worker_that_would_make_other_pictures_is_refused(film, tmp_path):
     assert not out.exists()
 
 
-def test_missing_scheduler_is_one_line(film, tmp_path):
-    done = encode(film, tmp_path / "out.mkv", "--cluster", "tcp://127.0.0.1:9")
+@pytest.mark.parametrize("codec", ["libx264", "hevc_nvenc"])  # the GPU would be the cluster's
+def test_missing_scheduler_is_one_line(codec, film, tmp_path):
+    done = encode(film, tmp_path / "out.mkv", "--cluster", "tcp://127.0.0.1:9", "--codec", codec)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("vsparagon: there is no Dask scheduler at tcp://127.0.0.1:9")
     assert list(tmp_path.iterdir()) == []

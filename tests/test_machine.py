@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vsparagon.cgroups import memory_left
-from vsparagon.machine import available_memory, processor_name, python_executable, usable_threads
+from vsparagon.machine import available_memory, python_executable, usable_threads
 
 SECOND = ("memory.max", "memory.current", "inactive_file")
 FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -66,10 +66,6 @@ def test_threads_are_those_of_the_processors_that_the_process_may_use():
         assert usable_threads() == 1
     finally:
         os.sched_setaffinity(0, allowed)
-
-
-def test_processor_has_a_name():
-    assert processor_name().strip()
 
 
 def test_program_that_embeds_python_finds_its_interpreter(monkeypatch):

@@ -211,10 +211,10 @@ def _ffmpeg() -> Iterator[Finding]:
         return
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
     from vsparagon.backends.cuda import gpus
-    from vsparagon.encode.encoders import CODECS
+    from vsparagon.encode.encoders import CODECS, NVENC
 
     listed = "".join(answer_of(program, "-encoders") for program in programs)
-    able = [name for name in CODECS if f" {name} " in listed and (gpus() or not name.endswith("_nvenc"))]
+    able = [name for name in CODECS if f" {name} " in listed and (gpus() or not name.endswith(NVENC))]
     text = ", ".join(able) or "none that `vsparagon encode` uses"
     advice = "" if "libx264" in able else "install an ffmpeg with libx264, for example by pip install imageio-ffmpeg"
     yield Finding(topic="encoders", state="ok" if "libx264" in able else "optional", text=text, advice=advice)

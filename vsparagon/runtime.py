@@ -68,7 +68,8 @@ def choose_runtime(
     chosen = choose_backend(backend or "auto", device_id, model=model)
     if not 0 <= num_streams <= MOST_STREAMS:
         raise InvalidInput(f"num_streams is {num_streams}; it must be between 0 (default) and {MOST_STREAMS}.")
-    threads = min(threads or usable_threads(), usable_threads())
+    usable = usable_threads()
+    threads = min(threads or usable, usable)
     options = RunOptions(
         streams=num_streams or chosen.default_streams(threads),
         threads=threads,

@@ -9,7 +9,7 @@ import ctypes
 from typing import Any, Final
 
 RUNTIME: Final = "msvcp140.dll"  # of Microsoft's C++ runtime
-RUNTIME_WANTED: Final = (14, 50)  # version that VapourSynth R81 and torch 2.15 expect
+RUNTIME_WANTED: Final = (14, 50)  # version that VapourSynth R81 expects
 RUNTIME_ADVICE: Final = "install Microsoft's C++ runtime: https://aka.ms/vc14/vc_redist.x64.exe"
 
 

@@ -11,14 +11,13 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.backends.cuda import gpus
-from vsparagon.encode.encoders import CODECS
+from vsparagon.encode.encoders import CODECS, NVENC
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.ffmpeg import answer_of, find_ffmpegs
 from vsparagon.input.job import Encoding
 from vsparagon.input.pixel_formats import PIXEL_FORMATS, pixel_format_candidates
 
 SEMIPLANAR: Final = {"yuv420p10": "p010le"}  # the same samples in the layout that NVIDIA's encoders take
-NVENC: Final = "_nvenc"
 HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
 # Installs an ffmpeg with all the CPU encoders. On Windows, imageio-ffmpeg's build lacks libsvtav1.
@@ -58,6 +57,16 @@ def ffmpeg_with(codec: str) -> str:
     )
 
 
+def check_device(codec: str) -> None:
+    """Check that this machine has the GPU that an encoder needs.
+
+    Raises:
+        InvalidInput: it has none.
+    """
+    if codec.endswith(NVENC) and not gpus():
+        raise InvalidInput(f"{codec} needs an NVIDIA GPU, and there is none; choose another --codec.")
+
+
 def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tuple[str, Encoding]:
     """Return the ffmpeg to run, and the encoding with every default filled in.
 
@@ -76,8 +85,6 @@ def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tup
         raise InvalidInput(
             f"{muxer} cannot hold what {codec} makes; use --codec {AV1[0]}, or an output that ends in .mkv."
         )
-    if codec.endswith(NVENC) and not gpus():
-        raise InvalidInput(f"{codec} needs an NVIDIA GPU, and there is none; choose another --codec.")
     program = ffmpeg_with(codec)
     able = encoder_formats(program, codec)
     candidates = [wanted.pix_fmt] if wanted.pix_fmt else pixel_format_candidates(source)

@@ -26,6 +26,7 @@ class Codec:
     extra: Mapping[str, str]
 
 
+NVENC: Final = "_nvenc"  # what the names of encoders end in that need an NVIDIA GPU
 _NVENC: Final = {"rc": "vbr", "b:v": "0"}
 CODECS: Final[dict[str, Codec]] = {
     "libx264": Codec(quality="crf", crf=17, worst=51, preset="medium", extra={}),

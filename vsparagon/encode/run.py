@@ -15,7 +15,7 @@ from typing import Any
 import vapoursynth as vs
 
 from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
-from vsparagon.encode.codec import choose_encoding
+from vsparagon.encode.codec import check_device, choose_encoding
 from vsparagon.encode.commands import RawVideo, join_command, segment_command
 from vsparagon.encode.contents import Contents, Cover, muxer_for, read_contents
 from vsparagon.encode.environment import environment
@@ -123,6 +123,8 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     _check_job(job, output, overwrite=overwrite)
     with PartsFolder(output) as parts, collected_log(progress.note):
         opened = _open(job, muxer, parts, progress)
+        if not (workers and workers.address):  # a cluster's machines may have what this one lacks
+            check_device(opened.encoding.codec)
         frames = opened.clip.num_frames
         identity = _identity(job, opened)
         if changes := parts.resume(identity):
