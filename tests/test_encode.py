@@ -8,12 +8,15 @@ import os
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import vapoursynth as vs
+from av.stream import Disposition
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
@@ -21,11 +24,12 @@ from films import UNEVEN, command, encode, ffmpeg, make_film, needs_svtav1, read
 
 import vsparagon
 from vsparagon.cli.encode import _text
-from vsparagon.encode.contents import read_contents
+from vsparagon.encode.contents import _codecs_of, _fate, _seconds, read_contents
 from vsparagon.encode.progress import Lines
 from vsparagon.encode.run import Result
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import open_source
+from vsparagon.input.streams import Stream, first_video
 
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
@@ -189,6 +193,16 @@ def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
         assert frame.width == (64 if degrees % 180 == 0 else 48)
 
 
+def test_cover_before_the_video_is_not_taken_for_it(tmp_path):
+    """As in WMV."""
+    marks = (("video", Disposition.attached_pic), ("audio", Disposition(0)), ("video", Disposition.default))
+    streams = [
+        Stream(index=index, kind=kind, codec="", metadata={}, disposition=mark)
+        for index, (kind, mark) in enumerate(marks)
+    ]
+    assert first_video(tmp_path, streams) is streams[2]
+
+
 def test_second_view_is_left_out_and_the_first_keeps_its_mark(tmp_path):
     film = tmp_path / "views.mkv"
     views = [part for size in ("32x32", "64x48") for part in ("-f", "lavfi", "-i", f"testsrc2=s={size}:d=0.1")]
@@ -196,6 +210,51 @@ def test_second_view_is_left_out_and_the_first_keeps_its_mark(tmp_path):
     contents = read_contents(film, "matroska")
     assert (contents.track, contents.width, contents.height, contents.disposition) == (0, 64, 48, "forced")
     assert (contents.carried, contents.left_out) == ((), ("stream 1 (video, h264)",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "fates"),
+    [
+        ("audio", "aac", ["copy", "copy", ""]),
+        ("audio", "pcm_bluray", ["flac", "", ""]),
+        ("subtitle", "subrip", ["copy", "mov_text", "webvtt"]),
+        ("subtitle", "mov_text", ["srt", "copy", "webvtt"]),
+        ("subtitle", "webvtt", ["copy", "mov_text", "copy"]),
+        ("subtitle", "pgssub", ["copy", "", ""]),
+        ("subtitle", "dvdsub", ["copy", "copy", ""]),
+        ("attachment", "", ["copy", "", ""]),
+        ("attachment", "text", ["copy", "", ""]),
+        ("video", "h264", ["", "", ""]),
+        ("cover", "png", ["", "copy", ""]),  # Matroska attaches covers
+        ("cover", "gif", ["", "", ""]),
+        ("data", "aac", ["", "", ""]),
+    ],
+)
+def test_what_becomes_of_a_stream_depends_on_what_the_container_holds(kind, codec, fates):
+    mark = Disposition.attached_pic if kind == "cover" else Disposition(0)
+    kind = kind.replace("cover", "video")
+    stream = Stream(index=1, kind=kind, codec=codec, metadata={}, disposition=mark)
+    assert [_fate(stream, muxer, _codecs_of(muxer)) for muxer in ("matroska", "mp4", "webm")] == fates
+
+
+def test_no_cover_is_made_of_a_film_of_single_pictures_or_of_a_gif(tmp_path):
+    film, gif, drawn = tmp_path / "in.mkv", tmp_path / "cover.gif", ("-f", "lavfi", "-i", "testsrc2=s=32x32:r=10:d=0.3")
+    ffmpeg(*drawn, "-frames:v", 1, gif)
+    ffmpeg(*drawn, "-c:v", "mjpeg", "-attach", gif, "-metadata:s:t", "mimetype=image/gif", film)
+    contents = read_contents(film, "matroska")
+    assert (contents.covers, contents.left_out) == ((), ("stream 1 (video, gif)",))
+
+
+def test_titles_of_chapters_are_the_only_data_that_is_kept_and_the_encoder_is_no_more(tmp_path):
+    plain, film = make_film(tmp_path / "in.mp4", seconds=0.2), tmp_path / "in.mov"
+    ffmpeg("-i", plain, "-map", "0:v:0", "-c", "copy", "-timecode", "01:00:00:00", film)
+    kinds = [kind for kind, _ in streams(film)]
+    assert kinds == ["video", "data", "data"], "the chapters' and the time code"
+    with av.open(str(film)) as container:
+        assert "libx264" in container.streams.video[0].metadata["encoder"]
+    contents = read_contents(film, "mov")
+    assert contents.left_out == ("stream 2 (data)",)
+    assert "encoder" not in contents.metadata
 
 
 @pytest.mark.parametrize(
@@ -215,6 +274,7 @@ def test_subtitles_and_cover_fit_the_container(suffix, expected, tmp_path):
     with av.open(str(source)) as a, av.open(str(out)) as b:
         covers = [next(bytes(p) for p in c.demux(c.streams.video[1])) for c in (a, b)]
         assert covers[0] == covers[1]
+        assert b.streams.video[1].metadata.get("filename") == ("cover.png" if suffix == ".mkv" else None)
 
 
 def test_sound_that_matroska_cannot_hold_becomes_flac(tmp_path):
@@ -235,6 +295,20 @@ def test_what_the_container_cannot_hold_is_named(mkv, tmp_path):
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert {"event": "note", "text": "left out: stream 3 (attachment)"} in events
     assert events[-1]["left_out"] == ["stream 3 (attachment)"]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "tag", "whole", "expected"),
+    [
+        (90, "00:00:09", 9_000_000, 3),
+        (None, "01:02:03.500000000", 9_000_000, 3723.5),
+        (None, "unknown", 9_000_000, 9),
+        (None, "", None, 0),
+    ],
+)
+def test_length_of_the_video_is_its_own_where_the_file_tells_it(ticks, tag, whole, expected):
+    video = SimpleNamespace(duration=ticks, time_base=Fraction(1, 30), metadata={"DURATION": tag} if tag else {})
+    assert _seconds(SimpleNamespace(duration=whole), video) == expected
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
@@ -354,8 +428,9 @@ def test_options_reach_network_and_encoder(mkv, tmp_path):
 
 def test_options_of_the_encoder_reach_it(mkv, tmp_path):
     given = ["--encoder-option", "x264-params=keyint=7:scenecut=0", "--encoder-option", "tune=grain"]
-    assert encode(mkv, tmp_path / "out.mkv", *given).returncode == 0
+    assert encode(mkv, tmp_path / "out.mkv", *given, "--preset", "veryfast").returncode == 0
     settings = (tmp_path / "out.mkv").read_bytes()
+    assert b" subme=2 " in settings  # veryfast's
     assert b" keyint=7 " in settings
     assert b" deblock=1:-2:-2 " in settings  # grain's
 
@@ -381,7 +456,7 @@ def test_script_is_upscaled_unless_it_does_so_itself(tmp_path, call, factor):
     result = read(tmp_path / "out.mp4")
     assert (result.width, result.height, result.num_frames) == (64 * factor, 48 * factor, 30)
     assert result.format.id == vs.YUV444P8
-    assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-4)
+    assert times(tmp_path / "out.mp4")["video"] == pytest.approx([n * 1001 / 24000 for n in range(30)], abs=1e-9)
 
 
 @pytest.mark.parametrize("quiet", ["disable(logging.WARNING)", "getLogger('vapoursynth').setLevel(logging.ERROR)"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from films import encode, needs_svtav1, streams
 
 import vsparagon
 from vsparagon.backends.base import RunOptions
-from vsparagon.encode.codec import encoder_options, ffmpeg_with, loses_hdr
+from vsparagon.encode.codec import check_device, encoder_options, ffmpeg_with, loses_hdr
 from vsparagon.encode.environment import computed_by
 from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
@@ -26,10 +27,32 @@ from vsparagon.runtime import Runtime, noted_choices
 
 def test_options_of_the_encoder_stand_behind_the_metadata():
     props = {"ContentLightLevelMax": 1000, "ContentLightLevelAverage": 400}
-    encoding = Encoding(
-        codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10", options=(("x265-params", "a=1"),)
-    )
-    assert encoder_options(encoding, props)["x265-params"] == "log-level=error:max-cll=1000,400:a=1"
+    given = (("x265-params", "a=1"), ("tune", "grain"))
+    encoding = Encoding(codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10", options=given)
+    options = encoder_options(encoding, props)
+    assert (options["x265-params"], options["tune"]) == ("log-level=error:max-cll=1000,400:a=1", "grain")
+
+
+@pytest.mark.parametrize(
+    "props",
+    [
+        {"ContentLightLevelMax": 1000},
+        {"ContentLightLevelAverage": 400},
+        {"MasteringDisplayMaxLuminance": 1000.0, "MasteringDisplayMinLuminance": 0.01},
+    ],
+    ids=", ".join,
+)
+def test_metadata_that_is_not_all_there_is_left_out(props):
+    encoding = Encoding(codec="libx265", crf=20, preset="medium", pix_fmt="yuv420p10")
+    assert encoder_options(encoding, props)["x265-params"] == "log-level=error"
+
+
+@pytest.mark.parametrize("there", [[], ["NVIDIA H200"]], ids=["none", "one"])
+def test_encoders_of_nvidia_need_a_gpu_and_no_other_does(there, monkeypatch):
+    monkeypatch.setattr("vsparagon.encode.codec.gpus", lambda: there)
+    check_device("libx265")
+    with nullcontext() if there else pytest.raises(vsparagon.InvalidInput, match="hevc_nvenc needs an NVIDIA GPU"):
+        check_device("hevc_nvenc")
 
 
 def test_encoders_of_nvidia_get_a_format_of_their_own_and_no_metadata():
@@ -38,6 +61,7 @@ def test_encoders_of_nvidia_get_a_format_of_their_own_and_no_metadata():
     expected = {"c:v": "hevc_nvenc", "cq": "21", "preset": "p6", "pix_fmt": "p010le", "rc": "vbr", "b:v": "0"}
     assert encoder_options(encoding, props) == expected
     assert loses_hdr(encoding, props)
+    assert loses_hdr(encoding, {"MasteringDisplayPrimariesX": [0.68, 0.265, 0.15]})
     assert not loses_hdr(encoding, {})
     assert not loses_hdr(replace(encoding, codec="libx265"), props)
 

@@ -27,13 +27,11 @@ class Timing:
 
     Attributes:
         ticks: timestamps of all frames in display order, in units of `time_base`; never negative.
-        end: the tick at which the last frame ends.
         time_base: length of a tick in seconds.
         shift: seconds that were added to all timestamps so that none is negative.
     """
 
     ticks: Sequence[int]
-    end: int
     time_base: Fraction
     shift: Fraction
 
@@ -46,13 +44,7 @@ def timing_of_file(timestamps: Sequence[int], time_base: Fraction) -> Timing:
         time_base: in seconds.
     """
     add = max(0, -timestamps[0])
-    last = timestamps[-1] - timestamps[-2] if len(timestamps) > 1 else round(Fraction(1, 25) / time_base)
-    return Timing(
-        ticks=[stamp + add for stamp in timestamps],
-        end=timestamps[-1] + add + max(last, 1),
-        time_base=time_base,
-        shift=add * time_base,
-    )
+    return Timing(ticks=[stamp + add for stamp in timestamps], time_base=time_base, shift=add * time_base)
 
 
 def timing_of_durations(segments: Iterable[Segment], rate: Fraction, start: Fraction) -> Timing:
@@ -75,7 +67,7 @@ def timing_of_durations(segments: Iterable[Segment], rate: Fraction, start: Frac
     for duration, count in runs:
         times += [round((time + n * duration) / time_base) for n in range(count)]
         time += count * duration
-    return Timing(ticks=times, end=round(time / time_base), time_base=time_base, shift=shift)
+    return Timing(ticks=times, time_base=time_base, shift=shift)
 
 
 def join(command: list[str], files: Sequence[Path], timing: Timing, metadata: Mapping[str, str]) -> None:
@@ -147,9 +139,7 @@ def _write_nut(
                 for count, (packet, place) in enumerate(_placed(container), start=1):
                     packet.stream = stream
                     packet.time_base = timing.time_base
-                    packet.pts, packet.dts, packet.duration = _times(
-                        timing, shown=first + place, stored=first + count - 1 - delay
-                    )
+                    packet.pts, packet.dts = timing.ticks[first + place], _decoding(timing, first + count - 1 - delay)
                     nut.mux_one(packet)
                     if interrupt.asked:  # raised inside PyAV, it would be lost together with the packet being written
                         raise KeyboardInterrupt
@@ -160,21 +150,14 @@ def _write_nut(
             )
 
 
-def _times(timing: Timing, *, shown: int, stored: int) -> tuple[int, int, int]:
-    """Return a frame's presentation timestamp, decoding timestamp and duration, in ticks.
+def _decoding(timing: Timing, place: int) -> int:
+    """Return the decoding timestamp of a frame in ticks.
 
     Args:
         timing: of all frames.
-        shown: the frame's place in display order.
-        stored: its place in storage order less the reordering delay; negative for the first frames of a delay.
+        place: of the frame in storage order, less the reordering delay; negative for the first frames of a delay.
     """
-    ticks = timing.ticks
-    following = ticks[shown + 1] if shown + 1 < len(ticks) else timing.end
-    if stored >= 0:
-        decoding = ticks[stored]
-    else:  # before the first frame: continue backwards at its pace
-        decoding = ticks[0] + stored * ((ticks[1] if len(ticks) > 1 else timing.end) - ticks[0])
-    return ticks[shown], decoding, following - ticks[shown]
+    return timing.ticks[place] if place >= 0 else timing.ticks[0] + place
 
 
 def _placed(container: av.container.InputContainer) -> Iterator[tuple[Any, int]]:

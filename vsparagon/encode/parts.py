@@ -176,7 +176,7 @@ class PartsFolder:
         return _changes(_read(jobs[-1]), self._manifest) if jobs else []
 
     def _take_over(self) -> None:
-        for path in sorted(self._own.glob("[0-9]*.json")):
+        for path in self._own.glob("[0-9]*.json"):
             segment, film = _read_segment(path), path.with_suffix(".mkv")
             if segment and path.stem.isdecimal() and film.is_file() and film.stat().st_size == segment.bytes:
                 self.segments[int(path.stem)] = segment
