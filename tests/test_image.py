@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import struct
 import sys
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +25,7 @@ HEIGHT, WIDTH = 40, 56
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 # EXIF's numbers for the maker of the camera, its directory, the time of exposure, the place's directory, the latitude.
 MAKER, CAMERA, EXPOSURE, PLACE, LATITUDE = 271, 34665, 33434, 34853, 2
+SOFTWARE, RESOLUTION, INTEROPERABILITY, DAY = 305, 282, 40965, 29
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def write(path, card, *, bands=3, depth=8, exif=True):
     image = pyvips.Image.new_from_array(samples)
     gray = bands < 3
     kinds = {(8, False): "srgb", (16, False): "rgb16", (8, True): "b-w", (16, True): "grey16"}
-    image = image.copy(interpretation=kinds[depth, gray], xres=11.8, yres=11.8)
+    image = image.copy(interpretation=kinds[depth, gray], xres=11.8, yres=5.9)
     if not gray:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", PROFILE)
     if exif:
@@ -71,14 +74,14 @@ def test_lossless_files_hold_what_the_upscaler_makes(suffix, depth, bands, card,
     for plane in [0] * (colours == 1) + [bands - 1] * (bands % 2 == 0):
         wanted = upscaler(np.repeat(samples[..., plane : plane + 1], 3, axis=2)).mean(axis=2)
         np.testing.assert_allclose(found[..., plane], wanted, atol=0.51)
-    assert image.xres == pytest.approx(11.8, rel=0.01)
+    assert (image.xres, image.yres) == pytest.approx((11.8, 5.9), rel=0.01)
     assert capsys.readouterr().out.startswith(f"{out}: 1 image in ")
 
 
 @pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tif"])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_profile_and_exif_are_kept(suffix, target, card, tmp_path):
-    source, out = tmp_path / f"in{suffix}", tmp_path / f"out{target}"
+    source, out = tmp_path / f"in{suffix.upper()}", tmp_path / f"out{target.upper()}"
     exif = Image.Exif()
     exif[MAKER] = "Camera works"
     exif.get_ifd(CAMERA)[EXPOSURE] = IFDRational(1, 125)
@@ -105,11 +108,14 @@ def test_picture_that_lies_on_its_side_still_does(suffix, target, tmp_path):
     image = pyvips.Image.black(WIDTH, HEIGHT, bands=3).copy(interpretation="srgb")
     image.set_type(pyvips.GValue.gint_type, "orientation", 6)
     image.set_type(pyvips.GValue.blob_type, "xmp-data", b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    image.set_type(pyvips.GValue.gstr_type, "png-comment-0-Title", "A View")
     image.write_to_file(str(source))
     assert main(["image", str(source), str(out)]) == 0
     found = read(out)[0]
     assert (found.width, found.height, found.get("orientation")) == (2 * WIDTH, 2 * HEIGHT, 6)
     assert found.get("xmp-data") == image.get("xmp-data")
+    titles = [found.get(name) for name in found.get_fields() if name.endswith("-Title")]
+    assert titles == ["A View"] * (suffix == target == ".png")
 
 
 def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
@@ -117,20 +123,48 @@ def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
     exif = Image.Exif()
     exif.endian = ">"
     exif[MAKER] = "Camera works"
+    exif[SOFTWARE] = "v1.2"  # five bytes with the one that ends it: the least that do not fit into an entry
+    exif[RESOLUTION] = 300
     exif.get_ifd(CAMERA)[EXPOSURE] = IFDRational(1, 125)
     exif.get_ifd(CAMERA)[40962] = WIDTH
+    exif.get_ifd(CAMERA)[INTEROPERABILITY] = {1: "R98"}
     path = tmp_path / "out.tif"
     write(path, card, depth=16)
+    path.write_bytes(path.read_bytes() + b"\0" * (1 - path.stat().st_size % 2))  # an odd number of bytes
     before = read(path)[1]
     blob = exif.tobytes()
     assert blob[6:8] == b"MM"
     add_to_tiff(path, blob, width=112, height=80)
     np.testing.assert_array_equal(read(path)[1], before)
+    data = path.read_bytes()
+    (place,) = struct.unpack_from("<I", data, 4)
+    tags = [entry[0] for entry in struct.iter_unpack("<H10x", data[place + 2 :][: 12 * data[place]])]
+    assert (place % 2, tags) == (0, sorted(tags)), "as the specification of TIFF demands"
     assert read_tiff(path).startswith(b"Exif\0\0II*")
+    again = Image.Exif()
+    again.load(read_tiff(path))
+    assert dict(again) == {MAKER: "Camera works", SOFTWARE: "v1.2", CAMERA: again[CAMERA]}
     with Image.open(path) as image:
-        assert image.getexif()[MAKER] == "Camera works"
-        camera = image.getexif().get_ifd(CAMERA)
-        assert (float(camera[EXPOSURE]), camera[40962]) == (pytest.approx(1 / 125), 112)
+        for found in (again, image.getexif()):
+            assert (found[MAKER], found[SOFTWARE]) == ("Camera works", "v1.2")
+            assert found.get_ifd(CAMERA) == {EXPOSURE: pytest.approx(1 / 125), 40962: 112}
+
+
+@pytest.mark.parametrize("number", [None, CAMERA, PLACE])
+def test_exif_of_one_directory_keeps_all_but_values_of_an_unknown_type(number, card, tmp_path):
+    def directory(exif):
+        return exif if number is None else exif.get_ifd(number)
+
+    exif, path, tag = Image.Exif(), tmp_path / "out.tif", MAKER if number is None else DAY
+    directory(exif).update({tag: "known", SOFTWARE: "unknown"})
+    known, unknown = (struct.pack(">HH", SOFTWARE, kind) for kind in (2, 99))
+    blob = exif.tobytes().replace(known, unknown)
+    assert unknown in blob
+    write(path, card, exif=False)
+    add_to_tiff(path, blob, width=WIDTH, height=HEIGHT)
+    again = Image.Exif()
+    again.load(read_tiff(path))
+    assert dict(directory(again)) == {tag: "known"}
 
 
 def test_exif_that_is_damaged_spoils_nothing(card, tmp_path):
@@ -225,7 +259,11 @@ def test_animation_is_not_taken_for_its_first_picture(tmp_path, capsys):
     frames[0].save(path, save_all=True, append_images=frames[1:])
     assert main(["image", str(path), str(tmp_path / "out.png")]) == 1
     assert "in.png holds an animation; split it into files of one image each." in capsys.readouterr().err
-    frames[0].save(path, save_all=True)
+    alone = bytearray(path.read_bytes())
+    at = alone.index(b"acTL")
+    alone[at + 4 : at + 8] = (1).to_bytes(4)  # frames
+    alone[at + 12 : at + 16] = zlib.crc32(alone[at : at + 12]).to_bytes(4)
+    path.write_bytes(alone)
     assert main(["image", str(path), str(tmp_path / "out.png")]) == 0
 
 
@@ -293,6 +331,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["none.png", "out.png"], "none.png: no image found"),
         (["clear.png", "out.jpg"], "transparency"),
         (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
+        (["five.tif", "out.tif"], "five.tif is srgb with 5 samples per pixel; convert it to RGB or gray first."),
         (["float.tif", "out.tif"], "float"),
         (["two.tif", "out.tif"], "2 images"),
         (["clear.png", "."], "its own original"),
@@ -309,6 +348,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, m
     write(tmp_path / "clear.png", card, bands=4)
     write(tmp_path / "clear.webp", card, bands=4)
     Image.new("CMYK", (32, 32)).save("cmyk.jpg")
+    pyvips.Image.black(32, 32, bands=5).write_to_file("five.tif")
     Image.new("F", (32, 32)).save("float.tif")
     Image.new("RGB", (32, 32)).save("noname", "PNG")
     Image.new("RGB", (8, 8)).save("tiny.png")

@@ -31,7 +31,9 @@ READERS = pytest.mark.parametrize("read", [by_image, by_compare, load_picture])
 
 @pytest.fixture(scope="module")
 def gray():
-    return photograph(48, 64)[..., 1]
+    picture = photograph(48, 64)[..., 1]
+    picture[:4, :4], picture[:4, 4:8] = 255, 0
+    return picture
 
 
 @READERS
@@ -40,6 +42,7 @@ def gray():
 def test_gray_of_16_bit_is_scaled(read, suffix, order, gray, tmp_path):
     samples = gray.astype(np.uint16) * 257
     samples[::2] -= np.minimum(samples[::2], 128)  # rounded up
+    samples[1::2] += np.minimum(65535 - samples[1::2], 128)  # and down
     Image.fromarray(samples.astype(f"{order}u2")).save(tmp_path / f"in{suffix}")
     np.testing.assert_array_equal(read(tmp_path / f"in{suffix}"), np.stack([gray] * 3, axis=-1))
 

@@ -60,7 +60,8 @@ def read_picture(path: Path) -> ImageFile:
             raise InvalidInput(f"{path} holds {image.get('n-pages')} images; split it into files of one each.")
         colours = image.bands - int(image.hasalpha())
         if colours not in (1, 3) or image.interpretation not in ("srgb", "rgb", "rgb16", "b-w", "grey16"):
-            raise InvalidInput(f"{path} is {image.interpretation}; convert it to RGB or gray first.")
+            kind = f"{image.interpretation} with {image.bands} samples per pixel"
+            raise InvalidInput(f"{path} is {kind}; convert it to RGB or gray first.")
         if image.format not in ("uchar", "ushort"):
             raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bits first.")
         with _undisturbed():
