@@ -1,11 +1,17 @@
 """OpenVINO in a process of its own, beside another OpenVINO in this one: the same pictures, and clear ends."""
 
+import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -122,6 +128,31 @@ def test_worker_that_died_is_named_and_replaced(conflict):
     assert worker_process() is not first
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_call_that_waits_for_a_worker_that_dies_is_told(conflict):
+    worker, told = worker_process(), SimpleQueue()
+
+    def ask():
+        try:
+            told.put(worker.call("trouble"))
+        except vsparagon.BackendFailure as error:
+            told.put(str(error))
+
+    os.kill(worker.pid, signal.SIGSTOP)
+    Thread(target=ask, daemon=True).start()
+    while not worker._answers:
+        time.sleep(0.01)
+    worker.kill()
+    assert told.get(timeout=30).startswith("OpenVINO's own process ended")
+
+
+def test_worker_whose_answers_cannot_be_read_is_ended(conflict, monkeypatch):
+    worker = worker_process()
+    monkeypatch.setattr(client.pickle, "load", Mock(side_effect=pickle.UnpicklingError))
+    worker.call("trouble")  # whose answer is being waited for already
+    worker._process.wait(timeout=30)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_worker_forgets_what_is_dropped_here(conflict):
     def megabytes():
@@ -150,13 +181,14 @@ def test_what_fails_there_is_told_here(conflict):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
-def test_worker_ends_with_its_process():
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit()"])
+def test_worker_ends_with_its_process(end):
     program = (
-        "import os\n"
+        "import os, sys\n"
         "from vsparagon.backends.openvino.client import worker_process\n"
         "assert worker_process().call('trouble') == ''\n"
         "print(worker_process().pid, flush=True)\n"
-        "os.kill(os.getpid(), 9)\n"
+        f"{end}\n"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False, timeout=60)
     deadline = time.monotonic() + 30

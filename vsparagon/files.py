@@ -78,8 +78,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield draft
         replace(draft, target)
     finally:
-        with suppress(OSError):  # for example in a folder that is not writable
-            draft.unlink(missing_ok=True)
+        with suppress(OSError):  # it has its name, or the folder is not writable
+            draft.unlink()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

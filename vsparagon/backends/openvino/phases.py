@@ -33,7 +33,7 @@ def write_phases(
         repeated: colours,H,W, added to every phase of a pixel; None adds nothing.
     """
     top, left = rows.start, columns.start
-    height, width = rows.stop - top, columns.stop - left
+    width = columns.stop - left
     low = range(left // scale, -(-columns.stop // scale))
     inner = range(-(-left // scale), columns.stop // scale)  # whose enlarged pixels all belong to the part
     head = inner.start * scale - left
@@ -44,7 +44,7 @@ def write_phases(
         added = None if repeated is None else _Added(repeated[colour, :, inner.start : inner.stop], scale)
         for a in range(scale):
             first = (a - top) % scale
-            lines = plane[first:height:scale]
+            lines = plane[first::scale]
             skipped = (top + first) // scale
             source = phases[skipped:][: len(lines)]
             at = (colour * scale + a) * scale
