@@ -22,11 +22,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def no_cuda() -> str:
     """Why nothing can be run on a GPU here, "" if it can."""
     try:
-        from vsparagon.backends.torch import trouble_with
+        from vsparagon.device.gpus import torch_trouble
+
+        return torch_trouble(0)
     except ImportError as error:
         return f"{error.name} is not installed"
-    try:
-        return trouble_with(0)
     except Exception as error:  # whatever it is, it is why
         return str(error)
 

@@ -13,9 +13,9 @@ from vsparagon import Upscaler
 from vsparagon.backends import ON_CPU, choose_backend
 from vsparagon.bundled import bundled_models
 from vsparagon.checkpoint import load_generator
+from vsparagon.choice import make_choice
+from vsparagon.geometry.extension import extension_for
 from vsparagon.library import find_model
-from vsparagon.runtime import choose_runtime
-from vsparagon.tiles.extension import extension_for
 
 # Sums of a different order in float32 differ by a few 1e-6; 1e-3 is a quarter of an 8-bit step.
 TOLERANCE = 1e-3
@@ -96,9 +96,9 @@ def test_auto_chooses_openvino_on_a_cpu_and_says_so(caplog):
 
 
 def test_runtime_stays_within_the_threads_given():
-    runtime = choose_runtime(find_model(), threads=1)
-    assert (runtime.options.threads, runtime.options.streams) == (1, 1)
-    assert str(runtime).endswith(", 1 thread, 1 frame at once")
+    choice = make_choice(find_model(), threads=1)
+    assert (choice.options.threads, choice.options.streams) == (1, 1)
+    assert str(choice).endswith(", 1 thread, 1 frame at once")
 
 
 @pytest.mark.parametrize("backend", ON_CPU)

@@ -349,7 +349,7 @@ def loads():
 @pytest.mark.parametrize(("layout", "each"), [("YUV420P8", 1.5), ("float RGB", 12.0)])
 def test_the_graph_alone_is_run_where_its_backend_says(layout, each, kind, loads, monkeypatch):
     from vsparagon.backends.torch import Torch
-    from vsparagon.backends.torch_cuda import TorchCuda
+    from vsparagon.backends.torch.cuda import TorchCuda
 
     monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
     arguments = {"variant": "nano", "backend": "torch", "precision": "fp32", "device_id": 0, "layout": layout}
@@ -361,8 +361,8 @@ def test_the_graph_alone_is_run_where_its_backend_says(layout, each, kind, loads
 
 
 def test_torchs_kernels_are_those_alone_also_where_our_attention_is_faster(loads, monkeypatch):
-    from vsparagon.backends import torch_cuda
     from vsparagon.backends.torch import Torch
+    from vsparagon.backends.torch import cuda as torch_cuda
 
     def ours(*given):
         raise AssertionError("one of our kernels")
@@ -387,7 +387,7 @@ def test_the_graph_of_a_backend_on_the_processor_is_refused(loads):
 def test_moved_are_the_inputs_and_outputs_of_convolutions(loads):
     import torch
 
-    from vsparagon.tiles.extension import Sizes, extension_for
+    from vsparagon.geometry.extension import Sizes, extension_for
 
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(5, 12, 1), torch.nn.PixelShuffle(2)

@@ -16,11 +16,11 @@ from clips import arrays, clip_in, clip_of, numbered, photograph
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 
 from vsparagon import Upscaler, backends  # noqa: E402
-from vsparagon.backends.base import Backend, FrameBackend  # noqa: E402
-from vsparagon.backends.cuda import gpus  # noqa: E402
-from vsparagon.backends.recorded import Recorded  # noqa: E402
+from vsparagon.backends.base import CpuRuntime, FrameBackend  # noqa: E402
 from vsparagon.backends.torch import Torch  # noqa: E402
-from vsparagon.backends.torch_cuda import TorchCuda  # noqa: E402
+from vsparagon.backends.torch.cuda import TorchCuda  # noqa: E402
+from vsparagon.device.gpus import gpus  # noqa: E402
+from vsparagon.device.recorded import Recorded  # noqa: E402
 from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
 
 pytestmark = pytest.mark.needs_cuda
@@ -34,10 +34,10 @@ SIZE = (180, 320)
 def on_gpu() -> list[str]:
     """The backends that run on this machine's GPU."""
     found = []
-    for name, backend in backends.BACKENDS.items():
-        if not backend.missing():
+    for name, runtime in backends.RUNTIMES.items():
+        if not runtime.missing():
             try:
-                bound = backend.on(0)
+                bound = runtime.on(0)
             except backends.BackendUnavailable:
                 continue
             if isinstance(bound, FrameBackend):
@@ -49,15 +49,15 @@ class OnCpu(Torch):
     """A backend that runs on the processor, whatever is installed: what the GPU is compared with."""
 
     name = "torch_on_cpu"
-    on = Backend.on  # looks for no GPU
+    on = CpuRuntime.on  # looks for no GPU
 
 
 @pytest.fixture(autouse=True)
 def _processor(monkeypatch):
-    monkeypatch.setitem(backends.BACKENDS, OnCpu.name, OnCpu())
+    monkeypatch.setitem(backends.RUNTIMES, OnCpu.name, OnCpu())
 
 
-@pytest.fixture(params=list(backends.BACKENDS))
+@pytest.fixture(params=list(backends.RUNTIMES))
 def backend(request):
     if request.param not in on_gpu():
         pytest.skip(f"{request.param} does not run on this GPU")
@@ -248,7 +248,7 @@ def test_auto_takes_the_gpu_and_says_so(caplog):
 
 
 def test_float32_is_not_rounded_to_tensorfloat():
-    backend = backends.BACKENDS["torch"].on(0)
+    backend = backends.RUNTIMES["torch"].on(0)
     assert isinstance(backend, TorchCuda)
     clip = clip_in(vs.RGBS, size=SIZE)
     exact = core.paragon.Upscale(clip, backend=OnCpu.name, precision="fp32")

@@ -23,10 +23,10 @@ pytest.importorskip("onnx", reason="frame graphs are ONNX")
 from onnx_files import shuffle_network  # noqa: E402
 
 from vsparagon import backends  # noqa: E402
-from vsparagon.backends import tensorrt  # noqa: E402
 from vsparagon.backends.base import FrameBackend  # noqa: E402
-from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
-from vsparagon.backends.tensorrt import TensorRTCuda  # noqa: E402
+from vsparagon.backends.onnxruntime.cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
+from vsparagon.backends.tensorrt import cuda as tensorrt_cuda  # noqa: E402
+from vsparagon.backends.tensorrt.cuda import TensorRTCuda  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
 from vsparagon.cli.cache import about  # noqa: E402
 from vsparagon.engines.build import LIBRARIES  # noqa: E402
@@ -39,13 +39,13 @@ PATIENCE = 600  # seconds; TensorRT measures its kernels
 
 @pytest.fixture(params=LIBRARIES)
 def library(request):
-    backend = backends.BACKENDS[request.param]
+    runtime = backends.RUNTIMES[request.param]
     try:
-        bound = backend.on(0) if not backend.missing() else None
+        bound = runtime.on(0) if not runtime.missing() else None
     except BackendUnavailable as error:
         pytest.skip(str(error))
     if bound is None:
-        pytest.skip(backend.missing())
+        pytest.skip(runtime.missing())
     assert isinstance(bound, TensorRTCuda)
     return request.param
 
@@ -70,7 +70,7 @@ def test_engine_is_built_once_and_read_again(library, tmp_path, monkeypatch):
     first = time.perf_counter() - began
     (engine,) = engines_in(tmp_path)
     assert about(engine).startswith("engine of nano x2 clean for 320x180 yuv of 8 bit, fp16, by ")
-    monkeypatch.setattr(tensorrt, "build_engine", lambda *arguments, **options: 1 / 0)
+    monkeypatch.setattr(tensorrt_cuda, "build_engine", lambda *arguments, **options: 1 / 0)
     began = time.perf_counter()
     upscaled(library, tmp_path)
     assert time.perf_counter() - began < first
@@ -119,7 +119,7 @@ def test_script_builds_an_engine_of_any_size(library, tmp_path):
     script = Path(__file__).parents[1] / "scripts" / "build_engine.py"
     command = [sys.executable, script, "--backend", library, "--shapes", "64x64/320x180/640x360", "--output", "engine"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)
-    from vsparagon.backends.tensorrt_executor import Engine
+    from vsparagon.backends.tensorrt.executor import Engine
     from vsparagon.engines.build import load_library
 
     engine = Engine(load_library(library), (tmp_path / "engine").read_bytes())
@@ -138,7 +138,7 @@ def test_script_builds_an_engine_of_any_size(library, tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("backend", ["onnxruntime", *LIBRARIES])
 def test_networks_of_others_give_the_frames_of_the_cpu(backend, channels, arguments, tmp_path):
-    runtime = backends.BACKENDS[backend]
+    runtime = backends.RUNTIMES[backend]
     if missing := runtime.missing():
         pytest.skip(missing)
     if not isinstance(runtime.on(0), FrameBackend):
@@ -152,7 +152,7 @@ def test_networks_of_others_give_the_frames_of_the_cpu(backend, channels, argume
 
 
 def test_onnxruntime_computes_on_the_gpu_alone():
-    bound = backends.BACKENDS["onnxruntime"].on(0)
+    bound = backends.RUNTIMES["onnxruntime"].on(0)
     if not isinstance(bound, OnnxRuntimeCuda):
         pytest.skip(bound.place)
     from test_device_runtimes import graph

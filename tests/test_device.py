@@ -14,14 +14,16 @@ from goldens import golden_paths
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
 from vsparagon import Upscaler, frame_pipeline  # noqa: E402
-from vsparagon.backends.device import QUEUING, FrameSession, Lane, Staging, device_errors  # noqa: E402
-from vsparagon.backends.executor import Executor  # noqa: E402
+from vsparagon.backends.frame_session import FrameSession  # noqa: E402
 from vsparagon.backends.torch import Torch  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.torch.cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.choice import make_choice  # noqa: E402
+from vsparagon.device.executor import Executor  # noqa: E402
+from vsparagon.device.failures import device_errors  # noqa: E402
+from vsparagon.device.lanes import QUEUING, Lane, Staging  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
 from vsparagon.frame_pipeline import FRAMES_PER_LANE, FramePipeline  # noqa: E402
 from vsparagon.library import find_model  # noqa: E402
-from vsparagon.runtime import choose_runtime  # noqa: E402
 
 core = vs.core
 
@@ -197,9 +199,9 @@ def test_frames_come_in_order_through_a_few_lanes_whose_memory_stays(streams, de
 
 @pytest.mark.parametrize(("threads", "in_flight"), [(16, 6), (5, 5), (1, 2)])
 def test_a_few_frames_for_each_lane_are_in_flight_if_there_are_threads(threads, in_flight, device):
-    runtime = choose_runtime(find_model(), backend="torch", num_streams=2)
-    runtime = replace(runtime, options=replace(runtime.options, threads=threads))
-    assert FramePipeline(runtime, height=48, width=64).in_flight == in_flight
+    choice = make_choice(find_model(), backend="torch", num_streams=2)
+    choice = replace(choice, options=replace(choice.options, threads=threads))
+    assert FramePipeline(choice, height=48, width=64).in_flight == in_flight
 
 
 def test_pinned_memory_is_taken_when_it_is_needed(device, monkeypatch):

@@ -15,16 +15,17 @@ torch = pytest.importorskip("torch", reason="devices are torch's")
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from vsparagon.backends.base import RunOptions  # noqa: E402
-from vsparagon.backends.device import FrameSession, Lanes, Staging  # noqa: E402
-from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
+from vsparagon.backends.frame_session import FrameSession  # noqa: E402
+from vsparagon.backends.options import RunOptions  # noqa: E402
+from vsparagon.backends.torch.cuda import Eager, Prepared, TorchCuda  # noqa: E402
+from vsparagon.device.lanes import Lanes, Staging  # noqa: E402
+from vsparagon.device.recorded import exact_convolutions  # noqa: E402
+from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 
 GREY = Layout(family="gray", bits=8, full=True)
 YUV = Layout(family="yuv", bits=10, subsampling_w=1, subsampling_h=1, matrix=1)
@@ -147,7 +148,14 @@ def prepared(frame):
 
 def opened(lanes=2, in_flight=2):
     backend, network = TorchCuda("cuda:0", "a GPU"), frame_network()
-    kept = Lanes(backend, lanes, in_flight, network.inputs(), network.outputs())
+    kept = Lanes(
+        backend.device,
+        backend.place,
+        count=lanes,
+        in_flight=in_flight,
+        inputs=network.inputs(),
+        outputs=network.outputs(),
+    )
     graph = backend.prepare(network, RunOptions(streams=lanes, threads=1, cache=Path()))
     return backend, kept, FrameSession(backend, graph, kept)
 

@@ -76,7 +76,7 @@ def test_encoders_of_nvidia_are_listed_where_there_is_a_gpu(gpus, encoders, tmp_
     program.write_text("#!/bin/sh\necho 'ffmpeg version 8'\necho ' V..... libx264 x'\necho ' V..... hevc_nvenc x'\n")
     program.chmod(0o755)
     monkeypatch.setattr("vsparagon.ffmpeg.find_ffmpegs", lambda: [str(program)])
-    monkeypatch.setattr("vsparagon.backends.cuda.gpus", lambda: gpus)
+    monkeypatch.setattr("vsparagon.device.gpus.gpus", lambda: gpus)
     assert [found.text for found in doctor._ffmpeg() if found.topic == "encoders"] == [encoders]
 
 

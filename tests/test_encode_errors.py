@@ -15,7 +15,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 
 from films import encode, ffmpeg, make_film, needs_svtav1, start_until
 
-from vsparagon.backends.cuda import gpus
+from vsparagon.device.gpus import gpus
 from vsparagon.encode.join import join, timing_of_file
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure

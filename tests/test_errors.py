@@ -13,7 +13,7 @@ from clips import clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
-from vsparagon.backends.openvino import import_trouble
+from vsparagon.backends.openvino.library import import_trouble
 from vsparagon.bundled import describe
 from vsparagon.library import find_model
 
@@ -166,7 +166,7 @@ def test_openvino_that_cannot_be_loaded_anywhere_is_named(monkeypatch):
     def fail():
         raise ImportError("Check 'versions_compatible' failed\nOpenVINO Python version mismatches")
 
-    monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
+    monkeypatch.setattr("vsparagon.backends.openvino.library.import_openvino", fail)
     monkeypatch.setattr("vsparagon.backends.openvino.import_trouble", import_trouble.__wrapped__)
     monkeypatch.setattr("vsparagon.backends.openvino.trouble_in_worker", import_trouble.__wrapped__)
     with pytest.raises(vs.Error, match=r"openvino cannot be imported \(OpenVINO Python version mismatches\)"):
@@ -182,7 +182,7 @@ def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
         def missing(self) -> str:
             return "not installed"
 
-    monkeypatch.setattr(backends, "BACKENDS", {"onnxruntime": Missing()})
+    monkeypatch.setattr(backends, "RUNTIMES", {"onnxruntime": Missing()})
     monkeypatch.setattr(backends, "ON_CPU", ("onnxruntime",))
     with pytest.raises(vsparagon.BackendUnavailable, match="no backend can be used: onnxruntime: not installed"):
         vsparagon.upscale(good())

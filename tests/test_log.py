@@ -104,12 +104,12 @@ def test_message_is_told_once(caplog):
 def test_filter_tells_vapoursynth_what_it_chose(monkeypatch):
     """With a GPU that nothing can use, "auto" says so, and why."""
     from vsparagon import backends
-    from vsparagon.backends.cuda import Gpu
+    from vsparagon.device.gpus import Gpu
 
-    for module in ("", ".tensorrt", ".torch", ".either"):
-        monkeypatch.setattr(f"vsparagon.backends{module}.gpus", lambda: (Gpu(name="Old Card", capability=(1, 0)),))
+    for module in ("backends", "backends.tensorrt", "backends.base", "device.gpus"):
+        monkeypatch.setattr(f"vsparagon.{module}.gpus", lambda: (Gpu(name="Old Card", capability=(1, 0)),))
     for name in backends.ON_GPU:
-        monkeypatch.setattr(type(backends.BACKENDS[name]), "missing", lambda self: "not installed")
+        monkeypatch.setattr(type(backends.RUNTIMES[name]), "missing", lambda self: "not installed")
     messages = []
     handle = vs.core.add_log_handler(lambda level, text: messages.append(text))
     try:

@@ -14,13 +14,13 @@ from vsparagon import ModelError, Upscaler
 from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.cli import main
 from vsparagon.export import export_onnx
+from vsparagon.geometry.extension import extension_for
 from vsparagon.graphs import plan_stages
 from vsparagon.input.job import Job, Network
 from vsparagon.library import find_model
 from vsparagon.model_file import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
-from vsparagon.tiles.extension import extension_for
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 

@@ -58,7 +58,7 @@ def forbidden(self, x):
 def run(runtime, model, x):
     if runtime == "openvino":
         pytest.importorskip("openvino")
-        from vsparagon.backends.openvino import openvino_core
+        from vsparagon.backends.openvino.library import openvino_core
 
         config = {"INFERENCE_PRECISION_HINT": "f32"}
         network = openvino_core().read_model(model.SerializeToString())

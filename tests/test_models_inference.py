@@ -8,10 +8,10 @@ from goldens import generator_names, golden
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
+from vsparagon.geometry.extension import extension_for  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiles.extension import extension_for  # noqa: E402
 
 # The folded kernels are other numbers, summed in another order.
 FOLDING_TOLERANCE = 1e-4

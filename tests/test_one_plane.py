@@ -6,8 +6,8 @@ import vapoursynth as vs
 from clips import arrays, clip_of, photograph
 from onnx_files import shuffle_network, shuffled
 
-from vsparagon.backends.base import Slot
-from vsparagon.backends.openvino import _OpenVINOSlot
+from vsparagon.backends.openvino.cpu import _OpenVINOSlot
+from vsparagon.backends.session import Slot
 
 core = vs.core
 PICTURE = photograph(48, 64)

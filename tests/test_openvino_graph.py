@@ -5,11 +5,11 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from vsparagon.backends.openvino import openvino_core
-from vsparagon.backends.openvino.graph import Rim, narrow
+from vsparagon.backends.openvino.library import openvino_core
+from vsparagon.backends.openvino.surgery import Rim, narrow
+from vsparagon.choice import make_choice
 from vsparagon.library import find_model
 from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.runtime import choose_runtime
 
 HEIGHT, WIDTH = 20, 23
 RANDOM = np.random.default_rng(0)
@@ -113,6 +113,8 @@ def test_nothing_is_left_out_behind_a_step_that_is_not_known():
 )
 def test_bundled_networks_compute_less_at_their_end(variant, expected, monkeypatch):
     rims = []
-    monkeypatch.setattr("vsparagon.backends.openvino.narrow", lambda *given: rims.append(narrow(*given)) or rims[-1])
-    PicturePipeline(choose_runtime(find_model(variant=variant), backend="openvino"), height=HEIGHT, width=WIDTH)
+    monkeypatch.setattr(
+        "vsparagon.backends.openvino.cpu.narrow", lambda *given: rims.append(narrow(*given)) or rims[-1]
+    )
+    PicturePipeline(make_choice(find_model(variant=variant), backend="openvino"), height=HEIGHT, width=WIDTH)
     assert rims == [expected]

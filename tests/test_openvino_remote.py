@@ -30,7 +30,7 @@ def conflict(monkeypatch):
     def fail():
         raise ImportError("version mismatches")
 
-    monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
+    monkeypatch.setattr("vsparagon.backends.openvino.library.import_openvino", fail)
     for module in ("vsparagon.backends.openvino", "vsparagon.model_file"):
         monkeypatch.setattr(f"{module}.import_trouble", lambda: "version mismatches")
     monkeypatch.setattr(client, "_worker", None)

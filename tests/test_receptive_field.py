@@ -9,13 +9,13 @@ from onnx import TensorProto, helper
 from onnx_files import graph, shuffle_network
 from openvino.passes import ConstantFolding
 
-from vsparagon.backends.openvino import openvino_core
+from vsparagon.backends.openvino.library import openvino_core
 from vsparagon.bundled import bundled_models
+from vsparagon.choice import make_choice
 from vsparagon.errors import InvalidInput
 from vsparagon.model_file import open_model_file
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
-from vsparagon.runtime import choose_runtime
 from vsparagon.tiles.choice import TileChoice
 from vsparagon.tiles.ways import Blended, Exact, Whole
 
@@ -196,10 +196,10 @@ def test_networks_that_take_statistics_say_so_where_tiles_would_show(nodes, tmp_
     path = written(tmp_path / "net.onnx", nodes, {"one": np.ones(3, np.float32), **K12})
     with pytest.raises(LooksAtAll):
         reach_of(read(path))
-    runtime = choose_runtime(open_model_file(path, tmp_path), backend="openvino")
-    PicturePipeline(runtime, height=150, width=200)
+    choice = make_choice(open_model_file(path, tmp_path), backend="openvino")
+    PicturePipeline(choice, height=150, width=200)
     assert "statistics" not in caplog.text
-    PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=(64, 64)))
+    PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=(64, 64)))
     assert "net.onnx takes statistics of the whole picture; each tile takes its own, so seams may show." in caplog.text
 
 
@@ -213,8 +213,8 @@ def test_tiles_of_a_known_network_are_exact(backend, channels, tmp_path):
         path = shuffle_network(tmp_path / "luma.onnx", channels=1)
     results = []
     for tiles, way in ((None, Exact), (TileChoice(size=(64, 80)), Exact), (TileChoice(memory_mb=2), Exact)):
-        runtime = choose_runtime(open_model_file(path, tmp_path), backend=backend)
-        pipeline = PicturePipeline(runtime, height=150, width=200, tiles=tiles)
+        choice = make_choice(open_model_file(path, tmp_path), backend=backend)
+        pipeline = PicturePipeline(choice, height=150, width=200, tiles=tiles)
         assert isinstance(pipeline.way, way)
         results.append(np.empty((3, 300, 400), np.float32))
         pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))
@@ -228,10 +228,10 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
     nodes, constants = STRANGE["stride"]
     stepped = open_model_file(written(tmp_path / "stepped.onnx", nodes, constants), tmp_path)
     assert "how far stepped.onnx looks is not known, because of its step" in caplog.text
-    for model, choice, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
+    for model, size, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
         assert model.reach is None
-        runtime = choose_runtime(model, backend="openvino")
-        pipeline = PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=choice))
+        choice = make_choice(model, backend="openvino")
+        pipeline = PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=size))
         assert isinstance(pipeline.way, way)
 
 
@@ -251,9 +251,9 @@ def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_
 
 def test_memory_of_a_network_that_is_not_known_cannot_be_bounded(tmp_path):
     nodes, constants = STRANGE["stride"]
-    runtime = choose_runtime(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
+    choice = make_choice(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
     with pytest.raises(InvalidInput, match=r"memory_mb cannot be used with net\.onnx, .*; use tilesize= instead"):
-        PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(memory_mb=100))
+        PicturePipeline(choice, height=150, width=200, tiles=TileChoice(memory_mb=100))
 
 
 @pytest.mark.parametrize("model", [model for model in bundled_models() if "clean" in model.name], ids=lambda m: m.name)

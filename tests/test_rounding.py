@@ -14,16 +14,17 @@ from test_swift import random_swift  # noqa: E402
 from training_runs import changes, load_script, write_config, write_pictures  # noqa: E402
 
 from vsparagon import InvalidInput, ModelError, Upscaler  # noqa: E402
-from vsparagon.backends.openvino import OpenVINO, openvino_core  # noqa: E402
+from vsparagon.backends.openvino.cpu import OpenVINOCpu  # noqa: E402
+from vsparagon.backends.openvino.library import openvino_core  # noqa: E402
 from vsparagon.bundled import bundled_models  # noqa: E402
 from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator  # noqa: E402
+from vsparagon.choice import make_choice  # noqa: E402
 from vsparagon.export import export_onnx  # noqa: E402
+from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.model_file import open_model_file  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
-from vsparagon.runtime import choose_runtime  # noqa: E402
-from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.training.config import read_config  # noqa: E402
 from vsparagon.training.rounding import (  # noqa: E402
     BEYOND,
@@ -266,7 +267,7 @@ def test_convolutions_are_of_integers(checkpoint, tmp_path, monkeypatch):
             compiled.append(core.compile_model(*arguments))
             return compiled[-1]
 
-    monkeypatch.setattr("vsparagon.backends.openvino.openvino_core", Watched)
+    monkeypatch.setattr("vsparagon.backends.openvino.cpu.openvino_core", Watched)
     Upscaler(model=str(checkpoint), precision="int8", cache=str(tmp_path))(PICTURE)
     steps = compiled[0].get_runtime_model().get_ordered_ops()
     facts = [step.get_rt_info() for step in steps]
@@ -299,6 +300,6 @@ def test_what_was_not_trained_for_it_is_refused():
     ):
         with pytest.raises(vs.Error, match=said):
             vs.core.paragon.Upscale(clip, precision="int8", **arguments)
-    assert "int8" in OpenVINO().precisions
+    assert "int8" in OpenVINOCpu.precisions
     assert create_generator("swift").ranges == ()
-    assert choose_runtime(next(iter(ROUNDED.values()))).precision == "fp32"
+    assert make_choice(next(iter(ROUNDED.values()))).precision == "fp32"

@@ -13,7 +13,7 @@ import vapoursynth as vs
 from clips import arrays, numbered
 
 import vsparagon
-from vsparagon.backends import BACKENDS, ON_CPU
+from vsparagon.backends import ON_CPU, RUNTIMES
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.stream import map_frames
 
@@ -62,7 +62,7 @@ def test_random_access_gives_the_same_frames_as_streaming():
 def test_a_slot_is_given_back_after_a_failure(monkeypatch):
     clip = numbered(20)
     result = vsparagon.upscale(clip, num_streams=1, backend="onnxruntime")
-    from vsparagon.backends.onnxruntime import _OnnxRuntimeSlot
+    from vsparagon.backends.onnxruntime.cpu import _OnnxRuntimeSlot
 
     def fail(self):
         raise vsparagon.BackendFailure("once")
@@ -78,13 +78,14 @@ def test_a_slot_is_given_back_after_a_failure(monkeypatch):
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_threads_and_streams_reach_the_runtime(backend, monkeypatch):
     seen = []
-    original = type(BACKENDS[backend]).open
+    opener = type(RUNTIMES[backend].cpu())
+    original = opener.open
 
     def spy(self, model, build, run):
         seen.append(run)
         return original(self, model, build, run)
 
-    monkeypatch.setattr(type(BACKENDS[backend]), "open", spy)
+    monkeypatch.setattr(opener, "open", spy)
     before = core.num_threads
     core.num_threads = 1
     try:
@@ -148,11 +149,11 @@ def test_closing_half_way_leaves_nothing_running():
 
 
 def test_pipeline_gives_each_caller_its_own_picture():
+    from vsparagon.choice import make_choice
     from vsparagon.library import find_model
-    from vsparagon.runtime import choose_runtime
 
-    runtime = choose_runtime(find_model(), num_streams=2)
-    pipeline = PicturePipeline(runtime, height=24, width=32)
+    choice = make_choice(find_model(), num_streams=2)
+    pipeline = PicturePipeline(choice, height=24, width=32)
     wrong = []
 
     def work(level: float) -> None:

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from vsparagon.graphs import EXPORTERS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Modules that an export imports and whose changes leave its graphs as they are.
-NEUTRAL = {"bundled", "errors", "files", "layout", "resampling", "tiles", "tiles.extension", "tiles.geometry"}
+NEUTRAL = {"bundled", "errors", "files", "geometry", "geometry.extension", "geometry.tiling", "layout", "resampling"}
 
 
 def module_name(path):
@@ -35,14 +36,34 @@ def imported(path, modules):
                 yield full if full in modules else node.module
 
 
-def test_no_module_needs_one_that_needs_it():
+def imports():
     modules = {module_name(path): path for path in (ROOT / "vsparagon").rglob("*.py")}
-    graph = {name: set(imported(path, modules)) & modules.keys() - {name} for name, path in modules.items()}
+    return {name: set(imported(path, modules)) & modules.keys() - {name} for name, path in modules.items()}
+
+
+def test_no_module_needs_one_that_needs_it():
+    graph = imports()
     assert len(graph) > 100
     TopologicalSorter(graph).prepare()
     graph["vsparagon.errors"] = {"vsparagon.filter"}
     with pytest.raises(CycleError):
         TopologicalSorter(graph).prepare()
+
+
+def test_no_package_needs_one_that_needs_it():
+    graph = defaultdict(set)
+    for name, needed in imports().items():
+        graph[package_of(name)] |= {package_of(other) for other in needed} - {package_of(name)}
+    assert "vsparagon.models" in graph["vsparagon.backends"]
+    TopologicalSorter(graph).prepare()
+    graph["vsparagon.models"].add("vsparagon.backends")
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph).prepare()
+
+
+def package_of(module):
+    """The package below `vsparagon` that a module belongs to, or the module itself."""
+    return ".".join(module.split(".")[:2])
 
 
 def test_kept_graphs_are_those_of_all_the_code_that_makes_them(tmp_path):

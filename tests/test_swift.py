@@ -138,8 +138,8 @@ def test_filter_gives_the_networks_picture_in_tiles_too(backend, tmp_path):
 @pytest.mark.parametrize("repeats", [1.0, 0.9])
 def test_openvino_leaves_repeated_pixels_to_the_copy_and_nothing_else(repeats, tmp_path):
     pytest.importorskip("openvino")
-    from vsparagon.backends.openvino import import_openvino, openvino_core
-    from vsparagon.backends.openvino.base import anchor_apart
+    from vsparagon.backends.openvino.library import import_openvino, openvino_core
+    from vsparagon.backends.openvino.network_base import anchor_apart
 
     form = inference_form(random_swift())
     form.anchor.weight.mul_(repeats)

@@ -17,7 +17,7 @@ import tensorrt_stand_in  # noqa: E402
 from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
 from test_engine_cache import KEY  # noqa: E402
 
-from vsparagon.backends import tensorrt_executor  # noqa: E402
+from vsparagon.backends.tensorrt import executor as tensorrt_executor  # noqa: E402
 from vsparagon.engines.build import TensorRTLibrary  # noqa: E402
 from vsparagon.engines.cache import KernelFile  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from skimage import data
 
 import vsparagon
-from vsparagon.backends.base import RunOptions
+from vsparagon.backends.options import RunOptions
 from vsparagon.bundled import bundled_models
+from vsparagon.choice import make_choice
+from vsparagon.geometry.extension import MARGIN, extension_for
+from vsparagon.geometry.tiling import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.graphs import plan_stages
 from vsparagon.library import find_model
 from vsparagon.models.plan import MEAN, RESULT
 from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.runtime import choose_runtime
 from vsparagon.tiles.choice import FAST_AREA, FAST_MEMORY, TileChoice
-from vsparagon.tiles.extension import MARGIN, extension_for
-from vsparagon.tiles.geometry import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.tiles.ways import Exact, Staged, Whole
 
 MODELS = {model.name: model for model in bundled_models()}
@@ -34,7 +34,7 @@ MODELS = {model.name: model for model in bundled_models()}
 def enlarged(model, picture, tiles=None, backend="openvino"):
     """The enlargement by one way: planes, scale*H, scale*W."""
     height, width = picture.shape[:2]
-    pipeline = PicturePipeline(choose_runtime(model, backend=backend), height=height, width=width, tiles=tiles)
+    pipeline = PicturePipeline(make_choice(model, backend=backend), height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
     pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(target))
     return target, pipeline.way
@@ -115,8 +115,8 @@ def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     picture = photograph(200, 200).astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame())
     short = replace(model, sight=model.reach - 1)
-    monkeypatch.setattr("vsparagon.tiles.geometry.MARGIN", model.reach - 1)
-    monkeypatch.setattr("vsparagon.tiles.extension.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.geometry.tiling.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.geometry.extension.MARGIN", model.reach - 1)
     monkeypatch.setattr("vsparagon.tiles.ways.MARGIN", model.reach - 1)
     tiled, _ = enlarged(short, picture)
     assert np.abs(tiled - whole).max() > 3e-5, "the reach is not larger than it has to be"
@@ -230,8 +230,8 @@ def enlarged_golden(opened, name, picture, tiles=None, backend="openvino", preci
     """As `enlarged`, for a golden."""
     model, cache = opened(name)
     height, width = picture.shape[:2]
-    runtime = choose_runtime(model, backend=backend, precision=precision, cache=cache)
-    pipeline = PicturePipeline(runtime, height=height, width=width, tiles=tiles)
+    choice = make_choice(model, backend=backend, precision=precision, cache=cache)
+    pipeline = PicturePipeline(choice, height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
     pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(target))
     return target, pipeline.way
@@ -413,7 +413,7 @@ def test_bf16_is_close_to_float32(name, share, most):
     results = []
     for precision in ("fp32", "bf16"):
         pipeline = PicturePipeline(
-            choose_runtime(model, backend="openvino", precision=precision), height=200, width=300, tiles=WholeFrame()
+            make_choice(model, backend="openvino", precision=precision), height=200, width=300, tiles=WholeFrame()
         )
         results.append(np.empty((3, 400, 600), np.float32))
         pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))

@@ -15,14 +15,15 @@ pytest.importorskip("triton", reason="the kernels are in Triton")
 from frame_graphs import LAYOUTS, RGBS, YUV420, frame_of  # noqa: E402
 from torch import nn  # noqa: E402
 
-from vsparagon.backends import crashes, torch_cuda, trial  # noqa: E402
-from vsparagon.backends.base import RunOptions  # noqa: E402
-from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
-from vsparagon.backends.recorded import no_collection  # noqa: E402
-from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
-from vsparagon.backends.trial import faster  # noqa: E402
+from vsparagon.backends.options import RunOptions  # noqa: E402
+from vsparagon.backends.torch import crashes, trial  # noqa: E402
+from vsparagon.backends.torch import cuda as torch_cuda  # noqa: E402
+from vsparagon.backends.torch.cuda import Attending, Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.torch.trial import faster  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
 from vsparagon.cli.cache import about  # noqa: E402
+from vsparagon.device.lanes import QUEUING, Lane  # noqa: E402
+from vsparagon.device.recorded import no_collection  # noqa: E402
 from vsparagon.errors import BackendFailure  # noqa: E402
 from vsparagon.fused import canvas, support  # noqa: E402
 from vsparagon.fused.attention import FusedWindowAttention  # noqa: E402

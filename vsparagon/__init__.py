@@ -3,7 +3,7 @@
 How a frame passes through the package, and how a model gets to the code that runs it:
 
     clip -> plugin -> filter -> frames (to RGB) -> stream -> picture_pipeline (tiles, backends) -> frames -> clip
-    clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, backends.device, fused) -> clip     on a GPU
+    clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, device, fused) -> clip     on a GPU
     name or file -> library, model_file (receptive_field), checkpoint (recognise) -> models -> export (onnx) -> graph
     graph -> engines -> backends.tensorrt
 

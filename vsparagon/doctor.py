@@ -142,15 +142,15 @@ def _vspipe() -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
-    from vsparagon.backends import BACKENDS, available_on, choose_backend
+    from vsparagon.backends import RUNTIMES, available_on, choose_backend
 
-    for name, backend in BACKENDS.items():
-        place, why = available_on(backend)
+    for name, runtime in RUNTIMES.items():
+        place, why = available_on(runtime)
         if why:
             text, _, advice = why.partition("; ")
             yield Finding(topic=f"backend {name}", state="optional", text=text, advice=advice)
         else:
-            text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(backend.on(0).precisions)}"
+            text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(runtime.on(0).precisions)}"
             yield Finding(topic=f"backend {name}", state="ok", text=text)
     chosen = choose_backend("auto")
     yield Finding(topic="backend auto", state="ok", text=f"chooses {chosen.name} on {chosen.place}")
@@ -210,7 +210,7 @@ def _ffmpeg() -> Iterator[Finding]:
         yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
         return
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
-    from vsparagon.backends.cuda import gpus
+    from vsparagon.device.gpus import gpus
     from vsparagon.encode.encoders import CODECS, NVENC
 
     listed = "".join(answer_of(program, "-encoders") for program in programs)

@@ -15,7 +15,6 @@ from torch import nn
 from vsparagon.errors import InvalidInput
 from vsparagon.files import write_atomically
 from vsparagon.layout import INPUTS, OUTPUTS
-from vsparagon.models.foreign import LEAST_OPSET
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.model import RANGES
 from vsparagon.models.paragonsr2 import ParagonSR2
@@ -24,6 +23,7 @@ from vsparagon.models.stages import StageModule
 from vsparagon.models.swift import Swift, SwiftForm
 from vsparagon.models.variants import ParagonSR2Options, SwiftOptions, variant_of
 from vsparagon.onnx.emitter import TYPES, Emitter
+from vsparagon.onnx.foreign import LEAST_OPSET
 from vsparagon.onnx.graph import Graph
 from vsparagon.recognise import FORMAT_VERSION
 
@@ -110,7 +110,7 @@ def onnx_model(
 def frame_onnx(frame: FrameNetwork) -> onnx.ModelProto:
     """Return the ONNX model of a frame graph: a network with colour conversions around it.
 
-    `vsparagon.backends.executor` describes its inputs and outputs. All sizes are fixed, and the types are those of the
+    `vsparagon.device.executor` describes its inputs and outputs. All sizes are fixed, and the types are those of the
     module. The bytes depend only on the module.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import vapoursynth as vs
 import vsutil
 
+from vsparagon.choice import make_choice, note_choice
 from vsparagon.colour import RGB_MATRIX, Colour, matrix_code, matrix_name, read_colour
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.frames import (
@@ -30,7 +31,6 @@ from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
 from vsparagon.picture_pipeline import PicturePipeline
 from vsparagon.pipeline import AnyPipeline, open_pipeline
-from vsparagon.runtime import choose_runtime, note_choice
 from vsparagon.stream import map_frames, passing
 from vsparagon.tiles.choice import TileChoice
 
@@ -72,7 +72,7 @@ def upscale(
         scale: enlargement of both sides: 2 (default), 3 or 4 for bundled weights; a model file determines its own.
         profile: what the bundled network was trained on: "clean" (default) or "compressed" video.
         model: path of a model file to use instead of a bundled network; variant and profile must then be left out.
-        backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
+        backend: "auto" or a name in `vsparagon.backends.RUNTIMES`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16", "bf16" or "int8".
         width, height: size of the result in pixels instead of `scale` times the clip's, up to 65,536 each and 2^28
@@ -108,7 +108,7 @@ def upscale(
         first = read_colour(frame, code)
         converted = {described(frame, first)}
         check_convertible(clip, frame, first, target, target_colour(first, clip.format, target, code))
-    runtime = choose_runtime(
+    choice = make_choice(
         found,
         backend=backend,
         device_id=device_id,
@@ -117,12 +117,12 @@ def upscale(
         threads=vs.core.num_threads,
         cache=cache,
     )
-    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: running {runtime}")
+    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: running {choice}")
     if found.channels == 1:
         parts = "red, green and blue separately" if clip.format.color_family == vs.RGB else "only luma"
         text = f"paragon.Upscale, colours: {found.name} takes one plane and gets {parts}"
         vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
-    pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
+    pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
     @vapoursynth_log()  # a new colour description may appear mid-film and need an engine, which takes minutes to build
@@ -150,7 +150,7 @@ def upscale(
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
 
     enlarged = chain(first)
-    note_choice(runtime)
+    note_choice(choice)
     return enlarged.std.FrameEval(choose, prop_src=[clip], clip_src=[enlarged])
 
 

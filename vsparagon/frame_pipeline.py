@@ -10,19 +10,22 @@ from typing import Any
 import numpy.typing as npt
 from torch import nn
 
-from vsparagon.backends.base import FrameBackend, Precision
-from vsparagon.backends.device import QUEUING, FrameSession, Lanes, device_errors, release_memory
+from vsparagon.backends.base import FrameBackend
+from vsparagon.backends.frame_session import FrameSession
+from vsparagon.backends.options import Precision
 from vsparagon.checkpoint import load_generator
+from vsparagon.choice import Choice
+from vsparagon.device.failures import device_errors
+from vsparagon.device.lanes import QUEUING, Lanes, release_memory
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory
+from vsparagon.geometry.extension import extension_for
+from vsparagon.geometry.tiling import ExactTiles, exact_tiles_of, tile_counts
 from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import half_form
 from vsparagon.models.inference import inference_form
 from vsparagon.models.model import Model
-from vsparagon.runtime import Runtime
 from vsparagon.tiles.choice import TileChoice
-from vsparagon.tiles.extension import extension_for
-from vsparagon.tiles.geometry import ExactTiles, exact_tiles_of, tile_counts
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class FramePipeline:
     """A model opened on a device for frames of one size. Thread-safe.
 
     Args:
-        runtime: what to run; its backend must be a `FrameBackend`.
+        choice: what to run; its backend must be a `FrameBackend`.
         height, width: of the source frames, in pixels.
         tiles: the caller's choice of tiles; None for whole frames.
 
@@ -52,15 +55,15 @@ class FramePipeline:
         ModelError: the checkpoint cannot be read, or the ONNX graph cannot be embedded in a frame graph.
     """
 
-    def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
-        assert isinstance(runtime.backend, FrameBackend)
-        self._backend, self._model, self._options = runtime.backend, runtime.model, runtime.options
-        self.scale = runtime.model.scale
+    def __init__(self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
+        assert isinstance(choice.backend, FrameBackend)
+        self._backend, self._model, self._options = choice.backend, choice.model, choice.options
+        self.scale = choice.model.scale
         lanes, threads = self._options.streams, self._options.threads
         self.in_flight = max(lanes, min(FRAMES_PER_LANE * lanes, threads))  # each frame occupies a VapourSynth thread
-        self.extension = extension_for(height, width, runtime.model.sizes)
+        self.extension = extension_for(height, width, choice.model.sizes)
         self._tiles = self._wanted_tiles(tiles or TileChoice())
-        self._network = network_of(runtime.model, runtime.precision)
+        self._network = network_of(choice.model, choice.precision)
         self._lock = threading.Lock()
         self._lanes: dict[str, Lanes] = {}
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
@@ -126,13 +129,20 @@ class FramePipeline:
             tiles=self._tiles,
             name=self._model.name,
         ).eval()
-        planes = frame.inputs(), frame.outputs()
-        key = repr(planes)  # layouts whose planes have the same shapes and types share lanes
+        backend, inputs, outputs = self._backend, frame.inputs(), frame.outputs()
+        key = repr((inputs, outputs))  # layouts whose planes have the same shapes and types share lanes
         if key not in self._lanes:
-            self._lanes[key] = Lanes(self._backend, self._options.streams, self.in_flight, *planes)
-        with device_errors(self._backend.place):
-            graph = self._backend.prepare(frame, self._options)
-        return FrameSession(self._backend, graph, self._lanes[key])
+            self._lanes[key] = Lanes(
+                backend.device,
+                backend.place,
+                count=self._options.streams,
+                in_flight=self.in_flight,
+                inputs=inputs,
+                outputs=outputs,
+            )
+        with device_errors(backend.place):
+            graph = backend.prepare(frame, self._options)
+        return FrameSession(backend, graph, self._lanes[key])
 
     def _wanted_tiles(self, choice: TileChoice) -> Tiles | None:
         """Return the requested tiles; None for whole frames, which are the default on a device and fastest."""
@@ -173,7 +183,7 @@ def network_of(model: Model, precision: Precision) -> nn.Module:
         ModelError: the checkpoint cannot be read, or the graph cannot be embedded in a frame graph.
     """
     if model.checkpoint is None:
-        from vsparagon.models.foreign import ForeignNetwork, OnePlaneNetwork
+        from vsparagon.onnx.foreign import ForeignNetwork, OnePlaneNetwork
 
         foreign = ForeignNetwork(model.graph, shift=model.shift)
         return OnePlaneNetwork(foreign) if model.channels == 1 else foreign

@@ -12,14 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vsparagon.backends.openvino import OpenVINO, import_trouble, openvino_core
+from vsparagon.backends.openvino import OpenVINO
 from vsparagon.backends.openvino.client import worker_process
+from vsparagon.backends.openvino.library import import_trouble, openvino_core
 from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
+from vsparagon.geometry.extension import Sizes
 from vsparagon.graphs import inference_graph
 from vsparagon.models.model import Model, own_model, own_options
 from vsparagon.models.plan import FURTHEST
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
-from vsparagon.tiles.extension import Sizes
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def _model(graph: Path, *, name: str, checkpoint: Path | None) -> Model:
     if missing := OpenVINO().missing():
         raise BackendUnavailable(f"the model file {name} is read by OpenVINO on every backend, and {missing}.")
     if import_trouble():
-        found: Model = worker_process().call("read_graph", graph, name, checkpoint)
+        found: Model = worker_process().call("compute", read_graph, graph, name, checkpoint)
         return found
     return read_graph(graph, name, checkpoint)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vsparagon.backends.base import PictureBackend
+from vsparagon.choice import Choice
+from vsparagon.geometry.extension import extension_for
 from vsparagon.layout import Plane
-from vsparagon.runtime import Runtime
 from vsparagon.tiles.choice import TileChoice
-from vsparagon.tiles.extension import extension_for
 
 
 class PicturePipeline:
@@ -17,7 +17,7 @@ class PicturePipeline:
     A network with one channel is run on the planes one after the other.
 
     Args:
-        runtime: what to run; its backend must be a `PictureBackend`.
+        choice: what to run; its backend must be a `PictureBackend`.
         height, width: of the source pictures, in pixels.
         tiles: the caller's choice of tiles; None for the default.
 
@@ -32,14 +32,14 @@ class PicturePipeline:
         BackendFailure: the runtime refused the model.
     """
 
-    def __init__(self, runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
-        model = runtime.model
+    def __init__(self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
+        model = choice.model
         self.scale = model.scale
         self.extension = extension_for(height, width, model.sizes)
-        options = runtime.options
+        options = choice.options
         self.way = (tiles or TileChoice()).way(model, self.extension, streams=options.streams, cache=options.cache)
-        assert isinstance(runtime.backend, PictureBackend)
-        self.way.open(runtime.backend, runtime.precision, options)
+        assert isinstance(choice.backend, PictureBackend)
+        self.way.open(choice.backend, choice.precision, options)
         self.in_flight = self.way.in_flight
         self._channels = model.channels
 

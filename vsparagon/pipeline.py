@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vsparagon.backends.base import FrameBackend
+from vsparagon.choice import Choice
 from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.runtime import Runtime
 from vsparagon.tiles.choice import TileChoice
 
 if TYPE_CHECKING:
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 type AnyPipeline = PicturePipeline | FramePipeline
 
 
-def open_pipeline(runtime: Runtime, *, height: int, width: int, tiles: TileChoice | None = None) -> AnyPipeline:
-    """Return the pipeline for the runtime's backend. Both kinds upscale RGB pictures with their method `enlarge`.
+def open_pipeline(choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> AnyPipeline:
+    """Return the pipeline for the chosen backend. Both kinds upscale RGB pictures with their method `enlarge`.
 
     Args:
-        runtime: what to run.
+        choice: what to run.
         height, width: of the source pictures or frames, in pixels.
         tiles: the caller's choice of tiles; None for the default.
 
     Raises:
         InvalidInput, ModelError, BackendUnavailable, BackendFailure: as the pipelines document.
     """
-    if isinstance(runtime.backend, FrameBackend):
+    if isinstance(choice.backend, FrameBackend):
         from vsparagon.frame_pipeline import FramePipeline  # needs torch
 
-        return FramePipeline(runtime, height=height, width=width, tiles=tiles)
-    return PicturePipeline(runtime, height=height, width=width, tiles=tiles)
+        return FramePipeline(choice, height=height, width=width, tiles=tiles)
+    return PicturePipeline(choice, height=height, width=width, tiles=tiles)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.backends.openvino.graph import CONVOLUTIONS
+from vsparagon.backends.openvino.surgery import CONVOLUTIONS
+from vsparagon.geometry.extension import extension_for
 from vsparagon.models.model import Model
-from vsparagon.tiles.extension import extension_for
 
 
 def macs_per_pixel(model: Model, height: int, width: int) -> float:
@@ -21,7 +21,7 @@ def macs_per_pixel(model: Model, height: int, width: int) -> float:
         model: in inference form, which takes extended pictures.
         height, width: of the picture before it is extended, in pixels.
     """
-    from vsparagon.backends.openvino import openvino_core
+    from vsparagon.backends.openvino.library import openvino_core
 
     network = openvino_core().read_model(model.graph)
     extension = extension_for(height, width, model.sizes)

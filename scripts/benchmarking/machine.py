@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from vsparagon.backends.cuda import driver_version, gpus
+from vsparagon.device.gpus import driver_version, gpus
 from vsparagon.extras import version_of
 from vsparagon.machine import processor_name
 

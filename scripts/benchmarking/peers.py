@@ -10,7 +10,7 @@ from benchmarking.jobs import Candidate, Size
 from benchmarking.networks import Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import version_of
-from vsparagon.tiles.extension import MARGIN, extension_for
+from vsparagon.geometry.extension import MARGIN, extension_for
 
 PACKAGES = {"ov": "vapoursynth-mlrt-ov", "ort": "vapoursynth-mlrt-ort", "znedi3": "vapoursynth-znedi3"}
 PRECISIONS = {"ov": ("fp32", "bf16"), "ort": ("fp32",)}

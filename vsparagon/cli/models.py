@@ -17,11 +17,11 @@ from pathlib import Path
 from vsparagon.bundled import PROFILES, bundled_models, checkpoint_path
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
+from vsparagon.geometry.extension import Sizes
 from vsparagon.library import find_model
 from vsparagon.machine import MEBIBYTE
 from vsparagon.models.model import Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
-from vsparagon.tiles.extension import Sizes
 
 NOTES = ("licence", "training")  # metadata of a checkpoint that is shown and exported
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.backends.cuda import gpus
+from vsparagon.device.gpus import gpus
 from vsparagon.encode.encoders import CODECS, NVENC
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.ffmpeg import answer_of, find_ffmpegs

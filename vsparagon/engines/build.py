@@ -1,6 +1,6 @@
 """Build engines from ONNX, with TensorRT 10 or 11, or with TensorRT-RTX, which needs no GPU to build one.
 
-All differences between the libraries are handled in this file and in `vsparagon.backends.tensorrt_executor`.
+All differences between the libraries are handled in this file and in `vsparagon.backends.tensorrt.executor`.
 """
 
 from __future__ import annotations

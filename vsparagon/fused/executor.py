@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vsparagon.backends.executor import Executor
+from vsparagon.device.executor import Executor
 from vsparagon.fused.canvas import Canvas, Room
 from vsparagon.fused.colours import Reading, Writing
 from vsparagon.fused.features import Features, reach_of

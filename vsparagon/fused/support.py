@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from vsparagon.backends.device import lack_of_memory
+from vsparagon.device.failures import lack_of_memory
 from vsparagon.errors import first_line_of
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
@@ -58,7 +58,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
 def trouble_with_triton(device: torch.device) -> str:
     """Return why Triton does not work on a GPU, "" if it does.
 
-    Compiles and runs a small kernel; the answer is cached. The caller must hold `vsparagon.backends.device.QUEUING`.
+    Compiles and runs a small kernel; the answer is cached. The caller must hold `vsparagon.device.lanes.QUEUING`.
 
     Raises:
         Exception: the GPU is out of memory. That may pass, so it is not cached.

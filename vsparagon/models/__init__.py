@@ -9,7 +9,6 @@ attention.py         its window attention
 swift.py             the Swift generator: plain convolutions
 munet.py             the discriminator
 generators.py        makes either generator from its options
-foreign.py           networks by others, as ONNX graphs in the place of a module
 inference.py         derives the inference form from the published form
 folding.py           folds linear parts into single kernels
 carried.py           carries the base through the body

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from vsparagon.geometry.extension import Extension
+from vsparagon.geometry.tiling import ExactTiles, Part, whole_parts
 from vsparagon.layout import Layout
 from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
-from vsparagon.tiles.extension import Extension
-from vsparagon.tiles.geometry import ExactTiles, Part, whole_parts
 
 ROWS, COLUMNS = 2, 3  # axes of N,C,H,W
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from vsparagon.errors import ModelError, reason_of
+from vsparagon.geometry.extension import WHOLE_WINDOWS, Sizes
 from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options
-from vsparagon.tiles.extension import WHOLE_WINDOWS, Sizes
 
 RANGES = "ranges"  # key in a file's metadata; its value is `vsparagon.models.swift.Swift.ranges` as JSON
 

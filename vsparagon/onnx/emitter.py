@@ -18,11 +18,11 @@ from vsparagon.errors import ModelError
 from vsparagon.models.attention import LocalWindowAttention, WindowAttention
 from vsparagon.models.block_attention import BlockAttention, is_whole
 from vsparagon.models.folding import ShiftedConv2d
-from vsparagon.models.foreign import ForeignNetwork
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
 from vsparagon.onnx.attention import AxisTensors, dynamic_axis, emit_attention, fixed_axis
 from vsparagon.onnx.block_attention import emit_blocks
+from vsparagon.onnx.foreign import ForeignNetwork
 from vsparagon.onnx.functions import FUNCTIONS
 from vsparagon.onnx.graph import Graph
 

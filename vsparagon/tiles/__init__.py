@@ -1,7 +1,5 @@
 """Upscale a picture in tiles with the result of the whole frame, or blended tiles if the network allows no better.
 
-extension.py   the extended picture that a network sees: mirrored beyond its borders
-geometry.py    positions and weights of tiles; pure geometry
-ways.py        run a network on the whole picture, in exact tiles, in stages of tiles or in blended tiles
-choice.py      choose among these by model, picture size and the caller's arguments
+ways.py     run a network on the whole picture, in exact tiles, in stages of tiles or in blended tiles
+choice.py   choose among these by model, picture size and the caller's arguments
 """

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsparagon.errors import InvalidInput
+from vsparagon.geometry.extension import WHOLE_WINDOWS, Extension
+from vsparagon.geometry.tiling import BLOCK, ExactTiles, Grid, blended_tiles, exact_tiles_of, tile_counts
 from vsparagon.graphs import plan_stages
 from vsparagon.machine import MEBIBYTE, available_memory
 from vsparagon.models.model import Model
 from vsparagon.models.plan import FURTHEST, Plan
-from vsparagon.tiles.extension import WHOLE_WINDOWS, Extension
-from vsparagon.tiles.geometry import BLOCK, ExactTiles, Grid, blended_tiles, exact_tiles_of, tile_counts
 from vsparagon.tiles.ways import Blended, Exact, Staged, Way, Whole
 
 log = logging.getLogger(__name__)

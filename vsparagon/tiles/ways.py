@@ -16,20 +16,14 @@ from itertools import product
 
 import numpy as np
 
-from vsparagon.backends.base import (
-    BuildOptions,
-    PictureBackend,
-    Precision,
-    RunOptions,
-    Session,
-    Slot,
-    StageSlot,
-)
+from vsparagon.backends.base import PictureBackend
+from vsparagon.backends.options import BuildOptions, Precision, RunOptions
+from vsparagon.backends.session import Session, Slot, StageSlot
+from vsparagon.geometry.extension import MARGIN, Extension
+from vsparagon.geometry.tiling import BLOCK, BlendedTiles, ExactTiles, Grid, Part, whole_parts
 from vsparagon.layout import Array, Plane
 from vsparagon.models.model import Model
 from vsparagon.models.plan import MEAN, PICTURE, RESULT, Plan
-from vsparagon.tiles.extension import MARGIN, Extension
-from vsparagon.tiles.geometry import BLOCK, BlendedTiles, ExactTiles, Grid, Part, whole_parts
 
 
 class Way(ABC):

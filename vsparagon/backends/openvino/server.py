@@ -11,17 +11,18 @@ import os
 import pickle
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from vsparagon.backends.base import BuildOptions, RunOptions, Session, Slot, StageSlot
-from vsparagon.backends.openvino import OpenVINO, import_trouble
+from vsparagon.backends.openvino.cpu import OpenVINOCpu
+from vsparagon.backends.openvino.library import import_trouble
 from vsparagon.backends.openvino.remote import INPUT, OUTPUT
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
+from vsparagon.backends.options import BuildOptions, RunOptions
+from vsparagon.backends.session import Session, Slot, StageSlot
 from vsparagon.errors import BackendFailure, ParagonError, reason_of
-from vsparagon.model_file import read_graph
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
@@ -68,7 +69,7 @@ class Server:
     """The sessions and slots that the client holds, by handle. Messages call its methods, several at a time."""
 
     def __init__(self) -> None:
-        self._backend = OpenVINO()
+        self._backend = OpenVINOCpu()
         self._handles = itertools.count()
         self._opened: dict[int, list[Session[Any]]] = {}
         self._taken: dict[int, Any] = {}
@@ -77,9 +78,9 @@ class Server:
         """Return why OpenVINO cannot be imported here, or "" if it can."""
         return import_trouble()
 
-    def read_graph(self, graph: Path, name: str, checkpoint: Path | None) -> Model:
-        """See `vsparagon.model_file.read_graph`."""
-        return read_graph(graph, name, checkpoint)
+    def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function that uses OpenVINO, and return its result."""
+        return function(*arguments)
 
     def open(self, model: Model | Plan, build: BuildOptions, run: RunOptions) -> tuple[int, int]:
         """Open a model, or the stages of a plan; return a handle and the number of slots of each session."""

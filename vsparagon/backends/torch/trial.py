@@ -10,9 +10,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from vsparagon.backends.crashes import answers
-from vsparagon.backends.device import Lane, lack_of_memory
-from vsparagon.backends.executor import Executor
+from vsparagon.backends.torch.crashes import answers
+from vsparagon.device.executor import Executor
+from vsparagon.device.failures import lack_of_memory
+from vsparagon.device.lanes import Lane
 from vsparagon.errors import first_line_of
 from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
@@ -36,7 +37,7 @@ def faster(
 
     Returns `torchs` where our kernels fail or are wrong, and `ours` where torch's need too much memory. The choice and
     its reason are logged, as a warning if our kernels are at fault. The caller holds
-    `vsparagon.backends.device.QUEUING`.
+    `vsparagon.device.lanes.QUEUING`.
 
     Args:
         frame: the frame graph, on the device.

@@ -3,7 +3,7 @@
 A lane is room on the device for one frame, with a stream on which its upload, computation and download are queued:
 one lane's frame is copied while another's is computed. Frames pass through staging buffers in pinned memory. There
 may be more buffers than lanes, so that a lane has its next frame queued while the CPU copies the last one. Lanes are
-allocated once, further buffers when they are first needed. `vsparagon.backends.executor` is the contract with what
+allocated once, further buffers when they are first needed. `vsparagon.device.executor` is the contract with what
 computes.
 """
 
@@ -21,16 +21,9 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from vsparagon.backends.base import FrameBackend
-from vsparagon.backends.executor import Executor
-from vsparagon.errors import (
-    OUT_OF_MEMORY,
-    BackendFailure,
-    OutOfDeviceMemory,
-    ParagonError,
-    first_line_of,
-    runtime_failure,
-)
+from vsparagon.device.executor import Executor
+from vsparagon.device.failures import device_errors
+from vsparagon.errors import first_line_of
 from vsparagon.layout import INPUTS, OUTPUTS
 
 log = logging.getLogger(__name__)
@@ -147,7 +140,8 @@ class Lanes:
     """The lanes and staging buffers of one filter, shared by its sessions for several colour descriptions.
 
     Args:
-        backend: names the device.
+        device: in torch's notation.
+        place: the device, for people.
         count: number of lanes.
         in_flight: frames on their way at once, each in a staging buffer of its own; at least `count`.
         inputs, outputs: shape and dtype of each plane.
@@ -160,14 +154,14 @@ class Lanes:
         BackendFailure: the device failed.
     """
 
-    def __init__(self, backend: FrameBackend, count: int, in_flight: int, inputs: Shapes, outputs: Shapes) -> None:
-        with QUEUING, device_errors(backend.place):
-            self.every = [Lane(backend.device, inputs, outputs) for _ in range(count)]
-            buffers = [Staging(backend.device, inputs, outputs) for _ in range(count)]
+    def __init__(self, device: str, place: str, *, count: int, in_flight: int, inputs: Shapes, outputs: Shapes) -> None:
+        with QUEUING, device_errors(place):
+            self.every = [Lane(device, inputs, outputs) for _ in range(count)]
+            buffers = [Staging(device, inputs, outputs) for _ in range(count)]
         self._turns = cycle(self.every)
         self._more = in_flight - count  # buffers still to be made, on demand: pinned memory is expensive
         self._counting = threading.Lock()
-        self._device, self._shapes = backend.device, (inputs, outputs)
+        self._device, self._shapes = device, (inputs, outputs)
         self._free: queue.SimpleQueue[Staging] = queue.SimpleQueue()
         for staging in buffers:
             self._free.put(staging)
@@ -204,87 +198,10 @@ class Lanes:
         return next(self._turns)
 
 
-class FrameSession:
-    """A frame graph opened on every lane. `enlarge` is thread-safe.
-
-    Args:
-        backend: opens the graph.
-        graph: what its `prepare` returned.
-        lanes: their planes have the graph's shapes and dtypes.
-
-    Raises:
-        OutOfDeviceMemory: the device has not enough memory.
-        BackendFailure: the runtime refused the graph.
-    """
-
-    def __init__(self, backend: FrameBackend, graph: Any, lanes: Lanes) -> None:
-        self._place, self._lanes = backend.place, lanes
-        self._executors: dict[Lane, Executor] = {}
-        with QUEUING, device_errors(backend.place):
-            for lane in lanes.every:
-                with lane.current():
-                    self._executors[lane] = backend.open_executor(graph, lane.inputs, lane.outputs)
-                lane.finish()
-
-    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
-        """Write the enlarged frame.
-
-        Args:
-            source: the frame's planes, H,W each, in the sample type of its format.
-            target: the result's planes, likewise; written.
-
-        Raises:
-            BackendFailure: the runtime or the device failed.
-        """
-        with device_errors(self._place), self._lanes.staging() as staging:
-            staging.load(source)
-            with QUEUING:
-                lane = self._lanes.next()
-                staging.queue(lane, self._executors[lane])
-            staging.unload(target)
-
-
-def lack_of_memory(error: BaseException) -> BaseException | None:
-    """Return the out-of-memory error behind an error of torch, or None if there is none.
-
-    Running out of memory during a capture makes the end of the capture fail, too, with an error of its own.
-    """
-    for behind in (error, error.__context__):
-        # cuDNN, cuBLAS, Triton and the launch of a CUDA graph report it as errors of other types.
-        if isinstance(behind, torch.OutOfMemoryError) or (
-            isinstance(behind, RuntimeError) and OUT_OF_MEMORY.search(str(behind))
-        ):
-            return behind
-    return None
-
-
 def release_memory() -> None:
     """Return the memory that torch caches to the GPU. The caller holds `QUEUING`."""
     gc.collect()
     torch.cuda.empty_cache()
-
-
-@contextmanager
-def device_errors(place: str) -> Iterator[None]:
-    """Turn a RuntimeError of torch about a device into an error of this project.
-
-    Args:
-        place: the device, for people.
-
-    Raises:
-        OutOfDeviceMemory: the device has not enough memory.
-        BackendFailure: any other RuntimeError.
-    """
-    try:
-        yield
-    except ParagonError:
-        raise
-    except RuntimeError as error:
-        failure = runtime_failure(f"{place} failed: {first_line_of(lack_of_memory(error) or error)}")
-        if isinstance(failure, OutOfDeviceMemory):
-            raise failure from error
-        # CUDA answers every later call of this process with the same error.
-        raise BackendFailure(f"{failure}; restart the application. A driver update needs that, too.") from error
 
 
 def _samples(tensor: torch.Tensor) -> Plane:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from vsparagon.backends.base import FrameBackend, RunOptions
-from vsparagon.backends.crashes import crash_note, noting_a_crash
-from vsparagon.backends.device import QUEUING, release_memory
-from vsparagon.backends.executor import Executor
-from vsparagon.backends.recorded import Recorded
-from vsparagon.backends.trial import Maker, faster, tell_unfit
+from vsparagon.backends.base import FrameBackend
+from vsparagon.backends.options import RunOptions
+from vsparagon.backends.torch.crashes import crash_note, noting_a_crash
+from vsparagon.backends.torch.trial import Maker, faster, tell_unfit
+from vsparagon.device.executor import Executor
+from vsparagon.device.lanes import QUEUING, release_memory
+from vsparagon.device.recorded import Recorded
 from vsparagon.errors import ParagonError
 from vsparagon.models.frame import FrameNetwork
 
@@ -47,7 +48,6 @@ class TorchCuda(FrameBackend):
     """torch on one device."""
 
     name = "torch"
-    extra = "torch"
     precisions = ("fp16", "fp32")
     runs_graphs = False
 

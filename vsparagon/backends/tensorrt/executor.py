@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from vsparagon.backends.executor import Executor
+from vsparagon.device.executor import Executor
 from vsparagon.engines.build import TensorRTLibrary
 from vsparagon.errors import BackendFailure
 

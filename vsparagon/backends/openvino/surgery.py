@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vsparagon.geometry.extension import MARGIN
 from vsparagon.models.model import Model
-from vsparagon.tiles.extension import MARGIN
 
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
 POINTWISE = ("Add", "Multiply", "PRelu")

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 import vapoursynth as vs
 
 from vsparagon import __version__
+from vsparagon.choice import Choice
 from vsparagon.ffmpeg import ffmpeg_version
-from vsparagon.runtime import Runtime
 
 
-def environment(clip: vs.VideoNode, choices: Iterable[Runtime], program: str) -> dict[str, str]:
+def fingerprint(clip: vs.VideoNode, choices: Iterable[Choice], program: str) -> dict[str, str]:
     """Return the facts of this machine that decide the result, by their names for people.
 
     Args:
         clip: the upscaled clip.
-        choices: what `vsparagon.runtime.noted_choices` recorded while the clip was opened.
+        choices: what `vsparagon.choice.noted_choices` recorded while the clip was opened.
         program: path of ffmpeg.
 
     Raises:
@@ -30,7 +30,7 @@ def environment(clip: vs.VideoNode, choices: Iterable[Runtime], program: str) ->
     }
 
 
-def computed_by(choices: Iterable[Runtime]) -> str:
+def computed_by(choices: Iterable[Choice]) -> str:
     """Return which networks were opened, on which backend and in which precision.
 
     The device and the number of streams are left out: they do not change the result.

@@ -1,4 +1,4 @@
-"""Choose what runs a network: resolve every "auto" of the caller."""
+"""The choice of what runs a network: every "auto" of the caller is resolved once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from vsparagon.backends import choose_backend, choose_precision
-from vsparagon.backends.base import Backend, Precision, RunOptions
+from vsparagon.backends.base import Backend
+from vsparagon.backends.options import Precision, RunOptions
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.machine import usable_threads
@@ -18,8 +19,8 @@ MOST_STREAMS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runtime:
-    """The choice of what runs a model, with every "auto" resolved.
+class Choice:
+    """What runs a model.
 
     Attributes:
         model: the network.
@@ -40,7 +41,7 @@ class Runtime:
         )
 
 
-def choose_runtime(
+def make_choice(
     model: Model,
     *,
     backend: str = "auto",
@@ -49,12 +50,12 @@ def choose_runtime(
     num_streams: int = 0,
     threads: int = 0,
     cache: str = "",
-) -> Runtime:
+) -> Choice:
     """Decide what runs the model, once and for all; the caller is to log the decision (`str` of the result).
 
     Args:
         model: the network.
-        backend: a name in `vsparagon.backends.BACKENDS`, or "auto" or "".
+        backend: a name in `vsparagon.backends.RUNTIMES`, or "auto" or "".
         device_id: of a GPU, as CUDA numbers them; 0 if the backend runs on the CPU.
         precision: "auto" or "", "fp32", "fp16", "bf16" or "int8".
         num_streams: frames at once, up to 64; 0 for the backend's measured default.
@@ -75,21 +76,21 @@ def choose_runtime(
         threads=threads,
         cache=usable_cache_folder(cache),
     )
-    return Runtime(
+    return Choice(
         model=model, backend=chosen, precision=choose_precision(chosen, precision or "auto", model), options=options
     )
 
 
-_notes: dict[int, list[Runtime]] = {}  # by id, because equal lists of different callers must stay apart
+_notes: dict[int, list[Choice]] = {}  # by id, because equal lists of different callers must stay apart
 
 
 @contextmanager
-def noted_choices() -> Iterator[list[Runtime]]:
-    """Yield a list that collects the runtime of every clip passed to `core.paragon.Upscale` inside the block.
+def noted_choices() -> Iterator[list[Choice]]:
+    """Yield a list that collects the choice for every clip passed to `core.paragon.Upscale` inside the block.
 
-    Calls may overlap; each list then gets the runtimes of all threads.
+    Calls may overlap; each list then gets the choices of all threads.
     """
-    noted: list[Runtime] = []
+    noted: list[Choice] = []
     _notes[id(noted)] = noted
     try:
         yield noted
@@ -97,7 +98,7 @@ def noted_choices() -> Iterator[list[Runtime]]:
         del _notes[id(noted)]
 
 
-def note_choice(runtime: Runtime) -> None:
-    """Add a clip's runtime to the list of every `noted_choices` block in progress."""
+def note_choice(choice: Choice) -> None:
+    """Add the choice for a clip to the list of every `noted_choices` block in progress."""
     for noted in list(_notes.values()):
-        noted.append(runtime)
+        noted.append(choice)

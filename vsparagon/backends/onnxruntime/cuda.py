@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vsparagon.backends.base import FrameBackend, RunOptions
-from vsparagon.backends.cuda import remembered_unless_it_passes
-from vsparagon.backends.executor import Executor
-from vsparagon.backends.onnxruntime_library import onnxruntime_module
+from vsparagon.backends.base import FrameBackend
+from vsparagon.backends.onnxruntime.library import onnxruntime_module
+from vsparagon.backends.options import RunOptions
+from vsparagon.device.executor import Executor
+from vsparagon.device.gpus import cached_unless_out_of_memory
 from vsparagon.errors import BackendFailure, reason_of, runtime_failure
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ class OnnxRuntimeCuda(FrameBackend):
     """ONNX Runtime on one GPU."""
 
     name = "onnxruntime"
-    extra = "onnxruntime-gpu"
     precisions = ("fp16", "fp32")
 
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> bytes:
@@ -107,12 +107,12 @@ def _dtype(tensor: torch.Tensor) -> np.dtype[Any]:
     return np.dtype(str(tensor.dtype).removeprefix("torch."))
 
 
-@remembered_unless_it_passes
-def trouble_with_provider(device_id: int) -> str:
+@cached_unless_out_of_memory
+def provider_trouble(device_id: int) -> str:
     """Return why ONNX Runtime's CUDA provider cannot compute on a GPU that torch can use, or "" if it can."""
     from onnx import TensorProto, helper
 
-    from vsparagon.backends.device import QUEUING
+    from vsparagon.device.lanes import QUEUING
 
     onnxruntime = onnxruntime_module()
     if CUDA not in onnxruntime.get_available_providers():

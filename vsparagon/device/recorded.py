@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vsparagon.backends.executor import Executor
+from vsparagon.device.executor import Executor
 from vsparagon.errors import OutOfDeviceMemory
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class Recorded(Executor):
     """A CUDA graph of an executor's work: one launch for all kernels, and no allocation.
 
-    The work is captured on the current stream. The caller holds `vsparagon.backends.device.QUEUING`.
+    The work is captured on the current stream. The caller holds `vsparagon.device.lanes.QUEUING`.
 
     Args:
         executor: its work is captured.

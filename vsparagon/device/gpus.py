@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, found through the driver's own libraries alone."""
+"""The NVIDIA GPUs of this machine, found through the driver's own libraries alone, and whether torch can use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, wraps
 
-from vsparagon.errors import OUT_OF_MEMORY
+from vsparagon.errors import OUT_OF_MEMORY, InvalidInput, first_line_of
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 MANAGEMENT = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
@@ -72,7 +72,7 @@ def driver_version() -> str:
     return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
 
 
-def remembered_unless_it_passes[**Arguments](trouble: Callable[Arguments, str]) -> Callable[Arguments, str]:
+def cached_unless_out_of_memory[**Arguments](trouble: Callable[Arguments, str]) -> Callable[Arguments, str]:
     """Cache the answers of a check, except "out of memory", which may pass.
 
     Args:
@@ -91,3 +91,35 @@ def remembered_unless_it_passes[**Arguments](trouble: Callable[Arguments, str]) 
         return answer
 
     return remembering
+
+
+def torch_trouble(device_id: int) -> str:
+    """Return why torch cannot compute on a GPU, or "" if it can.
+
+    Raises:
+        InvalidInput: there is no GPU of that number.
+    """
+    found = gpus()
+    if not 0 <= device_id < len(found):
+        names = ", ".join(f"{number}: {gpu.name}" for number, gpu in enumerate(found)) or "none"
+        raise InvalidInput(f"device_id is {device_id}; the NVIDIA GPUs of this machine are {names}.")
+    import torch
+
+    if torch.version.cuda is None:
+        return "this torch was built for the CPU only; install one for CUDA (https://pytorch.org/get-started)"
+    if not torch.cuda.is_available():
+        return f"torch was built for CUDA {torch.version.cuda}, which the driver does not support; update the driver"
+    gpu = found[device_id]
+    built = [int(arch.rpartition("_")[2].rstrip("af")) for arch in torch.cuda.get_arch_list()]
+    oldest = min(built, default=0)
+    if gpu.capability < divmod(oldest, 10):
+        major, minor = gpu.capability
+        return (
+            f"{gpu.name} has compute capability {major}.{minor}, and this torch is for {oldest / 10} and later; "
+            "install one that was built for it"
+        )
+    try:
+        torch.ones(1, device=f"cuda:{device_id}").item()
+    except RuntimeError as error:
+        return f"{gpu.name} does not respond: {first_line_of(error)}"
+    return ""

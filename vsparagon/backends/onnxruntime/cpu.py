@@ -1,4 +1,4 @@
-"""Microsoft's ONNX Runtime on the CPU; for GPUs see `vsparagon.backends.onnxruntime_cuda`."""
+"""ONNX Runtime's CPU provider."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsparagon.backends.base import BuildOptions, FrameBackend, RunOptions, Session, Slot, StageSlot, stage_session
-from vsparagon.backends.either import EitherBackend
-from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda, trouble_with_provider
-from vsparagon.backends.onnxruntime_library import onnxruntime_module
-from vsparagon.backends.torch import trouble_with
+from vsparagon.backends.base import PictureBackend
+from vsparagon.backends.onnxruntime.library import onnxruntime_module
+from vsparagon.backends.options import BuildOptions, RunOptions
+from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
 from vsparagon.errors import BackendFailure
-from vsparagon.extras import trouble_without
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
@@ -60,26 +58,11 @@ def _run(session: onnxruntime.InferenceSession, binding: onnxruntime.IOBinding) 
         raise BackendFailure(f"ONNX Runtime failed while running the network: {error}") from error
 
 
-class OnnxRuntime(EitherBackend):
-    """ONNX Runtime's CPU provider; `on` returns the CUDA provider where a GPU works.
-
-    Each stream computes on its caller's thread; all streams share the remaining threads.
-    """
+class OnnxRuntimeCpu(PictureBackend):
+    """ONNX Runtime on the CPU. Each stream computes on its caller's thread; all streams share the other threads."""
 
     name = "onnxruntime"
-    title = "ONNX Runtime"
-    extra = "onnxruntime"
     precisions = ("fp32",)
-
-    def missing(self) -> str:
-        return trouble_without("onnxruntime", extra=self.extra)
-
-    def trouble_with(self, device_id: int) -> str:
-        missing = trouble_without("onnx", "torch", extra="onnxruntime-gpu")
-        return missing or trouble_with(device_id) or trouble_with_provider(device_id)
-
-    def on_gpu(self, device: str, place: str) -> FrameBackend:
-        return OnnxRuntimeCuda(device, place)
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         options = _options(run)

@@ -16,14 +16,14 @@ from typing import Final
 
 import torch
 
-from vsparagon.backends.cuda import driver_version
 from vsparagon.cache import CRASH
+from vsparagon.device.gpus import driver_version
 from vsparagon.errors import BackendFailure, first_line_of
 from vsparagon.files import write_atomically
 
 log = logging.getLogger(__name__)
 
-PACKAGE: Final = Path(__file__).parents[1] / "fused"
+PACKAGE: Final = Path(__file__).parents[2] / "fused"
 
 
 def crash_note(folder: Path, device: str, network: str) -> Path:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vsparagon.tiles.extension import MARGIN, Extension
+from vsparagon.geometry.extension import MARGIN, Extension
 
 SMALLEST_PART = 32  # least side of what a tile is kept for, in pixels
 BLOCK = 8  # side of the blocks over which means are taken first; divides both sides of an extended picture
@@ -63,7 +63,7 @@ def exact_tiles(pixels: int, extended: int, *, reach: int, count: int) -> ExactT
 
     Args:
         pixels: length of the picture.
-        extended: length of the extended picture, which begins `vsparagon.tiles.extension.MARGIN` before the picture.
+        extended: length of the extended picture, which begins `vsparagon.geometry.extension.MARGIN` before the picture.
         reach: how far the network looks, in pixels.
         count: number of tiles, at most `pixels`; fewer are returned if fewer cover the axis.
     """
