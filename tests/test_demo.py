@@ -147,9 +147,9 @@ def test_demo_names_a_clip_that_is_no_video(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["text.mkv"]
 
 
-def test_demo_says_what_to_install_without_the_plugin(clip, tmp_path):
+def test_demo_names_a_plugin_that_is_missing(clip, tmp_path):
     script = write_script(tmp_path, "vs.core.no_such_plugin.Upscale(clip).set_output()")
-    fails_with(run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "pip install")
+    fails_with(run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "forget to install a plugin")
 
 
 def test_demo_keeps_no_video_when_vspipe_fails_at_the_last_frame(clip, tmp_path):

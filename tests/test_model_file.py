@@ -18,7 +18,7 @@ from vsparagon.geometry.extension import extension_for
 from vsparagon.graphs import plan_stages
 from vsparagon.input.job import Job, Network
 from vsparagon.library import find_model
-from vsparagon.model_file import files_of
+from vsparagon.models.files import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
 

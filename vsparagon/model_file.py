@@ -7,7 +7,6 @@ is always installed, infers the size of the output for several sizes of the inpu
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,23 +27,6 @@ CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 ROOM = 192  # side of an input that any network should accept; a multiple of every step
 POSSIBLE_SCALES = range(1, 17)
-# How protobuf encodes the entry with which a tensor names the file of its values: a key, then the length of the name.
-LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])")
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return a model file and the existing files of external weights that it refers to.
-
-    Raises:
-        OSError: an ONNX file cannot be read.
-    """
-    if path.suffix.lower() != ".onnx":
-        return [path]
-    data, named = path.read_bytes(), set()
-    for entry in LOCATION.finditer(data):
-        length = sum((byte & 127) << 7 * place for place, byte in enumerate(entry[1]))
-        named.add(data[entry.end() : entry.end() + length].decode(errors="replace"))
-    return [path, *(beside for name in sorted(named) if (beside := path.parent / name).is_file())]
 
 
 def open_model_file(path: Path, cache: Path) -> Model:

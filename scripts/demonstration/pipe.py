@@ -18,6 +18,7 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.errors import ParagonError
+from vsparagon.ffmpeg import lines_said
 
 CHATTER: Final = ("Information:", "Script evaluation done", "Output ")  # how vspipe's harmless lines begin
 BROKEN_PIPE: Final = -13  # exit code of a program that was ended by SIGPIPE
@@ -32,8 +33,7 @@ def say(text: str) -> None:
 
 def ffmpeg_error(ffmpeg: str, code: int, log: bytes) -> ParagonError:
     """Return the error for a failed ffmpeg, with the cause from the first line of its log."""
-    said = log.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    cause = re.sub(r"^\[[^]]*\] ", "", said[0]).rstrip(".")
+    cause = next(iter(lines_said(log)), "it said nothing")
     advice = f"see that {ffmpeg} has libx264 and that the disk has room"
     return ParagonError(f"ffmpeg failed with exit code {code}: {cause}; {advice}")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 from vsparagon.bundled import PROFILES, bundled_models, checkpoint_path
@@ -20,6 +21,7 @@ from vsparagon.extras import check_needs
 from vsparagon.geometry.extension import Sizes
 from vsparagon.library import find_model
 from vsparagon.machine import MEBIBYTE
+from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.model import Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 
@@ -128,7 +130,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     path = _checkpoint(args)
     check_needs("info")
     from vsparagon.checkpoint import build_generator, read_checkpoint
-    from vsparagon.models.complexity import macs_per_pixel, peak_bytes
+    from vsparagon.models.complexity import FRAME, macs_per_pixel
     from vsparagon.models.inference import inference_form
 
     checkpoint = read_checkpoint(path)
@@ -136,7 +138,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     side = 2 * model.options.reach + 1
     far = ", ".join(_far(model.options)) or "nothing"
     published, run = macs_per_pixel(model), macs_per_pixel(inference_form(model))
-    memory = peak_bytes(model, height=1080, width=1920) / MEBIBYTE
+    memory = bytes_per_pixel(model.options) * prod(FRAME) / MEBIBYTE
     return {
         "file": str(path),
         "variant": variant_of(model.options),
@@ -144,7 +146,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
         "parameters": f"{model.options.parameters:,}",
         "MACs per pixel": f"{published:,.0f} as published, {run:,.0f} as the filter runs it",
         "receptive field": f"{side} x {side} pixels, and beyond it {far}",
-        "memory at 1080p": f"about {memory:,.0f} MiB of tensors in torch as published, in float32",
+        "memory at 1080p": f"about {memory:,.0f} MiB per frame as the filter runs it, in float32 and without tiles",
         **_notes(checkpoint.metadata),
     }
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
 from vsparagon.errors import InvalidInput, check_name
-from vsparagon.model_file import files_of
+from vsparagon.models.files import files_of
 
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")
 SEGMENT_FRAMES: Final = 240

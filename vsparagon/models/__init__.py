@@ -1,6 +1,7 @@
 """The networks, as torch modules, and what is known of them without torch.
 
 variants.py          options of every variant (plain data)
+files.py             the files that a model consists of
 model.py             what a backend knows of a network (plain data)
 plan.py              the stages that a network is cut into (plain data)
 memory.py            estimates the memory of its layers (plain data)
@@ -16,5 +17,5 @@ block_attention.py   attention in blocks
 half.py              the inference form in float16, on a float32 base
 stages.py            cuts a network into stages
 frame.py             the network with a frame's conversions around it
-complexity.py        counts multiplications and memory
+complexity.py        counts its multiply-adds
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -21,13 +22,13 @@ from vsparagon.preview import VIEWERS
 from vsparagon.preview.levels import enlarged_plainly, levels_for
 
 SCRIPT: Final = """\
-from pathlib import PosixPath, WindowsPath
+import pickle
+from pathlib import Path
 
 from {viewer} import set_output
-from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.preview.viewer import outputs
 
-job = {job!r}
+job = pickle.loads(Path({job!r}).read_bytes())
 for number, (name, clip) in enumerate(outputs(job, ab={ab})):
     set_output(clip, number, name)
 """
@@ -96,8 +97,9 @@ def view(job: Job, viewer: str, *, ab: bool) -> None:
     """
     outputs(job, ab=ab)  # to raise errors here; the viewer would show them as a traceback
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / f"{job.input.stem}.vpy"
-        script.write_text(SCRIPT.format(viewer=viewer, job=job, ab=ab), encoding="utf-8")
+        script, kept = Path(folder) / f"{job.input.stem}.vpy", Path(folder) / "job.pickle"
+        kept.write_bytes(pickle.dumps(job))
+        script.write_text(SCRIPT.format(viewer=viewer, job=str(kept), ab=ab), encoding="utf-8")
         code = subprocess.run([sys.executable, "-m", viewer, str(script)], stdout=sys.stderr).returncode
     if code:
         raise ParagonError(
