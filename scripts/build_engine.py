@@ -22,13 +22,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vsparagon.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.engines.build import LIBRARIES, Profile, build_engine, load_library
 from vsparagon.errors import InvalidInput, ModelError, ParagonError, reason_of
-from vsparagon.files import write_atomically
-from vsparagon.interrupt import INTERRUPTED
 from vsparagon.library import find_model
+from vsparagon.models.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.models.variants import SCALES, VARIANTS
+from vsparagon.system.files import write_atomically
+from vsparagon.system.interrupt import INTERRUPTED
 
 SHAPES = "64x64/960x540/1920x1080"
 
@@ -108,8 +108,8 @@ def read_graph(args: argparse.Namespace) -> bytes:
     """
     if is_graph(args):
         return read_onnx(args.model)
-    from vsparagon.checkpoint import load_generator
-    from vsparagon.export import onnx_model
+    from vsparagon.models.checkpoint import load_generator
+    from vsparagon.onnx.export import onnx_model
 
     generator = load_generator(args.model or args.variant or DEFAULT_VARIANT, scale=args.scale, profile=args.profile)
     data: bytes = onnx_model(generator, precision=args.precision or "fp16").SerializeToString(deterministic=True)

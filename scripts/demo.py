@@ -17,8 +17,8 @@ from demonstration.sheet import compare, take_picture
 from vsparagon.colour import usual_matrix
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
-from vsparagon.files import replacing
 from vsparagon.input.source import run_script
+from vsparagon.system.files import replacing
 
 core: Any = vs.core
 

@@ -31,8 +31,8 @@ from matplotlib.transforms import Bbox
 
 from vsparagon import Upscaler
 from vsparagon.errors import ParagonError
-from vsparagon.files import distinct_names
 from vsparagon.library import find_model
+from vsparagon.system.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple
 from vsparagon.training.quality import flicker

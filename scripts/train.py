@@ -26,10 +26,10 @@ import torch
 from lightning_fabric import Fabric
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from vsparagon.checkpoint import save_generator
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.files import distinct_names
-from vsparagon.interrupt import INTERRUPTED, Interrupt
+from vsparagon.models.checkpoint import save_generator
+from vsparagon.system.files import distinct_names
+from vsparagon.system.interrupt import INTERRUPTED, Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
 from vsparagon.training.degradation import Pair

@@ -11,11 +11,11 @@ from clips import photograph
 
 from vsparagon import Upscaler
 from vsparagon.backends import ON_CPU, choose_backend
-from vsparagon.bundled import bundled_models
-from vsparagon.checkpoint import load_generator
 from vsparagon.choice import make_choice
 from vsparagon.geometry.extension import extension_for
 from vsparagon.library import find_model
+from vsparagon.models.bundled import bundled_models
+from vsparagon.models.checkpoint import load_generator
 
 # Sums of a different order in float32 differ by a few 1e-6; 1e-3 is a quarter of an 8-bit step.
 TOLERANCE = 1e-3

@@ -196,8 +196,8 @@ def test_multiplications_by_zero_are_of_no_use():
     pytest.importorskip("torch", reason="the networks are torch modules")
     from benchmarking.cost import macs_per_pixel
 
-    from vsparagon.checkpoint import load_generator
     from vsparagon.models import complexity
+    from vsparagon.models.checkpoint import load_generator
     from vsparagon.models.inference import inference_form
 
     model = NANO[0].model

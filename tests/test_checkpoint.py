@@ -15,13 +15,13 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from vsparagon.checkpoint import (  # noqa: E402
+from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
+from vsparagon.models.checkpoint import (  # noqa: E402
     build_generator,
     load_generator,
     read_checkpoint,
     save_generator,
 )
-from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
 

@@ -16,7 +16,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
 from onnx_files import shuffle_network  # noqa: E402
 
-from vsparagon.checkpoint import save_generator  # noqa: E402
+from vsparagon.models.checkpoint import save_generator  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 
 

@@ -114,8 +114,8 @@ def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, c
     import numpy as np
 
     from vsparagon import Upscaler
-    from vsparagon.graphs import plan_stages
     from vsparagon.library import find_model
+    from vsparagon.onnx.kept_graphs import plan_stages
 
     checkpoint = find_model().checkpoint
     Upscaler(model=str(checkpoint), backend="openvino", cache=str(tmp_path))(np.zeros((32, 32, 3), np.uint8))

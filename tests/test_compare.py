@@ -18,12 +18,12 @@ from clips import photograph
 from PIL import Image
 
 from vsparagon import Upscaler
-from vsparagon.bundled import describe
 from vsparagon.cli import main
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import DETAIL, find_detail, make_sheet
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
+from vsparagon.models.bundled import describe
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 

@@ -21,7 +21,7 @@ from vsparagon.backends.torch import Torch  # noqa: E402
 from vsparagon.backends.torch.cuda import TorchCuda  # noqa: E402
 from vsparagon.device.gpus import gpus  # noqa: E402
 from vsparagon.device.recorded import Recorded  # noqa: E402
-from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
+from vsparagon.pipelines.frame import FRAMES_PER_LANE  # noqa: E402
 
 pytestmark = pytest.mark.needs_cuda
 

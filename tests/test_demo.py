@@ -149,7 +149,9 @@ def test_demo_names_a_clip_that_is_no_video(tmp_path):
 
 def test_demo_names_a_plugin_that_is_missing(clip, tmp_path):
     script = write_script(tmp_path, "vs.core.no_such_plugin.Upscale(clip).set_output()")
-    fails_with(run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "forget to install a plugin")
+    fails_with(
+        run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "forget to install a plugin"
+    )
 
 
 def test_demo_keeps_no_video_when_vspipe_fails_at_the_last_frame(clip, tmp_path):

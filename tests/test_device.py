@@ -13,7 +13,7 @@ from goldens import golden_paths
 
 torch = pytest.importorskip("torch", reason="devices are torch's")
 
-from vsparagon import Upscaler, frame_pipeline  # noqa: E402
+from vsparagon import Upscaler  # noqa: E402
 from vsparagon.backends.frame_session import FrameSession  # noqa: E402
 from vsparagon.backends.torch import Torch  # noqa: E402
 from vsparagon.backends.torch.cuda import Eager, TorchCuda  # noqa: E402
@@ -22,8 +22,9 @@ from vsparagon.device.executor import Executor  # noqa: E402
 from vsparagon.device.failures import device_errors  # noqa: E402
 from vsparagon.device.lanes import QUEUING, Lane, Staging  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
-from vsparagon.frame_pipeline import FRAMES_PER_LANE, FramePipeline  # noqa: E402
 from vsparagon.library import find_model  # noqa: E402
+from vsparagon.pipelines import frame as frame_pipeline  # noqa: E402
+from vsparagon.pipelines.frame import FRAMES_PER_LANE, FramePipeline  # noqa: E402
 
 core = vs.core
 

@@ -27,10 +27,10 @@ from vsparagon.engines import progress as engine_progress  # noqa: E402
 from vsparagon.engines.build import Profile, TensorRTLibrary, build_engine, load_library  # noqa: E402
 from vsparagon.engines.progress import BuildProgress  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
-from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 PROFILES = {"input": Profile(smallest=(1, 3, 64, 64), usual=(1, 3, 540, 960), largest=(1, 3, 1080, 1920))}
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_engine.py"

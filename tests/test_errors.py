@@ -14,8 +14,8 @@ import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino.library import import_trouble
-from vsparagon.bundled import describe
 from vsparagon.library import find_model
+from vsparagon.models.bundled import describe
 
 
 def good() -> vs.VideoNode:
@@ -189,8 +189,8 @@ def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
 
 
 def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
-    bundled = vsparagon.bundled.WEIGHTS / "nano_x2_clean.safetensors"
-    monkeypatch.setattr("vsparagon.bundled.WEIGHTS", tmp_path)
+    bundled = vsparagon.models.bundled.WEIGHTS / "nano_x2_clean.safetensors"
+    monkeypatch.setattr("vsparagon.models.bundled.WEIGHTS", tmp_path)
     with pytest.raises(vs.Error, match="no weights are bundled"):
         vs.core.core.paragon.Upscale(good())
     shutil.copy(bundled, tmp_path)
@@ -220,7 +220,7 @@ def test_picture_that_would_become_too_large():
 
 def test_failing_backend_shows_at_the_frame_and_the_clip_goes_on(monkeypatch):
     result = vsparagon.upscale(good())
-    from vsparagon.picture_pipeline import PicturePipeline
+    from vsparagon.pipelines.picture import PicturePipeline
 
     def fail(self, source, target):
         raise vsparagon.BackendFailure("the network burst")

@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
 from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
-from vsparagon.export import export_onnx, onnx_model  # noqa: E402
-from vsparagon.files import write_atomically  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
+from vsparagon.onnx.export import export_onnx, onnx_model  # noqa: E402
+from vsparagon.system.files import write_atomically  # noqa: E402
 
 STATIC_ONLY = {"If", "Loop", "Scan", "NonZero", "SequenceConstruct", "GlobalAveragePool"}
 

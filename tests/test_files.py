@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vsparagon import InvalidInput
-from vsparagon.files import distinct_names, replacing, write_atomically
+from vsparagon.system.files import distinct_names, replacing, write_atomically
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and long names as POSIX has them")
 

@@ -13,8 +13,6 @@ torch = pytest.importorskip("torch", reason="the frame's conversions are a torch
 from torch import nn  # noqa: E402
 
 from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
-from vsparagon.export import frame_onnx  # noqa: E402
-from vsparagon.frame_pipeline import network_of  # noqa: E402
 from vsparagon.frames import Target, from_float, layouts, target_colour, to_rgb  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.geometry.tiling import exact_tiles  # noqa: E402
@@ -23,6 +21,8 @@ from vsparagon.library import find_model  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
+from vsparagon.onnx.export import frame_onnx  # noqa: E402
+from vsparagon.pipelines.frame import network_of  # noqa: E402
 
 HEIGHT, WIDTH = 48, 64  # which any subsampling divides
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
@@ -188,7 +188,7 @@ def test_layouts_are_equal_where_the_numbers_mean_the_same():
 
 @pytest.fixture(scope="module", params=["nano", "tiny", "swift"])
 def generator(request):
-    from vsparagon.checkpoint import load_generator
+    from vsparagon.models.checkpoint import load_generator
     from vsparagon.models.generators import create_generator
 
     if request.param == "nano":

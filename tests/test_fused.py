@@ -21,7 +21,6 @@ from triton.language import standard  # noqa: E402
 
 from vsparagon.backends.torch.cuda import Attending, Eager, TorchCuda  # noqa: E402
 from vsparagon.device.recorded import exact_convolutions  # noqa: E402
-from vsparagon.frame_pipeline import network_of  # noqa: E402
 from vsparagon.fused import attention, attention_kernel, canvas, colours, features, kernels, support  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
 from vsparagon.fused.support import trouble_with_graph, trouble_with_triton  # noqa: E402
@@ -32,6 +31,7 @@ from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
+from vsparagon.pipelines.frame import network_of  # noqa: E402
 
 GUARD = 4096  # numbers
 # The architectures that are sold, and the H100's.

@@ -162,7 +162,7 @@ def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypat
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_picture_that_cannot_be_written_is_told_by_what_the_system_says(suffix, card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.png", card)
-    monkeypatch.setattr("vsparagon.files.secrets.token_hex", lambda _: "0")
+    monkeypatch.setattr("vsparagon.system.files.secrets.token_hex", lambda _: "0")
     (tmp_path / f".part-0{suffix}").mkdir()  # cannot be removed as a file either
     out = tmp_path / f"out{suffix}"
     assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1
@@ -269,7 +269,7 @@ def test_lack_of_memory_is_one_line(card, tmp_path, monkeypatch, capsys):
     def fail(self, source, target):
         raise MemoryError("Unable to allocate 2.82 GiB for an array")
 
-    monkeypatch.setattr("vsparagon.picture_pipeline.PicturePipeline.enlarge", fail)
+    monkeypatch.setattr("vsparagon.pipelines.picture.PicturePipeline.enlarge", fail)
     write(tmp_path / "a.png", card)
     assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "out.png")]) == 1
     assert capsys.readouterr().err == "vsparagon: there is not enough memory for this image.\n"

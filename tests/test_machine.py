@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vsparagon.cgroups import memory_left
-from vsparagon.machine import available_memory, python_executable, usable_threads
+from vsparagon.system.cgroups import memory_left
+from vsparagon.system.machine import available_memory, python_executable, usable_threads
 
 SECOND = ("memory.max", "memory.current", "inactive_file")
 FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")

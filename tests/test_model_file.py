@@ -11,16 +11,16 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 
 import vsparagon
 from vsparagon import ModelError, Upscaler
-from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.cli import main
-from vsparagon.export import export_onnx
 from vsparagon.geometry.extension import extension_for
-from vsparagon.graphs import plan_stages
 from vsparagon.input.job import Job, Network
 from vsparagon.library import find_model
+from vsparagon.models.checkpoint import load_generator, save_generator
 from vsparagon.models.files import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
+from vsparagon.onnx.export import export_onnx
+from vsparagon.onnx.kept_graphs import plan_stages
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 
@@ -291,7 +291,7 @@ def test_extended_form_of_fixed_size_is_refused(tmp_path):
 def test_reading_a_checkpoint_without_torch_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "nano.safetensors"
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
-    monkeypatch.setitem(__import__("sys").modules, "vsparagon.checkpoint", None)
+    monkeypatch.setitem(__import__("sys").modules, "vsparagon.models.checkpoint", None)
     with pytest.raises(vsparagon.BackendUnavailable, match=r'pip install "vsparagon\[torch\]", or give an ONNX file'):
         Upscaler(model=str(path), cache=str(tmp_path))
 
@@ -301,7 +301,7 @@ def test_kept_graph_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="")
     keys = []
     for code in (b"one exporter", b"one exporter", b"another"):
-        monkeypatch.setattr("vsparagon.graphs._exporter", lambda code=code: code)
+        monkeypatch.setattr("vsparagon.onnx.kept_graphs._exporter", lambda code=code: code)
         Upscaler(model=str(path), cache=str(tmp_path / "cache"))
         keys.append(sorted(file.name for file in (tmp_path / "cache" / "graphs").iterdir()))
     assert [len(names) for names in keys] == [1, 1, 2]

@@ -9,13 +9,13 @@ from goldens import golden
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
-from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import block_attention  # noqa: E402
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.block_attention import BlockAttention  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.onnx import block_attention as onnx_block_attention  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 TOLERANCE = 1e-4
 WITH_ATTENTION = ["nano_x2", "nano_x2_no_content"]

@@ -9,7 +9,7 @@ from vsparagon.backends.openvino.library import openvino_core
 from vsparagon.backends.openvino.surgery import Rim, narrow
 from vsparagon.choice import make_choice
 from vsparagon.library import find_model
-from vsparagon.picture_pipeline import PicturePipeline
+from vsparagon.pipelines.picture import PicturePipeline
 
 HEIGHT, WIDTH = 20, 23
 RANDOM = np.random.default_rng(0)

@@ -10,11 +10,11 @@ from onnx_files import graph, shuffle_network
 from openvino.passes import ConstantFolding
 
 from vsparagon.backends.openvino.library import openvino_core
-from vsparagon.bundled import bundled_models
 from vsparagon.choice import make_choice
 from vsparagon.errors import InvalidInput
 from vsparagon.model_file import open_model_file
-from vsparagon.picture_pipeline import PicturePipeline
+from vsparagon.models.bundled import bundled_models
+from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 from vsparagon.tiles.choice import TileChoice
 from vsparagon.tiles.ways import Blended, Exact, Whole

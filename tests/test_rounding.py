@@ -16,15 +16,15 @@ from training_runs import changes, load_script, write_config, write_pictures  # 
 from vsparagon import InvalidInput, ModelError, Upscaler  # noqa: E402
 from vsparagon.backends.openvino.cpu import OpenVINOCpu  # noqa: E402
 from vsparagon.backends.openvino.library import openvino_core  # noqa: E402
-from vsparagon.bundled import bundled_models  # noqa: E402
-from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator  # noqa: E402
 from vsparagon.choice import make_choice  # noqa: E402
-from vsparagon.export import export_onnx  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.model_file import open_model_file  # noqa: E402
+from vsparagon.models.bundled import bundled_models  # noqa: E402
+from vsparagon.models.checkpoint import load_generator, read_checkpoint, save_generator  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
+from vsparagon.onnx.export import export_onnx  # noqa: E402
 from vsparagon.training.config import read_config  # noqa: E402
 from vsparagon.training.rounding import (  # noqa: E402
     BEYOND,

@@ -14,7 +14,7 @@ from clips import arrays, numbered
 
 import vsparagon
 from vsparagon.backends import ON_CPU, RUNTIMES
-from vsparagon.picture_pipeline import PicturePipeline
+from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.stream import map_frames
 
 core = vs.core

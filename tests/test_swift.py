@@ -12,13 +12,13 @@ import vapoursynth as vs  # noqa: E402
 from clips import arrays, clip_of, photograph  # noqa: E402
 
 from vsparagon import ModelError, Upscaler  # noqa: E402
-from vsparagon.bundled import bundled_models, describe  # noqa: E402
-from vsparagon.checkpoint import load_generator, save_generator  # noqa: E402
-from vsparagon.export import onnx_model  # noqa: E402
+from vsparagon.models.bundled import bundled_models, describe  # noqa: E402
+from vsparagon.models.checkpoint import load_generator, save_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 # Beyond 0..1 as well, as saturated YUV is.
 BEYOND = torch.from_numpy(1.6 * photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255 - 0.3)
@@ -156,5 +156,5 @@ def test_bundled_files_do_not_depend_on_the_order_of_underscores(tmp_path: Path,
     save_generator(
         random_swift("swift_plus"), tmp_path / "swift_plus_x2_clean.safetensors", variant="swift_plus", note=""
     )
-    monkeypatch.setattr("vsparagon.bundled.WEIGHTS", tmp_path)
+    monkeypatch.setattr("vsparagon.models.bundled.WEIGHTS", tmp_path)
     assert describe() == ["swift_plus x2 clean"]

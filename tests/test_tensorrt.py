@@ -21,8 +21,8 @@ from vsparagon.backends.tensorrt import executor as tensorrt_executor  # noqa: E
 from vsparagon.engines.build import TensorRTLibrary  # noqa: E402
 from vsparagon.engines.cache import KernelFile  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
-from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 TOLERANCE = 1e-5  # float32 sums of another order
 SIZE = (56, 72)

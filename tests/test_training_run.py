@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from training_runs import GAN, changes, load_script, samples, scalars, start, textured, write_config, write_pictures
 
-from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator
 from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.models.checkpoint import load_generator, read_checkpoint, save_generator
 from vsparagon.models.generators import create_generator
 from vsparagon.training import trainee
 from vsparagon.training.config import read_config

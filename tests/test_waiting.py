@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from vsparagon import waiting
-from vsparagon.waiting import call_in_thread, is_left_behind
+from vsparagon.system import waiting
+from vsparagon.system.waiting import call_in_thread, is_left_behind
 
 
 @pytest.fixture

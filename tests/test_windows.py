@@ -8,12 +8,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from vsparagon import cli, doctor, files, windows
+from vsparagon import cli, doctor
 from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Json
 from vsparagon.errors import EncodeFailure
-from vsparagon.machine import processor_name
 from vsparagon.preview.player import find_player
+from vsparagon.system import files, windows
+from vsparagon.system.machine import processor_name
 
 
 def windows_error(number):

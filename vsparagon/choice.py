@@ -11,8 +11,8 @@ from vsparagon.backends.base import Backend
 from vsparagon.backends.options import Precision, RunOptions
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
-from vsparagon.machine import usable_threads
 from vsparagon.models.model import Model
+from vsparagon.system.machine import usable_threads
 from vsparagon.wording import counted
 
 MOST_STREAMS = 64

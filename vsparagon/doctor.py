@@ -17,8 +17,8 @@ from typing import Final, Literal
 from vsparagon import __version__
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, too_old, version_of
-from vsparagon.machine import MEBIBYTE, processor_name, usable_threads
-from vsparagon.windows import RUNTIME, RUNTIME_ADVICE, RUNTIME_WANTED, library_version
+from vsparagon.system.machine import MEBIBYTE, processor_name, usable_threads
+from vsparagon.system.windows import RUNTIME, RUNTIME_ADVICE, RUNTIME_WANTED, library_version
 from vsparagon.wording import counted
 
 State = Literal["ok", "optional", "problem"]
@@ -171,7 +171,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from vsparagon.bundled import bundled
+    from vsparagon.models.bundled import bundled
 
     there = bundled()
     if there:

@@ -29,13 +29,13 @@ from vsparagon.frames import (
 from vsparagon.layout import MOST_PIXELS
 from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
-from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.pipeline import AnyPipeline, open_pipeline
+from vsparagon.pipelines import AnyPipeline, open_pipeline
+from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.stream import map_frames, passing
 from vsparagon.tiles.choice import TileChoice
 
 if TYPE_CHECKING:
-    from vsparagon.frame_pipeline import FramePipeline
+    from vsparagon.pipelines.frame import FramePipeline
 
 LARGEST = 1 << 16
 FURTHEST_SUBSAMPLING = 2  # as a base-2 logarithm

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vsparagon.bundled import bundled_model
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.model_file import open_model_file
+from vsparagon.models.bundled import bundled_model
 from vsparagon.models.model import Model
 
 

@@ -16,9 +16,9 @@ from vsparagon.backends.openvino.client import worker_process
 from vsparagon.backends.openvino.library import import_trouble, openvino_core
 from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
 from vsparagon.geometry.extension import Sizes
-from vsparagon.graphs import inference_graph
 from vsparagon.models.model import Model, own_model, own_options
 from vsparagon.models.plan import FURTHEST
+from vsparagon.onnx.kept_graphs import inference_graph
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def open_model_file(path: Path, cache: Path) -> Model:
     """Return the model in a file.
 
     Args:
-        path: an ONNX file, or a checkpoint that `vsparagon.checkpoint.load_generator` reads; the suffix decides.
+        path: an ONNX file, or a checkpoint that `vsparagon.models.checkpoint.load_generator` reads; the suffix decides.
         cache: cache folder for the graph of a checkpoint.
 
     Raises:

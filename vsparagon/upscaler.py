@@ -12,7 +12,7 @@ from vsparagon.choice import make_choice
 from vsparagon.errors import InvalidInput
 from vsparagon.layout import MOST_PIXELS
 from vsparagon.library import find_model
-from vsparagon.pipeline import AnyPipeline, open_pipeline
+from vsparagon.pipelines import AnyPipeline, open_pipeline
 
 log = logging.getLogger(__name__)
 

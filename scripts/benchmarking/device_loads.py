@@ -17,11 +17,11 @@ from vsparagon.backends.torch.trial import fill, seconds
 from vsparagon.choice import Choice, make_choice
 from vsparagon.device.lanes import Lane
 from vsparagon.errors import BackendUnavailable
-from vsparagon.frame_pipeline import network_of
 from vsparagon.geometry.extension import Extension, extension_for
 from vsparagon.layout import Layout
 from vsparagon.library import find_model
 from vsparagon.models.frame import FrameNetwork
+from vsparagon.pipelines.frame import network_of
 
 LAYOUTS = {
     "YUV420P8": Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1),

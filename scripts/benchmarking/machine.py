@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsparagon.device.gpus import driver_version, gpus
 from vsparagon.extras import version_of
-from vsparagon.machine import processor_name
+from vsparagon.system.machine import processor_name
 
 PACKAGES = (
     "vsparagon", "vapoursynth", "numpy", "openvino", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt",

@@ -13,9 +13,9 @@ from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
 from vsparagon.backends.base import FrameBackend
 from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.files import distinct_names
 from vsparagon.library import find_model
 from vsparagon.models.model import Model
+from vsparagon.system.files import distinct_names
 
 
 @dataclass(frozen=True, kw_only=True)

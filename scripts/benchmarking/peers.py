@@ -141,8 +141,8 @@ def _export(checkpoint: Path, path: Path, size: Size) -> None:
         BackendUnavailable: a package for the export is not installed.
     """
     try:
-        from vsparagon.checkpoint import load_generator
-        from vsparagon.export import export_onnx
+        from vsparagon.models.checkpoint import load_generator
+        from vsparagon.onnx.export import export_onnx
     except ImportError as error:
         raise BackendUnavailable(
             f'--peers: writing the published network needs {error.name}; pip install "vsparagon[torch]".'

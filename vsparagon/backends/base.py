@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vsparagon.models.frame import FrameNetwork
 
-LANES: Final = 3  # measured (docs/speed.md); `vsparagon.frame_pipeline` sets how many frames are in flight on them
+LANES: Final = 3  # measured (docs/speed.md); `vsparagon.pipelines.frame` sets how many frames are in flight on them
 
 
 class Runtime(ABC):

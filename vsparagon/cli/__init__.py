@@ -14,10 +14,10 @@ from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
-from vsparagon.interrupt import INTERRUPTED
-from vsparagon.output import write_out
-from vsparagon.waiting import is_left_behind
-from vsparagon.windows import RUNTIME_ADVICE
+from vsparagon.system.interrupt import INTERRUPTED
+from vsparagon.system.output import write_out
+from vsparagon.system.waiting import is_left_behind
+from vsparagon.system.windows import RUNTIME_ADVICE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

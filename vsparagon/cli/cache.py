@@ -13,7 +13,7 @@ from pathlib import Path
 from vsparagon.cache import CRASH, ENGINE, KERNELS, KINDS, Kept, cache_folder, kept_files
 from vsparagon.engines.cache import Unusable, title_of
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.machine import MEBIBYTE
+from vsparagon.system.machine import MEBIBYTE
 from vsparagon.wording import counted
 
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))

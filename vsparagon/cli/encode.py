@@ -13,7 +13,7 @@ from vsparagon.cli.options import add_filter_script, add_network, parse_time, re
 from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
-from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from vsparagon.cli.options import NETWORK, add_model, given_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
 from vsparagon.image.stills import SUFFIXES
-from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\

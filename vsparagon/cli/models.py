@@ -15,15 +15,15 @@ from dataclasses import asdict
 from math import prod
 from pathlib import Path
 
-from vsparagon.bundled import PROFILES, bundled_models, checkpoint_path
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
 from vsparagon.geometry.extension import Sizes
 from vsparagon.library import find_model
-from vsparagon.machine import MEBIBYTE
+from vsparagon.models.bundled import PROFILES, bundled_models, checkpoint_path
 from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.model import Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
+from vsparagon.system.machine import MEBIBYTE
 
 NOTES = ("licence", "training")  # metadata of a checkpoint that is shown and exported
 
@@ -129,7 +129,7 @@ def _sides(sizes: Sizes) -> str:
 def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     path = _checkpoint(args)
     check_needs("info")
-    from vsparagon.checkpoint import build_generator, read_checkpoint
+    from vsparagon.models.checkpoint import build_generator, read_checkpoint
     from vsparagon.models.complexity import FRAME, macs_per_pixel
     from vsparagon.models.inference import inference_form
 
@@ -179,9 +179,9 @@ def _far(options: object) -> list[str]:
 def _export(args: argparse.Namespace) -> str:
     path = _checkpoint(args)
     check_needs("export")
-    from vsparagon.checkpoint import build_generator, read_checkpoint
-    from vsparagon.export import export_onnx
+    from vsparagon.models.checkpoint import build_generator, read_checkpoint
     from vsparagon.models.inference import inference_form
+    from vsparagon.onnx.export import export_onnx
 
     if args.out.suffix.lower() != ".onnx":
         raise InvalidInput(f"the output is called {args.out.name}; it must end in .onnx.")

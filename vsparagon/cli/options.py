@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT, PROFILES, bundled
 from vsparagon.errors import InvalidInput
+from vsparagon.models.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT, PROFILES, bundled
 
 if TYPE_CHECKING:
     from vsparagon.input.job import Job, Network

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.extras import check_needs
-from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\

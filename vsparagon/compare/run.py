@@ -11,17 +11,17 @@ from pathlib import Path
 
 import vapoursynth as vs
 
-from vsparagon.bundled import bundled
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
 from vsparagon.compare.versions import Picture, Version, read_still, versions_of
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
-from vsparagon.files import write_atomically
 from vsparagon.image.stills import SUFFIXES
 from vsparagon.input.job import Job, Network
 from vsparagon.input.opening import open_to_view, seconds_of
 from vsparagon.input.source import Source, rate_of
 from vsparagon.log import collected_log
+from vsparagon.models.bundled import bundled
+from vsparagon.system.files import write_atomically
 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # where in the video to take frames if no times are given
 

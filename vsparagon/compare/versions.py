@@ -12,7 +12,6 @@ import numpy.typing as npt
 import vapoursynth as vs
 from PIL import Image, ImageOps
 
-from vsparagon.bundled import bundled
 from vsparagon.colour import matrix_code, read_colour
 from vsparagon.errors import InvalidInput
 from vsparagon.filter import upscale
@@ -20,6 +19,7 @@ from vsparagon.frames import first_frame
 from vsparagon.image.stills import as_rgb
 from vsparagon.input.job import Network
 from vsparagon.library import find_model
+from vsparagon.models.bundled import bundled
 
 Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB
 

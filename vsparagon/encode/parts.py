@@ -21,7 +21,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from vsparagon.errors import EncodeFailure, InvalidInput
-from vsparagon.files import replace
+from vsparagon.system.files import replace
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 3  # version of the layout of a job's subfolder

@@ -11,8 +11,8 @@ from types import TracebackType
 
 from vsparagon.errors import EncodeFailure
 from vsparagon.ffmpeg import lines_said
-from vsparagon.interrupt import own_process_group
-from vsparagon.waiting import wait_for
+from vsparagon.system.interrupt import own_process_group
+from vsparagon.system.waiting import wait_for
 
 _FULL = ("No space left on device", "Disk quota exceeded")
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from vsparagon.engines.progress import BuildProgress
 from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
 from vsparagon.extras import trouble_without
-from vsparagon.waiting import call_in_thread
+from vsparagon.system.waiting import call_in_thread
 
 log = logging.getLogger(__name__)
 

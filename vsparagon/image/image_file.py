@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyvips
 
 from vsparagon.errors import InvalidInput, ParagonError, check_name, reason_of
-from vsparagon.files import replacing
 from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
-from vsparagon.interrupt import Interrupt
+from vsparagon.system.files import replacing
+from vsparagon.system.interrupt import Interrupt
 
 logging.getLogger("pyvips").setLevel(logging.ERROR)  # failures are raised; a warning would repeat them
 

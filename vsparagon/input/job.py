@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
 from vsparagon.errors import InvalidInput, check_name
+from vsparagon.models.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
 from vsparagon.models.files import files_of
 
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")

@@ -22,7 +22,7 @@ from vsparagon.frames import first_frame
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
-from vsparagon.waiting import call_in_thread
+from vsparagon.system.waiting import call_in_thread
 
 STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # prefixes of frame properties
 

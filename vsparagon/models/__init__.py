@@ -1,5 +1,8 @@
 """The networks, as torch modules, and what is known of them without torch.
 
+bundled.py           the networks bundled with the package (without torch)
+checkpoint.py        files of weights, read and written
+recognise.py         finds a network's options in its weights (without torch)
 variants.py          options of every variant (plain data)
 files.py             the files that a model consists of
 model.py             what a backend knows of a network (plain data)

@@ -2,7 +2,7 @@
 
 So a device can take frames in their own format. The steps are those that `vsparagon.frames` takes with VapourSynth's
 resizer: from code values to RGB (`vsparagon.layout`, chroma by `vsparagon.resampling`), the extension, the network, and
-back. All of it is float32, whatever the network computes in. `vsparagon.export.frame_onnx` writes it as ONNX.
+back. All of it is float32, whatever the network computes in. `vsparagon.onnx.export.frame_onnx` writes it as ONNX.
 """
 
 from __future__ import annotations

@@ -5,5 +5,7 @@ functions.py         steps that are functions of torch or methods of tensors
 attention.py         window attention as a whole
 block_attention.py   the same, in blocks
 foreign.py           networks by others, as ONNX graphs in the place of a module
-graph.py             builds a graph from nodes and constants
+builder.py           builds a graph from nodes and constants
+export.py            networks, stages and frame graphs as ONNX models
+kept_graphs.py       exported graphs in the cache folder
 """

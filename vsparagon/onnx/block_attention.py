@@ -25,7 +25,7 @@ from vsparagon.models.block_attention import (
     last_coefficients,
     positions,
 )
-from vsparagon.onnx.graph import Graph
+from vsparagon.onnx.builder import Graph
 
 
 @dataclass(frozen=True)

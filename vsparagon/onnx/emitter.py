@@ -22,9 +22,9 @@ from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
 from vsparagon.onnx.attention import AxisTensors, dynamic_axis, emit_attention, fixed_axis
 from vsparagon.onnx.block_attention import emit_blocks
+from vsparagon.onnx.builder import Graph
 from vsparagon.onnx.foreign import ForeignNetwork
 from vsparagon.onnx.functions import FUNCTIONS
-from vsparagon.onnx.graph import Graph
 
 TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 

@@ -11,9 +11,9 @@ from onnx.inliner import inline_local_functions
 from torch import Tensor, nn
 
 from vsparagon.errors import ModelError, reason_of
-from vsparagon.onnx.graph import with_branches
+from vsparagon.onnx.builder import with_branches
 
-LEAST_OPSET = 18  # of the graphs that `vsparagon.export` writes
+LEAST_OPSET = 18  # of the graphs that `vsparagon.onnx.export` writes
 OWN = ("", "ai.onnx")  # domains of ONNX's own operators
 
 

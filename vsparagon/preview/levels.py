@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.bundled import bundled
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
+from vsparagon.models.bundled import bundled
 
 # The variants to fall back to if one is too slow, each faster than the one before (docs/speed.md).
 FASTER: Final = {

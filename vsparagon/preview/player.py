@@ -16,7 +16,7 @@ from vsparagon.errors import BackendUnavailable
 from vsparagon.extras import installation
 from vsparagon.ffmpeg import colour_arguments
 from vsparagon.preview import PLAYERS
-from vsparagon.waiting import wait_for
+from vsparagon.system.waiting import wait_for
 
 # ffmpeg's option -> the same parameter of its filter setparams. The chroma location is in the y4m header already.
 PARAMETERS: Final = {

@@ -14,8 +14,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from vsparagon.checkpoint import read_checkpoint
 from vsparagon.errors import InvalidInput, ModelError, reason_of
+from vsparagon.models.checkpoint import read_checkpoint
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.munet import MUNet
 from vsparagon.models.swift import Swift

@@ -36,7 +36,7 @@ class OnnxRuntimeCuda(FrameBackend):
     precisions = ("fp16", "fp32")
 
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> bytes:
-        from vsparagon.export import frame_onnx
+        from vsparagon.onnx.export import frame_onnx
 
         data: bytes = frame_onnx(frame).SerializeToString(deterministic=True)
         return data

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from vsparagon.errors import BackendFailure, BackendUnavailable
-from vsparagon.interrupt import own_process_group
-from vsparagon.machine import python_executable
-from vsparagon.waiting import result_of
+from vsparagon.system.interrupt import own_process_group
+from vsparagon.system.machine import python_executable
+from vsparagon.system.waiting import result_of
 
 SERVER: Final = "vsparagon.backends.openvino.server"
 

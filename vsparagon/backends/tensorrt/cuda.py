@@ -43,7 +43,7 @@ class TensorRTCuda(FrameBackend):
 
         from vsparagon.backends.tensorrt.executor import Engine
         from vsparagon.device.lanes import QUEUING
-        from vsparagon.export import frame_onnx
+        from vsparagon.onnx.export import frame_onnx
         from vsparagon.onnx.foreign import computes_half
 
         onnx: bytes = frame_onnx(frame).SerializeToString(deterministic=True)

@@ -12,8 +12,8 @@ import torch
 from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.options import BuildOptions, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
-from vsparagon.checkpoint import load_generator
 from vsparagon.errors import BackendFailure, BackendUnavailable
+from vsparagon.models.checkpoint import load_generator
 from vsparagon.models.inference import InferenceForm, inference_form
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan

@@ -19,7 +19,7 @@ import torch
 from vsparagon.cache import CRASH
 from vsparagon.device.gpus import driver_version
 from vsparagon.errors import BackendFailure, first_line_of
-from vsparagon.files import write_atomically
+from vsparagon.system.files import write_atomically
 
 log = logging.getLogger(__name__)
 

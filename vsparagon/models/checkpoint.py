@@ -19,14 +19,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vsparagon.bundled import checkpoint_path
 from vsparagon.errors import ModelError, first_line_of, reason_of
-from vsparagon.files import write_atomically
+from vsparagon.models.bundled import checkpoint_path
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.model import RANGES
+from vsparagon.models.recognise import FORMAT_VERSION, kind_of, listed, recognised, shape_of
 from vsparagon.models.swift import Ranges, Swift
 from vsparagon.models.variants import variant_of
-from vsparagon.recognise import FORMAT_VERSION, kind_of, listed, recognised, shape_of
+from vsparagon.system.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.models.model import Model, own_model
 from vsparagon.models.variants import SCALES, VARIANTS
 
-WEIGHTS = Path(__file__).parent / "models" / "weights"
+WEIGHTS = Path(__file__).parent / "weights"
 # Suffixes of a network's files: its weights, its graph, and its graph after quantisation-aware training for int8.
 CHECKPOINT, GRAPH, ROUNDED = ".safetensors", ".onnx", ".int8.onnx"
 PROFILES = ("clean", "compressed")

@@ -12,15 +12,14 @@ from functools import cache
 from pathlib import Path
 
 from vsparagon.errors import BackendUnavailable, InvalidInput, ModelError
-from vsparagon.files import write_atomically
 from vsparagon.models.plan import Plan, Stage
+from vsparagon.system.files import write_atomically
 
 log = logging.getLogger(__name__)
 
 PLAN = "plan.json"  # file name of a plan, in the folder of its graphs
 FEW = 3  # largest number of stages that all stay loaded
-# Modules and packages that take part in the export; a change to any of them invalidates the cached graphs.
-EXPORTERS = ("checkpoint", "export", "graphs", "models", "onnx", "recognise")
+EXPORTERS = ("models", "onnx")  # packages that take part in the export; a change to them invalidates the cached graphs
 
 
 def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
@@ -38,9 +37,9 @@ def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
     graph = cache_folder / "graphs" / f"{_key(checkpoint)}.onnx"
     if not graph.is_file():
         with _exporting(graph, f"reading the checkpoint {checkpoint.name}", "give an ONNX file"):
-            from vsparagon.checkpoint import load_generator
-            from vsparagon.export import onnx_model
+            from vsparagon.models.checkpoint import load_generator
             from vsparagon.models.inference import inference_form
+            from vsparagon.onnx.export import onnx_model
 
             model = onnx_model(inference_form(load_generator(checkpoint)))
             graph.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +113,10 @@ def _exporting(path: Path, purpose: str, otherwise: str) -> Iterator[None]:
 
 def _export_stages(checkpoint: Path, folder: Path) -> None:
     """Write the graphs, and the plan last, so that its presence means that all of them are complete."""
-    from vsparagon.checkpoint import load_generator
-    from vsparagon.export import stage_onnx
+    from vsparagon.models.checkpoint import load_generator
     from vsparagon.models.inference import InferenceForm, inference_form
     from vsparagon.models.stages import channels_of, cut
+    from vsparagon.onnx.export import stage_onnx
 
     folder.mkdir(parents=True, exist_ok=True)
     form = inference_form(load_generator(checkpoint))
@@ -149,6 +148,6 @@ def _key(checkpoint: Path) -> str:
 @cache
 def _exporter() -> bytes:
     """Return a digest of the source of `EXPORTERS`."""
-    package = Path(__file__).parent
-    modules = [path for name in EXPORTERS for path in (package / f"{name}.py", *sorted((package / name).glob("*.py")))]
-    return hashlib.sha256(b"".join(module.read_bytes() for module in modules if module.is_file())).digest()
+    package = Path(__file__).parents[1]
+    modules = (path for name in EXPORTERS for path in sorted((package / name).glob("*.py")))
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).digest()

@@ -13,19 +13,19 @@ import onnx
 from torch import nn
 
 from vsparagon.errors import InvalidInput
-from vsparagon.files import write_atomically
 from vsparagon.layout import INPUTS, OUTPUTS
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.model import RANGES
 from vsparagon.models.paragonsr2 import ParagonSR2
 from vsparagon.models.plan import MEAN
+from vsparagon.models.recognise import FORMAT_VERSION
 from vsparagon.models.stages import StageModule
 from vsparagon.models.swift import Swift, SwiftForm
 from vsparagon.models.variants import ParagonSR2Options, SwiftOptions, variant_of
+from vsparagon.onnx.builder import Graph
 from vsparagon.onnx.emitter import TYPES, Emitter
 from vsparagon.onnx.foreign import LEAST_OPSET
-from vsparagon.onnx.graph import Graph
-from vsparagon.recognise import FORMAT_VERSION
+from vsparagon.system.files import write_atomically
 
 OPSET = LEAST_OPSET
 MINIMUM_SIDE = 4

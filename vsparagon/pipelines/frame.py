@@ -1,4 +1,4 @@
-"""Upscale frames on a device: the counterpart of `vsparagon.picture_pipeline`. Independent of VapourSynth."""
+"""Upscale frames on a device: the counterpart of `vsparagon.pipelines.picture`. Independent of VapourSynth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import nn
 from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.frame_session import FrameSession
 from vsparagon.backends.options import Precision
-from vsparagon.checkpoint import load_generator
 from vsparagon.choice import Choice
 from vsparagon.device.failures import device_errors
 from vsparagon.device.lanes import QUEUING, Lanes, release_memory
@@ -21,6 +20,7 @@ from vsparagon.errors import InvalidInput, OutOfDeviceMemory
 from vsparagon.geometry.extension import extension_for
 from vsparagon.geometry.tiling import ExactTiles, exact_tiles_of, tile_counts
 from vsparagon.layout import Layout
+from vsparagon.models.checkpoint import load_generator
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import half_form
 from vsparagon.models.inference import inference_form
@@ -69,7 +69,7 @@ class FramePipeline:
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
 
     def enlarge(self, source: Sequence[npt.NDArray[Any]], target: Sequence[npt.NDArray[Any]]) -> None:
-        """Upscale a float32 RGB picture, as `vsparagon.picture_pipeline.PicturePipeline` does.
+        """Upscale a float32 RGB picture, as `vsparagon.pipelines.picture.PicturePipeline` does.
 
         Args:
             source: red, green and blue, each H,W, nominal range 0..1; a network with one channel takes any number of

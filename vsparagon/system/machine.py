@@ -7,8 +7,8 @@ import platform
 import sys
 from pathlib import Path
 
-from vsparagon import windows
-from vsparagon.cgroups import memory_left
+from vsparagon.system import windows
+from vsparagon.system.cgroups import memory_left
 
 MEBIBYTE = 1 << 20
 

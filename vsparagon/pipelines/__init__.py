@@ -1,4 +1,8 @@
-"""Open the pipeline that suits a backend: for pictures as arrays, or for frames on a device."""
+"""From source to result, independent of VapourSynth: open the pipeline that suits a backend.
+
+picture.py   pictures as arrays, on the CPU
+frame.py     frames on a device, with their colours
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from vsparagon.backends.base import FrameBackend
 from vsparagon.choice import Choice
-from vsparagon.picture_pipeline import PicturePipeline
+from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.tiles.choice import TileChoice
 
 if TYPE_CHECKING:
-    from vsparagon.frame_pipeline import FramePipeline
+    from vsparagon.pipelines.frame import FramePipeline
 
 type AnyPipeline = PicturePipeline | FramePipeline
 
@@ -27,7 +31,7 @@ def open_pipeline(choice: Choice, *, height: int, width: int, tiles: TileChoice 
         InvalidInput, ModelError, BackendUnavailable, BackendFailure: as the pipelines document.
     """
     if isinstance(choice.backend, FrameBackend):
-        from vsparagon.frame_pipeline import FramePipeline  # needs torch
+        from vsparagon.pipelines.frame import FramePipeline  # needs torch
 
         return FramePipeline(choice, height=height, width=width, tiles=tiles)
     return PicturePipeline(choice, height=height, width=width, tiles=tiles)
