@@ -194,7 +194,7 @@ def test_a_backend_on_the_processor_is_none_for_the_gpu():
 
 def test_multiplications_by_zero_are_of_no_use():
     pytest.importorskip("torch", reason="the networks are torch modules")
-    from benchmarking.cost import macs_per_pixel
+    from benchmarking.cost import useful_macs_per_pixel
 
     from vsparagon.models import complexity
     from vsparagon.models.checkpoint import load_generator
@@ -208,17 +208,17 @@ def test_multiplications_by_zero_are_of_no_use():
         if hasattr(layer, "kernel_size"):  # all on the picture's own pixels
             useless += int((layer.weight == 0).sum())
     assert useless > 0
-    assert macs_per_pixel(model, 1096, 1936) == pytest.approx(executed - useless)
+    assert useful_macs_per_pixel(model, 1096, 1936) == pytest.approx(executed - useless)
 
 
 def test_attention_is_counted_too():
     pytest.importorskip("torch", reason="the model file is a checkpoint")
-    from benchmarking.cost import macs_per_pixel
+    from benchmarking.cost import useful_macs_per_pixel
 
     (plain,) = networks.find_networks([], [GOLDEN.replace("nano_x2", "nano_x2_no_attention")], 2)
     (attending,) = networks.find_networks([], [GOLDEN], 2)
     # Twice 16 points, for each of the value's 14 channels and the sum of weights.
-    more = macs_per_pixel(attending.model, 100, 100) - macs_per_pixel(plain.model, 100, 100)
+    more = useful_macs_per_pixel(attending.model, 100, 100) - useful_macs_per_pixel(plain.model, 100, 100)
     assert more > 2 * 16 * 15
 
 
@@ -290,7 +290,7 @@ def turns(*wall, memory=(100, 120)):
 def test_ratios_are_those_within_the_rounds(monkeypatch):
     sgemm = {"multiplications": (1e9, 2e9)}
     made_up(monkeypatch, speed, [turns(0.1, 0.2), turns(0.05, 0.1), turns(0.2, 0.4), sgemm])
-    monkeypatch.setattr(speed, "macs_per_pixel", lambda model, height, width: 1000.0)
+    monkeypatch.setattr(speed, "useful_macs_per_pixel", lambda model, height, width: 1000.0)
     runs = networks.find_runs(NANO, ["openvino"], ["auto"])
     rows, (note,) = speed.measure_speed(runs, [SMALL], Settings(), streams=[0], peers=[], precisions=["auto"])
     assert [row["beside_first"] for row in rows] == pytest.approx([1, 2, 0.5])

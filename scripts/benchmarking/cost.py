@@ -11,7 +11,7 @@ from vsparagon.geometry.extension import extension_for
 from vsparagon.models.model import Model
 
 
-def macs_per_pixel(model: Model, height: int, width: int) -> float:
+def useful_macs_per_pixel(model: Model, height: int, width: int) -> float:
     """Return the useful multiply-accumulate operations (MACs) per input pixel.
 
     MACs of convolutions count if their weight is not zero, and those of matrix products always. Zero weights come from
