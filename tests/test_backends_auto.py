@@ -1,4 +1,4 @@
-"""What "auto" chooses, in which order, and how it explains itself, whatever is installed here."""
+"""What "auto" chooses, in which order, and how it explains its choice, whatever is installed here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OnGpu(FrameBackend):
 
 
 class Pretended(PictureBackend):
-    """Works on the GPU, or on the CPU alone, or raises or lacks something."""
+    """A backend that works on the GPU or only on the CPU, or that is broken or not installed."""
 
     precisions = ("fp32",)
 
@@ -50,12 +50,12 @@ class Pretended(PictureBackend):
 
 
 for pretence in (OnGpu, Pretended):
-    pretence.__abstractmethods__ = frozenset()  # nothing is run
+    pretence.__abstractmethods__ = frozenset()  # none of them is called
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend that these backends are in these states and the others missing, on a machine with one GPU."""
+    """Pretend that the given backends have these states and the others are missing, on a machine with one GPU."""
 
     def pretend(**states):
         names = dict.fromkeys((*ON_CPU, *ON_GPU))
@@ -153,7 +153,7 @@ def test_backends_explains(machine):
 
 
 class DriverLibrary:
-    """A library of the driver's: its functions by name."""
+    """A stand-in for a library of the driver, with its functions by name."""
 
     def __init__(self, **functions):
         self.__dict__.update(functions)

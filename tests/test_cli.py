@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it writes, how it fails."""
+"""The command line: what it prints, what it writes, and how it fails."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_reader_that_leaves_is_no_traceback():
         assert process.wait() == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the shell is a POSIX one")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1)])
 def test_output_that_goes_nowhere_is_no_traceback(closed, code):
     command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "vsparagon", "models"]

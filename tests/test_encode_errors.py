@@ -1,4 +1,4 @@
-"""`vsparagon encode` when it cannot be done: one clear line, and no half-written output."""
+"""Failing runs of `vsparagon encode`: one clear line, and no partial output."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
 
 
 def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
-    """Put a shell script in front of the real ffmpeg, and return the environment that finds it."""
+    """Create a shell script in place of ffmpeg, and return the environment in which it is found first."""
     program = folder / "bin" / "ffmpeg"
     program.parent.mkdir()
     real = imageio_ffmpeg.get_ffmpeg_exe()
@@ -283,7 +283,7 @@ def test_input_that_vanishes_is_told_and_what_is_done_is_kept(tmp_path):
 
 @pytest.fixture
 def joined(film):
-    """Return a function that joins the pictures of a film, by a stand-in for ffmpeg that takes them."""
+    """Return a function that joins the packets of a film, with a stand-in for ffmpeg that only reads them."""
 
     def call():
         take = [sys.executable, "-c", "import sys; sys.stdin.buffer.read()"]

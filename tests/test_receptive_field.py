@@ -1,4 +1,4 @@
-"""How far networks of others look: what their graphs say, beside what a changed pixel changes."""
+"""The reach of other networks: computed from their graphs, and compared with the effect of a changed pixel."""
 
 import logging
 
@@ -57,7 +57,7 @@ def two_ways(pads):
     return nodes, {"k": weights(5, 3, 7, 7), "k2": weights(3, 8, 1, 1), **K12}
 
 
-# Nodes and constants, and how far they look.
+# Nodes, constants, and the reach in pixels.
 KNOWN = {
     "convolutions": ([node("Conv", "x k", "a", pads=[2] * 4), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 3),
     "dilated": (
