@@ -197,7 +197,7 @@ def test_a_run_goes_on_as_what_it_was(train, config, change, said):
 
 def test_weights_are_no_state(train, config, tmp_path):
     torch.save({"params": {}}, tmp_path / "weights.pth")
-    with pytest.raises(ModelError, match="it is of another network, or of none"):
+    with pytest.raises(ModelError, match="it belongs to another network, or is not the state of a run"):
         train(read_config(config, [f"path.resume_state={tmp_path / 'weights.pth'}"]))
 
 
