@@ -263,6 +263,23 @@ def test_damaged_and_foreign_files_are_refused(nano, tmp_path):
             load_generator(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("text.safetensors", r'it starts with "<html>no"'),
+        ("picture.pth", "it starts with the bytes 89 50 4e 47 0d 0a 1a 0a"),
+        ("empty.pth", "it is empty"),
+        ("truncated.safetensors", ".+"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:.*TorchScript", "ignore:Detected pickle protocol")
+def test_file_of_another_kind_is_described_readably(name, why, nano, tmp_path):
+    damaged_files(tmp_path, nano.state_dict())
+    said = rf"^.*{name} is damaged or not a checkpoint \({why}\); give a \.safetensors or a PyTorch \.pth file\.$"
+    with pytest.raises(ModelError, match=said):
+        load_generator(tmp_path / name)
+
+
 @pytest.mark.parametrize("cut", range(0, 1000, 37))
 def test_file_cut_anywhere_is_refused(cut, nano, tmp_path):
     for suffix, save in ((".safetensors", save_file), (".pth", torch.save)):
