@@ -96,7 +96,7 @@ def test_interrupted_clear_leaves_no_plan_without_its_stages(folder):
 @pytest.mark.parametrize("action", ["list", "clear"])
 def test_looking_makes_no_folder(action, tmp_path, capsys):
     assert main(["cache", action, "--folder", str(tmp_path / "none")]) == 1
-    assert "none, which is not a folder; give one that was given as cache=." in capsys.readouterr().err
+    assert "none, which is not a folder; give one that was used as cache= or --cache." in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 

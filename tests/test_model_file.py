@@ -120,7 +120,7 @@ def test_design_as_onnx_is_not_cut_where_it_looks_at_the_whole_frame(tmp_path):
 def test_design_as_onnx_is_known_by_what_it_says(tmp_path, capsys):
     export_onnx(create_generator("nano").eval(), tmp_path / "nano.onnx")
     assert main(["info", str(tmp_path / "nano.onnx")]) == 0
-    assert "one of vsparagon, as published; `vsparagon export --form extended`" in capsys.readouterr().out
+    assert "a vsparagon network, as published; `vsparagon export --form extended`" in capsys.readouterr().out
 
 
 def test_onnxruntime_refuses_several_pictures_at_once(tmp_path):
