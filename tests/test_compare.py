@@ -178,7 +178,7 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
         (["FILM", "--variant", "nano"], "--variants"),
         (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
         (["still.png", "--at", "1s"], "--at is for videos"),
-        (["own.vpy"], "upscales by itself"),
+        (["own.vpy"], "calls core.paragon.Upscale itself; remove that call"),
         (["still.png", "--output", "still.png/x"], "cannot write in"),
     ],
 )
@@ -271,7 +271,7 @@ def test_page_works_in_a_browser(page, tmp_path):
         # For use without a mouse, the divider is an ordinary slider with a name.
         tree = browser.call("Accessibility.getFullAXTree")["nodes"]
         named = {(n["role"]["value"], n["name"]["value"]) for n in tree if "name" in n and not n["ignored"]}
-        assert ("slider", "Divider") in named
+        assert ("slider", "Slider") in named
         assert {("combobox", "Left"), ("combobox", "Right"), ("combobox", "Frame")} <= named
         assert ("button", "Swap left and right") in named
         assert ("image", "second, enlarged by c") in named
