@@ -133,7 +133,7 @@ def test_graphs_are_computed_on_a_gpu_in_the_type_they_are_written_in():
     backend = OnGpu("onnxruntime")
     assert choose_precision(backend, "auto", GRAPH) == "fp32"
     assert choose_precision(backend, "auto", replace(GRAPH, is_half=True)) == "fp16"
-    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which"):
+    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which a GPU"):
         choose_precision(backend, "fp16", GRAPH)
 
 

@@ -204,7 +204,7 @@ def test_frames_wait_for_each_other_where_no_more_pinned_memory_can_be_had(cuda,
     assert [[round(plane.mean()) for plane in target] for target in targets] == [
         3 * [round(g * 1023 / 255)] for g in range(0, 256, 51)
     ]
-    assert caplog.messages == ["not computing more frames at once, for lack of memory: CUDA error: out of memory"]
+    assert caplog.messages == ["not computing more frames at once, because memory is short: CUDA error: out of memory"]
 
 
 def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):

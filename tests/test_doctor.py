@@ -64,7 +64,7 @@ def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
         "--",
         'none | to do: install mpv, or pip install "vsparagon[preview]"; only `vsparagon preview` needs it',
     )
-    assert found["command encode"] == ("--", 'without no-such-package | to do: pip install "vsparagon[encode]"')
+    assert found["command encode"] == ("--", 'no-such-package missing | to do: pip install "vsparagon[encode]"')
     assert found["ffmpeg"][0] == "--"
     assert "pip install imageio-ffmpeg" in found["ffmpeg"][1]
 

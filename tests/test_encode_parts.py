@@ -178,7 +178,7 @@ def test_folder_of_somebody_else_is_refused_and_left_alone(name, tmp_path):
     theirs = tmp_path / "out.mkv.parts" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("precious")
-    with pytest.raises(InvalidInput, match=r"out\.mkv\.parts, but that is there with something else in it; rename it"):
+    with pytest.raises(InvalidInput, match=r"out\.mkv\.parts, but that has other files in it; rename it"):
         PartsFolder(tmp_path / "out.mkv").__enter__()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 

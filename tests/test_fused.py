@@ -336,7 +336,7 @@ def test_a_second_frame_is_computed_like_the_first(interpreted):
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (lambda: inference_form(paragon()), "ours compute in float16"),
+        (lambda: inference_form(paragon()), "ours compute only in float16"),
         (lambda: half_form(paragon(use_attention=True)), "ours do not support attention or channel modulation"),
         (lambda: half_form(paragon(use_channel_mod=True)), "ours do not support attention or channel modulation"),
         (lambda: half_form(paragon(use_content_aware=True)), "ours do not support gain of the whole frame"),

@@ -101,7 +101,7 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
         (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
-        (["own.vpy", "--ab"], "so --ab has no source to show"),
+        (["own.vpy", "--ab"], "calls core.paragon.Upscale itself; leave --ab out"),
     ],
 )
 def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):

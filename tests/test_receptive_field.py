@@ -200,7 +200,7 @@ def test_networks_that_take_statistics_say_so_where_tiles_would_show(nodes, tmp_
     PicturePipeline(runtime, height=150, width=200)
     assert "statistics" not in caplog.text
     PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=(64, 64)))
-    assert "net.onnx takes statistics of the whole picture; each tile takes its own, so seams may show." in caplog.text
+    assert "net.onnx computes statistics of the whole picture; each tile has its own, so seams may show." in caplog.text
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -227,7 +227,7 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
     fixed = open_model_file(shuffle_network(tmp_path / "fixed.onnx", size=(64, 64)), tmp_path)
     nodes, constants = STRANGE["stride"]
     stepped = open_model_file(written(tmp_path / "stepped.onnx", nodes, constants), tmp_path)
-    assert "how far stepped.onnx looks is not known, because of its step" in caplog.text
+    assert "the receptive field of stepped.onnx is unknown because of its operation" in caplog.text
     for model, choice, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
         assert model.reach is None
         runtime = choose_runtime(model, backend="openvino")

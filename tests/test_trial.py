@@ -191,7 +191,7 @@ def test_the_choice_is_made_once_for_a_filter(on_gpu, monkeypatch, caplog, tmp_p
     assert len(trials) == 1
     with caplog.at_level(logging.INFO):
         assert backend.prepare(frame_of(inference_form(Swift())), options).maker is Eager
-    assert "it: using torch's kernels, because ours compute in float16" in caplog.text
+    assert "it: using torch's kernels, because ours compute only in float16" in caplog.text
     assert len(trials) == 1
 
 

@@ -91,7 +91,7 @@ def test_missing_runtime_of_visual_c_is_advised(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("version", "state", "said"),
     [
-        ((14, 38, 33130), "optional", "msvcp140.dll 14.38.33130, and 14.50 is wanted"),
+        ((14, 38, 33130), "optional", "msvcp140.dll 14.38.33130, but 14.50 or later is recommended"),
         ((14, 50, 35719), "ok", "msvcp140.dll 14.50.35719"),
     ],
 )

@@ -196,7 +196,7 @@ class Lanes:
         except RuntimeError as error:  # if it is not for lack of memory, the frames in flight will report it
             with self._counting:
                 self._more = 0
-            log.warning("not computing more frames at once, for lack of memory: %s", first_line_of(error))
+            log.warning("not computing more frames at once, because memory is short: %s", first_line_of(error))
             return None
 
     def next(self) -> Lane:
@@ -284,7 +284,7 @@ def device_errors(place: str) -> Iterator[None]:
         if isinstance(failure, OutOfDeviceMemory):
             raise failure from error
         # CUDA answers every later call of this process with the same error.
-        raise BackendFailure(f"{failure}; restart the application. A driver update needs that, too.") from error
+        raise BackendFailure(f"{failure}; restart the application (also necessary after driver updates).") from error
 
 
 def _samples(tensor: torch.Tensor) -> Plane:

@@ -44,7 +44,7 @@ class TensorRT(Backend):
     def missing(self) -> str:
         if missing := trouble_without(self.name, *PACKAGES, extra=self.extra):
             return missing
-        return "" if gpus() else "there is no NVIDIA GPU, or no driver for it; install the driver"
+        return "" if gpus() else "no NVIDIA GPU was found; if this machine has one, install its driver"
 
     def default_streams(self, threads: int) -> int:
         return 1
