@@ -1,4 +1,4 @@
-"""Write a model as an ONNX file: the same as `vsparagon export`.
+"""Write a model as an ONNX file, like `vsparagon export`.
 
 python scripts/export_onnx.py nano nano.onnx --precision fp16
 python scripts/export_onnx.py checkpoint.safetensors weights.onnx --form extended

@@ -87,7 +87,7 @@ def test_workers_wait_side_by_side_but_each_for_one_frame_at_a_time(monkeypatch,
     arguments = ("--workers", 1, 2, "--frames", 48, "--milliseconds", 20, "--rounds", 1)
     _, settings, table, note = run(monkeypatch, capsys, "scaling", *arguments)
     assert settings.endswith("of 48 frames of a blank picture")
-    assert note.startswith("A frame is a wait of 20 ms")
+    assert note.startswith("Each frame is a wait of 20 ms")
     _, rows = cells(table)
     assert [row[0] for row in rows] == ["1 worker", "2 workers"]
     assert all(0 < float(row[3].rstrip("%")) <= 100 for row in rows)
@@ -113,7 +113,7 @@ def test_a_worker_that_is_gone_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the processor"),
+        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the CPU only"),
         (["--backends", "none"], "unknown backend 'none'"),
         (["--variants"], "there is nothing to measure"),
         (["--models", GOLDEN, GOLDEN], "is given twice"),
@@ -134,7 +134,7 @@ def test_what_cannot_be_measured_is_said(arguments, message, monkeypatch, capsys
 
 def test_without_a_gpu_that_is_said(monkeypatch, capsys):
     monkeypatch.setattr(cuda, "gpus", lambda: ())
-    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU answers here .*; leave --device out"):
+    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU was found; .* leave --device out"):
         run(monkeypatch, capsys, "--device", "cuda")
 
 

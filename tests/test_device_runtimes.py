@@ -392,6 +392,13 @@ def test_gpu_that_a_library_is_not_for_is_named(capability, name, said, monkeypa
     assert bool(said) == bool(tensorrt._trouble_of_library.__wrapped__(name, 0))
 
 
+def test_missing_gpu_is_not_blamed_on_the_driver_alone(monkeypatch):
+    monkeypatch.setattr(tensorrt, "trouble_without", lambda *modules, extra: "")
+    monkeypatch.setattr(tensorrt, "gpus", tuple)
+    wanted = "no NVIDIA GPU was found; if this machine has one, install its driver"
+    assert TensorRT("tensorrt_rtx").missing() == wanted
+
+
 def test_library_that_does_not_start_is_named(monkeypatch):
     module = stand_in()
 
@@ -431,7 +438,7 @@ def test_script_builds_ahead_what_the_filter_takes(engines, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", [str(script), *options, "--cache", str(tmp_path)])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(script), run_name="__main__")
-    assert capsys.readouterr().out == "kept for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
+    assert capsys.readouterr().out == "cached for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
     assert engines.built == ["nano x2 clean for 64x48 yuv of 8 bit"]
     untagged = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1)
     upscaled(untagged, engines.name, tmp_path).get_frame(0)

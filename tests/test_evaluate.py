@@ -64,7 +64,7 @@ def test_flicker_counts_changes_that_the_source_lacks():
     assert flicker(brighter + 10, brighter, still, still) == pytest.approx(10 * 219 / 255)
 
 
-@pytest.mark.skipif("VSPARAGON_EVALUATION_SETS" not in os.environ, reason="it must name a folder with Set5 and Set14")
+@pytest.mark.skipif("VSPARAGON_EVALUATION_SETS" not in os.environ, reason="VSPARAGON_EVALUATION_SETS is not set")
 @pytest.mark.parametrize(("name", "scale"), BICUBIC)
 def test_bicubic_gives_the_reference_figures(name, scale):
     pairs = load_pairs(Path(os.environ["VSPARAGON_EVALUATION_SETS"], name), scale, Degradation())

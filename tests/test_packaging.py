@@ -162,7 +162,7 @@ def test_other_systems_are_refused(source):
     begin = "import runpy, sys, sysconfig, setuptools; sysconfig.get_config_vars(); sys.platform = 'darwin'"
     script = f"{begin}; runpy.run_path('setup.py')"
     done = run([sys.executable, "-c", script], cwd=source)
-    assert done.stderr.splitlines()[-1].endswith("vsparagon is for Linux and Windows, and this is darwin")
+    assert done.stderr.splitlines()[-1].endswith("vsparagon runs on Linux and Windows only, and this is darwin")
 
 
 # --- wheels for other systems -----------------------------------------------------------------------------
