@@ -1,4 +1,4 @@
-"""Make training pictures of what photographs lack: saturated edges, patterns, text and noise.
+"""Make training pictures with what photographs lack: saturated edges, patterns, text and noise.
 
     python scripts/hard_pictures.py PHOTOS OUT --drawings 64 --noisy 40
 
@@ -91,10 +91,10 @@ def noisy(picture: Picture, chance: random.Random, noise: np.random.Generator) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of pictures")
+    parser.add_argument("photos", type=Path, help="folder with photographs")
     parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--drawings", type=int, default=64)
-    parser.add_argument("--noisy", type=int, default=40)
+    parser.add_argument("--drawings", type=int, default=64, help="number of drawings (64)")
+    parser.add_argument("--noisy", type=int, default=40, help="number of photographs with noise (40)")
     args = parser.parse_args()
     try:
         photos = picture_files(args.photos)

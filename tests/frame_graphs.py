@@ -1,4 +1,4 @@
-"""Frame graphs for tests: in which formats, and around which networks."""
+"""Frame graphs for tests, and the formats to test them in."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What "auto" chooses, in which order, and how it explains itself, whatever is installed here."""
+"""What "auto" chooses, in which order, and how it explains its choice, whatever is installed here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OnCpu(PictureBackend):
 
 
 class Pretended(CpuRuntime):
-    """Works on the GPU, or on the CPU alone, or raises or lacks something."""
+    """A runtime that works on the GPU or only on the CPU, or that is broken or not installed."""
 
     def __init__(self, name, state):
         self.name, self.extra, self._state = name, name, state
@@ -57,12 +57,12 @@ class Pretended(CpuRuntime):
 
 
 for pretence in (OnGpu, OnCpu):
-    pretence.__abstractmethods__ = frozenset()  # nothing is run
+    pretence.__abstractmethods__ = frozenset()  # none of them is called
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend that these backends are in these states and the others missing, on a machine with one GPU."""
+    """Pretend that the given backends have these states and the others are missing, on a machine with one GPU."""
 
     def pretend(**states):
         names = dict.fromkeys((*ON_CPU, *ON_GPU))
@@ -140,7 +140,7 @@ def test_graphs_are_computed_on_a_gpu_in_the_type_they_are_written_in():
     backend = OnGpu("onnxruntime")
     assert choose_precision(backend, "auto", GRAPH) == "fp32"
     assert choose_precision(backend, "auto", replace(GRAPH, is_half=True)) == "fp16"
-    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which"):
+    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which a GPU"):
         choose_precision(backend, "fp16", GRAPH)
 
 
@@ -160,7 +160,7 @@ def test_backends_explains(machine):
 
 
 class DriverLibrary:
-    """A library of the driver's: its functions by name."""
+    """A stand-in for a library of the driver, with its functions by name."""
 
     def __init__(self, **functions):
         self.__dict__.update(functions)

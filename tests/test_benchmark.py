@@ -1,4 +1,4 @@
-"""scripts/benchmark.py: what it counts and shows is right, and what cannot be measured is said. No speed is tested."""
+"""scripts/benchmark.py: its counts and reports are right, and errors name what cannot be measured. Not any speed."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ GOLDEN = str(ROOT / "tests" / "golden" / "nano_x2.weights.safetensors")
 
 
 def run(monkeypatch, capsys, *arguments):
-    """What the script prints, as sections that are apart by empty lines."""
+    """Return what the script prints, split at empty lines."""
     monkeypatch.setattr("sys.argv", ["benchmark.py", *map(str, arguments)])
     benchmark.main()
     return capsys.readouterr().out.strip().split("\n\n")
@@ -34,7 +34,7 @@ def cells(table):
 
 
 def result_of(candidate, opening=(), **figures):
-    """A result of two rounds, made up."""
+    """Return a made-up result; each figure has a value for each round."""
     turns = [dict(zip(figures, turn, strict=True)) for turn in zip(*figures.values(), strict=True)]
     return Result(candidate=candidate, opening=dict(opening), turns=turns)
 
@@ -87,7 +87,7 @@ def test_workers_wait_side_by_side_but_each_for_one_frame_at_a_time(monkeypatch,
     arguments = ("--workers", 1, 2, "--frames", 48, "--milliseconds", 20, "--rounds", 1)
     _, settings, table, note = run(monkeypatch, capsys, "scaling", *arguments)
     assert settings.endswith("of 48 frames of a blank picture")
-    assert note.startswith("A frame is a wait of 20 ms")
+    assert note.startswith("Each frame is a wait of 20 ms")
     _, rows = cells(table)
     assert [row[0] for row in rows] == ["1 worker", "2 workers"]
     assert all(0 < float(row[3].rstrip("%")) <= 100 for row in rows)
@@ -113,7 +113,7 @@ def test_a_worker_that_is_gone_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the processor"),
+        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the CPU only"),
         (["--backends", "none"], "unknown backend 'none'"),
         (["--variants"], "there is nothing to measure"),
         (["--models", GOLDEN, GOLDEN], "is given twice"),
@@ -134,7 +134,7 @@ def test_what_cannot_be_measured_is_said(arguments, message, monkeypatch, capsys
 
 def test_without_a_gpu_that_is_said(monkeypatch, capsys):
     monkeypatch.setattr(cuda, "gpus", lambda: ())
-    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU answers here .*; leave --device out"):
+    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU was found; .* leave --device out"):
         run(monkeypatch, capsys, "--device", "cuda")
 
 
@@ -170,7 +170,7 @@ def test_peers_run_the_published_form_and_ours(tmp_path):
     assert [side.dim_value for side in sides] == [32, 48]
     assert (published["borders"], published["shift"]) == ((0, 0, 0, 0), 0)
     assert ours["path"] == str(NANO[0].model.graph)
-    assert (ours["borders"], ours["shift"]) == ((8, 24, 8, 16), 1)  # to 80x56: 24a + 8
+    assert (ours["borders"], ours["shift"]) == ((8, 24, 8, 16), 1)  # extended to 80x56, both of the form 24a + 8
 
 
 def test_every_network_runs_on_every_backend_in_what_it_has(capsys):
@@ -205,7 +205,7 @@ def test_multiplications_by_zero_are_of_no_use():
     executed = complexity.macs_per_pixel(form)
     useless = 0
     for layer in form.modules():
-        if hasattr(layer, "kernel_size"):  # all on the picture's own pixels
+        if hasattr(layer, "kernel_size"):  # all of them run at the picture's own resolution
             useless += int((layer.weight == 0).sum())
     assert useless > 0
     assert useful_macs_per_pixel(model, 1096, 1936) == pytest.approx(executed - useless)
@@ -274,7 +274,7 @@ def test_the_peak_is_that_of_a_product_of_matrices(monkeypatch):
 
 
 def made_up(monkeypatch, module, figures):
-    """Let the candidates have these figures, by their place, instead of being measured."""
+    """Give the candidates these figures, in their order, instead of measuring them."""
 
     def compare(candidates, settings, *, preloaded=()):
         assert len(candidates) == len(figures)
@@ -422,7 +422,7 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
     rows, (note,) = cuda.measure_cuda([run], [SMALL], Settings(), device_id=1, streams=[0, 4])
     names = [row["name"].removeprefix("vsparagon nano, torch fp16, ") for row in rows]
     assert names == ["YUV420P8", "YUV420P8, 4 streams", "float RGB", "float RGB, 4 streams"]
-    assert graphs == ["YUV420P8", "float RGB"], "one for all numbers of streams"
+    assert graphs == ["YUV420P8", "float RGB"], "one graph must serve all numbers of streams"
     pixels = 48 * 32
     assert sent == {
         "YUV420P8": {"device": "cuda:1", "up": pixels * 1.5, "down": pixels * 6},

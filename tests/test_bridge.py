@@ -1,7 +1,7 @@
-"""`core.paragon` as its hosts see it: vspipe, Python, and C programs with and without a Python inside.
+"""`core.paragon` in its hosts: vspipe, Python, and C programs with and without an embedded Python.
 
-A stand-in takes the place of `vsparagon.filter`, so that these tests see the bridge alone. Every host is a
-process of its own, because VapourSynth keeps one environment policy for the life of a process.
+A stand-in replaces `vsparagon.filter`, so that these tests check the bridge alone. Every host is a process of its own,
+because VapourSynth keeps one environment policy for the lifetime of a process.
 """
 
 import os
@@ -75,10 +75,10 @@ assert isinstance(result, vs.VideoNode) and result.width == 192, result
 assert result.get_frame(2).width == 192
 assert seen == [dict(scale=3, model="a.onnx", format=int(vs.RGB24), tilesize=[], overlap=[4, 8])], seen
 core.paragon.Upscale(blank())
-assert seen[-1] == {}, "what the script leaves out is left to the Python function's defaults"
+assert seen[-1] == {}, "arguments that the script omits must be left to the Python function's defaults"
 assert blank().paragon.Upscale().width == 128
 """)
-    assert printed == "", "the plugin must keep stdout for the picture"
+    assert printed == "", "stdout must be left to the picture"
 
 
 def test_version_is_the_version_of_the_package():
@@ -102,7 +102,7 @@ import logging
 logging.disable()
 error = error_of(core.paragon.Upscale, blank(), variant={action!r})
 print(f"{{type(error).__name__}}: {{error}}")
-assert core.paragon.Upscale(blank()).width == 128, "the bridge works on after an error"
+assert core.paragon.Upscale(blank()).width == 128, "the bridge must still work after an error"
 """)
     assert printed == message
 
@@ -127,7 +127,7 @@ def upscale(clip, scale=2, variant=""):
 stand_in.upscale = upscale
 assert core.paragon.Upscale(blank(), scale=4).width == 256
 error = error_of(core.paragon.Upscale, blank(), scale=3)
-assert str(error) == "paragon.Upscale: scale is 5; it must be 2", "one prefix, though two calls failed"
+assert str(error) == "paragon.Upscale: scale is 5; it must be 2", "one prefix, although two calls failed"
 """)
 
 
@@ -229,7 +229,7 @@ SCRIPT = STAND_IN + "core.paragon.Upscale(blank()).set_output()\n"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """Environment variables with which VSScript starts this very Python, whatever the user has configured."""
+    """Environment variables with which VSScript uses this Python, whatever the user has configured."""
     folder = tmp_path_factory.mktemp("config")
     variables = {**os.environ, "XDG_CONFIG_HOME": str(folder), "APPDATA": str(folder)}
     done = run([sys.executable, "-m", "vapoursynth", "config"], env=variables)
@@ -241,7 +241,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory) -> list[str]:
-    """The program of host.c."""
+    """The command of the program compiled from host.c."""
     if sys.platform != "linux":
         pytest.skip("host.c is written for Linux")
     compiler = next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), [])

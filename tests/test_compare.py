@@ -1,4 +1,4 @@
-"""`vsparagon compare`: the picture and the page, and the page at work in a browser."""
+"""`vsparagon compare`: the picture, the page, and how the page works in a browser."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:
 
 def test_page_holds_the_frames_at_these_times_as_every_version_makes_them(film, compared):
     frames = pictures_of(compared / "compare.html")
-    assert list(frames) == ["0:00.50, frame 11", "0:01.20, frame 29"]  # of 15 and 36 before some were taken out
+    assert list(frames) == ["0:00.50, frame 11", "0:01.20, frame 29"]  # 15 and 36 before frames were taken out
     clip = read(film)
     for title, versions in frames.items():
         n = int(title.rpartition(" ")[2])
@@ -93,7 +93,7 @@ def test_sheet_shows_the_same_detail_of_all_versions(compared):
     np.testing.assert_array_equal(sheet, np.asarray(make_sheet(frames)))
     first = next(iter(frames.values()))
     for column, picture in enumerate(first.values()):
-        doubled = picture.repeat(2, axis=0).repeat(2, axis=1)  # smaller than a detail: all of it
+        doubled = picture.repeat(2, axis=0).repeat(2, axis=1)  # it is smaller than a detail, so all of it is shown
         left = 12 + column * (256 + 12)
         np.testing.assert_array_equal(sheet[42 : 42 + 192, left : left + 256], doubled)
 
@@ -152,7 +152,7 @@ def test_own_model_is_compared_with_variants(scale, size, film, tmp_path):
 def test_still_picture_is_compared_upright(tmp_path, capsys):
     picture = photograph(48, 64)
     exif = Image.Exif()
-    exif[274] = 6  # turned: to be shown by a quarter clockwise
+    exif[274] = 6  # orientation: to be rotated clockwise by 90 degrees
     Image.fromarray(picture).save(tmp_path / "in.png", exif=exif)
     assert main(["compare", str(tmp_path / "in.png"), "--variants", "nano"]) == 0
     out = capsys.readouterr().out.splitlines()
@@ -178,7 +178,7 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
         (["FILM", "--variant", "nano"], "--variants"),
         (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
         (["still.png", "--at", "1s"], "--at is for videos"),
-        (["own.vpy"], "upscales by itself"),
+        (["own.vpy"], "calls core.paragon.Upscale itself; remove that call"),
         (["still.png", "--output", "still.png/x"], "cannot write in"),
     ],
 )
@@ -209,7 +209,7 @@ def test_folder_that_cannot_be_made_is_told_before_the_work(tmp_path, monkeypatc
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A page of two frames in three versions, each in a colour of its own."""
+    """A page with two frames in three versions, each in a different colour."""
     folder = tmp_path_factory.mktemp("page")
     colours = iter([(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250), (250, 0, 250)])
     frames = {
@@ -227,7 +227,7 @@ def test_page_works_in_a_browser(page, tmp_path):
         stage = json.loads(browser.ask("JSON.stringify(document.getElementById('stage').getBoundingClientRect())"))
 
         def colours(*shares: float) -> list[str]:
-            """What is seen at these places of the middle line, as the letters that r, g and b are lit by."""
+            """Return the colours at these shares of the stage's width, as the letters of the bright channels."""
             with Image.open(browser.picture(tmp_path / "seen.png")) as image:
                 y = stage["y"] + stage["height"] * 0.25
                 seen = [image.convert("RGB").getpixel((stage["x"] + stage["width"] * s, y)) for s in shares]
@@ -241,7 +241,7 @@ def test_page_works_in_a_browser(page, tmp_path):
         def place(share: float) -> tuple[float, float]:
             return stage["x"] + stage["width"] * share, stage["y"] + stage["height"] / 2
 
-        assert colours(0.4, 0.6) == ["r", "b"]  # first against last
+        assert colours(0.4, 0.6) == ["r", "b"]  # the first version and the last
         browser.drag(place(0.5), place(0.3))
         assert colours(0.25, 0.4) == ["r", "b"]
         assert float(value("split")) == pytest.approx(30, abs=1)
@@ -264,14 +264,14 @@ def test_page_works_in_a_browser(page, tmp_path):
         assert float(value("zoom").split()[0]) > fitted
         browser.key("p")
         assert value("zoom") == "100 %"
-        assert colours(0.3, 0.48, 0.52, 0.7) == ["", "", "", ""]  # 90 lines high, in the middle
+        assert colours(0.3, 0.48, 0.52, 0.7) == ["", "", "", ""]  # the picture covers only 90 lines in the middle
         browser.key("0")
         assert float(value("zoom").split()[0]) == fitted
 
-        # Without a mouse: the divider is an ordinary slider with a name and a text.
+        # For use without a mouse, the divider is an ordinary slider with a name.
         tree = browser.call("Accessibility.getFullAXTree")["nodes"]
         named = {(n["role"]["value"], n["name"]["value"]) for n in tree if "name" in n and not n["ignored"]}
-        assert ("slider", "Divider") in named
+        assert ("slider", "Slider") in named
         assert {("combobox", "Left"), ("combobox", "Right"), ("combobox", "Frame")} <= named
         assert ("button", "Swap left and right") in named
         assert ("image", "second, enlarged by c") in named
@@ -279,5 +279,5 @@ def test_page_works_in_a_browser(page, tmp_path):
         assert {url.partition(":")[0] for url in browser.requests} == {"file", "data"}
         assert sum(url.startswith("file:") for url in browser.requests) == 1
 
-        browser.open(page, scripts=False)  # then everything is simply there
+        browser.open(page, scripts=False)  # without scripts, all pictures are shown below each other
         assert browser.call("Page.getLayoutMetrics")["cssContentSize"]["height"] > 6 * 90

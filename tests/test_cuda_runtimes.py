@@ -1,6 +1,6 @@
-"""On an NVIDIA GPU: engines built, kept, shared and interrupted for real; ONNX Runtime computes there and nowhere else.
+"""On an NVIDIA GPU: engines are really built, kept, shared and interrupted, and ONNX Runtime computes only there.
 
-What all backends have in common on a GPU is in test_cuda.py.
+test_cuda.py tests what all backends have in common on a GPU.
 """
 
 from __future__ import annotations
@@ -164,6 +164,6 @@ def test_onnxruntime_computes_on_the_gpu_alone():
         executor.enqueue()
         torch.cuda.current_stream().synchronize()
     assert (planes[1]["result0"] == 3).all()
-    # The provider has no kernel for this one, which would go to the CPU.
+    # The provider has no kernel for this operator, so ONNX Runtime would run it on the CPU.
     with pytest.raises(BackendFailure, match="CPU"), torch.cuda.stream(torch.cuda.Stream()):
         OnnxRuntimeExecutor(graph("Acosh"), *planes)

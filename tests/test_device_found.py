@@ -1,4 +1,4 @@
-"""Which GPUs there are and whether they can be used, by stand-ins for the driver and for torch with CUDA."""
+"""Which GPUs are found and whether they can be used, with stand-ins for the driver and for torch with CUDA."""
 
 import ctypes
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import vapoursynth as vs
 
-torch = pytest.importorskip("torch", reason="devices are torch's")
+torch = pytest.importorskip("torch", reason="devices are reached through torch")
 
 from vsparagon import backends  # noqa: E402
 from vsparagon.backends import base  # noqa: E402

@@ -1,4 +1,4 @@
-"""TensorRT and ONNX Runtime as backends of frames: the filter's way through them, with stand-ins for the GPU."""
+"""TensorRT and ONNX Runtime as backends for frames: how the filter uses them, with stand-ins for the GPU."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 import vapoursynth as vs
 from clips import arrays, clip_in
 
-torch = pytest.importorskip("torch", reason="devices are torch's")
+torch = pytest.importorskip("torch", reason="devices are reached through torch")
 pytest.importorskip("onnx", reason="frame graphs are ONNX")
-onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
+onnxruntime = pytest.importorskip("onnxruntime", reason="it computes the frames")
 
 import numpy as np  # noqa: E402
 from onnx_files import shuffle_network  # noqa: E402
@@ -52,7 +52,7 @@ def onnx_runtime(monkeypatch):
 
 
 class Engines:
-    """TensorRT with the stand-in's run time, engines that hold their graphs, and the CPU's memory."""
+    """TensorRT with the stand-in as its runtime, engines that contain their graphs, and the CPU's memory."""
 
     def __init__(self, monkeypatch, name):
         self.built = []
@@ -97,7 +97,7 @@ def upscaled(clip, backend, tmp_path, **arguments):
 
 
 def assert_same(result, clip):
-    """Within one code value of the resizer's way on the CPU; floats within 1e-5, halves within their own precision."""
+    """Assert equality with OpenVINO within one code value; float32 within 1e-5, float16 within its own precision."""
     expected = vs.core.paragon.Upscale(clip, backend="openvino")
     step = 1.0 if clip.format.sample_type == vs.INTEGER else 1e-3 if clip.format.bits_per_sample == 16 else 1e-5
     for frame, reference in zip(result.frames(), expected.frames(), strict=True):
@@ -215,7 +215,7 @@ def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_p
     assert len(engines.built) == 3
     with pytest.raises(vs.Error, match="refuses this engine"):
         upscaled(clip, engines.name, tmp_path / "fresh")
-    assert len(engines.built) == 4, "what was just built is not built again"
+    assert len(engines.built) == 4, "an engine that was just built must not be built again"
 
 
 def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
@@ -246,7 +246,7 @@ def test_kept_engine_for_which_memory_lacks_is_not_thrown_away(engines, tmp_path
     engines.module.Runtime.deserialize_cuda_engine = first_lacks
     assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
     assert kept in (files := list(kept.parent.glob("*.engine")))
-    assert len(files) == len(engines.built) == 2, "that of the tiles is the only new one"
+    assert len(files) == len(engines.built) == 2, "the engine for tiles must be the only new one"
 
 
 def lane_of(*shape):
@@ -272,7 +272,7 @@ def test_provider_that_fell_back_to_the_cpu_is_an_error(monkeypatch, recwarn):
         BackendFailure, match=r"CUDAExecutionProvider: .*fallback to CPU EP has been explicitly disabled"
     ):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
-    # Where a library does not know that entry, what it chose is looked at.
+    # If a library ignores that entry, the executor checks the chosen provider.
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_session_config_entry", lambda self, key, value: None)
     with pytest.raises(BackendFailure, match=r"fell back to the CPU: its CUDA provider cannot be loaded"):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
@@ -328,7 +328,7 @@ def test_memory_that_onnxruntime_lacks_at_its_second_run_is_missed_when_a_lane_i
 
 
 def test_onnxruntime_that_lacks_its_cuda_is_unavailable_not_a_crash(monkeypatch):
-    """As packages for GPUs from 1.27 on, where there is no CUDA 13."""
+    """Packages for GPUs from 1.27 on cannot be imported if CUDA 13 is not installed."""
 
     def lacking(name, *arguments, **options):
         if name == "onnxruntime":
@@ -362,7 +362,7 @@ def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
     monkeypatch.setattr(onnxruntime_cuda, "provider_trouble", trouble)
     if CUDA not in onnxruntime.get_available_providers():
         assert "it was built for the CPU only; pip uninstall onnxruntime" in OnnxRuntime().on(0).place
-    # A build for GPUs whose provider's libraries are not there: it warns, and goes to the CPU.
+    # A build for GPUs whose provider lacks its libraries: it warns, and uses the CPU.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
     if not torch.cuda.is_available():
         place = OnnxRuntime().on(0).place
@@ -396,6 +396,13 @@ def test_gpu_that_a_library_is_not_for_is_named(capability, name, said, monkeypa
     monkeypatch.setattr(tensorrt, "gpus", lambda: (Gpu(name="Some Card", capability=capability),))
     assert said in tensorrt.library_trouble.__wrapped__(name, 0)
     assert bool(said) == bool(tensorrt.library_trouble.__wrapped__(name, 0))
+
+
+def test_missing_gpu_is_not_blamed_on_the_driver_alone(monkeypatch):
+    monkeypatch.setattr(tensorrt, "trouble_without", lambda *modules, extra: "")
+    monkeypatch.setattr(tensorrt, "gpus", tuple)
+    wanted = "no NVIDIA GPU was found; if this machine has one, install its driver"
+    assert TensorRT("tensorrt_rtx").missing() == wanted
 
 
 def test_library_that_does_not_start_is_named(monkeypatch):
@@ -437,10 +444,10 @@ def test_script_builds_ahead_what_the_filter_takes(engines, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", [str(script), *options, "--cache", str(tmp_path)])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(script), run_name="__main__")
-    assert capsys.readouterr().out == "kept for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
+    assert capsys.readouterr().out == "cached for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
     assert engines.built == ["nano x2 clean for 64x48 yuv of 8 bit"]
     untagged = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1)
     upscaled(untagged, engines.name, tmp_path).get_frame(0)
-    assert len(engines.built) == 1, "the filter found it"
+    assert len(engines.built) == 1, "the filter must find the kept engine"
     upscaled(untagged, engines.name, tmp_path, precision="fp32").get_frame(0)
     assert len(engines.built) == 2

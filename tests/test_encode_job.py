@@ -1,4 +1,4 @@
-"""The job of an encode: the codec, the format and the options that it gets, and by what it is known again."""
+"""The job of an encode: its codec, format and options, and by what it is recognised when it resumes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_whatever_decides_the_result_makes_another_job(tmp_path):
         assert job.identity() != before[0], path
         path.write_bytes(b"one")
     stamp = film.stat().st_mtime_ns
-    os.utime(film, ns=(stamp + 1000, stamp + 1000))  # of the ticks of 100 ns that Windows counts
+    os.utime(film, ns=(stamp + 1000, stamp + 1000))  # a multiple of the 100 ns that Windows counts in
     assert job.identity() != before[0]
     os.utime(film, ns=(stamp, stamp))
     script.write_bytes(b"2.0")

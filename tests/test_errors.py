@@ -1,4 +1,4 @@
-"""Bad input: one clear line that says what it got, what it wants and what to do."""
+"""Bad input: one clear line that says what was given, what is needed and what to do."""
 
 import os
 import shutil
@@ -66,7 +66,7 @@ CLIPS = {
 
 
 def names(**parts):
-    """The bundled networks of a variant or a scale."""
+    """Return the bundled networks of a variant or a scale, as messages list them."""
     (wanted,) = parts.values()
     return ", ".join(name for name in describe() if wanted in name.split())
 
@@ -248,7 +248,7 @@ def test_import_and_default_filter_need_neither_torch_nor_onnx():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="/dev/null is of other systems")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/null")
 def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
     code = (
         "import vapoursynth as vs, sys; vs.core.add_log_handler(lambda level, text: print(int(level), text));"

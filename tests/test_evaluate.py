@@ -1,4 +1,4 @@
-"""Figures of quality against independent implementations, and scripts/evaluate.py as a whole."""
+"""Quality figures compared with independent implementations, and scripts/evaluate.py as a whole."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from vsparagon.training.quality import flicker, luma, psnr_luma, psnr_rgb, ssim_
 from vsparagon.training.resize import resize
 from vsparagon.training.validation import load_pairs, mean_quality
 
-# Means of luma PSNR over the sets in full colour, cropped to a multiple of 4; `scale` pixels of border cut.
+# Mean luma PSNR of the sets in full colour, cropped to a multiple of 4, without `scale` pixels at each border.
 BICUBIC = {
     ("Set5", 2): 33.68,
     ("Set5", 3): 30.40,
@@ -64,7 +64,7 @@ def test_flicker_counts_changes_that_the_source_lacks():
     assert flicker(brighter + 10, brighter, still, still) == pytest.approx(10 * 219 / 255)
 
 
-@pytest.mark.skipif("VSPARAGON_EVALUATION_SETS" not in os.environ, reason="no folder with Set5 and Set14 is named")
+@pytest.mark.skipif("VSPARAGON_EVALUATION_SETS" not in os.environ, reason="VSPARAGON_EVALUATION_SETS is not set")
 @pytest.mark.parametrize(("name", "scale"), BICUBIC)
 def test_bicubic_gives_the_reference_figures(name, scale):
     pairs = load_pairs(Path(os.environ["VSPARAGON_EVALUATION_SETS"], name), scale, Degradation())

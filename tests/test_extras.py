@@ -1,4 +1,4 @@
-"""What is installed, but too old, is told before it fails."""
+"""Installed packages that are too old are reported before they fail."""
 
 from importlib.metadata import PackageNotFoundError
 
@@ -12,7 +12,7 @@ from vsparagon.extras import NEEDS, check_needs, too_old, trouble_without
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Versions of packages that are acted out as installed; the others are as they are."""
+    """Pretended versions of installed packages; the others keep their own."""
     versions, found = {}, extras.version
     monkeypatch.setattr(extras, "version", lambda package: versions.get(package) or found(package))
     return versions

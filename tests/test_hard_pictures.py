@@ -1,4 +1,4 @@
-"""scripts/hard_pictures.py: what training gets beside photographs."""
+"""scripts/hard_pictures.py: pictures for training in addition to photographs."""
 
 import runpy
 import sys
@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("skimage", reason="the photographs are scikit-image's")
-pytest.importorskip("torch", reason="what training needs")
+pytest.importorskip("skimage", reason="the photographs come from scikit-image")
+pytest.importorskip("torch", reason="training needs it")
 
 from clips import photograph
 from PIL import Image

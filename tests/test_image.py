@@ -1,4 +1,4 @@
-"""`vsparagon image`: what goes in and what is kept."""
+"""`vsparagon image`: pixels, metadata and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vsparagon.image.tiff_exif import add_to_tiff, read_tiff  # noqa: E402
 
 HEIGHT, WIDTH = 40, 56
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-# EXIF's numbers for the maker of the camera, its directory, the time of exposure, the place's directory, the latitude.
+# EXIF tags: the maker of the camera, the EXIF directory, the exposure time, the GPS directory, the latitude.
 MAKER, CAMERA, EXPOSURE, PLACE, LATITUDE = 271, 34665, 33434, 34853, 2
 
 
@@ -113,7 +113,7 @@ def test_picture_that_lies_on_its_side_still_does(suffix, target, tmp_path):
 
 
 def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
-    """As many cameras write it: the JPEG's EXIF is big-endian."""
+    """Many cameras write big-endian EXIF to JPEG files."""
     exif = Image.Exif()
     exif.endian = ">"
     exif[MAKER] = "Camera works"
@@ -158,7 +158,7 @@ def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypat
         assert [path.name for path in tmp_path.iterdir()] == ["in.jpg"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a folder")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another message for a folder")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_picture_that_cannot_be_written_is_told_by_what_the_system_says(suffix, card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.png", card)
@@ -176,7 +176,7 @@ def test_ctrl_c_while_libvips_works_is_not_lost(call, card, tmp_path, monkeypatc
     original = getattr(pyvips.Image, call)
 
     def interrupted(*arguments, **options):
-        with suppress(KeyboardInterrupt):  # as it is in a function that libvips calls
+        with suppress(KeyboardInterrupt):  # as in a function that libvips calls
             signal.raise_signal(signal.SIGINT)
         return original(*arguments, **options)
 
@@ -186,7 +186,7 @@ def test_ctrl_c_while_libvips_works_is_not_lost(call, card, tmp_path, monkeypatc
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a path through a file")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another message for a path through a file")
 def test_folder_that_cannot_be_made_is_named_without_an_error_number(card, tmp_path, capsys):
     write(tmp_path / "in.png", card)
     (tmp_path / "file").write_text("")
@@ -282,7 +282,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
     assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert f"vsparagon: {tmp_path / 'b.png'} cannot be read: " in error
-    assert not [record for record in caplog.records if record.name == "pyvips"]  # libvips' own words for the same
+    assert not [record for record in caplog.records if record.name == "pyvips"]  # libvips' own message for the same
     assert error.splitlines()[-1] == "vsparagon: 1 of 3 images could not be upscaled; the reasons are above."
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 

@@ -1,4 +1,4 @@
-"""Models of one's own: checkpoints of the design, and any super-resolution network as ONNX."""
+"""Model files of users: checkpoints of the design, and any super-resolution network as ONNX."""
 
 import numpy as np
 import onnx
@@ -82,7 +82,7 @@ def test_files_of_a_model_are_all_that_decide_what_it_does(tmp_path):
 
 
 def test_network_that_needs_a_multiple_gets_it(tmp_path):
-    # Down by 4, up by 4, and added to the input: shapes that only agree for multiples of 4.
+    # Reduced by 4, enlarged by 4 and added to the input: the shapes agree only for multiples of 4.
     nodes = [
         helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
         helper.make_node("Resize", ["small", "", "four"], ["large"], mode="nearest"),
@@ -120,7 +120,7 @@ def test_design_as_onnx_is_not_cut_where_it_looks_at_the_whole_frame(tmp_path):
 def test_design_as_onnx_is_known_by_what_it_says(tmp_path, capsys):
     export_onnx(create_generator("nano").eval(), tmp_path / "nano.onnx")
     assert main(["info", str(tmp_path / "nano.onnx")]) == 0
-    assert "one of vsparagon, as published; `vsparagon export --form extended`" in capsys.readouterr().out
+    assert "a vsparagon network, as published; `vsparagon export --form extended`" in capsys.readouterr().out
 
 
 def test_onnxruntime_refuses_several_pictures_at_once(tmp_path):
@@ -198,7 +198,7 @@ def whole_numbers(path):
 
 
 def size_by_content(path):
-    """As large as the picture has pixels that are not 0, which its shape does not tell."""
+    """Write a network whose output size depends on the number of samples that are not 0, and not on the shape."""
     nodes = [
         helper.make_node("NonZero", ["x"], ["places"]),
         helper.make_node("Shape", ["places"], ["count"]),

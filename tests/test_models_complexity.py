@@ -1,4 +1,4 @@
-"""What a network costs: counts against numbers found elsewhere."""
+"""The cost of networks, compared with counts from elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 
 
-# The first two are those of the published networks.
+# Counted on the published networks.
 @pytest.mark.parametrize(("variant", "macs"), [("nano", 11_238), ("micro", 19_492)])
 def test_multiplications_of_the_published_networks(variant, macs):
     assert macs_per_pixel(create_generator(variant, use_attention=False)) == pytest.approx(macs, abs=0.5)

@@ -1,4 +1,4 @@
-"""Networks for one plane, as most that others made for luma: luma is theirs, chroma the resizer's."""
+"""Networks for one plane, most of which were made for luma: they enlarge luma, and the resizer chroma."""
 
 import numpy as np
 import pytest

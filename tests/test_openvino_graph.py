@@ -1,4 +1,4 @@
-"""The last convolutions of a network compute no more than is kept, and what they compute is what it was."""
+"""The last convolutions of a network compute no more than is kept, with the same results."""
 
 import numpy as np
 import openvino
@@ -36,7 +36,7 @@ def _result(network, picture):
 
 
 def _check(last, picture, most, expected):
-    """Narrow the network to `last` and compare."""
+    """Narrow the network that ends in `last`, and compare its result with that of the whole."""
     network = openvino.Model([last], [picture])
     values = RANDOM.standard_normal((1, 2, HEIGHT, WIDTH)).astype(np.float32)
     whole = _result(network, values)

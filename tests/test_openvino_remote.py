@@ -1,4 +1,4 @@
-"""OpenVINO in a process of its own, beside another OpenVINO in this one: the same pictures, and clear ends."""
+"""OpenVINO in a separate process, because this one has loaded another: the same pictures, and clear errors."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ PICTURE = photograph(70, 90).astype(np.float32) / 255
 
 @pytest.fixture
 def conflict(monkeypatch):
-    """Another OpenVINO in this process, as far as it can tell; and a worker of this test's own."""
+    """Pretend that this process has loaded another OpenVINO, with a worker for this test alone."""
 
     def fail():
         raise ImportError("version mismatches")
@@ -40,7 +40,7 @@ def conflict(monkeypatch):
 
 
 def apart_after(request, make):
-    """What `make` gives here, and what it gives where OpenVINO cannot be loaded."""
+    """Return what `make` gives with OpenVINO in this process, and with OpenVINO in a worker."""
     here = make()
     request.getfixturevalue("conflict")
     assert client._worker is None
@@ -131,7 +131,7 @@ def test_worker_forgets_what_is_dropped_here(conflict):
     for _ in range(6):
         Upscaler(backend="openvino")(large)
         peaks.append(megabytes())
-    assert peaks[-1] - peaks[1] < 100, "each took some hundred megabytes"
+    assert peaks[-1] - peaks[1] < 100, "each takes about a hundred megabytes"
 
 
 def test_many_threads_ask_at_once(conflict):

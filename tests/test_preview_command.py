@@ -1,4 +1,4 @@
-"""`vsparagon preview` as a command: players, viewers, and what goes wrong."""
+"""`vsparagon preview` as a command: players, viewers and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
 from films import UNEVEN, make_film
 
-# A player that takes an address, reads so much of it, and says what it got.
+# A player: it opens an address, reads `most` bytes of it, and prints what it got.
 PLAYER = """#!{python}
 import sys, urllib.request
 with urllib.request.urlopen(sys.argv[-1]) as answer:
@@ -28,7 +28,7 @@ with urllib.request.urlopen(sys.argv[-1]) as answer:
 sys.stderr.write(f"player: {{header.decode().strip()}}, {{got}} bytes\\n")
 sys.exit({code})
 """
-# A viewer that runs the script and says what it was given, as vsview and vspreview are called.
+# A viewer, called like vsview and vspreview: it runs the script and prints what it is given.
 VIEWER = """
 import runpy, sys
 runpy.run_path(sys.argv[1])
@@ -101,7 +101,7 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
         (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
-        (["own.vpy", "--ab"], "so --ab has no source to show"),
+        (["own.vpy", "--ab"], "calls core.paragon.Upscale itself; leave --ab out"),
     ],
 )
 def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):
@@ -184,7 +184,7 @@ def test_viewer_is_not_started_for_what_cannot_be_shown(film, tmp_path):
 
 @pytest.fixture
 def started():
-    """Start a process that is ended, if need be, when the test is over."""
+    """A function that starts a process, which is ended after the test if it still runs."""
     processes = []
 
     def start(*words: object, **environment: str) -> subprocess.Popen[str]:
@@ -207,7 +207,7 @@ def started():
 
 
 class Mpv:
-    """A running mpv without a window, by way of its socket."""
+    """A running mpv without a window, controlled through its socket."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)

@@ -1,4 +1,4 @@
-"""The levels that `vsparagon preview` has: as asked for, then ever cheaper ones."""
+"""The levels of `vsparagon preview`: first as requested, then cheaper and cheaper ones."""
 
 import itertools
 
@@ -73,7 +73,7 @@ def test_halves_keep_what_the_result_says_of_itself(tmp_path):
     clip = counted(width=66, _SARNum=1, _SARDen=1)
     job = Job(input=tmp_path / "x.mkv", network=Network(width=198, height=96))
     both, ours = (levels_for(source_of(clip), job, ab=ab)[0].open() for ab in (True, False))
-    assert (both.width, both.height) == (ours.width, ours.height) == (198, 96)  # half of which is odd
+    assert (both.width, both.height) == (ours.width, ours.height) == (198, 96)  # half of the width is odd
     with both.get_frame(0) as shown, ours.get_frame(0) as alone:
         assert dict(shown.props) == dict(alone.props)
         assert (shown.props["_SARNum"], shown.props["_SARDen"]) == (2, 3)

@@ -1,4 +1,4 @@
-"""How far networks of others look: what their graphs say, beside what a changed pixel changes."""
+"""The reach of other networks: computed from their graphs, and compared with the effect of a changed pixel."""
 
 import logging
 
@@ -57,7 +57,7 @@ def two_ways(pads):
     return nodes, {"k": weights(5, 3, 7, 7), "k2": weights(3, 8, 1, 1), **K12}
 
 
-# Nodes and constants, and how far they look.
+# Nodes, constants, and the reach in pixels.
 KNOWN = {
     "convolutions": ([node("Conv", "x k", "a", pads=[2] * 4), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 3),
     "dilated": (
@@ -200,7 +200,7 @@ def test_networks_that_take_statistics_say_so_where_tiles_would_show(nodes, tmp_
     PicturePipeline(choice, height=150, width=200)
     assert "statistics" not in caplog.text
     PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=(64, 64)))
-    assert "net.onnx takes statistics of the whole picture; each tile takes its own, so seams may show." in caplog.text
+    assert "net.onnx computes statistics of the whole picture; each tile has its own, so seams may show." in caplog.text
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -227,7 +227,7 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
     fixed = open_model_file(shuffle_network(tmp_path / "fixed.onnx", size=(64, 64)), tmp_path)
     nodes, constants = STRANGE["stride"]
     stepped = open_model_file(written(tmp_path / "stepped.onnx", nodes, constants), tmp_path)
-    assert "how far stepped.onnx looks is not known, because of its step" in caplog.text
+    assert "the receptive field of stepped.onnx is unknown because of its operation" in caplog.text
     for model, size, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
         assert model.reach is None
         choice = make_choice(model, backend="openvino")

@@ -1,4 +1,4 @@
-"""Swift in 8-bit integers: how it learns to be rounded, and that what runs rounds the same."""
+"""Swift in 8-bit integers: training with rounding, and inference that rounds in the same way."""
 
 import json
 
@@ -8,7 +8,7 @@ import vapoursynth as vs
 from clips import arrays, clip_of, photograph
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("lightning_fabric", reason="for the extra [train]")
+pytest.importorskip("lightning_fabric", reason="needs the extra [train]")
 
 from test_swift import random_swift  # noqa: E402
 from training_runs import changes, load_script, write_config, write_pictures  # noqa: E402
@@ -50,7 +50,7 @@ def rounded_swift(**options: int) -> Swift:
 
 
 def plain_of(network: Swift) -> Swift:
-    """The generator that is saved of one that is rounded while it trains."""
+    """Return the generator that is saved for one that is rounded during training."""
     from vsparagon.training.branches import collapsed
 
     plain = collapsed(network)
@@ -79,7 +79,7 @@ def test_features_are_rounded_to_levels_of_which_one_is_0():
     levels = (result - low) / step
     assert (levels - levels.round()).abs().max() < 1e-3
     assert (levels.min().round(), levels.max().round()) == (0, STEPS)
-    assert (active(torch.zeros(1, 3, 1)) == 0).all(), "what pads a picture stays as it is"
+    assert (active(torch.zeros(1, 3, 1)) == 0).all(), "0 must stay 0, because pictures are padded with it"
     inside = (x > low * 4) & (x < high)
     expected = torch.nn.functional.prelu(x, active.weight)
     assert (result - expected)[inside].abs().max() <= step / 2 * 1.001
@@ -103,7 +103,7 @@ def test_gradients_pass_and_move_a_range_that_is_exceeded():
     active = RoundedPReLU(torch.nn.PReLU(1))
     active.begin(torch.tensor([-1.0, 1.0]))
     (3 - active(torch.full((1, 1, 4), 3.0))).sum().backward()
-    assert active.high.grad < 0, "a higher end comes nearer to 3"
+    assert active.high.grad < 0, "the upper end must move towards 3"
 
 
 def test_a_range_begins_where_all_but_a_few_values_are():
@@ -112,7 +112,7 @@ def test_a_range_begins_where_all_but_a_few_values_are():
     step = 4 / 100_000
     assert (active.low.item(), active.high.item()) == pytest.approx((-1 + 2 * step, 3 - 2 * step), abs=step / 4)
     active.begin(torch.tensor([1.0, 2.0]))
-    assert (active.low.item(), active.high.item()) == (0, 2), "0 is always among them"
+    assert (active.low.item(), active.high.item()) == (0, 2), "the range must include 0"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (-2.0, -0.5)])
@@ -121,7 +121,7 @@ def test_a_range_that_was_trained_away_from_0_still_holds_it(low, high):
     active.low.data.fill_(low)
     active.high.data.fill_(high)
     first, last = active.range()
-    assert first <= 0 < last, "what a checkpoint is refused without"
+    assert first <= 0 < last, "checkpoints without this are refused"
     assert (active(torch.zeros(1, 1, 4)) == 0).all()
 
 
@@ -129,7 +129,7 @@ def test_ranges_begin_where_the_values_of_each_layer_are():
     network, pictures = rounded_swift(), 2 * torch.rand(1, 3, 60, 90, generator=torch.Generator().manual_seed(0)) - 0.5
     begin_ranges(network, pictures)
     assert len(limits_of(network)) == 2 * len(trained_ranges(network)) == 2 * (network.options.num_layers + 1)
-    x = pictures.clamp(0, 1)  # as the network takes them
+    x = pictures.clamp(0, 1)  # as the network does
     with torch.no_grad():
         for module in network.body:
             if isinstance(module, RoundedPReLU):
@@ -208,7 +208,7 @@ def test_a_graph_in_the_inference_form_keeps_them(checkpoint, tmp_path):
 
 
 def by_torch(checkpoint):
-    """What the rounded network of a checkpoint makes of the picture, as floats, H,W,3."""
+    """Return the result of a checkpoint's rounded network for the picture, as floats, H,W,3."""
     network = load_generator(checkpoint)
     assert isinstance(network, Swift)
     ranges, scale = network.ranges, network.options.scale
@@ -229,7 +229,7 @@ def rms(difference):
 
 
 def assert_rounded_alike(ours, expected, exact):
-    """Sums differ in their last digits, and where one lies between two levels, so do these, and all that follows."""
+    """Assert that two results differ little: sums differ in their last digits, which sometimes changes a level."""
     assert rms(ours - exact) > 1e-3
     assert rms(ours - expected) < 0.1 * rms(ours - exact)
 

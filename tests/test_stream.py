@@ -1,4 +1,4 @@
-"""Frames stream: several in flight, bounded, in order, nothing left behind."""
+"""Streams of frames: several in flight, bounded, in order, and nothing left behind."""
 
 import gc
 import subprocess
@@ -97,7 +97,7 @@ def test_threads_and_streams_reach_the_runtime(backend, monkeypatch):
 
 
 def resident_memory(program: str) -> list[float]:
-    """Run a program that calls measure() now and then, and return what it saw, in MiB."""
+    """Run a program that calls measure() several times, and return what that measured, in MiB."""
     start = (
         "import numpy as np, psutil, vapoursynth as vs\n"
         "resident, me = [], psutil.Process()\n"
@@ -120,8 +120,8 @@ def test_memory_is_flat_over_two_thousand_pictures():
 
 
 def test_no_frame_is_held_over_two_thousand_frames():
-    # Resident memory cannot show it: VapourSynth keeps freed frames for the next ones, gigabytes of them if it may.
-    # It does count what is in use.
+    # Resident memory cannot show it, because VapourSynth keeps freed frames for reuse, up to gigabytes of them.
+    # But it counts the memory in use.
     clip = core.core.std.BlankClip(None, 64, 48, vs.YUV420P8, 2401)
     used = [core.used_cache_size for n, f in enumerate(vsparagon.upscale(clip).frames()) if n % 200 == 0]
     assert len(used) == 13
@@ -175,7 +175,7 @@ def test_a_released_clip_releases_its_network():
     def pipelines() -> weakref.WeakSet[PicturePipeline]:
         return weakref.WeakSet(held for held in gc.get_objects() if type(held) is PicturePipeline)
 
-    others, alive = pipelines(), weakref.WeakSet()  # of the tests before, which may keep their clips
+    others, alive = pipelines(), weakref.WeakSet()  # earlier tests may keep their clips
     for _ in range(3):
         result = vsparagon.upscale(numbered(4))
         opened = pipelines() - others
@@ -194,4 +194,4 @@ def test_frames_on_the_way_are_not_kept():
     for _ in result.frames(close=True):
         pass
     of_rgb = 3 * 4 * 640 * 360
-    assert core.used_cache_size - before < 4 * of_rgb  # VapourSynth would keep eight of them by itself
+    assert core.used_cache_size - before < 4 * of_rgb  # VapourSynth's default is to keep eight of them

@@ -1,4 +1,4 @@
-"""How the modules of the package hang together."""
+"""Imports between the package's modules, and the lists of modules in its docstrings."""
 
 import ast
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")  # which an export needs
+pytest.importorskip("torch")  # an export needs it
 
 from vsparagon.onnx.kept_graphs import EXPORTERS
 
 ROOT = Path(__file__).resolve().parents[1]
-# Modules that an export imports and whose changes leave its graphs as they are.
+# Packages and modules that an export imports, but whose changes do not affect its graphs.
 NEUTRAL = {"errors", "geometry", "layout", "resampling", "system"}
 
 
@@ -25,7 +25,7 @@ def module_name(path):
 
 
 def imported(path, modules):
-    """The modules of the package that a module imports, now or later, but not those for types alone."""
+    """Yield the modules that a module imports, at its top or in functions, except those for types only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     left_out = {inner for node in typing for inner in ast.walk(node)}

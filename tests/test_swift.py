@@ -1,4 +1,4 @@
-"""Swift: what it computes, and its way through checkpoints, exports and the filter."""
+"""Swift: its results, directly and through checkpoints, exports and the filter."""
 
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
 from vsparagon.onnx.export import onnx_model  # noqa: E402
 
-# Beyond 0..1 as well, as saturated YUV is.
+# With values beyond 0..1, as in saturated YUV.
 BEYOND = torch.from_numpy(1.6 * photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255 - 0.3)
 PICTURE = torch.from_numpy(photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255)
 
 
 def random_swift(variant: str = "swift", **options: int) -> Swift:
-    """A generator that adds something to its anchor, and whose slopes differ."""
+    """Return a generator that adds something to its anchor, and whose slopes differ."""
     torch.manual_seed(0)
     model = create_generator(variant, **options)
     assert isinstance(model, Swift)
@@ -60,7 +60,7 @@ def test_legal_colours_that_no_rgb_has_stay_as_they_are(model, precision):
     clip = clip.std.SetFrameProps(_Matrix=1)
     enlarged = clip.paragon.Upscale(variant, int(scale[1:]), profile, backend="openvino", precision=precision)
     for plane, value in zip(arrays(enlarged.get_frame(0)), (100, 20, 20), strict=True):
-        assert np.abs(plane.astype(int) - value).max() <= 2  # unlimited, up to 102
+        assert np.abs(plane.astype(int) - value).max() <= 2  # without the limit, up to 102
 
 
 def test_a_pixel_looks_no_further_than_its_reach():
@@ -101,7 +101,7 @@ def test_exported_graph_gives_the_same_picture(fast):
 def test_file_is_recognised_by_its_shapes(variant, scale, tmp_path):
     model = random_swift(variant, scale=scale)
     path = tmp_path / "weights.pth"
-    torch.save(model.state_dict(), path)  # which says nothing about itself
+    torch.save(model.state_dict(), path)  # without metadata
     read = load_generator(path)
     assert read.options == model.options
     with torch.no_grad():

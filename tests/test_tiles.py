@@ -1,4 +1,4 @@
-"""Tiles give the picture of the whole frame, whatever their size."""
+"""Tiles of any size give the picture of the whole frame."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ MODELS = {model.name: model for model in bundled_models()}
 
 
 def enlarged(model, picture, tiles=None, backend="openvino"):
-    """The enlargement by one way: planes, scale*H, scale*W."""
+    """Return the enlarged picture, 3,scale*H,scale*W, and the way that was chosen."""
     height, width = picture.shape[:2]
     pipeline = PicturePipeline(make_choice(model, backend=backend), height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
@@ -41,13 +41,13 @@ def enlarged(model, picture, tiles=None, backend="openvino"):
 
 
 class WholeFrame(TileChoice):
-    """The frame at once, as a reference."""
+    """The whole frame at once, as a reference."""
 
     def way(self, model, extension, **_):
         return Whole(model, extension)
 
 
-CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")}  # the others are of the same shapes
+CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")}  # the others have the same shapes
 
 
 @pytest.mark.parametrize("model", CLEAN.values(), ids=CLEAN)
@@ -119,7 +119,7 @@ def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     monkeypatch.setattr("vsparagon.geometry.extension.MARGIN", model.reach - 1)
     monkeypatch.setattr("vsparagon.tiles.ways.MARGIN", model.reach - 1)
     tiled, _ = enlarged(short, picture)
-    assert np.abs(tiled - whole).max() > 3e-5, "the reach is not larger than it has to be"
+    assert np.abs(tiled - whole).max() > 3e-5, "a smaller reach must show"
 
 
 def test_smaller_memory_gives_smaller_tiles():
@@ -172,7 +172,7 @@ def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, cou
 @given(
     pixels=st.integers(16, 3000), size=st.integers(16, 400), share=st.floats(0, 0.5), scale=st.sampled_from([1, 2, 3])
 )
-@example(pixels=37, size=24, share=0.5, scale=2)  # three meet
+@example(pixels=37, size=24, share=0.5, scale=2)  # three tiles overlap
 def test_blended_tiles_sum_to_one(pixels, size, share, scale):
     size = min(size, pixels)
     tiles = blended_tiles(pixels, size=size, overlap=int(size * share), scale=scale)
@@ -207,13 +207,13 @@ def test_tile_counts_compute_the_fewest_pixels(height, width, reach, area):
     assert fewest is None or tiles[counts] <= area
 
 
-# Networks that look at the whole frame: attention and gain; modulation as well; norm; two blocks.
+# Networks that look at the whole frame: with attention and gain, also with modulation, with norm, with two blocks.
 GLOBAL = ["nano_x2", "micro_x3", "tiny_x4", "micro_x2_full_body"]
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """Opens the golden of a name as the filter opens a model file; its graphs are exported once."""
+    """A function that opens a golden as the filter opens a model file; its graphs are exported only once."""
     pytest.importorskip("onnx", reason="stages are exported as ONNX")
     cache = str(tmp_path_factory.mktemp("cache"))
     models = {}
@@ -227,7 +227,7 @@ def opened(tmp_path_factory):
 
 
 def enlarged_golden(opened, name, picture, tiles=None, backend="openvino", precision="auto"):
-    """As `enlarged`, for a golden."""
+    """Do the same as `enlarged` for a golden."""
     model, cache = opened(name)
     height, width = picture.shape[:2]
     choice = make_choice(model, backend=backend, precision=precision, cache=cache)
@@ -305,7 +305,7 @@ def test_stages_fit_into_the_memory_that_is_said_to_be_needed(opened):
     backend = SimpleNamespace(open_stages=lambda plan, build, run: asked.append(run.streams))
     way.open(backend, "fp32", RunOptions(threads=4, streams=3, cache=Path(cache)))
     assert way.in_flight == 1
-    assert asked == [1], "a slot for each picture that is in flight, and no more"
+    assert asked == [1], "there must be one slot for each picture in flight"
 
 
 def test_stages_need_a_checkpoint(opened):

@@ -1,4 +1,4 @@
-"""Times of frames that a file has wrong."""
+"""Repair of missing and wrong timestamps."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from vsparagon.input.times import NO_TIMESTAMP, mended
         ([NO_TIMESTAMP, 40, 80], [0, 40, 80], 1),
         ([0, 40, 80, 20], [0, 40, 80, 120], 1),
         ([0, 40, 41, 41, 42, 80], [0, 13, 27, 41, 42, 80], 2),
-        ([0, 1, 1, 2, 3, 4], [-1, 0, 1, 2, 3, 4], 2),  # no tick is free between
+        ([0, 1, 1, 2, 3, 4], [-1, 0, 1, 2, 3, 4], 2),  # no tick is free in between
         ([0, 4, *[NO_TIMESTAMP] * 5, 28, NO_TIMESTAMP], [0, 4, 8, 12, 16, 20, 24, 28, 32], 6),  # as in MPEG-PS
         ([5, 4, 3, 2], [], 4),
         ([], [], 0),

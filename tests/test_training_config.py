@@ -1,4 +1,4 @@
-"""Configurations: what is read, and what is refused with the name of the key."""
+"""Configurations: what is read, and what is refused by the name of its key."""
 
 import pytest
 from training_runs import ROOT, write_config

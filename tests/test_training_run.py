@@ -1,4 +1,4 @@
-"""scripts/train.py as a whole: killed and resumed, diverging, in several processes."""
+"""scripts/train.py as a whole: runs that are killed and resumed, that diverge, or that use several processes."""
 
 import logging
 import math
@@ -50,7 +50,7 @@ def assert_equal(one, other, place="state"):
 
 @pytest.mark.slow
 def test_killed_run_resumes_with_the_same_curve_to_the_bit(train, config, tmp_path):
-    # A GAN has all the state there is. The interrupted run also prepares its data in another process.
+    # A GAN has every kind of state. The interrupted run also prepares its data in another process.
     settings = GAN | {"train.total_iter": 24, "train.optim_g.type": "SOAP"}
     train(read_config(config, changes(settings | {"name": "whole"})))
     interrupted = settings | {"name": "killed", "path.resume_state": "auto", "datasets.train.num_worker_per_gpu": 1}
@@ -145,7 +145,7 @@ def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path):
 
 
 def test_mixed_precision_trains_too(train, config, tmp_path):
-    # The warm-up is long: the weights, and with them the losses, stay alike.
+    # The warm-up is so long that the weights, and thus the losses, stay similar.
     settings = GAN | {"train.total_iter": 3, "train.warmup_iter": 10000}
     for precision in ("32-true", "bf16-mixed"):
         train(read_config(config, changes(settings | {"name": precision, "precision": precision})))
@@ -160,7 +160,7 @@ def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
     train(read_config(config, ["train.total_iter=2"]))
     start_from = tmp_path / "runs" / "tiny" / "tiny.safetensors"
     settings = {"name": "three", "network_g.scale": 3, "path.pretrain_network_g": start_from, "train.total_iter": 1}
-    settings |= {"train.warmup_iter": 1000000}  # the first step changes next to nothing
+    settings |= {"train.warmup_iter": 1000000}  # the first step changes almost nothing
     train(read_config(config, changes(settings)))
     assert "left out: upsampler_net.up_conv.bias, upsampler_net.up_conv.weight" in caplog.text
     old = load_generator(start_from).state_dict()
@@ -197,7 +197,7 @@ def test_a_run_goes_on_as_what_it_was(train, config, change, said):
 
 def test_weights_are_no_state(train, config, tmp_path):
     torch.save({"params": {}}, tmp_path / "weights.pth")
-    with pytest.raises(ModelError, match="it is of another network, or of none"):
+    with pytest.raises(ModelError, match="it belongs to another network, or is not the state of a run"):
         train(read_config(config, [f"path.resume_state={tmp_path / 'weights.pth'}"]))
 
 
@@ -244,7 +244,7 @@ def test_measured_on_pairs_from_files(train, config, tmp_path):
     high = write_pictures(tmp_path / "val", count=1, side=64)
     low = tmp_path / "low"
     low.mkdir()
-    Image.fromarray(255 - load_picture(high / "0.png")[::2, ::2]).save(low / "0.png")  # no reduction of ours makes this
+    Image.fromarray(255 - load_picture(high / "0.png")[::2, ::2]).save(low / "0.png")  # not one of our reductions
     pairs = f"datasets.val={{dataroot_gt: {high}, dataroot_lq: {low}}}"
     train(read_config(config, [pairs, "train.total_iter=1"]))
     ((_, psnr),) = scalars(tmp_path / "runs" / "tiny")["val/val/psnr"]
@@ -264,7 +264,7 @@ def test_weights_say_the_licence_that_the_configuration_gives(train, config, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="torch for Windows has no libuv, which torchrun asks for")
+@pytest.mark.skipif(sys.platform == "win32", reason="torch for Windows lacks libuv, which torchrun needs")
 def test_two_processes_train_as_one_with_twice_the_batch(train, config, tmp_path):
     settings = GAN | {"train.total_iter": 4}
     pair = start(config, settings | {"name": "two"}, ("-m", "torch.distributed.run", "--nproc-per-node", "2"))

@@ -1,4 +1,4 @@
-"""Waiting that Ctrl-C ends."""
+"""Waiting that Ctrl-C can end."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from vsparagon.system.waiting import call_in_thread, is_left_behind
 
 @pytest.fixture
 def ctrl_c():
-    """Ctrl-C in a moment, as if somebody pressed it."""
+    """Send Ctrl-C after a moment, as if a user pressed it."""
     timer = threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,))
     timer.start()
     yield

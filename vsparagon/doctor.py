@@ -62,7 +62,7 @@ def examine() -> Iterator[Finding]:
     ):
         try:
             yield from ask()
-        except ParagonError as error:  # whose message ends with its own remedy
+        except ParagonError as error:  # its message ends with what to do
             text, _, advice = str(error).rstrip(".").partition("; ")
             yield Finding(topic=_topic(ask), state="problem", text=text, advice=advice)
         except Exception as error:  # anything may be broken; that is what this module is for
@@ -96,7 +96,7 @@ def _runtime() -> Iterator[Finding]:
         return
     text = f"{RUNTIME} {_dotted(found)}"
     if found < RUNTIME_WANTED:
-        text += f", and {_dotted(RUNTIME_WANTED)} is wanted"
+        text += f", but {_dotted(RUNTIME_WANTED)} or later is recommended"
         yield Finding(topic=topic, state="optional", text=text, advice=RUNTIME_ADVICE)
     else:
         yield Finding(topic=topic, state="ok", text=text)
@@ -134,7 +134,7 @@ def _vspipe() -> Iterator[Finding]:
         return
     done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=60)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
         text = f"{program} does not find its Python: {said[-1]}"
         yield Finding(topic="vspipe", state="optional", text=text, advice=advice)
     else:
@@ -235,7 +235,7 @@ def _packages() -> Iterator[Finding]:
         versions = {package: version_of(package) for package in needs.packages}
         missing = [package for package, found in versions.items() if not found]
         if missing:
-            text, advice = f"without {', '.join(missing)}", installation(needs.extra)
+            text, advice = f"{', '.join(missing)} missing", installation(needs.extra)
             yield Finding(topic=f"command {command}", state="optional", text=text, advice=advice)
         elif old := [told for package in needs.packages if (told := too_old(package))]:
             advice = installation(needs.extra)

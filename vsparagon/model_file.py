@@ -132,7 +132,7 @@ def _with_sight(model: Model, network: Any) -> Model:
     except LooksAtAll:
         return replace(model, sight="statistics")
     except Unknown as step:
-        log.debug("how far %s looks is not known, because of its step %s", model.name, step)
+        log.debug("the receptive field of %s is unknown because of its operation %s", model.name, step)
         return model
     if reach > FURTHEST or model.sizes != Sizes():
         return model

@@ -50,9 +50,11 @@ def check_gpu(device_id: int) -> None:
         BackendUnavailable: there is no GPU, or torch is not installed or cannot use this one.
         InvalidInput: there is no GPU of this number.
     """
-    advice = "leave --device out to measure the processor"
+    advice = "leave --device out to measure the CPU"
     if not gpus():
-        raise BackendUnavailable(f"--device cuda: no NVIDIA GPU answers here (no driver, or no device); {advice}.")
+        raise BackendUnavailable(
+            f"--device cuda: no NVIDIA GPU was found; if this machine has one, install its driver, or {advice}."
+        )
     try:
         trouble = torch_trouble(device_id)
     except ImportError as error:

@@ -160,8 +160,8 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
         if name in ("auto", written):
             return written
         raise InvalidInput(
-            f"precision is {name!r}, but {model.name} is in {written}, which is how a GPU runs it; "
-            "leave precision= out, or export the file in that precision."
+            f"precision is {name!r}, but {model.name} is in {written}, which a GPU cannot change; "
+            "leave precision= out, or export the file in another precision."
         )
     for precision in backend.precisions:
         if name in ("auto", precision):

@@ -36,7 +36,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     clear.set_defaults(run=_clear)
     for action in (listing, clear):
         action.add_argument(
-            "--folder", default="", help="the folder given as cache= or --cache (default: the user's cache folder)"
+            "--folder", default="", help="the folder used as cache= or --cache (default: the user's cache folder)"
         )
 
 
@@ -83,7 +83,7 @@ def about(file: Kept) -> str:
 
 def _folder(chosen: str) -> Path:
     if chosen and not Path(chosen).expanduser().is_dir():  # listing must not create the folder
-        raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was given as cache=.")
+        raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was used as cache= or --cache.")
     return cache_folder(chosen)
 
 

@@ -97,7 +97,7 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
     one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
     if one_file and output.suffix.lower() in SUFFIXES and not output.is_dir():
         if suffix and suffix != output.suffix.lower():
-            raise InvalidInput(f"--suffix is {suffix} but OUT is called {output.name}; leave one of them out.")
+            raise InvalidInput(f"--suffix is {suffix}, but OUT is called {output.name}; leave --suffix out.")
         pairs = [(sources[0], output)]
     else:
         if output.is_file():

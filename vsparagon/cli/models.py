@@ -69,8 +69,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_model(parser: argparse.ArgumentParser, files: str) -> None:
     parser.add_argument("model", metavar="MODEL", help=f"{', '.join(VARIANTS)}, or {files}")
-    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="of bundled weights (default 2)")
-    parser.add_argument("--profile", choices=PROFILES, default="", help="of bundled weights (default clean)")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="scale of bundled weights (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default="", help="profile of bundled weights (default clean)")
 
 
 def _models(_args: argparse.Namespace) -> str:
@@ -101,18 +101,18 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
         "file": args.model,
         "network": _network(model),
         "scale": str(model.scale),
-        "takes": "RGB" if model.channels == 3 else "one plane: luma, or red, green and blue in turn",
+        "input": "RGB" if model.channels == 3 else "one plane: luma, or red, green and blue separately",
         "type": "float16" if model.is_half else "float32",
-        "sides": _sides(model.sizes),
+        "sizes": _sides(model.sizes),
     }
     return rows | ({"parameters": f"{model.parameters:,}"} if model.parameters else {})
 
 
 def _network(model: Model) -> str:
     return {
-        "foreign": "not one of vsparagon; run as it is",
-        "published": "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form",
-        "inference": "one of vsparagon, in the form that the filter runs",
+        "foreign": "not a vsparagon network; run as it is",
+        "published": "a vsparagon network, as published; `vsparagon export --form extended` writes a faster form",
+        "inference": "a vsparagon network, in the form that the filter runs",
     }[model.form]
 
 
@@ -136,7 +136,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path, scale=args.scale)
     side = 2 * model.options.reach + 1
-    far = ", ".join(_far(model.options)) or "nothing"
+    far = "".join(f", {text}" for text in _far(model.options))
     published, run = macs_per_pixel(model), macs_per_pixel(inference_form(model))
     memory = bytes_per_pixel(model.options) * prod(FRAME) / MEBIBYTE
     return {
@@ -145,7 +145,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
         **{name: str(value) for name, value in asdict(model.options).items()},
         "parameters": f"{model.options.parameters:,}",
         "MACs per pixel": f"{published:,.0f} as published, {run:,.0f} as the filter runs it",
-        "receptive field": f"{side} x {side} pixels, and beyond it {far}",
+        "receptive field": f"{side} x {side} pixels{far}",
         "memory at 1080p": f"about {memory:,.0f} MiB per frame as the filter runs it, in float32 and without tiles",
         **_notes(checkpoint.metadata),
     }
@@ -169,9 +169,9 @@ def _notes(metadata: dict[str, str]) -> dict[str, str]:
 
 def _far(options: object) -> list[str]:
     names = {
-        "use_attention": "windows of 32 x 32",
-        "use_channel_mod": "the means of channel modulation",
-        "use_content_aware": "the gain",
+        "use_attention": "windows of 32 x 32 for attention",
+        "use_channel_mod": "means of the whole frame for channel modulation",
+        "use_content_aware": "means of the whole frame for the gain",
     }
     return [text for name, text in names.items() if getattr(options, name, False)]
 

@@ -42,10 +42,16 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     parser.add_argument(
         "--profile", help=f"weights trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})"
     )
-    parser.add_argument("--model", metavar="FILE", help="your own model file instead of these; the scale is its own")
-    parser.add_argument("--backend", help="auto (default), or one that `vsparagon doctor` lists")
-    parser.add_argument("--precision", help="auto (default), fp32, fp16 (GPUs), bf16 or int8 (both OpenVINO)")
-    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU, as CUDA counts")
+    parser.add_argument("--model", metavar="FILE", help="your own model file instead of these; its scale is used")
+    parser.add_argument(
+        "--backend",
+        help="auto (default), tensorrt, tensorrt_rtx, torch, onnxruntime or openvino; "
+        "`vsparagon doctor` shows which of them work",
+    )
+    parser.add_argument(
+        "--precision", help="auto (default), fp32, fp16 (on GPUs), bf16 or int8 (both on the CPU with openvino)"
+    )
+    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU, in CUDA's order (default 0)")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

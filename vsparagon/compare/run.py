@@ -71,7 +71,7 @@ def compare(
             raise InvalidInput(f"{job.input.name} is an image; --at is for videos.")
         source = _still(job) if still else open_to_view(job).source
         if source.upscaled:
-            raise InvalidInput(f"{job.filter_script or job.input} upscales by itself; take the call out to compare.")
+            raise InvalidInput(f"{job.filter_script or job.input} calls core.paragon.Upscale itself; remove that call.")
         numbers = [0] if still else _numbers(source, at)
         network = job.network or Network()
         versions = versions_of(

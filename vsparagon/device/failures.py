@@ -51,4 +51,4 @@ def device_errors(place: str) -> Iterator[None]:
         if isinstance(failure, OutOfDeviceMemory):
             raise failure from error
         # CUDA answers every later call of this process with the same error.
-        raise BackendFailure(f"{failure}; restart the application. A driver update needs that, too.") from error
+        raise BackendFailure(f"{failure}; restart the application (also necessary after driver updates).") from error

@@ -190,7 +190,7 @@ class Lanes:
         except RuntimeError as error:  # if it is not for lack of memory, the frames in flight will report it
             with self._counting:
                 self._more = 0
-            log.warning("not computing more frames at once, for lack of memory: %s", first_line_of(error))
+            log.warning("not computing more frames at once, because memory is short: %s", first_line_of(error))
             return None
 
     def next(self) -> Lane:

@@ -201,6 +201,6 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
         name = differing[0]
         raise InvalidInput(
             f"the worker on {platform.node()} would compute different frames ({name}: {here[name]}, not "
-            f"{context.fingerprint[name]}); install the same there, and set --backend and --precision."
+            f"{context.fingerprint[name]}); install the same packages there, and set --backend and --precision."
         )
     return clip, folder

@@ -113,7 +113,7 @@ class PartsFolder:
         with self.failing_clearly():
             if self.is_foreign():
                 raise InvalidInput(
-                    f"the work needs the folder {self.folder}, but that is there with something else in it; rename "
+                    f"an encode to this output uses the folder {self.folder}, but that has other files in it; rename "
                     "it, or give the output another name."
                 )
             self.folder.mkdir(exist_ok=True)

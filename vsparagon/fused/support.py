@@ -29,7 +29,7 @@ def trouble_with_attention(frame: FrameNetwork, device: torch.device) -> str:
         return "the package triton is not installed"
     from vsparagon.fused.attention import has_fitting_attention
 
-    return trouble_with_triton(device) if has_fitting_attention(frame) else "ours does not fit it"
+    return trouble_with_triton(device) if has_fitting_attention(frame) else "ours does not support its attention"
 
 
 def trouble_with_graph(frame: FrameNetwork) -> str:
@@ -37,7 +37,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
     if not find_spec("triton"):
         return "the package triton is not installed"
     if not isinstance(frame.network, HalfForm):
-        return "ours compute in float16"
+        return "ours compute only in float16"
     if frame.tiles:
         return "ours run only on whole frames"
     from vsparagon.fused.canvas import MOST_NUMBERS

@@ -73,7 +73,7 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
         return checkpoint
     if profile:
         raise InvalidInput(
-            f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave it out."
+            f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave profile= out."
         )
     return Path(model)
 

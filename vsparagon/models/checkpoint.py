@@ -115,8 +115,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         elif start[:2] == b"PK" or start[:1] == b"\x80":
             metadata, state = {}, torch.load(path, map_location="cpu", weights_only=True)
         else:
-            found = "is empty" if not start else f"starts with {start[:8]!r}"
-            raise ModelError(f"{path} {found}: not a checkpoint; give a .safetensors or a PyTorch .pth file.")
+            raise _unreadable(path, f"it starts with {_shown(start[:8])}" if start else "it is empty")
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} holds more than weights, or is damaged; it was not loaded, and no code in it was run. "
@@ -125,8 +124,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except ModelError:
         raise
     except Exception as error:  # a damaged file can make the readers raise anything
-        raise ModelError(f"{path} is damaged or not a checkpoint ({first_line_of(error)}).") from error
+        raise _unreadable(path, first_line_of(error)) from error
     return Checkpoint(weights=_tensors(state, path), metadata=metadata)
+
+
+def _unreadable(path: Path, why: str) -> ModelError:
+    return ModelError(f"{path} is damaged or not a checkpoint ({why}); give a .safetensors or a PyTorch .pth file.")
+
+
+def _shown(data: bytes) -> str:
+    """Return bytes as they are readable in a message: printable ASCII as text, others in hexadecimal."""
+    if data.isascii() and (text := data.decode("ascii")).isprintable():
+        return f'"{text}"'
+    return f"the bytes {data.hex(' ')}"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -46,7 +46,7 @@ def _metadata_options(metadata: dict[str, str], path: Path) -> dict[str, Any]:
     version = metadata.get("format_version", FORMAT_VERSION)
     if version != FORMAT_VERSION:
         raise ModelError(
-            f"{path} has format version {version}, this vsparagon reads {FORMAT_VERSION}; use a newer vsparagon."
+            f"{path} has format version {version}, but this vsparagon reads only {FORMAT_VERSION}; use a newer one."
         )
     try:
         options = json.loads(metadata.get("options", "{}"))
@@ -90,7 +90,7 @@ def _paragon(weights: dict[str, Tensor], given: Mapping[str, Any], path: Path) -
     options = next(o for c in candidates if _shape_key(o := replace(c, **switches)) == key)
     alpha = given.get("upsampler_alpha")
     if alpha is None:
-        log.info("%s does not say its upsampler_alpha; taking that of %s, %g", path, variant, options.upsampler_alpha)
+        log.info("%s does not contain upsampler_alpha; using that of %s, %g", path, variant, options.upsampler_alpha)
         return options
     if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
         raise ModelError(f"{path} has an upsampler_alpha of {alpha!r} in its metadata; it must be a number.")

@@ -43,7 +43,7 @@ class ForeignNetwork(nn.Module):
             strange = {node.domain for node in with_branches(graph.graph.node)} - set(OWN)
             if strange or graph.graph.sparse_initializer:
                 what = f"operators of {', '.join(sorted(strange))}" if strange else "sparse weights"
-                raise ModelError(f"{path.name} has {what}, which are not known here; run it on the CPU.")
+                raise ModelError(f"{path.name} has {what}, which are not supported here; run it on the CPU.")
             version = next(entry.version for entry in graph.opset_import if entry.domain in OWN)
             del graph.opset_import[:]  # exporters also list domains that no node uses
             graph.opset_import.append(onnx.helper.make_opsetid("", version))

@@ -137,7 +137,7 @@ class TileChoice:
         if self.size:
             shared = [max(2 * reach, o) for o in self.overlap or (0, 0)]
             if any(size <= s for size, s in zip(self.size, shared, strict=True)):
-                raise InvalidInput(f"tilesize must be more than {2 * reach} each way for {model.name}.")
+                raise InvalidInput(f"each side of tilesize must be more than {2 * reach} for {model.name}.")
             rows, columns = (
                 -(-side // (size - s)) for side, size, s in zip((height, width), self.size, shared, strict=True)
             )
@@ -186,9 +186,9 @@ class TileChoice:
             return Whole(model, extension)
         if model.sight == "statistics":
             log.warning(
-                "%s takes statistics of the whole picture; each tile takes its own, so seams may show. %s",
+                "%s computes statistics of the whole picture; each tile has its own, so seams may show. %s",
                 model.name,
-                "Export it without a size." if model.sizes.fixed else "Leave tilesize= out, or take larger tiles.",
+                "Export it without a size." if model.sizes.fixed else "Leave tilesize= out, or use larger tiles.",
             )
         if model.sight == "whole":
             raise _needs_whole(model, "export it without a size" if model.sizes.fixed else "leave tilesize= out")

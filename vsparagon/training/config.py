@@ -190,7 +190,7 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     except OSError as error:
         raise InvalidInput(f"cannot read the configuration {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise InvalidInput(f"the configuration {path} is not in UTF-8; save it so.") from None
+        raise InvalidInput(f"the configuration {path} is not in UTF-8; save it as UTF-8.") from None
     except YAMLError as error:
         raise InvalidInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -245,7 +245,7 @@ def _check(config: Config) -> None:
     if train.int8 and not isinstance(options, SwiftOptions):
         raise InvalidInput("train.int8 is for swift, swift_lite and swift_plus; leave it out.")
     if 2 * train.loss_border >= data.lq_size:
-        raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves nothing of lq_size {data.lq_size}.")
+        raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves no pixels of lq_size {data.lq_size}.")
     if config.network_d is not None:
         side = (data.lq_size - 2 * train.loss_border) * options.scale >> len(config.network_d.ch_mult)
         if side < 1:

@@ -24,10 +24,8 @@ from vsparagon.training.resize import REACH
 
 Positive = Annotated[int, Meta(ge=1)]
 
-CLIP_SIDE = 128
-"""Side of the clips of the video degradation in low-resolution pixels."""
-CROPS_PER_CLIP = 8
-"""Crops taken from a clip: an encoder's start costs more than a few frames."""
+CLIP_SIDE = 128  # sides of a degraded clip in low-resolution pixels, or less for small pictures
+CROPS_PER_CLIP = 8  # more than one, because starting an encoder takes longer than encoding a few frames
 
 
 class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

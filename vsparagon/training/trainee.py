@@ -175,7 +175,8 @@ class Trainee:
             done, self._balance.ratio = int(state["iteration"]), state["ratio"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
-                f"cannot resume from the saved state: it is of another network, or of none ({reason_of(error)})."
+                "cannot resume from the saved state: it belongs to another network, or is not the state of a run "
+                f"({reason_of(error)})."
             ) from error
         for name in ("optim_g", "optim_d"):
             for group in self._holders[name].param_groups if name in self._holders else ():

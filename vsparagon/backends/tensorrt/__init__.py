@@ -32,7 +32,7 @@ class TensorRT(Runtime):
     def missing(self) -> str:
         if missing := trouble_without(self.name, *PACKAGES, extra=self.extra):
             return missing
-        return "" if gpus() else "there is no NVIDIA GPU, or no driver for it; install the driver"
+        return "" if gpus() else "no NVIDIA GPU was found; if this machine has one, install its driver"
 
     def on(self, device_id: int) -> FrameBackend:
         if trouble := torch_trouble(device_id) or library_trouble(self.name, device_id):
