@@ -268,10 +268,10 @@ def test_page_works_in_a_browser(page, tmp_path):
         browser.key("0")
         assert float(value("zoom").split()[0]) == fitted
 
-        # Without a mouse: the divider is an ordinary slider with a name and a text.
+        # Without a mouse: the line is moved by an ordinary slider with a name.
         tree = browser.call("Accessibility.getFullAXTree")["nodes"]
         named = {(n["role"]["value"], n["name"]["value"]) for n in tree if "name" in n and not n["ignored"]}
-        assert ("slider", "Divider") in named
+        assert ("slider", "Slider") in named
         assert {("combobox", "Left"), ("combobox", "Right"), ("combobox", "Frame")} <= named
         assert ("button", "Swap left and right") in named
         assert ("image", "second, enlarged by c") in named
