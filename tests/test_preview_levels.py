@@ -7,9 +7,10 @@ import pytest
 import vapoursynth as vs
 from clips import arrays, counted
 
+from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.source import Source
-from vsparagon.preview.levels import levels_for
+from vsparagon.preview.levels import levels_for, with_text
 
 
 def source_of(clip, upscaled=False):
@@ -77,6 +78,27 @@ def test_halves_keep_what_the_result_says_of_itself(tmp_path):
     with both.get_frame(0) as shown, ours.get_frame(0) as alone:
         assert dict(shown.props) == dict(alone.props)
         assert (shown.props["_SARNum"], shown.props["_SARDen"]) == (2, 3)
+
+
+def yuv444(width, height):
+    return vs.core.std.BlankClip(None, width, height, vs.YUV444P8, 2, color=[50, 128, 128])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fits"),
+    [(40, 48, True), (39, 48, False), (40, 47, False), (48, 720, True), (47, 720, False)],
+)
+def test_text_is_left_out_where_it_does_not_fit(width, height, fits):
+    with with_text(yuv444(width, height), "nano", 7).get_frame(0) as frame:
+        assert (np.asarray(frame[0]).max() > 50) == fits
+
+
+def test_halves_of_a_tiny_clip_have_no_text(tmp_path):
+    job = Job(input=tmp_path / "x.mkv")
+    luma = arrays(levels_for(source_of(yuv444(3, 1)), job, ab=True)[0].open().get_frame(0))[0]
+    np.testing.assert_allclose(luma, [[50, 50, 235, 235, 50, 50]] * 2, atol=1)
+    with pytest.raises(InvalidInput, match="--ab needs a result that is at least 6 pixels wide; this one has 4"):
+        levels_for(source_of(yuv444(2, 2)), job, ab=True)[0].open()
 
 
 def test_smaller_sources_have_whole_chroma(tmp_path):

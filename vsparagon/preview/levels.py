@@ -11,6 +11,7 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.bundled import bundled
+from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
@@ -27,6 +28,7 @@ FASTER_IN_BF16: Final = FASTER | {"nano": ("swift", "swift_lite")}
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # least width and height of a reduced source, in pixels
 LINE: Final = 2  # width of the line between the halves, in pixels
+TEXT_MARGIN: Final = 16  # around VapourSynth's text, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,20 +127,34 @@ def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
         left: the source, enlarged by bicubic to the size and format of `right`.
         right: the result; its frame properties are kept.
         name: of the level that made the result.
+
+    Raises:
+        InvalidInput: the clips are too narrow for that.
     """
+    if right.width < 3 * LINE:
+        raise InvalidInput(f"--ab needs a result that is at least {3 * LINE} pixels wide; this one has {right.width}.")
     middle = right.width // 4 * 2
-    scale = text_scale(right)
     peak = 1 << right.format.bits_per_sample
     white: Any = [peak * 235 // 256, *[peak // 2] * (right.format.num_planes - 1)]
     line = right.std.BlankClip(width=LINE, color=white)
     parts = [
-        left.text.Text("bicubic", 7, scale).std.Crop(right=left.width - middle),
+        with_text(left, "bicubic", 7).std.Crop(right=left.width - middle),
         line,
-        right.std.Crop(left=middle + LINE).text.Text(name, 9, scale),
+        with_text(right.std.Crop(left=middle + LINE), name, 9),
     ]
     return vs.core.std.StackHorizontal(parts).std.CopyFrameProps(right)
 
 
-def text_scale(clip: vs.VideoNode) -> int:
-    """Return the scale at which text is drawn so that it is legible when the picture fills a screen."""
-    return max(1, int(clip.height) // 360)
+def with_text(clip: vs.VideoNode, text: str, place: int) -> vs.VideoNode:
+    """Return the clip with text that is legible when the picture fills a screen; a clip too small for text as it is.
+
+    Args:
+        clip: of a format in `PIXEL_FORMATS`.
+        text: what is drawn.
+        place: where, by the keys of a numeric keypad: 7 is the top left corner.
+    """
+    scale = max(1, int(clip.height) // 360)
+    if clip.width < 2 * TEXT_MARGIN + 8 * scale or clip.height < 2 * TEXT_MARGIN + 16 * scale:  # a character's size
+        return clip
+    drawn: vs.VideoNode = clip.text.Text(text, place, scale)
+    return drawn
