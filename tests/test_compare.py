@@ -55,7 +55,7 @@ def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:
     found: dict[str, dict[str, np.ndarray]] = {}
     for section in page.read_text(encoding="utf-8").split("<section ")[1:]:
         title = re.match(r'data-title="([^"]*)"', section)[1]
-        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/webp;base64,([^"]*)"', section, re.DOTALL)
+        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/[a-z]+;base64,([^"]*)"', section, re.DOTALL)
         found[title] = {n: np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for n, data in figures}
     return found
 
@@ -84,6 +84,14 @@ def test_page_needs_no_other_file_and_takes_any_name(film, compared):
     assert "default-src 'none'" in text
     if film.name == NAME:
         assert "<h1>a &lt;b&gt;film &amp; &quot;more&quot; $name.mkv</h1>" in text
+
+
+@pytest.mark.parametrize(("width", "kind"), [(16383, "webp"), (16384, "png")])
+def test_page_holds_a_picture_that_is_too_wide_for_webp(width, kind, tmp_path):
+    picture = np.random.default_rng(1).integers(0, 256, (1, width, 3), np.uint8)
+    (tmp_path / "page.html").write_text(made := make_page("x.png", "", {"picture": {"nano": picture}}))
+    np.testing.assert_array_equal(pictures_of(tmp_path / "page.html")["picture"]["nano"], picture)
+    assert f"data:image/{kind};" in made
 
 
 def test_sheet_shows_the_same_detail_of_all_versions(compared):
@@ -281,3 +289,14 @@ def test_page_works_in_a_browser(page, tmp_path):
 
         browser.open(page, scripts=False)  # then everything is simply there
         assert browser.call("Page.getLayoutMetrics")["cssContentSize"]["height"] > 6 * 90
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_page_never_shrinks_a_tiny_picture_to_enlarge_it(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(make_page("x.png", "", {"picture": {"nano": np.zeros((2, 2, 3), np.uint8)}}))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page)
+        fitted = browser.ask("document.getElementById('zoom').value")
+        browser.key("+")
+        assert browser.ask("document.getElementById('zoom').value") == fitted
