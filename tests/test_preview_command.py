@@ -268,7 +268,7 @@ def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_p
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
     assert stdout.startswith(f"{film}: ")
-    assert ("no audio or subtitles" in stderr) == uneven
+    assert ("without audio and subtitles" in stderr) == uneven
 
 
 @pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")
