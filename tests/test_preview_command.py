@@ -120,11 +120,9 @@ def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys)
 
 
 @needs_posix
-def test_player_that_fails_is_told(film, tmp_path):
-    player = tmp_path / "player"
-    player.write_text("#!/bin/sh\nexit 3\n")
-    player.chmod(0o755)
-    done = run(film, "--player", player)
+@pytest.mark.parametrize("read", [0, 100_000])
+def test_player_that_fails_is_told(read, film, tmp_path):
+    done = run(film, "--player", write_player(tmp_path, most=read, code=3))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; its output is above.")
 
