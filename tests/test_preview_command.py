@@ -129,13 +129,21 @@ def test_player_that_fails_is_told(read, film, tmp_path):
 
 @needs_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ends_with_its_player_when_asked(number, film, tmp_path):
+@pytest.mark.parametrize("kind", ["player", "viewer"])
+def test_ends_with_its_player_when_asked(kind, number, film, tmp_path):
+    pid = tmp_path / "pid"
     player = tmp_path / "player"
-    player.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    player.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
     player.chmod(0o755)
-    process = subprocess.Popen(command(film, "--player", player), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (tmp_path / "vsview.py").write_text(f"import os\nos.execv({str(player)!r}, ['player'])\n")
+    process = subprocess.Popen(
+        command(film, "--player", player if kind == "player" else "vsview"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
+    )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+    while not pid.exists() or not pid.read_text().strip():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -144,7 +152,8 @@ def test_ends_with_its_player_when_asked(number, film, tmp_path):
     process.communicate(timeout=20)
     assert process.returncode == 130
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int(pid.read_text()), 0)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # the viewer's script
 
 
 def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys):
