@@ -98,6 +98,10 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
     ("arguments", "said"),
     [
         (["none.mkv"], "there is no file"),
+        (["-"], "standard input and addresses cannot be read: save the video as a file."),
+        (["https://example.org/film.mkv"], "standard input and addresses cannot be read: save the video as a file."),
+        (["."], "is a folder; give one video file or script."),
+        (["/dev/null"], "is a pipe or a device; save the video as a file, which can be read at any place."),
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
         (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
