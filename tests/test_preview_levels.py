@@ -20,14 +20,19 @@ def source_of(clip, upscaled=False):
 @pytest.mark.parametrize(
     ("network", "names"),
     [
-        (Network(variant="nano"), ["nano", "swift_lite"]),
+        (Network(variant="nano"), ["nano", "swift int8", "swift_lite int8"]),
+        (Network(variant="nano", precision="fp32"), ["nano", "swift_lite"]),
+        (Network(variant="nano", backend="torch"), ["nano", "swift_lite"]),
         (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift_lite"]),
         (Network(variant="swift_plus", precision="int8"), ["swift_plus", "swift", "swift_lite"]),
-        (Network(variant="micro"), ["micro", "swift", "swift_lite"]),
-        (Network(variant="tiny", scale=4), ["tiny", "swift", "swift_lite"]),
-        (Network(variant="swift"), ["swift", "swift_lite"]),
-        (Network(variant="swift_lite", scale=3), ["swift_lite"]),
-        (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift", "swift_lite"]),
+        (Network(variant="micro", precision="fp32"), ["micro", "swift", "swift_lite"]),
+        (Network(variant="tiny", scale=4), ["tiny", "swift int8", "swift_lite int8"]),
+        (Network(variant="swift"), ["swift", "swift int8", "swift_lite int8"]),
+        (Network(variant="swift_lite", scale=3), ["swift_lite", "swift_lite int8"]),
+        (
+            Network(variant="swift_plus", profile="compressed"),
+            ["swift_plus", "swift_plus int8", "swift int8", "swift_lite int8"],
+        ),
     ],
 )
 def test_a_network_gives_way_to_ever_faster_ones(tmp_path, network, names):
@@ -41,9 +46,9 @@ def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
     levels = levels_for(source, job, ab=False)
     assert [level.name for level in levels] == [
         "micro",
-        "swift",
-        "swift_lite",
-        *(f"swift_lite from {size}" for size in ("48x36", "32x24")),
+        "swift int8",
+        "swift_lite int8",
+        *(f"swift_lite int8 from {size}" for size in ("48x36", "32x24")),
     ]
     clips = [level.open() for level in levels]
     assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
@@ -104,5 +109,5 @@ def test_halves_of_a_tiny_clip_have_no_text(tmp_path):
 def test_smaller_sources_have_whole_chroma(tmp_path):
     clip = counted(width=60, height=44)
     levels = levels_for(source_of(clip), Job(input=tmp_path / "x.mkv"), ab=False)
-    assert [level.name for level in levels][2:] == ["swift_lite from 44x32", "swift_lite from 30x22"]
-    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 4
+    assert [level.name for level in levels][-2:] == ["swift_lite int8 from 44x32", "swift_lite int8 from 30x22"]
+    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 5

@@ -58,7 +58,7 @@ def open_to_view(job: Job) -> Opened:
 
 
 def _first_time(source: Source, *, scripted: bool) -> Fraction | None:
-    """Return when the file shows the clip's first frame, in seconds; None if the file shows the clip at no constant rate.
+    """Return when the file shows the clip's first frame, in seconds; None if it shows the clip at no constant rate.
 
     Args:
         source: a file's clip.

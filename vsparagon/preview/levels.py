@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon.backends.base import Backend
 from vsparagon.bundled import bundled
 from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
+from vsparagon.runtime import noted_choices
 
 # The variants to fall back to if one is too slow, each faster than the one before (docs/speed.md).
 FASTER: Final = {
@@ -24,7 +26,7 @@ FASTER: Final = {
     "swift": ("swift_lite",),
     "swift_plus": ("swift", "swift_lite"),
 }
-FASTER_IN_BF16: Final = FASTER | {"nano": ("swift", "swift_lite")}
+FASTER_IF_ROUNDED: Final = FASTER | {"nano": ("swift", "swift_lite")}  # in bfloat16 and in 8-bit integers
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # least width and height of a reduced source, in pixels
 LINE: Final = 2  # width of the line between the halves, in pixels
@@ -61,7 +63,8 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
         ParagonError: the network or the clip cannot be used.
     """
     pix_fmt = preview_format(source.clip)
-    first = upscaled_clip(source, job, pix_fmt)
+    with noted_choices() as choices:
+        first = upscaled_clip(source, job, pix_fmt)
     if source.upscaled:
         return [Level(name=job.input.name, open=lambda: first)]
     network = job.network or Network()
@@ -81,8 +84,8 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     name = Path(network.model).stem if network.model else network.variant
     found = [level(name, first, network, Fraction(1))]
     fixed = replace(network, **size)
-    for faster in _faster_variants(fixed):
-        name, fixed = faster, replace(fixed, variant=faster)
+    for faster in _faster_networks(fixed, choices[-1].backend):
+        name, fixed = f"{faster.variant} int8" if faster.precision != network.precision else faster.variant, faster
         found.append(level(name, None, fixed, Fraction(1)))
     for share in SMALLER:
         small = reduced(source.clip, share)
@@ -96,12 +99,17 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
     return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
 
 
-def _faster_variants(network: Network) -> list[str]:
+def _faster_networks(network: Network, backend: Backend) -> list[Network]:
+    """Return the bundled networks to fall back to, in 8-bit integers if the precision is open."""
     if network.model:
         return []
-    faster = FASTER_IN_BF16 if network.precision == "bf16" else FASTER
+    variants: tuple[str, ...] = ()
+    if network.precision == "auto" and "int8" in backend.precisions:
+        network, variants = replace(network, precision="int8"), (network.variant,)
+    faster = FASTER_IF_ROUNDED if network.precision in ("bf16", "int8") else FASTER
+    variants += faster.get(network.variant, ())
     there = bundled(rounded=network.precision == "int8")
-    return [v for v in faster.get(network.variant, ()) if (v, network.scale, network.profile) in there]
+    return [replace(network, variant=v) for v in variants if (v, network.scale, network.profile) in there]
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
