@@ -132,12 +132,22 @@ def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
             assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 
 
-def test_profiles_are_compared_side_by_side(film, tmp_path):
-    variants = "nano:compressed,nano,swift:clean"
+def test_profiles_and_precisions_are_compared_side_by_side(film, tmp_path):
+    variants = "nano:compressed,nano,swift:clean,swift:int8,swift:int8:compressed"
     assert main(["compare", str(film), "--output", str(tmp_path), "--variants", variants, "--peers", ""]) == 0
     versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
-    assert list(versions) == ["nano compressed", "nano", "swift"]
-    assert not np.array_equal(versions["nano compressed"], versions["nano"])
+    assert list(versions) == ["nano compressed", "nano", "swift", "swift int8", "swift compressed int8"]
+    assert len({picture.tobytes() for picture in versions.values()}) == 5
+
+
+def test_precision_chooses_the_variants_that_have_it(film, tmp_path):
+    arguments = ["compare", str(film), "--output", str(tmp_path), "--precision", "int8", "--peers", "", "--at", "1"]
+    assert main(arguments) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["swift_lite", "swift", "swift_plus"]
+    assert main([*arguments, "--variant", "swift:fp32"]) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["swift fp32"]
 
 
 @pytest.mark.parametrize(("scale", "size"), [(3, []), (1, []), (1, ["--height", "72"])])
@@ -183,7 +193,6 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
         (["FILM", "--peers", "magic"], "unknown peer 'magic'"),
         (["FILM", "--variants", "giant"], "giant"),
         (["FILM", "--variants", "nano:dirty"], "unknown profile 'dirty'"),
-        (["FILM", "--variant", "nano"], "--variants"),
         (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
         (["still.png", "--at", "1s"], "--at is for videos"),
         (["own.vpy"], "upscales by itself"),

@@ -117,12 +117,13 @@ def _still(job: Job) -> Source:
 
 
 def _bundled(network: Network) -> list[str]:
-    """Return the variants that have weights for the network's scale and profile.
+    """Return the variants that have weights for the network's scale, profile and precision.
 
     If there are none, return the network's own variant, so that opening it raises the error.
     """
+    there = bundled(rounded=network.precision == "int8")
     kind = (network.scale, network.profile)
-    return [variant for variant, *rest in bundled() if tuple(rest) == kind] or [network.variant]
+    return [variant for variant, *rest in there if tuple(rest) == kind] or [network.variant]
 
 
 def _numbers(source: Source, at: Sequence[float]) -> list[int]:
