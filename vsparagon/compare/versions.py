@@ -105,7 +105,10 @@ def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:
 def _chosen(network: Network, text: str) -> Network:
     variant, *others = text.split(":")
     for other in others:
-        network = replace(network, **{"precision" if other in get_args(Precision) else "profile": other})
+        if other in get_args(Precision):
+            network = replace(network, precision=other)
+        else:
+            network = replace(network, profile=other)
     return replace(network, variant=variant)
 
 
