@@ -105,10 +105,8 @@ def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:
 def _chosen(network: Network, text: str) -> Network:
     variant, *others = text.split(":")
     for other in others:
-        if other in get_args(Precision):
-            network = replace(network, precision=other)
-        else:
-            network = replace(network, profile=other)
+        is_precision = other in get_args(Precision)
+        network = replace(network, precision=other) if is_precision else replace(network, profile=other)
     return replace(network, variant=variant)
 
 
