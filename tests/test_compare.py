@@ -224,6 +224,19 @@ def test_folder_that_cannot_be_made_is_told_before_the_work(tmp_path, monkeypatc
     assert last.endswith("; choose another with --output.")
 
 
+@pytest.mark.parametrize("call", ["make_page", "make_sheet"])
+def test_earlier_comparison_is_kept_until_the_next_is_complete(call, tmp_path, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    Image.new("RGB", (32, 32)).save(tmp_path / "still.png")
+    (tmp_path / "compare.png").write_text("earlier")
+    monkeypatch.setattr(f"vsparagon.compare.run.{call}", interrupt)
+    assert main(["compare", str(tmp_path / "still.png"), "--variants", "nano", "--output", str(tmp_path)]) == 130
+    assert (tmp_path / "compare.png").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compare.png", "still.png"]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page of two frames in three versions, each in a colour of its own."""

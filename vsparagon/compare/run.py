@@ -16,7 +16,7 @@ from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
 from vsparagon.compare.versions import Picture, Version, read_still, versions_of
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
-from vsparagon.files import write_atomically
+from vsparagon.files import replacing, write_atomically
 from vsparagon.image.stills import SUFFIXES
 from vsparagon.input.job import Job, Network
 from vsparagon.input.opening import open_to_view, seconds_of
@@ -93,9 +93,11 @@ def compare(
         f"{', '.join(version.name for version in versions)}."
     )
     sheet, page = folder / "compare.png", folder / "compare.html"
+    html = make_page(job.input.name, description, frames).encode()  # which takes a while: both files change at the end
     with _refusals(folder):
-        make_sheet(frames).save(sheet, compress_level=6)
-        write_atomically(page, make_page(job.input.name, description, frames).encode())
+        with replacing(sheet) as draft:
+            make_sheet(frames).save(draft, "PNG", compress_level=6)
+        write_atomically(page, html)
     return Comparison(sheet=sheet, page=page, frames=len(frames), versions=[version.name for version in versions])
 
 
