@@ -86,7 +86,10 @@ def compare(
         titles = ["picture"] if still else [_title(source, n) for n in numbers]
         with _refusals(folder):  # before the work starts: the input's folder may be read-only
             folder.mkdir(parents=True, exist_ok=True)
-        frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
+        frames = {}
+        for place, (title, n) in enumerate(zip(titles, numbers, strict=True), start=1):
+            tell(f"upscaling {place} of {len(numbers)}: {title}")
+            frames[title] = _pictures(versions, n)
     large = versions[0].clip
     description = (
         f"{source.clip.width}x{source.clip.height} upscaled to {large.width}x{large.height} with "
