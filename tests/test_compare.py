@@ -55,7 +55,7 @@ def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:
     found: dict[str, dict[str, np.ndarray]] = {}
     for section in page.read_text(encoding="utf-8").split("<section ")[1:]:
         title = re.match(r'data-title="([^"]*)"', section)[1]
-        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/webp;base64,([^"]*)"', section, re.DOTALL)
+        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/[a-z]+;base64,([^"]*)"', section, re.DOTALL)
         found[title] = {n: np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for n, data in figures}
     return found
 
@@ -84,6 +84,14 @@ def test_page_needs_no_other_file_and_takes_any_name(film, compared):
     assert "default-src 'none'" in text
     if film.name == NAME:
         assert "<h1>a &lt;b&gt;film &amp; &quot;more&quot; $name.mkv</h1>" in text
+
+
+@pytest.mark.parametrize(("width", "kind"), [(16383, "webp"), (16384, "png")])
+def test_page_holds_a_picture_that_is_too_wide_for_webp(width, kind, tmp_path):
+    picture = np.random.default_rng(1).integers(0, 256, (1, width, 3), np.uint8)
+    (tmp_path / "page.html").write_text(made := make_page("x.png", "", {"picture": {"nano": picture}}))
+    np.testing.assert_array_equal(pictures_of(tmp_path / "page.html")["picture"]["nano"], picture)
+    assert f"data:image/{kind};" in made
 
 
 def test_sheet_shows_the_same_detail_of_all_versions(compared):
@@ -124,12 +132,22 @@ def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
             assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 
 
-def test_profiles_are_compared_side_by_side(film, tmp_path):
-    variants = "nano:compressed,nano,swift:clean"
+def test_profiles_and_precisions_are_compared_side_by_side(film, tmp_path):
+    variants = "nano:compressed,nano,swift:clean,swift:int8,swift:int8:compressed"
     assert main(["compare", str(film), "--output", str(tmp_path), "--variants", variants, "--peers", ""]) == 0
     versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
-    assert list(versions) == ["nano compressed", "nano", "swift"]
-    assert not np.array_equal(versions["nano compressed"], versions["nano"])
+    assert list(versions) == ["nano compressed", "nano", "swift", "swift int8", "swift compressed int8"]
+    assert len({picture.tobytes() for picture in versions.values()}) == 5
+
+
+def test_precision_chooses_the_variants_that_have_it(film, tmp_path):
+    arguments = ["compare", str(film), "--output", str(tmp_path), "--precision", "int8", "--peers", "", "--at", "1"]
+    assert main(arguments) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["swift_lite", "swift", "swift_plus"]
+    assert main([*arguments, "--variant", "swift:fp32"]) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["swift fp32"]
 
 
 @pytest.mark.parametrize(("scale", "size"), [(3, []), (1, []), (1, ["--height", "72"])])
@@ -175,7 +193,6 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
         (["FILM", "--peers", "magic"], "unknown peer 'magic'"),
         (["FILM", "--variants", "giant"], "giant"),
         (["FILM", "--variants", "nano:dirty"], "unknown profile 'dirty'"),
-        (["FILM", "--variant", "nano"], "--variants"),
         (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
         (["still.png", "--at", "1s"], "--at is for videos"),
         (["own.vpy"], "calls core.paragon.Upscale itself; remove that call"),
@@ -205,6 +222,19 @@ def test_folder_that_cannot_be_made_is_told_before_the_work(tmp_path, monkeypatc
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"vsparagon: cannot write in {tmp_path / 'still.png.compare'}: ")
     assert last.endswith("; choose another with --output.")
+
+
+@pytest.mark.parametrize("call", ["make_page", "make_sheet"])
+def test_earlier_comparison_is_kept_until_the_next_is_complete(call, tmp_path, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    Image.new("RGB", (32, 32)).save(tmp_path / "still.png")
+    (tmp_path / "compare.png").write_text("earlier")
+    monkeypatch.setattr(f"vsparagon.compare.run.{call}", interrupt)
+    assert main(["compare", str(tmp_path / "still.png"), "--variants", "nano", "--output", str(tmp_path)]) == 130
+    assert (tmp_path / "compare.png").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compare.png", "still.png"]
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +311,14 @@ def test_page_works_in_a_browser(page, tmp_path):
 
         browser.open(page, scripts=False)  # without scripts, all pictures are shown below each other
         assert browser.call("Page.getLayoutMetrics")["cssContentSize"]["height"] > 6 * 90
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_page_never_shrinks_a_tiny_picture_to_enlarge_it(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(make_page("x.png", "", {"picture": {"nano": np.zeros((2, 2, 3), np.uint8)}}))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page)
+        fitted = browser.ask("document.getElementById('zoom').value")
+        browser.key("+")
+        assert browser.ask("document.getElementById('zoom').value") == fitted

@@ -293,7 +293,8 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["none.png", "out.png"], "none.png: no image found"),
         (["clear.png", "out.jpg"], "transparency"),
         (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
-        (["float.tif", "out.tif"], "float"),
+        (["float.tif", "out.tif"], "samples of type float; convert it to 8 or 16 bits"),
+        (["float-rgb.tif", "out.tif"], "samples of type float; convert it to 8 or 16 bits"),
         (["two.tif", "out.tif"], "2 images"),
         (["clear.png", "."], "its own original"),
         (["clear.png", "out.gif"], "out.gif has an unknown suffix; use one of .png, "),
@@ -310,6 +311,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, m
     write(tmp_path / "clear.webp", card, bands=4)
     Image.new("CMYK", (32, 32)).save("cmyk.jpg")
     Image.new("F", (32, 32)).save("float.tif")
+    pyvips.Image.black(8, 8, bands=3).cast("float").copy(interpretation="scrgb").write_to_file("float-rgb.tif")
     Image.new("RGB", (32, 32)).save("noname", "PNG")
     Image.new("RGB", (8, 8)).save("tiny.png")
     Image.new("RGB", (32, 32)).save("two.tif", save_all=True, append_images=[Image.new("RGB", (32, 32))])

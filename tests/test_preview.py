@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import socket
+import struct
+import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -106,6 +110,20 @@ def test_server_answers_ranges_and_only_to_those_who_know_the_address():
     assert len(begun) == 3
     with pytest.raises(urllib.error.URLError):
         fetch(address)
+
+
+def test_server_is_silent_about_strange_requests_and_readers_that_break_off(capfd):
+    at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+    with served(RawFile(counted(), lambda _seconds: None), lambda: None, pytest.fail) as address:
+        url = urllib.parse.urlsplit(address)
+        for request in (b"GET /\xe9 HTTP/1.1\r\n\r\n", b"GET ", f"GET {url.path} HTTP/1.1\r\n\r\n".encode()):
+            with socket.create_connection((url.hostname, url.port)) as reader:
+                reader.sendall(request)
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                if b"\xe9" in request:
+                    assert reader.recv(100).startswith(b"HTTP/1.1 404")
+        assert fetch(address)[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_reader_that_leaves_stops_the_work():

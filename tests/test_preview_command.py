@@ -98,6 +98,10 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
     ("arguments", "said"),
     [
         (["none.mkv"], "there is no file"),
+        (["-"], "standard input and addresses cannot be read: save the video as a file."),
+        (["https://example.org/film.mkv"], "standard input and addresses cannot be read: save the video as a file."),
+        (["."], "is a folder; give one video file or script."),
+        (["/dev/null"], "is a pipe or a device; save the video as a file, which can be read at any place."),
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
         (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
@@ -120,24 +124,30 @@ def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys)
 
 
 @needs_posix
-def test_player_that_fails_is_told(film, tmp_path):
-    player = tmp_path / "player"
-    player.write_text("#!/bin/sh\nexit 3\n")
-    player.chmod(0o755)
-    done = run(film, "--player", player)
+@pytest.mark.parametrize("read", [0, 100_000])
+def test_player_that_fails_is_told(read, film, tmp_path):
+    done = run(film, "--player", write_player(tmp_path, most=read, code=3))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; its output is above.")
 
 
 @needs_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ends_with_its_player_when_asked(number, film, tmp_path):
+@pytest.mark.parametrize("kind", ["player", "viewer"])
+def test_ends_with_its_player_when_asked(kind, number, film, tmp_path):
+    pid = tmp_path / "pid"
     player = tmp_path / "player"
-    player.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    player.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
     player.chmod(0o755)
-    process = subprocess.Popen(command(film, "--player", player), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (tmp_path / "vsview.py").write_text(f"import os\nos.execv({str(player)!r}, ['player'])\n")
+    process = subprocess.Popen(
+        command(film, "--player", player if kind == "player" else "vsview"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
+    )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+    while not pid.exists() or not pid.read_text().strip():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -146,7 +156,8 @@ def test_ends_with_its_player_when_asked(number, film, tmp_path):
     process.communicate(timeout=20)
     assert process.returncode == 130
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int(pid.read_text()), 0)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # the viewer's script
 
 
 def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys):
@@ -268,7 +279,7 @@ def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_p
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
     assert stdout.startswith(f"{film}: ")
-    assert ("without sound" in stderr) == uneven
+    assert ("without audio and subtitles" in stderr) == uneven
 
 
 @pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")

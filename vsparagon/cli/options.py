@@ -32,12 +32,16 @@ SCRIPT_SAID: Final = re.compile(r" failed: |paragon\.Upscale: ")
 TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
 
 
-def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the options that choose the model and what runs it; they are arguments of `core.paragon.Upscale`."""
-    there = bundled()
-    variants = ", ".join(dict.fromkeys(variant for variant, _, _ in there))
-    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in there))
-    parser.add_argument("--variant", help=f"{variants} (default {DEFAULT_VARIANT})")
+def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, variant: bool = True) -> None:
+    """Add the options that choose the model and what runs it; they are arguments of `core.paragon.Upscale`.
+
+    Args:
+        parser: gets the options.
+        variant: whether `--variant` is one of them.
+    """
+    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in bundled()))
+    if variant:
+        parser.add_argument("--variant", help=f"{variant_names()} (default {DEFAULT_VARIANT})")
     parser.add_argument("--scale", type=int, help=f"{scales} (default {DEFAULT_SCALE})")
     parser.add_argument(
         "--profile", help=f"weights trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})"
@@ -54,10 +58,15 @@ def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None
     parser.add_argument("--device-id", type=int, default=0, help="number of the GPU, in CUDA's order (default 0)")
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add all options that are arguments of `core.paragon.Upscale`."""
+def variant_names() -> str:
+    """Return the names of the bundled variants, separated by commas."""
+    return ", ".join(dict.fromkeys(variant for variant, _, _ in bundled()))
+
+
+def add_network(parser: argparse.ArgumentParser, *, variant: bool = True) -> None:
+    """Add all options that are arguments of `core.paragon.Upscale`, `--variant` only if asked for."""
     network = parser.add_argument_group("network", "the arguments of core.paragon.Upscale")
-    add_model(network)
+    add_model(network, variant=variant)
     network.add_argument("--width", type=int, help="final width; without --height, the aspect ratio is kept")
     network.add_argument("--height", type=int, help="final height; without --width, the aspect ratio is kept")
     network.add_argument("--matrix", help="the input's colour matrix, if its tag is wrong: 709, 170m, 2020ncl, …")

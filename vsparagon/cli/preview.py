@@ -50,12 +50,12 @@ def _run(args: argparse.Namespace) -> str:
 
     job = read_job(args)
     start = parse_time(args.start)
+    end_tidily_on_sigterm()
     if args.player in ("", *VIEWERS) and (viewer := find_viewer(args.player)):
         if start:
             _tell(f"{viewer} starts at the first frame; --start works only with mpv and ffplay")
         view(job, viewer, ab=args.ab)
         return ""
-    end_tidily_on_sigterm()
     program = find_player(args.player)
     report = preview(job, program, start=start, ab=args.ab, tell=_tell)
     speed = f", {report.achieved:.4g} of {report.wanted:.4g} frames per second" if report.achieved else ""

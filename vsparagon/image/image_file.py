@@ -58,11 +58,11 @@ def read_picture(path: Path) -> ImageFile:
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
         if image.get_typeof("n-pages") and image.get("n-pages") > 1:
             raise InvalidInput(f"{path} holds {image.get('n-pages')} images; split it into files of one each.")
+        if image.format not in ("uchar", "ushort"):
+            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bits first.")
         colours = image.bands - int(image.hasalpha())
         if colours not in (1, 3) or image.interpretation not in ("srgb", "rgb", "rgb16", "b-w", "grey16"):
             raise InvalidInput(f"{path} is {image.interpretation}; convert it to RGB or gray first.")
-        if image.format not in ("uchar", "ushort"):
-            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bits first.")
         with _undisturbed():
             samples = image.numpy().reshape(image.height, image.width, image.bands)
     except (pyvips.Error, OSError) as error:

@@ -80,6 +80,6 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
                 code = player.wait()
     if failures:
         raise ParagonError(f"a frame cannot be made: {reason_of(failures[0])}") from failures[0]
-    if code and not screen.frames:
+    if code:
         raise ParagonError(f"{program} failed with exit code {code}; its output is above.")
     return Report(frames=screen.frames, level=screen.level, achieved=screen.speed, wanted=screen.wanted)
