@@ -131,7 +131,7 @@ def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine,
     caplog.set_level(logging.INFO)
     for name, model in (("torch", GRAPH), ("onnxruntime", FIXED)):
         assert isinstance(choose_backend(name, model=model), PictureBackend)
-        assert f"backend {name} runs on the CPU instead of the GPU: " in caplog.text
+        assert f"backend {name} is on the CPU instead of the GPU: " in caplog.text
     with pytest.raises(InvalidInput, match="device_id is 1"):
         choose_backend("onnxruntime", 1, model=FIXED)
 

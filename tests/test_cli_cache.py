@@ -115,7 +115,7 @@ def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, c
 
     from vsparagon import Upscaler
     from vsparagon.library import find_model
-    from vsparagon.onnx.kept_graphs import plan_stages
+    from vsparagon.onnx.graph_cache import plan_stages
 
     checkpoint = find_model().checkpoint
     Upscaler(model=str(checkpoint), backend="openvino", cache=str(tmp_path))(np.zeros((32, 32, 3), np.uint8))

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -65,15 +64,11 @@ def upscaled(library, folder, **arguments):
 
 
 def test_engine_is_built_once_and_read_again(library, tmp_path, monkeypatch):
-    began = time.perf_counter()
     upscaled(library, tmp_path)
-    first = time.perf_counter() - began
     (engine,) = engines_in(tmp_path)
     assert about(engine).startswith("engine of nano x2 clean for 320x180 yuv of 8 bit, fp16, by ")
     monkeypatch.setattr(tensorrt_cuda, "build_engine", lambda *arguments, **options: 1 / 0)
-    began = time.perf_counter()
     upscaled(library, tmp_path)
-    assert time.perf_counter() - began < first
 
 
 def test_damaged_engine_is_built_anew(library, tmp_path, caplog):

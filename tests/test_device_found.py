@@ -143,6 +143,16 @@ def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
         core.paragon.Upscale(core.std.BlankClip(width=64, height=48, length=1), backend="torch", device_id=1)
 
 
+def test_named_backend_that_cannot_use_the_gpu_warns(driver, monkeypatch, caplog):
+    monkeypatch.setattr("torch.version.cuda", None)
+    assert isinstance(backends.choose_backend("torch"), PictureBackend)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(
+        "backend torch is on the CPU, because torch cannot use the GPU: this torch was"
+    )
+
+
 def test_auto_takes_a_gpu_that_works(torch_with_cuda, monkeypatch):
     monkeypatch.setattr(backends, "gpus", device_gpus.gpus)
     monkeypatch.setattr(backends, "ON_GPU", ("torch",))

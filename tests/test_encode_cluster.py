@@ -114,14 +114,12 @@ def test_work_of_many_is_gone_on_with_by_one(number, film, whole, slow, tmp_path
     arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow)
     process = start(out, 2, *arguments, "--workers", 2)
     workers = workers_of(process.pid)
-    asked = time.monotonic()
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert stdout == ""
     assert gone(workers, 20)
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert time.monotonic() - asked < 10
         assert stderr.splitlines()[-1].startswith("vsparagon: stopped; ")
         assert "Traceback" not in stderr
     kept = finished_segments(out)

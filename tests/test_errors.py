@@ -14,6 +14,7 @@ import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino.library import import_trouble
+from vsparagon.cli import main
 from vsparagon.library import find_model
 from vsparagon.models.bundled import describe
 
@@ -263,3 +264,31 @@ def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
     assert "the cache folder /dev/null/none/vsparagon cannot be created (Not a directory)" in told[0]
     assert "Until then, each process compiles its networks again." in told[0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 2.0}, "scale is 2.0; give an integer."),
+        ({"width": "64"}, "width is '64'; give an integer."),
+        ({"tilesize": 64.0}, "tilesize is 64.0; give an integer."),
+        ({"tilesize": (64, 64.5)}, "tilesize is 64.5; give an integer."),
+    ],
+    ids=str,
+)
+def test_numbers_of_another_type_are_refused_in_python(arguments, message):
+    with pytest.raises(vsparagon.InvalidInput) as caught:
+        vsparagon.upscale(good(), **arguments)
+    assert str(caught.value) == message
+    if "scale" in arguments:
+        with pytest.raises(vsparagon.InvalidInput, match=r"scale is 2\.0; give an integer"):
+            Upscaler(**arguments)
+
+
+def test_home_of_an_unknown_user_is_a_path_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vsparagon.ModelError, match=r"the model file ~nosuch/net\.onnx cannot be read"):
+        vsparagon.upscale(good(), model="~nosuch/net.onnx")
+    vsparagon.upscale(good(), cache="~nosuch/cache")
+    assert (tmp_path / "~nosuch" / "cache").is_dir()
+    assert main(["cache", "list", "--folder", "~nobody"]) == 1

@@ -143,7 +143,7 @@ def test_what_gpus_cannot_take_runs_on_the_cpu_and_the_log_says_so(device, tmp_p
     finally:
         core.core.remove_log_handler(handle)
     told = "\n".join(messages)
-    assert "backend onnxruntime runs on the CPU instead of the GPU: fixed.onnx takes pictures of one size only" in told
+    assert "backend onnxruntime is on the CPU instead of the GPU: fixed.onnx takes pictures of one size only" in told
     assert "running fixed.onnx on onnxruntime, fp32, CPU" in told
 
 

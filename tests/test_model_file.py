@@ -20,7 +20,7 @@ from vsparagon.models.files import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
 from vsparagon.onnx.export import export_onnx
-from vsparagon.onnx.kept_graphs import plan_stages
+from vsparagon.onnx.graph_cache import plan_stages
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 
@@ -242,30 +242,40 @@ def test_missing_or_unknown_file_is_refused(tmp_path):
         Upscaler(model=str(tmp_path / "net.engine"))
 
 
-def test_kept_graph_that_is_damaged_is_made_anew(tmp_path, caplog):
+@pytest.mark.parametrize("damage", [lambda data: data[:1000], lambda data: data[:-9] + bytes(9)], ids=["cut", "zeros"])
+def test_kept_graph_that_is_damaged_is_made_anew(damage, tmp_path, caplog):
     path = tmp_path / "nano.safetensors"
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
     before = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
     (graph,) = (tmp_path / "cache" / "graphs").iterdir()
-    graph.write_bytes(graph.read_bytes()[:1000])
+    graph.write_bytes(damage(graph.read_bytes()))
     after = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
     assert (before == after).all()
-    assert "is damaged" in caplog.text
+    assert "the cached graph of nano.safetensors is damaged" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"scale": 2}', None], ids=["empty", "no plan", "half", "no graph"])
-def test_kept_stages_that_are_damaged_are_made_anew(content, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plan.json", b""),
+        ("plan.json", b"[]"),
+        ("plan.json", b'{"scale": 2}'),
+        ("1.onnx", b"cut short"),
+        ("1.onnx", None),
+    ],
+)
+def test_kept_stages_that_are_damaged_are_made_anew(name, content, tmp_path, caplog):
     path = tmp_path / "nano.safetensors"
     save_generator(create_generator("nano"), path, variant="nano", note="untrained")
     before = plan_stages(path, tmp_path)
     graphs = {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")}
     if content is None:
-        before.graph(1).unlink()
+        (before.folder / name).unlink()
     else:
-        (before.folder / "plan.json").write_bytes(content)
+        (before.folder / name).write_bytes(content)
     assert plan_stages(path, tmp_path) == before
     assert {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")} == graphs
-    assert ("the cached stages of nano.safetensors are damaged" in caplog.text) == (content is not None)
+    assert "the cached stages of nano.safetensors are damaged" in caplog.text
 
 
 def test_axes_named_the_other_way_round(tmp_path):
@@ -301,7 +311,7 @@ def test_kept_graph_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="")
     keys = []
     for code in (b"one exporter", b"one exporter", b"another"):
-        monkeypatch.setattr("vsparagon.onnx.kept_graphs._exporter", lambda code=code: code)
+        monkeypatch.setattr("vsparagon.onnx.graph_cache._exporter", lambda code=code: code)
         Upscaler(model=str(path), cache=str(tmp_path / "cache"))
         keys.append(sorted(file.name for file in (tmp_path / "cache" / "graphs").iterdir()))
     assert [len(names) for names in keys] == [1, 1, 2]

@@ -83,7 +83,7 @@ def test_stages_are_the_same(name, request, tmp_path):
 
 def test_long_plans_hold_a_stage_only_while_it_runs(request, tmp_path, monkeypatch):
     pytest.importorskip("onnx", reason="stages are exported as ONNX")
-    monkeypatch.setattr("vsparagon.onnx.kept_graphs.FEW", 1)
+    monkeypatch.setattr("vsparagon.onnx.graph_cache.FEW", 1)
     clip = clip_of([photograph(120, 130)])
 
     def frame():

@@ -270,10 +270,8 @@ def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_p
     if not uneven:
         assert mpv.do("get_property", "audio-delay") == pytest.approx(-0.3, abs=0.002)
     for place in (8.0, 1.0):
-        asked = time.monotonic()
         mpv.do("seek", place, "absolute+exact")
         mpv.wait("playback-restart")
-        assert time.monotonic() - asked < 3  # 0.03 to 0.15 s on an idle machine
         assert mpv.do("get_property", "time-pos") == pytest.approx(place, abs=0.05)
     mpv.quit()
     stdout, stderr = process.communicate(timeout=30)

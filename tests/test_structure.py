@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")  # an export needs it
 
-from vsparagon.onnx.kept_graphs import EXPORTERS
+from vsparagon.onnx.graph_cache import EXPORTERS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Packages and modules that an export imports, but whose changes do not affect its graphs.
@@ -68,7 +68,7 @@ def package_of(module):
 
 def test_kept_graphs_are_those_of_all_the_code_that_makes_them(tmp_path):
     code = (
-        "import sys, pathlib, vsparagon.onnx.kept_graphs as graphs, vsparagon.models.bundled as bundled\n"
+        "import sys, pathlib, vsparagon.onnx.graph_cache as graphs, vsparagon.models.bundled as bundled\n"
         "model = bundled.bundled_model('nano', 2, 'clean')\n"
         "graphs.inference_graph(model.checkpoint, pathlib.Path(sys.argv[1]))\n"
         "graphs.plan_stages(model.checkpoint, pathlib.Path(sys.argv[1]))\n"
@@ -87,4 +87,4 @@ def test_map_of_a_package_names_what_is_in_it(package):
     text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
     files = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
     named = set(re.findall(r"^ *(\w+\.py)\b", text, re.MULTILINE))
-    assert not named or named == files
+    assert named == files or (package.name == "vsparagon" and not named)

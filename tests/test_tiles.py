@@ -23,7 +23,7 @@ from vsparagon.geometry.tiling import SMALLEST_PART, Grid, blended_tiles, exact_
 from vsparagon.library import find_model
 from vsparagon.models.bundled import bundled_models
 from vsparagon.models.plan import MEAN, RESULT
-from vsparagon.onnx.kept_graphs import plan_stages
+from vsparagon.onnx.graph_cache import plan_stages
 from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.tiles.choice import FAST_AREA, FAST_MEMORY, TileChoice
 from vsparagon.tiles.ways import Exact, Staged, Whole
@@ -428,7 +428,7 @@ def test_many_stages_are_opened_one_after_the_other(opened, monkeypatch, backend
     picture = photograph(100, 150).astype(np.float32) / 255
     tiles = TileChoice(size=(128, 128))
     few, way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
-    monkeypatch.setattr("vsparagon.onnx.kept_graphs.FEW", 1)
+    monkeypatch.setattr("vsparagon.onnx.graph_cache.FEW", 1)
     many, long_way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
     assert way.in_flight >= long_way.in_flight == 1
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-5)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
 from vsparagon.model_file import open_model_file
 from vsparagon.models.bundled import bundled_model
 from vsparagon.models.model import Model
+from vsparagon.system.files import expanded
 
 
 def find_model(*, variant: str = "", scale: int = 0, profile: str = "", model: str = "", cache: str = "") -> Model:
@@ -33,7 +31,7 @@ def find_model(*, variant: str = "", scale: int = 0, profile: str = "", model: s
             raise InvalidInput(
                 f"{name} is {value!r}, which chooses a bundled network, and model is {model!r}; give one of them."
             )
-    found = open_model_file(Path(os.path.expanduser(model)), usable_cache_folder(cache))  # noqa: PTH111 (never raises)
+    found = open_model_file(expanded(model), usable_cache_folder(cache))
     if scale not in (0, found.scale):
         raise InvalidInput(
             f"scale is {scale}, but {found.name} enlarges {found.scale} times; leave scale= out, and use width= "

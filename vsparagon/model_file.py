@@ -18,7 +18,7 @@ from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_o
 from vsparagon.geometry.extension import Sizes
 from vsparagon.models.model import Model, own_model, own_options
 from vsparagon.models.plan import FURTHEST
-from vsparagon.onnx.kept_graphs import inference_graph
+from vsparagon.onnx.graph_cache import inference_graph
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 
 log = logging.getLogger(__name__)
@@ -53,13 +53,7 @@ def open_model_file(path: Path, cache: Path) -> Model:
     if suffix == ".onnx":
         return _model(path, name=printable(path.name), checkpoint=None)
     if suffix in CHECKPOINTS:
-        graph = inference_graph(path, cache)
-        try:
-            return _model(graph, name=printable(path.name), checkpoint=path)
-        except ModelError as error:
-            log.warning("the cached graph %s is damaged (%s); exporting it again", graph, error)
-            graph.unlink(missing_ok=True)
-            return _model(inference_graph(path, cache), name=printable(path.name), checkpoint=path)
+        return _model(inference_graph(path, cache), name=printable(path.name), checkpoint=path)
     raise ModelError(f"the model file {path} has an unknown suffix; give an .onnx, .safetensors or .pth file.")
 
 

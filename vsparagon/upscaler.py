@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsparagon.choice import make_choice
-from vsparagon.errors import InvalidInput
+from vsparagon.errors import InvalidInput, check_integers
 from vsparagon.layout import MOST_PIXELS
 from vsparagon.library import find_model
 from vsparagon.pipelines import AnyPipeline, open_pipeline
@@ -54,6 +54,7 @@ class Upscaler:
         precision: str = "auto",
         cache: str = "",
     ) -> None:
+        check_integers(scale=scale, device_id=device_id)
         found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
         self.scale = found.scale
         # One picture at a time, computed by all threads.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from vsparagon.backends.base import Backend, CpuRuntime, FrameBackend, Runtime
+from vsparagon.backends.base import Backend, CpuRuntime, EitherRuntime, FrameBackend, PictureBackend, Runtime
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino import OpenVINO
 from vsparagon.backends.options import Precision
@@ -30,7 +30,7 @@ RUNTIMES: dict[str, Runtime] = {
     runtime.name: runtime
     for runtime in (OpenVINO(), OnnxRuntime(), Torch(), *(TensorRT(library) for library in LIBRARIES))
 }
-# In the order in which "auto" tries them: fastest first.
+# In the order in which "auto" tries them. On the CPU, the fastest is first; on a GPU, TensorRT is expected to be.
 ON_GPU = ("tensorrt", "tensorrt_rtx", "torch", "onnxruntime")
 ON_CPU = ("openvino", "onnxruntime", "torch")
 
@@ -62,7 +62,7 @@ def available_on(runtime: Runtime) -> tuple[str, str]:
 def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None) -> Backend:
     """Return the runtime of this name on a device; for "auto", the first one that works here.
 
-    A named runtime that has a CPU form falls back to it where the GPU cannot run `model`, and logs that.
+    A named runtime that has a CPU form falls back to it, with a warning, if it cannot use the GPU or run `model` on it.
 
     Args:
         name: a name in `RUNTIMES`, or "auto", which tries GPUs first.
@@ -86,9 +86,11 @@ def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None)
     except BackendUnavailable as error:
         raise BackendUnavailable(f"backend {name!r} cannot be used: {error}") from error
     if not (why := _refusal(found, model)):
+        if gpus() and isinstance(runtime, EitherRuntime) and isinstance(found, PictureBackend):
+            log.warning("backend %s is on the %s", name, found.place)
         return found
     if isinstance(runtime, CpuRuntime):
-        log.info("backend %s runs on the CPU instead of the GPU: %s", name, why)
+        log.warning("backend %s is on the CPU instead of the GPU: %s", name, why)
         return runtime.on_cpu(device_id)
     raise BackendUnavailable(f'backend {name!r} cannot be used: {why}; backend="openvino" runs it on the CPU.')
 

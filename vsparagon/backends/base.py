@@ -32,12 +32,10 @@ class Runtime(ABC):
 
     Attributes:
         name: its value for `backend=`.
-        title: its name, for people.
         extra: its extra in `pip install vsparagon[...]`, or "" if it is always installed.
     """
 
     name: str
-    title: str
     extra: str
 
     @abstractmethod
@@ -82,7 +80,13 @@ class CpuRuntime(Runtime):
 
 
 class EitherRuntime(CpuRuntime):
-    """A runtime that uses a GPU where one works, and the CPU elsewhere."""
+    """A runtime that uses a GPU where one works, and the CPU elsewhere.
+
+    Attributes:
+        title: its name, for people.
+    """
+
+    title: str
 
     def on(self, device_id: int) -> Backend:
         if not gpus() and device_id == 0:

@@ -1,4 +1,14 @@
-"""The command `vsparagon`. Each module adds a group of subcommands with their options and runs them."""
+"""The command `vsparagon`. Each module adds a group of subcommands with their options and runs them.
+
+encode.py    `encode`
+preview.py   `preview`
+compare.py   `compare`
+image.py     `image`
+models.py    `models`, `info` and `export`
+cache.py     `cache`
+doctor.py    `doctor`
+options.py   options that several of them share
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from vsparagon.cache import CRASH, ENGINE, KERNELS, KINDS, Kept, cache_folder, kept_files
 from vsparagon.engines.cache import Unusable, title_of
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.system.files import expanded
 from vsparagon.system.machine import MEBIBYTE
 from vsparagon.wording import counted
 
@@ -82,7 +83,7 @@ def about(file: Kept) -> str:
 
 
 def _folder(chosen: str) -> Path:
-    if chosen and not Path(chosen).expanduser().is_dir():  # listing must not create the folder
+    if chosen and not expanded(chosen).is_dir():  # listing must not create the folder
         raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was used as cache= or --cache.")
     return cache_folder(chosen)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vsparagon.errors import InvalidInput
 from vsparagon.models.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT, PROFILES, bundled
+from vsparagon.system.files import expanded
 
 if TYPE_CHECKING:
     from vsparagon.input.job import Job, Network
@@ -132,7 +133,7 @@ def read_network(args: argparse.Namespace) -> Network | None:
     given = given_of(args, NETWORK)
     given |= {name: _size(name, text) for name, text in given_of(args, SIZES).items()}
     if "model" in given:
-        given["model"] = str(Path(given["model"]).expanduser().absolute())
+        given["model"] = str(expanded(given["model"]).absolute())
     return Network(**given) if given else None
 
 

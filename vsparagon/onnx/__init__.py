@@ -7,5 +7,5 @@ block_attention.py   the same, in blocks
 foreign.py           networks by others, as ONNX graphs in the place of a module
 builder.py           builds a graph from nodes and constants
 export.py            networks, stages and frame graphs as ONNX models
-kept_graphs.py       exported graphs in the cache folder
+graph_cache.py       exported graphs in the cache folder
 """

@@ -1,4 +1,4 @@
-"""Write files completely or not at all, and find short distinct names for them."""
+"""Write files completely or not at all, and name them."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())  # otherwise a power failure could leave an empty file under the new name
+
+
+def expanded(path: str) -> Path:
+    """Return a path with a leading "~" or "~user" replaced by that user's home, if the user is known."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
 
 
 def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:

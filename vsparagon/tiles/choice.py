@@ -11,7 +11,7 @@ from vsparagon.geometry.extension import WHOLE_WINDOWS, Extension
 from vsparagon.geometry.tiling import BLOCK, ExactTiles, Grid, blended_tiles, exact_tiles_of, tile_counts
 from vsparagon.models.model import Model
 from vsparagon.models.plan import FURTHEST, Plan
-from vsparagon.onnx.kept_graphs import plan_stages
+from vsparagon.onnx.graph_cache import plan_stages
 from vsparagon.system.machine import MEBIBYTE, available_memory
 from vsparagon.tiles.ways import Blended, Exact, Staged, Way, Whole
 

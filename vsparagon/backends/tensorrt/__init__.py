@@ -30,9 +30,9 @@ class TensorRT(Runtime):
         self.name, self.extra = library, LIBRARIES[library]
 
     def missing(self) -> str:
-        if missing := trouble_without(self.name, *PACKAGES, extra=self.extra):
-            return missing
-        return "" if gpus() else "no NVIDIA GPU was found; if this machine has one, install its driver"
+        if not gpus():
+            return "no NVIDIA GPU was found; if this machine has one, install its driver"
+        return trouble_without(self.name, *PACKAGES, extra=self.extra)
 
     def on(self, device_id: int) -> FrameBackend:
         if trouble := torch_trouble(device_id) or library_trouble(self.name, device_id):

@@ -1,4 +1,7 @@
-"""The ONNX graphs of a checkpoint, exported once and cached: of its inference form, and of its stages for tiles."""
+"""The ONNX graphs of a checkpoint, exported once and cached: of its inference form, and of its stages for tiles.
+
+Each is kept with a digest of its bytes, and is exported again if they have changed.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +37,21 @@ def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
         InvalidInput: the cache folder cannot be written to.
         BackendUnavailable: the export needs a package that is not installed, usually torch.
     """
-    graph = cache_folder / "graphs" / f"{_key(checkpoint)}.onnx"
-    if not graph.is_file():
-        with _exporting(graph, f"reading the checkpoint {checkpoint.name}", "give an ONNX file"):
-            from vsparagon.models.checkpoint import load_generator
-            from vsparagon.models.inference import inference_form
-            from vsparagon.onnx.export import onnx_model
+    folder, key = cache_folder / "graphs", _key(checkpoint)
+    for path in folder.glob(f"{key}-*.onnx"):
+        if path.stem == f"{key}-{_digest(path.read_bytes())}":
+            return path
+        log.warning("the cached graph of %s is damaged; exporting it again (%s)", checkpoint.name, path)
+        path.unlink(missing_ok=True)
+    with _exporting(folder, f"reading the checkpoint {checkpoint.name}", "give an ONNX file"):
+        from vsparagon.models.checkpoint import load_generator
+        from vsparagon.models.inference import inference_form
+        from vsparagon.onnx.export import onnx_model
 
-            model = onnx_model(inference_form(load_generator(checkpoint)))
-            graph.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(graph, model.SerializeToString(deterministic=True))
+        data = onnx_model(inference_form(load_generator(checkpoint))).SerializeToString(deterministic=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        graph = folder / f"{key}-{_digest(data)}.onnx"
+        write_atomically(graph, data)
     return graph
 
 
@@ -64,7 +72,7 @@ def plan_stages(checkpoint: Path, cache_folder: Path) -> Plan:
 
 
 def _kept_plan(checkpoint: Path, folder: Path) -> Plan | None:
-    """Return the plan in a folder; None if it is missing, damaged or incomplete, so that it is exported again."""
+    """Return the plan in a folder; None if it or a graph is missing or damaged, so that it is exported again."""
     path = folder / PLAN
     if not path.is_file():
         return None
@@ -81,10 +89,13 @@ def _kept_plan(checkpoint: Path, folder: Path) -> Plan | None:
             channels=facts["channels"],
             is_long=len(stages) > FEW,
         )
+        for index, digest in enumerate(facts["digests"]):
+            if _digest(plan.graph(index).read_bytes()) != digest:
+                raise ValueError(f"{plan.graph(index).name} is not what was written")
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.warning("the cached stages of %s are damaged (%s); exporting them again", checkpoint.name, error)
         return None
-    return plan if all(plan.graph(index).is_file() for index in range(len(stages))) else None
+    return plan
 
 
 @contextmanager
@@ -123,14 +134,20 @@ def _export_stages(checkpoint: Path, folder: Path) -> None:
     assert isinstance(form, InferenceForm)
     stages = cut(form)
     channels = channels_of(stages)
-    for index, part in enumerate(stages):
-        write_atomically(folder / f"{index}.onnx", stage_onnx(part, channels).SerializeToString(deterministic=True))
+    graphs = [stage_onnx(part, channels).SerializeToString(deterministic=True) for part in stages]
+    for index, data in enumerate(graphs):
+        write_atomically(folder / f"{index}.onnx", data)
     facts = {
         "scale": form.options.scale,
         "stages": [asdict(part.stage) for part in stages],
         "channels": channels,
+        "digests": [_digest(data) for data in graphs],
     }
     write_atomically(folder / PLAN, json.dumps(facts).encode())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def _key(checkpoint: Path) -> str:
@@ -140,7 +157,7 @@ def _key(checkpoint: Path) -> str:
         ModelError: the file cannot be read.
     """
     try:
-        return hashlib.sha256(_exporter() + checkpoint.read_bytes()).hexdigest()
+        return _digest(_exporter() + checkpoint.read_bytes())
     except OSError as error:
         raise ModelError(f"cannot read the model {checkpoint}: {error.strerror}.") from error
 
