@@ -170,6 +170,19 @@ def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys)
     assert "install mpv" in capsys.readouterr().err
 
 
+@needs_posix
+def test_player_goes_before_a_viewer(film, tmp_path):
+    (tmp_path / "vsview.py").write_text("import sys; sys.stderr.write('viewer'); raise SystemExit(3)\n")
+    player = tmp_path / "mpv"
+    player.write_text("#!/bin/sh\necho player >&2\nexit 4\n")
+    player.chmod(0o755)
+    done = run(film, PYTHONPATH=str(tmp_path), PATH=str(tmp_path))
+    assert f"{player} failed with exit code 4" in done.stderr
+    player.unlink()
+    done = run(film, PYTHONPATH=str(tmp_path), PATH=str(tmp_path))
+    assert "vsview failed with exit code 3" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["vsview", "vspreview"])
 def test_viewer_gets_source_and_result_of_one_size(name, film, tmp_path):
     (tmp_path / name).mkdir()

@@ -223,7 +223,7 @@ def _ffmpeg() -> Iterator[Finding]:
 def _players() -> Iterator[Finding]:
     from vsparagon.preview import PLAYERS, VIEWERS
 
-    if found := [*filter(find_spec, VIEWERS), *filter(shutil.which, PLAYERS)]:
+    if found := [*filter(shutil.which, PLAYERS), *filter(find_spec, VIEWERS)]:
         yield Finding(topic="players", state="ok", text=", ".join(found))
     else:
         advice = f"install mpv, or {installation('preview')}; only `vsparagon preview` needs it"

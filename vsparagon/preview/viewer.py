@@ -14,6 +14,7 @@ import vapoursynth as vs
 
 from vsparagon.colour import MATRICES, UNSPECIFIED, usual_matrix
 from vsparagon.errors import BackendUnavailable, ParagonError
+from vsparagon.extras import installation
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
@@ -35,17 +36,21 @@ for number, (name, clip) in enumerate(outputs(job, ab={ab})):
 
 
 def find_viewer(name: str) -> str:
-    """Return the name of an installed viewer, or "" if there is none.
+    """Return the name of an installed viewer.
 
     Args:
         name: one of `VIEWERS`, or "" for the first that is installed.
 
     Raises:
-        BackendUnavailable: the named viewer is not installed.
+        BackendUnavailable: the named viewer is not installed, or none is.
     """
     found = next((viewer for viewer in VIEWERS if name in ("", viewer) and find_spec(viewer)), "")
     if name and not found:
         raise BackendUnavailable(f"{name} is not installed; install it with pip install {name}.")
+    if not found:
+        raise BackendUnavailable(
+            f"no player found: install mpv (or ffmpeg's ffplay), or a viewer with {installation('preview')}."
+        )
     return found
 
 
