@@ -149,7 +149,7 @@ def test_exif_that_is_damaged_spoils_nothing(card, tmp_path):
 
 def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.jpg", card)
-    for name in ("image.image_file.add_to_tiff", "files.replace"):
+    for name in ("image.image_file.add_to_tiff", "system.files.replace"):
         with monkeypatch.context() as patch:
             patch.setattr(f"vsparagon.{name}", fail_with(OSError(28, "No space left on device")))
             assert main(["image", str(tmp_path / "in.jpg"), str(tmp_path / "out.tif")]) == 1
