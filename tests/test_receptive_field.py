@@ -17,7 +17,7 @@ from vsparagon.models.bundled import bundled_models
 from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 from vsparagon.tiles.choice import TileChoice
-from vsparagon.tiles.ways import Blended, Exact, Whole
+from vsparagon.tiles.tilings import BlendedTiling, ExactTiling, WholeTiling
 
 RANDOM = np.random.default_rng(0)
 SIDE = 48
@@ -212,10 +212,10 @@ def test_tiles_of_a_known_network_are_exact(backend, channels, tmp_path):
     if channels == 1:
         path = shuffle_network(tmp_path / "luma.onnx", channels=1)
     results = []
-    for tiles, way in ((None, Exact), (TileChoice(size=(64, 80)), Exact), (TileChoice(memory_mb=2), Exact)):
+    for tiles in (None, TileChoice(size=(64, 80)), TileChoice(memory_mb=2)):
         choice = make_choice(open_model_file(path, tmp_path), backend=backend)
         pipeline = PicturePipeline(choice, height=150, width=200, tiles=tiles)
-        assert isinstance(pipeline.way, way)
+        assert isinstance(pipeline.tiling, ExactTiling)
         results.append(np.empty((3, 300, 400), np.float32))
         pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))
     for tiled in results[1:]:
@@ -228,11 +228,15 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
     nodes, constants = STRANGE["stride"]
     stepped = open_model_file(written(tmp_path / "stepped.onnx", nodes, constants), tmp_path)
     assert "the receptive field of stepped.onnx is unknown because of its operation" in caplog.text
-    for model, size, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
+    for model, size, kind in (
+        (fixed, None, BlendedTiling),
+        (stepped, None, WholeTiling),
+        (stepped, (64, 64), BlendedTiling),
+    ):
         assert model.reach is None
         choice = make_choice(model, backend="openvino")
         pipeline = PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=size))
-        assert isinstance(pipeline.way, way)
+        assert isinstance(pipeline.tiling, kind)
 
 
 def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_path):

@@ -26,6 +26,7 @@ from vsparagon.models.half import half_form
 from vsparagon.models.inference import inference_form
 from vsparagon.models.model import Model
 from vsparagon.tiles.choice import TileChoice
+from vsparagon.tiles.planning import exact_tiling
 
 log = logging.getLogger(__name__)
 
@@ -150,12 +151,13 @@ class FramePipeline:
             return None
         extension = self.extension
         whole = extension.extended_height * extension.extended_width
-        tiles = choice.exact(self._model, extension, streams=self._options.streams, area=whole)
-        if tiles is None:
+        tiling = exact_tiling(choice, self._model, extension, streams=self._options.streams, area=whole)
+        if tiling is None:
             raise InvalidInput(
                 f"{self._model.name} cannot be run in tiles on {self._backend.place}; "
                 "leave tilesize= and memory_mb= out."
             )
+        tiles = (tiling.rows, tiling.columns)
         return None if all(len(axis.parts) == 1 for axis in tiles) else tiles
 
     def _smaller_tiles(self) -> Tiles | None:

@@ -9,6 +9,8 @@ from vsparagon.choice import Choice
 from vsparagon.geometry.extension import extension_for
 from vsparagon.layout import Plane
 from vsparagon.tiles.choice import TileChoice
+from vsparagon.tiles.planning import plan_tiles
+from vsparagon.tiles.runners import open_runner
 
 
 class PicturePipeline:
@@ -24,6 +26,7 @@ class PicturePipeline:
     Attributes:
         scale: enlargement of both sides.
         extension: of the source pictures.
+        tiling: how they are divided.
         in_flight: calls of `enlarge` that make progress at once; further calls wait.
 
     Raises:
@@ -37,10 +40,16 @@ class PicturePipeline:
         self.scale = model.scale
         self.extension = extension_for(height, width, model.sizes)
         options = choice.options
-        self.way = (tiles or TileChoice()).way(model, self.extension, streams=options.streams, cache=options.cache)
         assert isinstance(choice.backend, PictureBackend)
-        self.way.open(choice.backend, choice.precision, options)
-        self.in_flight = self.way.in_flight
+        self._runner = open_runner(
+            plan_tiles(tiles or TileChoice(), model, self.extension, streams=options.streams, cache=options.cache),
+            model,
+            self.extension,
+            backend=choice.backend,
+            precision=choice.precision,
+            options=options,
+        )
+        self.tiling, self.in_flight = self._runner.tiling, self._runner.in_flight
         self._channels = model.channels
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
@@ -56,4 +65,4 @@ class PicturePipeline:
         """
         for first in range(0, len(source), self._channels):
             planes = slice(first, first + self._channels)
-            self.way.enlarge(source[planes], target[planes])
+            self._runner.enlarge(source[planes], target[planes])

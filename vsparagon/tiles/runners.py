@@ -1,8 +1,4 @@
-"""The ways to run a network on a picture: the whole at once, in exact tiles, in stages of tiles, in blended tiles.
-
-Each way is made for pictures of one size and decides the input size for which the network is opened. Once the network
-is open, a way is thread-safe.
-"""
+"""Run an open network on pictures of one size, divided by a tiling."""
 
 from __future__ import annotations
 
@@ -20,36 +16,59 @@ from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot
 from vsparagon.geometry.extension import MARGIN, Extension
-from vsparagon.geometry.tiling import BLOCK, BlendedTiles, ExactTiles, Grid, Part, whole_parts
+from vsparagon.geometry.tiling import BLOCK, Part, whole_parts
 from vsparagon.layout import Array, Plane
 from vsparagon.models.model import Model
-from vsparagon.models.plan import MEAN, PICTURE, RESULT, Plan
+from vsparagon.models.plan import MEAN, PICTURE, RESULT
+from vsparagon.tiles.tilings import BlendedTiling, ExactTiling, StagedTiling, Tiling, WholeTiling
 
 
-class Way(ABC):
-    """Turns the planes of a picture into those of the upscaled picture.
+def open_runner(
+    tiling: Tiling,
+    model: Model,
+    extension: Extension,
+    *,
+    backend: PictureBackend,
+    precision: Precision,
+    options: RunOptions,
+) -> Runner:
+    """Open a network for a tiling.
+
+    Args:
+        tiling: how the pictures are divided.
+        model: the network.
+        extension: of the pictures.
+        backend, precision, options: what opens the network.
+
+    Raises:
+        BackendFailure: the runtime refused the model.
+    """
+    build = BuildOptions(height=tiling.height, width=tiling.width, precision=precision)
+    if isinstance(tiling, StagedTiling):
+        stages = backend.open_stages(tiling.plan, build, replace(options, streams=tiling.frames))
+        return StagedRunner(tiling, model, extension, stages)
+    session = backend.open(model, build, options)
+    if isinstance(tiling, ExactTiling):
+        return ExactRunner(tiling, model, extension, session)
+    if isinstance(tiling, BlendedTiling):
+        return BlendedRunner(tiling, model, extension, session)
+    return WholeRunner(tiling, model, extension, session)
+
+
+class Runner(ABC):
+    """Turns the planes of a picture into those of the upscaled picture. Thread-safe.
 
     Attributes:
-        height, width: of the network's input, in pixels.
-        in_flight: pictures that make progress at once; further ones wait. Valid after `open`.
+        tiling: how the picture is divided.
+        in_flight: pictures that make progress at once; further ones wait.
     """
 
-    _session: Session[Slot]
+    tiling: Tiling
+    in_flight: int
 
-    def __init__(self, model: Model, extension: Extension, *, height: int, width: int) -> None:
+    def __init__(self, model: Model, extension: Extension) -> None:
         self.model, self.extension = model, extension
-        self.height, self.width = height, width
         self._buffers: queue.SimpleQueue[Array] = queue.SimpleQueue()
-
-    def open(self, backend: PictureBackend, precision: Precision, options: RunOptions) -> None:
-        """Open the network. Must be called once, before `enlarge`.
-
-        Raises:
-            BackendFailure: the runtime refused the model.
-        """
-        build = BuildOptions(height=self.height, width=self.width, precision=precision)
-        self._session = backend.open(self.model, build, options)
-        self.in_flight = self._session.slots
 
     @abstractmethod
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
@@ -81,7 +100,7 @@ class Way(ABC):
         self._buffers.put(extended)
 
     def _cut(self, extended: Array, y: int, x: int) -> Array:
-        return extended[:, y : y + self.height, x : x + self.width]
+        return extended[:, y : y + self.tiling.height, x : x + self.tiling.width]
 
     def _in_result(self, row: Part, column: Part) -> tuple[slice, slice]:
         scale, shift = self.model.scale, self.model.shift
@@ -91,11 +110,20 @@ class Way(ABC):
         return row.in_picture(self.model.scale), column.in_picture(self.model.scale)
 
 
-class Whole(Way):
-    """Runs the network on the whole extended picture at once."""
+class _OneSession(Runner):
+    """Runs the whole network on each tile."""
 
-    def __init__(self, model: Model, extension: Extension) -> None:
-        super().__init__(model, extension, height=extension.extended_height, width=extension.extended_width)
+    def __init__(self, model: Model, extension: Extension, session: Session[Slot]) -> None:
+        super().__init__(model, extension)
+        self._session, self.in_flight = session, session.slots
+
+
+class WholeRunner(_OneSession):
+    """Runs a network on the whole extended picture."""
+
+    def __init__(self, tiling: WholeTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
+        super().__init__(model, extension, session)
+        self.tiling = tiling
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._session.slot() as slot:
@@ -104,12 +132,13 @@ class Whole(Way):
             slot.write(target, *self._in_result(*whole_parts(self.extension)))
 
 
-class Exact(Way):
-    """Runs the network on tiles whose margins contain all that it looks at; the result is that of the whole picture."""
+class ExactRunner(_OneSession):
+    """Runs a network on exact tiles."""
 
-    def __init__(self, model: Model, extension: Extension, rows: ExactTiles, columns: ExactTiles) -> None:
-        super().__init__(model, extension, height=rows.size, width=columns.size)
-        self._rows, self._columns = rows.parts, columns.parts
+    def __init__(self, tiling: ExactTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
+        super().__init__(model, extension, session)
+        self.tiling = tiling
+        self._rows, self._columns = tiling.rows.parts, tiling.columns.parts
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._extended(source) as extended, self._session.slot() as slot:
@@ -120,36 +149,26 @@ class Exact(Way):
                 slot.write([plane[place] for plane in target], *self._in_result(row, column))
 
 
-class Staged(Way):
-    """Runs one stage after the other, each in tiles over the whole picture: for networks that look at all of it.
+class StagedRunner(Runner):
+    """Runs one stage after the other.
 
     Whole-picture statistics are thus computed once, from the same pixels as without tiles, and whatever a stage sees
     beyond its tile has already been computed by an earlier one.
-
-    Args:
-        plan: the stages.
-        grid: possible positions and sizes of tiles.
-        height, width: of a tile, in pixels.
-        frames: pictures computed at once.
     """
 
     def __init__(
-        self, model: Model, extension: Extension, plan: Plan, grid: Grid, *, height: int, width: int, frames: int
+        self, tiling: StagedTiling, model: Model, extension: Extension, sessions: Sequence[Session[StageSlot]]
     ) -> None:
-        super().__init__(model, extension, height=height, width=width)
-        self._plan, self.in_flight = plan, frames
+        super().__init__(model, extension)
+        self.tiling, self._plan, self._sessions, self.in_flight = tiling, tiling.plan, sessions, tiling.frames
         whole = (extension.extended_height, extension.extended_width)
-        sizes, shown = (height, width), (extension.height, extension.width)
-        self._tiles = [grid.tiles(side, size=size) for side, size in zip(whole, sizes, strict=True)]
+        sizes, shown = (tiling.height, tiling.width), (extension.height, extension.width)
+        self._tiles = [tiling.grid.tiles(side, size=size) for side, size in zip(whole, sizes, strict=True)]
         self._last_tiles = [
-            grid.tiles(side, size=size, first=MARGIN, end=MARGIN + pixels)
+            tiling.grid.tiles(side, size=size, first=MARGIN, end=MARGIN + pixels)
             for side, size, pixels in zip(whole, sizes, shown, strict=True)
         ]
-        self._room = threading.BoundedSemaphore(frames)
-
-    def open(self, backend: PictureBackend, precision: Precision, options: RunOptions) -> None:
-        build = BuildOptions(height=self.height, width=self.width, precision=precision)
-        self._sessions = backend.open_stages(self._plan, build, replace(options, streams=self.in_flight))
+        self._room = threading.BoundedSemaphore(tiling.frames)
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._room, self._extended(source) as extended:
@@ -207,25 +226,26 @@ def _kept(output: Array, row: Part, column: Part, block: int = 1) -> Array:
     return output[:, rows, columns]
 
 
-class Blended(Way):
-    """Runs the network on overlapping tiles that are blended: for networks of unknown reach."""
+class BlendedRunner(_OneSession):
+    """Runs a network on tiles that are blended."""
 
-    def __init__(self, model: Model, extension: Extension, rows: BlendedTiles, columns: BlendedTiles) -> None:
-        super().__init__(model, extension, height=rows.size, width=columns.size)
-        self._rows, self._columns = rows, columns
+    def __init__(self, tiling: BlendedTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
+        super().__init__(model, extension, session)
+        self.tiling = tiling
+        self._rows, self._columns = tiling.rows, tiling.columns
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         s, size = self.model.scale, (self.extension.extended_height, self.extension.extended_width)
         blended = np.zeros((self.model.channels, size[0] * s, size[1] * s), np.float32)
-        tile = np.empty((self.model.channels, self.height * s, self.width * s), np.float32)
-        every = slice(0, self.height * s), slice(0, self.width * s)
+        height, width = self.tiling.height * s, self.tiling.width * s
+        tile = np.empty((self.model.channels, height, width), np.float32)
         with self._extended(source) as extended, self._session.slot() as slot:
             for y, down in zip(self._rows.starts, self._rows.weights, strict=True):
                 for x, across in zip(self._columns.starts, self._columns.weights, strict=True):
                     slot.input[0] = self._cut(extended, y, x)
                     slot.run()
-                    slot.write(list(tile), *every)
-                    place = blended[:, y * s : (y + self.height) * s, x * s : (x + self.width) * s]
+                    slot.write(list(tile), slice(0, height), slice(0, width))
+                    place = blended[:, y * s : y * s + height, x * s : x * s + width]
                     place += tile * down[:, None] * across
         shown = self._in_result(*whole_parts(self.extension))
         for plane, result in zip(target, blended, strict=True):
