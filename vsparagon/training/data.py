@@ -17,6 +17,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from vsparagon.errors import InvalidInput
 from vsparagon.training.degradation import Degradation, Pair, degrade
 from vsparagon.training.pairs import Folders, PairFiles, folder_pairs, load_pair, read_pairs
 from vsparagon.training.pictures import Picture
@@ -116,7 +117,12 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
 
     def _picture(self, random: np.random.Generator) -> Pair:
         chosen = int(random.choice(len(self._files), p=self._probability))
-        return self._kept.get(chosen) or load_pair(*self._files[chosen], self._scale)
+        if pair := self._kept.get(chosen):
+            return pair
+        try:
+            return load_pair(*self._files[chosen], self._scale)
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"cannot read {self._files[chosen][0]} any more: {error}") from error
 
     def _cut(self, pair: Pair, random: np.random.Generator) -> Pair:
         side = self._data.lq_size
