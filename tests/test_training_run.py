@@ -232,6 +232,11 @@ def test_weights_of_another_network_are_no_beginning(train, config, tmp_path):
         train(read_config(config, [f"path.pretrain_network_g={start_from}"]))
 
 
+def test_weights_to_begin_from_that_cannot_be_read_are_named_with_their_key(train, config):
+    with pytest.raises(ModelError, match=r"path\.pretrain_network_g: cannot read .*none\.pth.*bundled weights are in"):
+        train(read_config(config, ["path.pretrain_network_g=none.pth"]))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -143,8 +143,10 @@ class Config(_Section, frozen=True, kw_only=True):
         datasets, train, val, logger, path: the sections of these names.
         network_d: the discriminator; without one, the generator is trained for fidelity alone.
         manual_seed: for initial weights and data.
-        precision: of the forward passes: float32, or mixed with bfloat16.
-        threads: torch's CPU threads; 0 for torch's default.
+        precision: of the generator's forward passes: float32, or mixed with bfloat16. On a GPU, torch's default lets
+            convolutions in float32 use TF32.
+        threads: torch's CPU threads; 0 for torch's default, as many as there are cores. They wait for each other in
+            loops, so fewer are faster on a processor that other programs use, too.
         licence: of the weights; it is written into their file.
     """
 

@@ -40,7 +40,8 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             suffix); without them, low resolution is made during training.
         degradation: how low resolution is made without `dataroot_lq`.
         lq_size: side of a low-resolution crop in pixels.
-        batch_size_per_gpu: crops per step and process.
+        batch_size_per_gpu: crops per step and process. With the video degradation, choose a multiple of 8: so many
+            crops are cut from one clip, which several worker processes would otherwise make more than once.
         use_hflip: whether to mirror crops at random.
         use_rot: whether to rotate crops by a random multiple of 90 degrees.
         num_worker_per_gpu: processes that prepare crops; 0 prepares them between the steps.
