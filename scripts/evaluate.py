@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from vsparagon import Upscaler
-from vsparagon.errors import ParagonError
+from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.library import find_model
 from vsparagon.system.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
@@ -222,8 +222,12 @@ def evaluate(args: argparse.Namespace) -> None:
     }
     asked |= {name: {"model": str(path)} for path, name in distinct_names(args.models).items()}
     for (name, given), precision in product(asked.items(), args.precisions):
-        scale = 0 if "model" in given else args.scale
-        if has_precision(name, find_model(scale=scale, **given), precision):
+        model = find_model(scale=0 if "model" in given else args.scale, **given)
+        if model.scale != args.scale:
+            raise InvalidInput(
+                f"--scale is {args.scale}, but {name} enlarges {model.scale} times; models of one scale are compared."
+            )
+        if has_precision(name, model, precision):
             title = name if precision == args.precisions[0] else f"{name} {precision}"
             ways.append(network(title, args.scale, precision=precision, **given))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -112,6 +113,18 @@ def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
 def test_info_takes_the_name_of_bundled_weights(capsys):
     assert main(["info", "nano"]) == 0
     assert "8,943 as published" in capsys.readouterr().out
+
+
+def test_info_tells_which_weights_are_for_int8(tmp_path, capsys):
+    told = {}
+    network = create_generator("swift_lite")
+    for name, ranges in (("plain", ()), ("rounded", ((-1.0, 1.0),) * 2)):
+        network.ranges = ranges
+        save_generator(network, tmp_path / f"{name}.safetensors", variant="swift_lite", note="")
+    for model in ("nano", "swift", str(tmp_path / "plain.safetensors"), str(tmp_path / "rounded.safetensors")):
+        assert main(["info", model]) == 0
+        told[Path(model).stem] = "has weights trained for it" in capsys.readouterr().out
+    assert told == {"nano": False, "swift": True, "plain": False, "rounded": True}
 
 
 def exported(path, *arguments):

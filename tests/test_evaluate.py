@@ -9,6 +9,8 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from training_runs import load_script, textured, write_pictures
 
+from vsparagon.models.checkpoint import save_generator
+from vsparagon.models.generators import create_generator
 from vsparagon.training.degradation import Degradation
 from vsparagon.training.quality import flicker, luma, psnr_luma, psnr_rgb, ssim_luma
 from vsparagon.training.resize import resize
@@ -97,6 +99,15 @@ def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monk
     (tmp_path / "folder.png").mkdir()
     monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
     with pytest.raises(SystemExit, match=message):
+        load_script("evaluate").main()
+
+
+def test_models_of_another_scale_are_not_compared(tmp_path, monkeypatch):
+    save_generator(create_generator("swift", scale=3), tmp_path / "three.safetensors", variant="swift", note="")
+    write_pictures(tmp_path / "pictures", count=1, side=64)
+    arguments = ["--pictures", tmp_path / "pictures", "--variants", "--models", tmp_path / "three.safetensors"]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="evaluate: --scale is 2, but three enlarges 3 times"):
         load_script("evaluate").main()
 
 

@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -123,6 +125,10 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:5000])
     Image.fromarray(textured(40, 20)).save(tmp_path / "small.png")
+    large = bytearray((tmp_path / "0.png").read_bytes())
+    large[16:24] = struct.pack(">II", 20_000, 20_000)  # the size in the header, to which its checksum belongs
+    large[29:33] = struct.pack(">I", zlib.crc32(large[12:29]))
+    (tmp_path / "large.png").write_bytes(large)
     (tmp_path / "notes.txt").write_text("not looked at")
     with caplog.at_level(logging.WARNING):
         crops = CropPairs(TrainingData(dataroot_gt=str(tmp_path), lq_size=16), scale=2, seed=0)
@@ -130,8 +136,14 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
             crops[number]
     said = [record.getMessage() for record in caplog.records]
     assert crops.pictures == 2
-    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in said) == ["cut.png", "small.png", "text.png"]
+    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in said) == [
+        "cut.png",
+        "large.png",
+        "small.png",
+        "text.png",
+    ]
     assert any("20x40 is smaller than the 32 pixels" in line for line in said)
+    assert any(line.endswith("; cut it into smaller pictures") for line in said)
 
 
 def test_folder_without_usable_pictures_is_an_error(tmp_path):

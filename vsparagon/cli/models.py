@@ -19,9 +19,9 @@ from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
 from vsparagon.geometry.extension import Sizes
 from vsparagon.library import find_model
-from vsparagon.models.bundled import PROFILES, bundled_models, checkpoint_path
+from vsparagon.models.bundled import PROFILES, bundled_model, bundled_models, checkpoint_path
 from vsparagon.models.memory import bytes_per_pixel
-from vsparagon.models.model import Model
+from vsparagon.models.model import RANGES, Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
 from vsparagon.system.machine import MEBIBYTE
 
@@ -147,6 +147,7 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
         "MACs per pixel": f"{published:,.0f} as published, {run:,.0f} as the filter runs it",
         "receptive field": f"{side} x {side} pixels{far}",
         "memory at 1080p": f"about {memory:,.0f} MiB per frame as the filter runs it, in float32 and without tiles",
+        **({"int8": "has weights trained for it"} if _is_for_int8(args, checkpoint.metadata) else {}),
         **_notes(checkpoint.metadata),
     }
 
@@ -161,6 +162,12 @@ def _checkpoint(args: argparse.Namespace) -> Path:
     if not path.is_file():
         raise InvalidInput(f"{args.model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")
     return path
+
+
+def _is_for_int8(args: argparse.Namespace, metadata: dict[str, str]) -> bool:
+    if args.model in VARIANTS:  # whose int8 weights are in a file of their own
+        return bundled_model(args.model, args.scale, args.profile).rounded is not None
+    return RANGES in metadata
 
 
 def _notes(metadata: dict[str, str]) -> dict[str, str]:

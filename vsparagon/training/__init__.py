@@ -10,6 +10,7 @@ trainee.py        what is trained: generator, moving average, discriminator
 porting.py        initialise a network from another's weights
 branches.py       extra branches of convolutions during training
 rounding.py       quantisation-aware training for int8
+precision.py      float32, or mixed with bfloat16
 losses.py         the generator's losses, except the adversarial one
 gan.py            the adversarial loss, and its balance
 optimisation.py   optimisers, learning rates, moving average

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from vsparagon.errors import InvalidInput, ModelError, reason_of
+from vsparagon.models.bundled import WEIGHTS
 from vsparagon.models.checkpoint import read_checkpoint
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.munet import MUNet
@@ -186,7 +187,11 @@ class Trainee:
 
 
 def _begin_from(path: Path, network: Generator) -> None:
-    ported = port_weights(network, read_checkpoint(path).weights)
+    try:
+        weights = read_checkpoint(path).weights
+    except ModelError as error:
+        raise ModelError(f"path.pretrain_network_g: {error} The bundled weights are in {WEIGHTS}.") from error
+    ported = port_weights(network, weights)
     trained = [name for name, weight in network.named_parameters() if weight.requires_grad]
     fits = sum(name in ported.taken for name in trained)
     if fits < LEAST_SHARE * len(trained):
