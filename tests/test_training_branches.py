@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from vsparagon.models.generators import create_generator  # noqa: E402
-from vsparagon.training.branches import branch_out, collapsed  # noqa: E402
+from vsparagon.training.reparameterisation import branch_out, collapsed  # noqa: E402
 
 
 def networks(variant):

@@ -167,7 +167,7 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
         )
     for precision in backend.precisions:
         if name in ("auto", precision):
-            if precision == "int8" and model and model.rounded is None:
+            if precision == "int8" and model and model.quantised is None:
                 raise InvalidInput(
                     f"precision is {name!r}, but {model.name} has no int8 weights; leave precision= out, or use swift, "
                     "swift_lite or swift_plus."

@@ -79,7 +79,7 @@ def _models(_args: argparse.Namespace) -> str:
         f"{name:10}  {o.network:10}  {o.num_feat:8}  {_body(o):12}  {o.parameters:10,}" for name, o in VARIANTS.items()
     ]
     lines += ["", "bundled weights                               parameters"]
-    lines += [f"{m.name:44}  {m.parameters:10,}{'  also in int8' * bool(m.rounded)}" for m in bundled_models()]
+    lines += [f"{m.name:44}  {m.parameters:10,}{'  also in int8' * bool(m.quantised)}" for m in bundled_models()]
     return "\n".join([*lines, ""])
 
 
@@ -166,7 +166,7 @@ def _checkpoint(args: argparse.Namespace) -> Path:
 
 def _is_for_int8(args: argparse.Namespace, metadata: dict[str, str]) -> bool:
     if args.model in VARIANTS:  # whose int8 weights are in a file of their own
-        return bundled_model(args.model, args.scale, args.profile).rounded is not None
+        return bundled_model(args.model, args.scale, args.profile).quantised is not None
     return RANGES in metadata
 
 

@@ -126,7 +126,7 @@ def _bundled(network: Network) -> list[str]:
 
     If there are none, return the network's own variant, so that opening it raises the error.
     """
-    there = bundled(rounded=network.precision == "int8")
+    there = bundled(quantised=network.precision == "int8")
     kind = (network.scale, network.profile)
     return [variant for variant, *rest in there if tuple(rest) == kind] or [network.variant]
 

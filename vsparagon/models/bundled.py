@@ -13,18 +13,18 @@ from vsparagon.models.variants import SCALES, VARIANTS
 
 WEIGHTS = Path(__file__).parent / "weights"
 # Suffixes of a network's files: its weights, its graph, and its graph after quantisation-aware training for int8.
-CHECKPOINT, GRAPH, ROUNDED = ".safetensors", ".onnx", ".int8.onnx"
+CHECKPOINT, GRAPH, QUANTISED = ".safetensors", ".onnx", ".int8.onnx"
 PROFILES = ("clean", "compressed")
 DEFAULT_VARIANT, DEFAULT_SCALE, DEFAULT_PROFILE = "nano", 2, "clean"
 
 
-def bundled(*, rounded: bool = False) -> list[tuple[str, int, str]]:
+def bundled(*, quantised: bool = False) -> list[tuple[str, int, str]]:
     """Return variant, scale and profile of every bundled network, smallest variant first.
 
     Args:
-        rounded: list only those that also have weights trained for int8.
+        quantised: list only those that also have weights trained for int8.
     """
-    suffix = ROUNDED if rounded else CHECKPOINT
+    suffix = QUANTISED if quantised else CHECKPOINT
     return [key for key in product(VARIANTS, SCALES, PROFILES) if _file(*key, suffix).is_file()]
 
 
@@ -98,9 +98,9 @@ def _file(variant: str, scale: int, profile: str, suffix: str) -> Path:
 
 
 def _model(variant: str, scale: int, profile: str) -> Model:
-    checkpoint, graph, rounded = (_file(variant, scale, profile, suffix) for suffix in (CHECKPOINT, GRAPH, ROUNDED))
+    checkpoint, graph, quantised = (_file(variant, scale, profile, suffix) for suffix in (CHECKPOINT, GRAPH, QUANTISED))
     found = own_model(_name(variant, scale, profile), graph, _notes(checkpoint), checkpoint=checkpoint)
-    return replace(found, rounded=rounded) if rounded.is_file() else found
+    return replace(found, quantised=quantised) if quantised.is_file() else found
 
 
 def _notes(checkpoint: Path) -> dict[str, str]:

@@ -20,13 +20,13 @@ from vsparagon.models.checkpoint import read_checkpoint
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.munet import MUNet
 from vsparagon.models.swift import Swift
-from vsparagon.training.branches import branch_out, collapsed
 from vsparagon.training.config import Config
 from vsparagon.training.gan import Balance, Discrimination
 from vsparagon.training.losses import weighted_sum
 from vsparagon.training.optimisation import average, set_rate
 from vsparagon.training.porting import port_weights
-from vsparagon.training.rounding import begin_ranges, limits_of, round_while_training, trained_ranges
+from vsparagon.training.quantisation import begin_ranges, limits_of, quantise_while_training, trained_ranges
+from vsparagon.training.reparameterisation import branch_out, collapsed
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Trainee:
             branch_out(network, self._settings.branch_channels)
         if self._settings.int8:
             assert isinstance(network, Swift)  # `vsparagon.training.config`
-            round_while_training(network)
+            quantise_while_training(network)
         self.averaged = copy.deepcopy(network).eval().to(fabric.device)
         self._network = network
         self._generator, self._optim_g = fabric.setup(network, self._settings.optim_g.create(network))

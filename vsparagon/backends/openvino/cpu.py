@@ -15,7 +15,7 @@ from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.openvino.library import import_openvino, openvino_core
 from vsparagon.backends.openvino.network_base import MIDDLE, anchor_apart, base_apart, take_about_middle
 from vsparagon.backends.openvino.phases import write_phases
-from vsparagon.backends.openvino.rounding import ranges_of, round_convolutions
+from vsparagon.backends.openvino.quantisation import quantise_convolutions, ranges_of
 from vsparagon.backends.openvino.surgery import Rim, narrow, ports, take_shuffle, unseen_rim
 from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
@@ -182,8 +182,8 @@ class _Parts:
 def _graph(model: Model, precision: Precision) -> Path:
     if precision != "int8":
         return model.graph
-    assert model.rounded is not None  # `vsparagon.backends.choose_precision`
-    return model.rounded
+    assert model.quantised is not None  # `vsparagon.backends.choose_precision`
+    return model.quantised
 
 
 def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
@@ -199,7 +199,7 @@ def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
         base = base_apart(openvino, network)
     rim = narrow(openvino, network, unseen_rim(model)) if shuffle else Rim()
     if ranges:
-        round_convolutions(openvino, network, ranges)
+        quantise_convolutions(openvino, network, ranges)
     if base:
         narrowed = narrow(openvino, base, rim)
         assert narrowed == rim  # the base's last steps look at least as far

@@ -1,11 +1,11 @@
-"""Quantisation-aware training: weights and features of a generator are rounded to 8 bits while it trains.
+"""Quantisation-aware training: weights and features of a generator are quantised to 8 bits while it trains.
 
 The weights of every convolution but the first, whose input is the picture, are rounded to 255 levels, symmetric
 about 0 and scaled to the largest weight of each output channel. The result of each PReLU is rounded to 256 levels of a
 range that is trained too. Gradients pass straight through the rounding (Bengio et al., "Estimating or propagating
 gradients through stochastic neurons for conditional computation", 2013), and values outside a range move its ends
-(Esser et al., "Learned step size quantization", 2020). `vsparagon.backends.openvino.rounding` rounds in the same way
-at run time.
+(Esser et al., "Learned step size quantization", 2020). `vsparagon.backends.openvino.quantisation` does the same at run
+time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST = 127  # largest rounded weight, in steps
 BEYOND = 2e-5  # share of the values at each end that lie outside an initial range
 
 
-class RoundedWeight(nn.Module):
+class QuantisedWeight(nn.Module):
     """A parametrisation that rounds a convolution's kernel, out,in,height,width."""
 
     def forward(self, kernel: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class RoundedWeight(nn.Module):
         return kernel
 
 
-class RoundedPReLU(nn.PReLU):
+class QuantisedPReLU(nn.PReLU):
     """A PReLU whose result is rounded and clamped to the levels of a trained range, one of which is 0.
 
     Args:
@@ -69,14 +69,14 @@ class RoundedPReLU(nn.PReLU):
         return step, (-self.low / step).detach().round().clamp(0, STEPS - 1)
 
 
-def round_while_training(network: Swift) -> None:
-    """Set up rounding in a generator, in place. Call `begin_ranges` before the first step."""
+def quantise_while_training(network: Swift) -> None:
+    """Set up quantisation in a generator, in place. Call `begin_ranges` before the first step."""
     for name, module in list(network.body.named_children()):
         if isinstance(module, nn.PReLU):
-            setattr(network.body, name, RoundedPReLU(module))
+            setattr(network.body, name, QuantisedPReLU(module))
     _, *others = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     for module in others:
-        parametrize.register_parametrization(module, "weight", RoundedWeight())
+        parametrize.register_parametrization(module, "weight", QuantisedWeight())
 
 
 @torch.no_grad()
@@ -84,21 +84,20 @@ def begin_ranges(network: Swift, pictures: Tensor) -> None:
     """Set all ranges from the features that a generator computes for some pictures, N,3,H,W of 0..1."""
     x = pictures.clamp(0.0, 1.0)
     for module in network.body:
-        if isinstance(module, RoundedPReLU):
+        if isinstance(module, QuantisedPReLU):
             module.begin(nn.PReLU.forward(module, x))
         x = module(x)
 
 
 def limits_of(network: nn.Module) -> list[nn.Parameter]:
     """Return the parameters for the ends of all ranges."""
-    return [
-        limit for module in network.modules() if isinstance(module, RoundedPReLU) for limit in (module.low, module.high)
-    ]
+    active = [module for module in network.modules() if isinstance(module, QuantisedPReLU)]
+    return [limit for module in active for limit in (module.low, module.high)]
 
 
 def trained_ranges(network: nn.Module) -> Ranges:
-    """Return the ranges (lowest and highest level) of a generator in order; () if it is not rounded."""
-    return tuple(module.range() for module in network.modules() if isinstance(module, RoundedPReLU))
+    """Return the ranges (lowest and highest level) of a generator in order; () if it is not quantised."""
+    return tuple(module.range() for module in network.modules() if isinstance(module, QuantisedPReLU))
 
 
 def _passing(x: Tensor) -> Tensor:

@@ -26,32 +26,32 @@ from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
 from vsparagon.onnx.export import export_onnx  # noqa: E402
 from vsparagon.training.config import read_config  # noqa: E402
-from vsparagon.training.rounding import (  # noqa: E402
+from vsparagon.training.quantisation import (  # noqa: E402
     BEYOND,
     STEPS,
-    RoundedPReLU,
-    RoundedWeight,
+    QuantisedPReLU,
+    QuantisedWeight,
     begin_ranges,
     limits_of,
-    round_while_training,
+    quantise_while_training,
     trained_ranges,
 )
 from vsparagon.training.validation import enlarger  # noqa: E402
 
 PICTURE = photograph(60, 90)
-ROUNDED = {model.name: model for model in bundled_models() if model.rounded}
+QUANTISED = {model.name: model for model in bundled_models() if model.quantised}
 
 
-def rounded_swift(**options: int) -> Swift:
+def quantised_swift(**options: int) -> Swift:
     network = random_swift(**options).train()
-    round_while_training(network)
+    quantise_while_training(network)
     begin_ranges(network, torch.from_numpy(PICTURE.transpose(2, 0, 1)[None].astype(np.float32) / 255))
     return network
 
 
 def plain_of(network: Swift) -> Swift:
     """Return the generator that is saved for one that is rounded during training."""
-    from vsparagon.training.branches import collapsed
+    from vsparagon.training.reparameterisation import collapsed
 
     plain = collapsed(network)
     assert isinstance(plain, Swift)
@@ -62,7 +62,7 @@ def plain_of(network: Swift) -> Swift:
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "own.safetensors"
-    save_generator(plain_of(rounded_swift()), path, variant="swift", note="untrained")
+    save_generator(plain_of(quantised_swift()), path, variant="swift", note="untrained")
     return path
 
 
@@ -70,7 +70,7 @@ def checkpoint(tmp_path):
 
 
 def test_features_are_rounded_to_levels_of_which_one_is_0():
-    active = RoundedPReLU(torch.nn.PReLU(3))
+    active = QuantisedPReLU(torch.nn.PReLU(3))
     active.begin(torch.tensor([-0.31, 2.05]))
     x = torch.linspace(-4, 4, 999).reshape(1, 3, 333)
     low, high = active.range()
@@ -87,27 +87,27 @@ def test_features_are_rounded_to_levels_of_which_one_is_0():
 
 def test_weights_are_rounded_by_output_channel_and_once_is_enough():
     kernel = torch.randn(5, 4, 3, 3) * torch.arange(1, 6)[:, None, None, None]
-    once = RoundedWeight()(kernel)
+    once = QuantisedWeight()(kernel)
     steps = kernel.abs().amax((1, 2, 3), keepdim=True) / 127
     assert ((once / steps) - (once / steps).round()).abs().max() < 1e-4
     assert (once - kernel).abs().max() <= steps.max() / 2 * 1.001
-    assert torch.allclose(RoundedWeight()(once), once, rtol=1e-6)
-    assert (RoundedWeight()(torch.zeros(2, 2, 3, 3)) == 0).all()
+    assert torch.allclose(QuantisedWeight()(once), once, rtol=1e-6)
+    assert (QuantisedWeight()(torch.zeros(2, 2, 3, 3)) == 0).all()
 
 
 def test_gradients_pass_and_move_a_range_that_is_exceeded():
-    network = rounded_swift()
+    network = quantised_swift()
     network(torch.rand(1, 3, 16, 16)).square().mean().backward()
     trained = [p for p in network.parameters() if all(p is not limit for limit in limits_of(network))]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trained)
-    active = RoundedPReLU(torch.nn.PReLU(1))
+    active = QuantisedPReLU(torch.nn.PReLU(1))
     active.begin(torch.tensor([-1.0, 1.0]))
     (3 - active(torch.full((1, 1, 4), 3.0))).sum().backward()
     assert active.high.grad < 0, "the upper end must move towards 3"
 
 
 def test_a_range_begins_where_all_but_a_few_values_are():
-    active = RoundedPReLU(torch.nn.PReLU(1))
+    active = QuantisedPReLU(torch.nn.PReLU(1))
     active.begin(torch.linspace(-1, 3, 100_001)[torch.randperm(100_001)].reshape(1, 1, 11, -1))
     step = 4 / 100_000
     assert (active.low.item(), active.high.item()) == pytest.approx((-1 + 2 * step, 3 - 2 * step), abs=step / 4)
@@ -117,7 +117,7 @@ def test_a_range_begins_where_all_but_a_few_values_are():
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (-2.0, -0.5)])
 def test_a_range_that_was_trained_away_from_0_still_holds_it(low, high):
-    active = RoundedPReLU(torch.nn.PReLU(1))
+    active = QuantisedPReLU(torch.nn.PReLU(1))
     active.low.data.fill_(low)
     active.high.data.fill_(high)
     first, last = active.range()
@@ -126,13 +126,16 @@ def test_a_range_that_was_trained_away_from_0_still_holds_it(low, high):
 
 
 def test_ranges_begin_where_the_values_of_each_layer_are():
-    network, pictures = rounded_swift(), 2 * torch.rand(1, 3, 60, 90, generator=torch.Generator().manual_seed(0)) - 0.5
+    network, pictures = (
+        quantised_swift(),
+        2 * torch.rand(1, 3, 60, 90, generator=torch.Generator().manual_seed(0)) - 0.5,
+    )
     begin_ranges(network, pictures)
     assert len(limits_of(network)) == 2 * len(trained_ranges(network)) == 2 * (network.options.num_layers + 1)
     x = pictures.clamp(0, 1)  # as the network does
     with torch.no_grad():
         for module in network.body:
-            if isinstance(module, RoundedPReLU):
+            if isinstance(module, QuantisedPReLU):
                 values = torch.nn.PReLU.forward(module, x)
                 few = int(BEYOND * values.numel())
                 assert (values < module.low).sum() == (values > module.high).sum() == few > 0
@@ -152,7 +155,7 @@ def test_a_run_saves_weights_on_their_levels_with_their_ranges(tmp_path):
     generator = load_generator(saved)
     assert [list(pair) for pair in generator.ranges] == ranges
     kernel = generator.up_conv.weight
-    assert torch.allclose(RoundedWeight()(kernel), kernel, rtol=1e-5, atol=1e-8)
+    assert torch.allclose(QuantisedWeight()(kernel), kernel, rtol=1e-5, atol=1e-8)
     more = read_config(config, changes(settings | {"train.total_iter": 8, "path.resume_state": "auto"}))
     assert script.train(more)
     with pytest.raises(InvalidInput, match=r"train\.int8 was True and is False"):
@@ -196,7 +199,7 @@ def test_a_graph_in_the_inference_form_keeps_them(checkpoint, tmp_path):
     ):
         path = tmp_path / f"{name}.onnx"
         export_onnx(module, path, precision=precision)
-        assert (open_model_file(path, tmp_path).rounded == path) is keeps, name
+        assert (open_model_file(path, tmp_path).quantised == path) is keeps, name
     picture = PICTURE.astype(np.float32) / 255
     by_graph, by_checkpoint = (
         Upscaler(model=str(path), precision="int8")(picture) for path in (tmp_path / "form.onnx", checkpoint)
@@ -212,8 +215,8 @@ def by_torch(checkpoint):
     network = load_generator(checkpoint)
     assert isinstance(network, Swift)
     ranges, scale = network.ranges, network.options.scale
-    round_while_training(network)
-    for active, (low, high) in zip((m for m in network.body if isinstance(m, RoundedPReLU)), ranges, strict=True):
+    quantise_while_training(network)
+    for active, (low, high) in zip((m for m in network.body if isinstance(m, QuantisedPReLU)), ranges, strict=True):
         active.low.data.fill_(low)
         active.high.data.fill_(high)
     extension = extension_for(*PICTURE.shape[:2], Sizes())
@@ -228,21 +231,21 @@ def rms(difference):
     return float(np.sqrt(np.square(difference).mean()))
 
 
-def assert_rounded_alike(ours, expected, exact):
+def assert_quantised_alike(ours, expected, exact):
     """Assert that two results differ little: sums differ in their last digits, which sometimes changes a level."""
     assert rms(ours - exact) > 1e-3
     assert rms(ours - expected) < 0.1 * rms(ours - exact)
 
 
-@pytest.mark.parametrize("model", ROUNDED.values(), ids=ROUNDED)
+@pytest.mark.parametrize("model", QUANTISED.values(), ids=QUANTISED)
 def test_bundled_networks_are_computed_as_they_were_trained(model):
-    trained = model.rounded.with_suffix(".safetensors")
+    trained = model.quantised.with_suffix(".safetensors")
     variant, scale, profile = model.name.split()
     ours, exact = (
         Upscaler(variant, int(scale[1:]), profile=profile, precision=precision)(PICTURE.astype(np.float32) / 255)
         for precision in ("int8", "fp32")
     )
-    assert_rounded_alike(ours, by_torch(trained), exact)
+    assert_quantised_alike(ours, by_torch(trained), exact)
     assert rms(ours - exact) < 0.01
 
 
@@ -250,7 +253,7 @@ def test_a_checkpoint_of_ones_own(checkpoint):
     picture = PICTURE.astype(np.float32) / 255
     ours = Upscaler(model=str(checkpoint), precision="int8")(picture)
     exact = Upscaler(model=str(checkpoint))(picture)
-    assert_rounded_alike(ours, by_torch(checkpoint), exact)
+    assert_quantised_alike(ours, by_torch(checkpoint), exact)
     plain = enlarger(load_generator(checkpoint).eval(), 2)(PICTURE)
     assert np.abs(exact * 255 - plain.astype(np.float32)).max() < 1 + 255 * np.abs(exact - exact.clip(0, 1)).max()
 
@@ -302,4 +305,4 @@ def test_what_was_not_trained_for_it_is_refused():
             vs.core.paragon.Upscale(clip, precision="int8", **arguments)
     assert "int8" in OpenVINOCpu.precisions
     assert create_generator("swift").ranges == ()
-    assert make_choice(next(iter(ROUNDED.values()))).precision == "fp32"
+    assert make_choice(next(iter(QUANTISED.values()))).precision == "fp32"

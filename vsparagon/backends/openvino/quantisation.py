@@ -1,4 +1,4 @@
-"""Convolutions in 8-bit integers: inputs and weights are rounded as in the quantisation-aware training."""
+"""Convolutions in 8-bit integers: inputs and weights are quantised as in the quantisation-aware training."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def ranges_of(network: Any) -> list[tuple[float, float]]:
     return [(low, high) for low, high in json.loads(network.get_rt_info()["framework"][RANGES].value)]
 
 
-def round_convolutions(openvino: Any, network: Any, ranges: list[tuple[float, float]]) -> None:
-    """Round the output of each PReLU, and the weights of the convolutions that take it.
+def quantise_convolutions(openvino: Any, network: Any, ranges: list[tuple[float, float]]) -> None:
+    """Quantise the output of each PReLU, and the weights of the convolutions that take it.
 
     OpenVINO turns those convolutions into integer ones. The first convolution, which takes the picture, stays as it is.
 
@@ -32,9 +32,9 @@ def round_convolutions(openvino: Any, network: Any, ranges: list[tuple[float, fl
     active = [step for step in network.get_ordered_ops() if step.get_type_name() == "PRelu"]
     for step, (low, high) in zip(active, ranges, strict=True):
         given_to = list(step.output(0).get_target_inputs())
-        rounded = ops.fake_quantize(step, *(np.float32(limit) for limit in (low, high, low, high)), LEVELS)
+        quantised = ops.fake_quantize(step, *(np.float32(limit) for limit in (low, high, low, high)), LEVELS)
         for target in given_to:
-            target.replace_source_output(rounded.output(0))
+            target.replace_source_output(quantised.output(0))
             weights = target.get_node().input(1)
             kernel = weights.get_source_output().get_node()
             most = np.abs(kernel.data).max((1, 2, 3), keepdims=True)
