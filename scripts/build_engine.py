@@ -24,7 +24,7 @@ from typing import Any
 
 from vsparagon.engines.build import LIBRARIES, Profile, build_engine, load_library
 from vsparagon.errors import InvalidInput, ModelError, ParagonError, reason_of
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.models.variants import SCALES, VARIANTS
 from vsparagon.system.files import write_atomically

@@ -14,7 +14,7 @@ from demonstration.film import ENCODER, make_clip
 from demonstration.pipe import configure_vspipe, find_vspipe, run_pipe, say
 from demonstration.sheet import compare, take_picture
 
-from vsparagon.colour import usual_matrix
+from vsparagon.colours.description import usual_matrix
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
 from vsparagon.input.source import run_script

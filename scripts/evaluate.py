@@ -31,7 +31,7 @@ from matplotlib.transforms import Bbox
 
 from vsparagon import Upscaler
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.system.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from vsparagon.colours.layout import Layout
 from vsparagon.geometry.extension import Sizes, extension_for
-from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
 
 YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1)

@@ -13,7 +13,7 @@ from vsparagon import Upscaler
 from vsparagon.backends import ON_CPU, choose_backend
 from vsparagon.choice import make_choice
 from vsparagon.geometry.extension import extension_for
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.bundled import bundled_models
 from vsparagon.models.checkpoint import load_generator
 

@@ -14,7 +14,7 @@ import vsparagon
 from vsparagon.backends import RUNTIMES
 from vsparagon.backends.options import Precision
 from vsparagon.cli import main
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 
 pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")

@@ -114,7 +114,7 @@ def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, c
     import numpy as np
 
     from vsparagon import Upscaler
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
     from vsparagon.onnx.graph_cache import plan_stages
 
     checkpoint = find_model().checkpoint

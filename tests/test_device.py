@@ -22,7 +22,7 @@ from vsparagon.device.executor import Executor  # noqa: E402
 from vsparagon.device.failures import device_errors  # noqa: E402
 from vsparagon.device.lanes import QUEUING, Lane, Staging  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
-from vsparagon.library import find_model  # noqa: E402
+from vsparagon.lookup import find_model  # noqa: E402
 from vsparagon.pipelines import frame as frame_pipeline  # noqa: E402
 from vsparagon.pipelines.frame import FRAMES_PER_LANE, FramePipeline  # noqa: E402
 

@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from vsparagon.backends.frame_session import FrameSession  # noqa: E402
 from vsparagon.backends.options import RunOptions  # noqa: E402
 from vsparagon.backends.torch.cuda import Eager, Prepared, TorchCuda  # noqa: E402
+from vsparagon.colours.layout import Layout  # noqa: E402
 from vsparagon.device.lanes import Lanes, Staging  # noqa: E402
 from vsparagon.device.recorded import exact_convolutions  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
-from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402

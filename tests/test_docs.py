@@ -35,8 +35,8 @@ import demo
 from vsparagon.cli import main
 from vsparagon.ffmpeg import find_ffmpeg, find_ffmpegs
 from vsparagon.input.source import run_script
-from vsparagon.library import find_model
 from vsparagon.log import collected_log
+from vsparagon.lookup import find_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -247,7 +247,7 @@ def test_script_builds_bundled_weights(sizes, tmp_path):
 
 @needs_rtx
 def test_script_builds_model_files(tmp_path):
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
 
     model = find_model()
     for path in (model.graph, model.checkpoint):

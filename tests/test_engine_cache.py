@@ -225,7 +225,7 @@ def test_real_build_killed_in_the_middle_harms_nothing(cache):
     real = """
     from vsparagon.engines.build import build_engine, load_library
     from vsparagon.engines.progress import BuildProgress
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
     steps = []
     def step(self, phase, number):
         steps.append(number)

@@ -15,7 +15,7 @@ from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino.library import import_trouble
 from vsparagon.cli import main
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.bundled import describe
 
 

@@ -17,9 +17,9 @@ from onnx_files import KINDS, graph, shuffle_network  # noqa: E402
 from vsparagon import ModelError  # noqa: E402
 from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
 from vsparagon.backends.onnxruntime.cuda import OnnxRuntimeCuda  # noqa: E402
+from vsparagon.colours.layout import Layout  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.geometry.tiling import exact_tiles_of  # noqa: E402
-from vsparagon.layout import Layout  # noqa: E402
 from vsparagon.models.checkpoint import save_generator  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402

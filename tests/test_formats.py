@@ -9,7 +9,7 @@ from clips import arrays, clip_of, photograph
 
 import vsparagon
 from vsparagon import Upscaler
-from vsparagon.colour import MATRICES
+from vsparagon.colours.description import MATRICES
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
 SAMPLES = [*((vs.INTEGER, bits) for bits in range(8, 17)), (vs.FLOAT, 16), (vs.FLOAT, 32)]

@@ -25,7 +25,7 @@ from vsparagon.fused import attention, attention_kernel, canvas, colours, featur
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
 from vsparagon.fused.support import trouble_with_graph, trouble_with_triton  # noqa: E402
 from vsparagon.geometry.tiling import exact_tiles  # noqa: E402
-from vsparagon.library import find_model  # noqa: E402
+from vsparagon.lookup import find_model  # noqa: E402
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402

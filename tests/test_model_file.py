@@ -14,7 +14,7 @@ from vsparagon import ModelError, Upscaler
 from vsparagon.cli import main
 from vsparagon.geometry.extension import extension_for
 from vsparagon.input.job import Job, Network
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.checkpoint import load_generator, save_generator
 from vsparagon.models.files import files_of
 from vsparagon.models.generators import create_generator

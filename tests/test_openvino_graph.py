@@ -8,7 +8,7 @@ from openvino import opset13 as ops
 from vsparagon.backends.openvino.library import openvino_core
 from vsparagon.backends.openvino.surgery import Rim, narrow
 from vsparagon.choice import make_choice
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.pipelines.picture import PicturePipeline
 
 HEIGHT, WIDTH = 20, 23

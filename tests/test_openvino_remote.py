@@ -18,7 +18,7 @@ from vsparagon import Upscaler
 from vsparagon.backends.openvino import client
 from vsparagon.backends.openvino.client import worker_process
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 
 PICTURE = photograph(70, 90).astype(np.float32) / 255
 
@@ -31,7 +31,7 @@ def conflict(monkeypatch):
         raise ImportError("version mismatches")
 
     monkeypatch.setattr("vsparagon.backends.openvino.library.import_openvino", fail)
-    for module in ("vsparagon.backends.openvino", "vsparagon.model_file"):
+    for module in ("vsparagon.backends.openvino", "vsparagon.lookup.model_file"):
         monkeypatch.setattr(f"{module}.import_trouble", lambda: "version mismatches")
     monkeypatch.setattr(client, "_worker", None)
     yield

@@ -18,7 +18,7 @@ from vsparagon.backends.openvino.cpu import OpenVINOCpu  # noqa: E402
 from vsparagon.backends.openvino.library import openvino_core  # noqa: E402
 from vsparagon.choice import make_choice  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
-from vsparagon.model_file import open_model_file  # noqa: E402
+from vsparagon.lookup.model_file import open_model_file  # noqa: E402
 from vsparagon.models.bundled import bundled_models  # noqa: E402
 from vsparagon.models.checkpoint import load_generator, read_checkpoint, save_generator  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402

@@ -12,10 +12,10 @@ from openvino.passes import ConstantFolding
 from vsparagon.backends.openvino.library import openvino_core
 from vsparagon.choice import make_choice
 from vsparagon.errors import InvalidInput
-from vsparagon.model_file import open_model_file
+from vsparagon.lookup.model_file import open_model_file
+from vsparagon.lookup.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 from vsparagon.models.bundled import bundled_models
 from vsparagon.pipelines.picture import PicturePipeline
-from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 from vsparagon.tiles.choice import TileChoice
 from vsparagon.tiles.tilings import BlendedTiling, ExactTiling, WholeTiling
 

@@ -151,7 +151,7 @@ def test_closing_half_way_leaves_nothing_running():
 
 def test_pipeline_gives_each_caller_its_own_picture():
     from vsparagon.choice import make_choice
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
 
     choice = make_choice(find_model(), num_streams=2)
     pipeline = PicturePipeline(choice, height=24, width=32)

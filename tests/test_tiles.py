@@ -20,7 +20,7 @@ from vsparagon.backends.options import RunOptions
 from vsparagon.choice import make_choice
 from vsparagon.geometry.extension import MARGIN, extension_for
 from vsparagon.geometry.tiling import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.bundled import bundled_models
 from vsparagon.models.plan import MEAN, RESULT
 from vsparagon.onnx.graph_cache import plan_stages

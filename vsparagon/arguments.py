@@ -8,9 +8,9 @@ from typing import Final
 import vapoursynth as vs
 import vsutil
 
+from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
 from vsparagon.frames import Target
-from vsparagon.layout import MOST_PIXELS
 
 LARGEST: Final = 1 << 16  # width or height of a result, in pixels
 FURTHEST_SUBSAMPLING: Final = 2  # of chroma, as a base-2 logarithm

@@ -11,7 +11,7 @@ import vapoursynth as vs
 
 from vsparagon.arguments import check_clip, pair_of, target_of
 from vsparagon.choice import make_choice, note_choice
-from vsparagon.colour import RGB_MATRIX, Colour, matrix_code, matrix_name, read_colour
+from vsparagon.colours.description import RGB_MATRIX, Colour, matrix_code, matrix_name, read_colour
 from vsparagon.errors import InvalidInput, ParagonError, check_integers
 from vsparagon.frames import (
     Target,
@@ -27,8 +27,8 @@ from vsparagon.frames import (
     to_rgb,
     with_properties,
 )
-from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
+from vsparagon.lookup import find_model
 from vsparagon.pipelines import AnyPipeline, open_pipeline
 from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.stream import map_frames, passing

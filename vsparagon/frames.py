@@ -17,7 +17,7 @@ import numpy.typing as npt
 import vapoursynth as vs
 import vsutil
 
-from vsparagon.colour import (
+from vsparagon.colours.description import (
     FULL,
     LEFT,
     LIMITED,
@@ -28,8 +28,8 @@ from vsparagon.colour import (
     is_subsampled,
     matrix_name,
 )
+from vsparagon.colours.layout import CONSTANT_MATRICES, Family, Layout, Plane
 from vsparagon.errors import InvalidInput, reason_of
-from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
 PROBE = 64  # side of the picture on which conversions are tested, in pixels

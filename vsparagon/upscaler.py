@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vsparagon.choice import make_choice
+from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
-from vsparagon.layout import MOST_PIXELS
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.pipelines import AnyPipeline, open_pipeline
 
 log = logging.getLogger(__name__)

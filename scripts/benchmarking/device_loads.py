@@ -15,11 +15,11 @@ from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.torch.cuda import Eager, Prepared
 from vsparagon.backends.torch.trial import fill, seconds
 from vsparagon.choice import Choice, make_choice
+from vsparagon.colours.layout import Layout
 from vsparagon.device.lanes import Lane
 from vsparagon.errors import BackendUnavailable
 from vsparagon.geometry.extension import Extension, extension_for
-from vsparagon.layout import Layout
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.pipelines.frame import network_of
 

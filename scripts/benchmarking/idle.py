@@ -10,7 +10,7 @@ from vsparagon.backends.openvino import OpenVINO
 from vsparagon.backends.openvino.cpu import OpenVINOCpu
 from vsparagon.backends.options import BuildOptions, RunOptions
 from vsparagon.backends.session import Session, Slot
-from vsparagon.layout import Array
+from vsparagon.colours.layout import Array
 from vsparagon.models.model import Model
 
 

@@ -13,7 +13,7 @@ from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
 from vsparagon.backends.base import FrameBackend
 from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.model import Model
 from vsparagon.system.files import distinct_names
 

@@ -226,7 +226,7 @@ class FrameBackend(Backend):
 
         Args:
             graph: what `prepare` returned.
-            inputs: the lane's tensors, by the names in `vsparagon.layout.INPUTS`.
+            inputs: the lane's tensors, by the names in `vsparagon.colours.layout.INPUTS`.
             outputs: the same, by the names in `OUTPUTS`.
 
         Raises:

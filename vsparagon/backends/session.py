@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from vsparagon.backends.options import RunOptions
-from vsparagon.layout import Array
+from vsparagon.colours.layout import Array
 from vsparagon.models.plan import Plan
 
 

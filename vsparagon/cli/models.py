@@ -18,7 +18,7 @@ from pathlib import Path
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
 from vsparagon.geometry.extension import Sizes
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.bundled import PROFILES, bundled_model, bundled_models, checkpoint_path
 from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.model import RANGES, Model

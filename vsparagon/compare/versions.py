@@ -13,13 +13,13 @@ import vapoursynth as vs
 from PIL import Image, ImageOps
 
 from vsparagon.backends.options import Precision
-from vsparagon.colour import matrix_code, read_colour
+from vsparagon.colours.description import matrix_code, read_colour
 from vsparagon.errors import InvalidInput
 from vsparagon.filter import upscale
 from vsparagon.frames import first_frame
 from vsparagon.image.stills import as_rgb
 from vsparagon.input.job import Network
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.bundled import bundled
 
 Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB

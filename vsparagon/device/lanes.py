@@ -21,10 +21,10 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
+from vsparagon.colours.layout import INPUTS, OUTPUTS
 from vsparagon.device.executor import Executor
 from vsparagon.device.failures import device_errors
 from vsparagon.errors import first_line_of
-from vsparagon.layout import INPUTS, OUTPUTS
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Lane:
         inputs, outputs: shape and dtype of each plane.
 
     Attributes:
-        inputs, outputs: the planes' tensors, by the names in `vsparagon.layout.INPUTS` and `OUTPUTS`.
+        inputs, outputs: the planes' tensors, by the names in `vsparagon.colours.layout.INPUTS` and `OUTPUTS`.
     """
 
     def __init__(self, device: str, inputs: Shapes, outputs: Shapes) -> None:

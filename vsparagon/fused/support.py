@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import torch
 
+from vsparagon.colours.resampling import Kernels
 from vsparagon.device.failures import lack_of_memory
 from vsparagon.errors import first_line_of
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
-from vsparagon.resampling import Kernels
 
 OLDEST: Final = (8, 0)  # compute capability; Triton does not support matrix products on older GPUs
 

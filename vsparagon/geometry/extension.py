@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vsparagon.layout import Array
+from vsparagon.colours.layout import Array
 
 MARGIN = 8  # source pixels
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.choice import noted_choices
-from vsparagon.colour import usual_matrix
+from vsparagon.colours.description import usual_matrix
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
 from vsparagon.frames import first_frame

@@ -12,8 +12,8 @@ from typing import Literal
 import onnx
 from torch import nn
 
+from vsparagon.colours.layout import INPUTS, OUTPUTS
 from vsparagon.errors import InvalidInput
-from vsparagon.layout import INPUTS, OUTPUTS
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.model import RANGES
 from vsparagon.models.paragonsr2 import ParagonSR2

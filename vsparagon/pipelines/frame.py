@@ -14,12 +14,12 @@ from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.frame_session import FrameSession
 from vsparagon.backends.options import Precision
 from vsparagon.choice import Choice
+from vsparagon.colours.layout import Layout
 from vsparagon.device.failures import device_errors
 from vsparagon.device.lanes import QUEUING, Lanes, release_memory
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory
 from vsparagon.geometry.extension import extension_for
 from vsparagon.geometry.tiling import ExactTiles, exact_tiles_of, tile_counts
-from vsparagon.layout import Layout
 from vsparagon.models.checkpoint import load_generator
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import half_form

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vsparagon.backends.base import PictureBackend
 from vsparagon.choice import Choice
+from vsparagon.colours.layout import Plane
 from vsparagon.geometry.extension import extension_for
-from vsparagon.layout import Plane
 from vsparagon.tiles.choice import TileChoice
 from vsparagon.tiles.planning import plan_tiles
 from vsparagon.tiles.runners import open_runner

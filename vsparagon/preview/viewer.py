@@ -12,7 +12,7 @@ from typing import Final
 
 import vapoursynth as vs
 
-from vsparagon.colour import MATRICES, UNSPECIFIED, usual_matrix
+from vsparagon.colours.description import MATRICES, UNSPECIFIED, usual_matrix
 from vsparagon.errors import BackendUnavailable, ParagonError
 from vsparagon.extras import installation
 from vsparagon.frames import first_frame

@@ -15,9 +15,9 @@ import numpy as np
 from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot
+from vsparagon.colours.layout import Array, Plane
 from vsparagon.geometry.extension import MARGIN, Extension
 from vsparagon.geometry.tiling import BLOCK, Part, whole_parts
-from vsparagon.layout import Array, Plane
 from vsparagon.models.model import Model
 from vsparagon.models.plan import MEAN, PICTURE, RESULT
 from vsparagon.tiles.tilings import BlendedTiling, ExactTiling, StagedTiling, Tiling, WholeTiling

@@ -73,9 +73,10 @@ class Training(_Section, frozen=True, kw_only=True):
             with zeros there, which never shows in the filter because it extends frames.
         gan_opt: adversarial loss; needs a `network_d`.
         gan_start_iter: iteration at which the adversarial loss starts.
-        branch_channels: width of the extra branches of 3x3 convolutions (`vsparagon.training.reparameterisation`); 0 for none.
-        int8: whether to use quantisation-aware training for `precision="int8"` (`vsparagon.training.quantisation`); only
-            for swift, swift_lite and swift_plus, and best from trained weights.
+        branch_channels: width of the extra branches of 3x3 convolutions (`vsparagon.training.reparameterisation`);
+            0 for none.
+        int8: whether to use quantisation-aware training for `precision="int8"` (`vsparagon.training.quantisation`);
+            only for swift, swift_lite and swift_plus, and best from trained weights.
         ema_decay: decay of the moving average of the weights, which is what is measured and saved.
         grad_clip: whether to limit the norm of the generator's gradient to 1.
     """

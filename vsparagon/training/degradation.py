@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from vsparagon.layout import Layout
+from vsparagon.colours.layout import Layout
 from vsparagon.training.pictures import Picture, to_picture
 from vsparagon.training.resize import Kernel, reduce, resize
 

@@ -19,8 +19,8 @@ from vsparagon.backends.openvino.quantisation import quantise_convolutions, rang
 from vsparagon.backends.openvino.surgery import Rim, narrow, ports, take_shuffle, unseen_rim
 from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
+from vsparagon.colours.layout import Array
 from vsparagon.errors import BackendFailure, reason_of
-from vsparagon.layout import Array
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 

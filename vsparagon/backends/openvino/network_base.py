@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from vsparagon.colours.layout import Array
 from vsparagon.errors import ModelError
-from vsparagon.layout import Array
 from vsparagon.models.variants import COLOURS
 
 # Names of weights in the graph, for every arrangement of the inference forms.

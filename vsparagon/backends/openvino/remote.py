@@ -12,8 +12,8 @@ from vsparagon.backends.openvino.cpu import OpenVINOCpu
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
 from vsparagon.backends.options import BuildOptions, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
+from vsparagon.colours.layout import Array
 from vsparagon.errors import BackendFailure
-from vsparagon.layout import Array
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from vsparagon.backends.torch.crashes import answers
+from vsparagon.colours.layout import Layout
 from vsparagon.device.executor import Executor
 from vsparagon.device.failures import lack_of_memory
 from vsparagon.device.lanes import Lane
 from vsparagon.errors import first_line_of
-from vsparagon.layout import Layout
 from vsparagon.models.frame import FrameNetwork
 
 log = logging.getLogger(__name__)

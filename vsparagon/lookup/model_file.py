@@ -16,10 +16,10 @@ from vsparagon.backends.openvino.client import worker_process
 from vsparagon.backends.openvino.library import import_trouble, openvino_core
 from vsparagon.errors import BackendUnavailable, ModelError, printable, reason_of
 from vsparagon.geometry.extension import Sizes
+from vsparagon.lookup.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 from vsparagon.models.model import Model, own_model, own_options
 from vsparagon.models.plan import FURTHEST
 from vsparagon.onnx.graph_cache import inference_graph
-from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
 
 log = logging.getLogger(__name__)
 

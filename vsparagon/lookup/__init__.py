@@ -1,10 +1,14 @@
-"""Find the model that the filter's arguments select: a bundled one, or one in a file."""
+"""Find the model that the filter's arguments select: a bundled one, or one in a file.
+
+model_file.py        what the filter has to know of a model file
+receptive_field.py   how far the network in an ONNX file looks, from its graph
+"""
 
 from __future__ import annotations
 
 from vsparagon.cache import usable_cache_folder
 from vsparagon.errors import InvalidInput
-from vsparagon.model_file import open_model_file
+from vsparagon.lookup.model_file import open_model_file
 from vsparagon.models.bundled import bundled_model
 from vsparagon.models.model import Model
 from vsparagon.system.files import expanded
