@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from benchmarking.jobs import Candidate, Size
@@ -84,13 +85,11 @@ def network_peers(
         BackendUnavailable: exporting needs torch.
     """
     plugins = [name for name in names if name in PRECISIONS]
+    wanted = tuple(dict.fromkeys("fp32" if p == "auto" else p for p in precisions))
     for network in networks if plugins else ():
-        for form in _forms(network, size, folder):
-            for plugin in plugins:
-                for precision in dict.fromkeys("fp32" if p == "auto" else p for p in precisions):
-                    if precision in PRECISIONS[plugin]:
-                        for count in streams:
-                            yield _vs_mlrt(plugin, network, form, size, precision, count)
+        for form, plugin, precision, count in product(_forms(network, size, folder), plugins, wanted, streams):
+            if precision in PRECISIONS[plugin]:
+                yield _vs_mlrt(plugin, network, form, size, precision, count)
     if "znedi3" in names:
         yield Candidate(name="znedi3", kind="znedi3", size=size)
 

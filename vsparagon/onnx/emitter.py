@@ -21,7 +21,7 @@ from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
 from vsparagon.onnx.attention import AxisTensors, dynamic_axis, emit_attention, fixed_axis
-from vsparagon.onnx.block_attention import emit_blocks
+from vsparagon.onnx.block_attention import BlockEmitter
 from vsparagon.onnx.builder import Graph
 from vsparagon.onnx.foreign import ForeignNetwork
 from vsparagon.onnx.functions import FUNCTIONS
@@ -172,9 +172,8 @@ class Emitter:
         known = all(side is None or is_whole(side) for side in self.size)
         if self.graph.half or not self.decides or not known:
             return self._attention(module.exact, name, x)
-        return emit_blocks(
-            self.graph, module, x, name, self.size, lambda inner: self._attention(module.exact, f"{name}.exact", inner)
-        )
+        blocks = BlockEmitter(self.graph, module, x, name, self.size)
+        return blocks.emit(lambda inner: self._attention(module.exact, f"{name}.exact", inner))
 
     def _foreign(self, network: ForeignNetwork, name: str, x: str) -> str:
         graph = self.graph
