@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -282,22 +283,36 @@ def _run(*requests: openvino.InferRequest) -> None:
             request.start_async()
         # infer() instead of start_async() and wait() made the filter 3 to 9 % faster on two cores. Its return value is
         # not used: the slots read the output tensors. share_outputs spares the copy.
-        requests[0].infer(share_outputs=True)
-        for request in requests[1:]:
-            request.wait()
+        try:
+            requests[0].infer(share_outputs=True)
+        finally:  # the slot's arrays are in use until the others are done
+            for request in requests[1:]:
+                request.wait()
     except RuntimeError as error:
         raise BackendFailure(f"OpenVINO failed while running the network: {reason_of(error)}") from error
 
 
-@cache
+_starting = threading.RLock()  # reentrant, because making the core imports OpenVINO
+
+
 def openvino_core() -> Any:
-    """Return this process's only OpenVINO core.
+    """Return this process's only OpenVINO core. Thread-safe.
 
     OpenVINO's CPU plugin gives the thread that loads it a signal stack, and frees that stack with its core. Where cores
     are not freed in the order of their creation, the thread is left with a stack that is gone, and the next signal,
     such as Ctrl-C's, ends the process (2026.4).
     """
-    return import_openvino().Core()
+    with _starting:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    openvino = import_openvino()
+    # OpenVINO prepares the conversion to numpy's types when it is first used, and meanwhile lets other Python threads
+    # run: the next one to use it would hold Python's lock, which the first one needs to go on (2026.4).
+    openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
+    return openvino.Core()
 
 
 @cache
@@ -311,7 +326,7 @@ def import_trouble() -> str:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its converter.
+    """Import OpenVINO without its converter. Thread-safe.
 
     The converter takes as long to import as the rest, and forks this process to send telemetry.
 
@@ -319,15 +334,16 @@ def import_openvino() -> Any:
         ImportError: it cannot be imported.
     """
     name = "openvino.tools.ovc"
-    if "openvino" in sys.modules or name in sys.modules:
-        return import_module("openvino")
-    sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail; OpenVINO then does without
-    try:
-        openvino: Any = import_module("openvino")
-    finally:
-        del sys.modules[name]
-    openvino.__getattr__ = _wanted_later
-    return openvino
+    with _starting:
+        if "openvino" in sys.modules or name in sys.modules:
+            return import_module("openvino")
+        sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail; OpenVINO then does without
+        try:
+            openvino: Any = import_module("openvino")
+        finally:
+            del sys.modules[name]
+        openvino.__getattr__ = _wanted_later
+        return openvino
 
 
 def _wanted_later(name: str) -> Any:
