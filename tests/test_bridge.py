@@ -4,6 +4,7 @@ A stand-in replaces `vsparagon.filter`, so that these tests check the bridge alo
 because VapourSynth keeps one environment policy for the lifetime of a process.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ def upscale(clip, **arguments):
     seen.append(arguments)
     action = arguments.get("variant", "")
     if action:
-        raise ACTIONS[action]
+        raise ACTIONS[action].with_traceback(None)  # without those of earlier calls
     factor = arguments.get("scale", 2)
     return clip.resize.Bicubic(clip.width * factor, clip.height * factor)
 
@@ -220,6 +221,72 @@ gc.collect()
 assert not any(reference() for reference in alive)
 """
     )
+
+
+HEAP = """
+import ctypes, gc
+
+class Heap(ctypes.Structure):  # glibc's struct mallinfo2
+    _fields_ = [("numbers", ctypes.c_size_t * 10)]
+
+mallinfo = ctypes.CDLL(None).mallinfo2
+mallinfo.restype = Heap
+
+def bytes_in_use():  # by VapourSynth and its plugins: Python keeps its small objects elsewhere
+    gc.collect()
+    numbers = mallinfo().numbers
+    return numbers[4] + numbers[7]
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.pythonapi, "mallinfo2"), reason="only glibc tells what is allocated")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "core.paragon.Upscale(clip)",
+        'error_of(core.paragon.Upscale, clip, variant="invalid")',
+        'error_of(core.paragon.internal_fail(clip, message="missing").get_frame, 0)',
+    ],
+    ids=["success", "error", "failing frame"],
+)
+def test_call_leaves_no_memory_behind(call):
+    printed = run_python(
+        HEAP
+        + f"""
+core.num_threads = 1  # one that starts late would take memory, too
+def calls(count):
+    for _ in range(count):
+        clip = blank()
+        {call}
+        seen.clear()
+
+calls(100)
+before = bytes_in_use()
+calls(500)
+print((bytes_in_use() - before) / 500)
+"""
+    )
+    assert float(printed) < 16, "the smallest block has 32 bytes"
+
+
+def test_call_leaves_no_reference_to_an_object_of_python():
+    run_python("""
+name, text = "".join(["Fau", "lt"]), "".join(["no", "thing"])  # made here, because Python keeps literals for ever
+Fault = type(name, (Exception,), {})
+def call(function):
+    raise Fault(text)
+
+plugin = types.ModuleType("vsparagon.plugin")
+plugin.call = call
+sys.modules["vsparagon.plugin"] = plugin
+def references():
+    return [sys.getrefcount(value) for value in (plugin, Fault, Fault.__name__, text)]
+
+before = references()
+for _ in range(10):
+    assert str(error_of(core.paragon.Version)) == "paragon.Version: Fault: nothing"
+assert references() == before, (before, references())
+""")
 
 
 # --- vspipe and programs in C ----------------------------------------------------------------------

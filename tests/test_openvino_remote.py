@@ -1,13 +1,19 @@
 """OpenVINO in a separate process, because this one has loaded another: the same pictures, and clear errors."""
 
+import gc
+import io
+import os
+import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import vapoursynth as vs
 from clips import arrays, clip_of, photograph
@@ -16,7 +22,8 @@ from goldens import golden_paths
 import vsparagon
 from vsparagon import Upscaler
 from vsparagon.backends.openvino import client
-from vsparagon.backends.openvino.client import worker_process
+from vsparagon.backends.openvino.client import WorkerProcess, worker_process
+from vsparagon.backends.openvino.server import serve
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
 from vsparagon.lookup import find_model
 
@@ -142,6 +149,53 @@ def test_many_threads_ask_at_once(conflict):
     assert (np.array(results) == np.array(expected)).all()
 
 
+def test_one_call_after_the_other_takes_one_thread(conflict):
+    worker = worker_process()
+    threads = []
+    for _ in range(200):
+        worker.call("trouble")
+        threads.append(psutil.Process(worker.pid).num_threads())
+    assert threads[-1] == threads[0]
+
+
+def test_frames_that_fail_there_are_let_go(conflict, monkeypatch):
+    core, call = vs.core.core, WorkerProcess.call
+    enlarged = core.std.BlankClip(None, 56, 40, vs.RGB24, 20, keep=True).paragon.Upscale()
+    enlarged.get_frame(0).close()
+    monkeypatch.setattr(WorkerProcess, "call", lambda self, method, *rest: call(self, "run", 99))
+    gc.collect()
+    gc.disable()
+    try:
+        before = core.used_cache_size
+        for n in range(1, 20):
+            with pytest.raises(vs.Error, match=r"OpenVINO's own process failed: 99$"):
+                enlarged.get_frame(n)
+        assert core.used_cache_size <= before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork")
+def test_fork_has_a_worker_of_its_own():
+    program = (
+        "import os\n"
+        "from vsparagon.backends.openvino.client import worker_process\n"
+        "worker = worker_process()\n"
+        "assert worker.call('trouble') == ''\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    try:\n"
+        "        worker.call('trouble')\n"
+        "    except Exception as error:\n"
+        "        print(error, flush=True)\n"
+        "    os._exit(worker_process() is worker or worker_process().call('trouble') != '')\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert worker.call('trouble') == ''\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert "not its forks" in done.stdout
+
+
 def test_what_fails_there_is_told_here(conflict):
     worker = worker_process()
     with pytest.raises(vsparagon.BackendFailure, match=r"OpenVINO's own process failed: 99"):
@@ -163,6 +217,23 @@ def test_worker_ends_with_its_process():
     while is_running(int(done.stdout)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_worker_does_not_wait_for_calls_in_progress():
+    released, begun = threading.Event(), threading.Event()
+
+    class Waiting:
+        def take(self):
+            begun.set()
+            released.wait(60)
+
+    message = pickle.dumps((0, [], "take", ()))
+    serving = threading.Thread(target=serve, args=(Waiting(), io.BytesIO(message), io.BytesIO()), daemon=True)
+    serving.start()
+    assert begun.wait(10)
+    serving.join(10)
+    assert not serving.is_alive()
+    released.set()
 
 
 def is_running(pid):

@@ -27,7 +27,10 @@ def result_of[T](future: Future[T]) -> T:
     """Wait for a future and return its result, or raise its error."""
     while not wait([future], POLL).done:
         pass
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future  # an error's traceback holds this frame: it would hold the error, and all the other frames with it
 
 
 def call_in_thread[T](
