@@ -161,7 +161,7 @@ def test_what_led_to_the_output_is_removed_and_to_another_of_its_size_is_kept(sa
         kept.resume({"crf": 17})
         draft = kept.draft("out.mkv")
         draft.write_bytes(b"film")
-        kept._describe(delivered=parts._fingerprint(draft))
+        kept._describe(delivered=parts._file_identity(draft))
         draft.replace(out)  # then it is killed
     if not same:
         os.utime(out, ns=(1, 1))
