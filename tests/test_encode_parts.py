@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,13 +107,15 @@ def test_segments_of_an_older_format_are_told_of_and_kept_but_not_taken_over(tmp
     assert sorted(job.iterdir()) == before
 
 
-def test_what_was_being_written_when_a_run_was_killed_is_removed(tmp_path):
+def test_what_was_being_written_when_a_run_was_killed_is_removed_and_nothing_else(tmp_path):
     keep_segment(tmp_path, 0, b"film")
     folder = tmp_path / "out.mkv.parts"
-    (folder / "part-0123abcd-segment.mkv").write_bytes(b"fi")
-    before = work_in(folder) - set(folder.glob("part-*"))
+    for name in ("part-0123abcd-segment.mkv", "000000.mkv", "part-1.mkv"):  # only the first is named as ours are here
+        (folder / name).write_bytes(b"fi")
+    before = work_in(folder) - set(folder.glob("part-*-*"))
     with PartsFolder(tmp_path / "out.mkv"):
         assert work_in(folder) == before
+    assert work_in(folder) == before
 
 
 def test_a_job_without_a_segment_leaves_the_segments_of_others(tmp_path):
@@ -142,10 +145,12 @@ def test_order_in_which_a_job_is_described_makes_no_other_job(tmp_path):
     assert len(kept.segments) == 2
 
 
-def test_segment_of_another_length_is_not_taken_over(tmp_path):
+def test_segment_of_another_length_or_name_is_not_taken_over(tmp_path):
     for number in range(3):
         keep_segment(tmp_path, number, b"film")
     paths = sorted(tmp_path.glob("*.parts/*/*.mkv"))
+    for path in (paths[2], paths[2].with_suffix(".json")):  # as a file manager copies them
+        shutil.copy(path, path.with_stem(f"{path.stem} (1)"))
     paths[0].write_bytes(b"fi")
     paths[1].unlink()
     with PartsFolder(tmp_path / "out.mkv") as kept:
@@ -155,7 +160,8 @@ def test_segment_of_another_length_is_not_taken_over(tmp_path):
 
 @pytest.mark.parametrize("same", [True, False])
 def test_what_led_to_the_output_is_removed_and_to_another_of_its_size_is_kept(same, tmp_path):
-    keep_segment(tmp_path, 0, b"film")
+    for crf in (17, 30):
+        keep_segment(tmp_path, 0, b"film", crf=crf)
     out = tmp_path / "out.mkv"
     with PartsFolder(out) as kept:
         kept.resume({"crf": 17})
@@ -183,7 +189,7 @@ def test_folder_of_somebody_else_is_refused_and_left_alone(name, tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "0123456789ab/notes.txt", "JOB/notes.txt"])
+@pytest.mark.parametrize("name", ["notes.txt", "0123456789ab/notes.txt", "JOB/notes.txt", "web/manifest.json"])
 def test_what_somebody_else_has_put_beside_the_work_stays(name, tmp_path):
     keep_segment(tmp_path, 0, b"film")
     folder = tmp_path / "out.mkv.parts"
@@ -208,6 +214,14 @@ def test_empty_folder_is_used_and_removed(tmp_path):
     assert not folder.exists()
 
 
+def test_lock_is_removed_last(tmp_path, monkeypatch):
+    removed, remove = [], parts._remove
+    monkeypatch.setattr(parts, "_remove", lambda path: removed.append(path.name) or remove(path))
+    with PartsFolder(tmp_path / "out.mkv") as kept:
+        kept.draft("segment.mkv").write_bytes(b"fi")
+    assert removed[1:] == ["lock"]
+
+
 def test_process_that_comes_next_keeps_its_folder(tmp_path, monkeypatch):
     """The lock is released only after its folder's files are removed, so the next process keeps its own files."""
     first, second = (PartsFolder(tmp_path / "out.mkv") for _ in range(2))
@@ -225,6 +239,21 @@ def test_process_that_comes_next_keeps_its_folder(tmp_path, monkeypatch):
         monkeypatch.setattr(first._lock, "release", release_to_the_next)
     assert [path.read_bytes() for path in first.folder.glob("part-*")] == [b"film"]
     second.__exit__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_that_is_full_is_told_and_the_segment_is_not_kept(tmp_path, monkeypatch):
+    def fail(*paths, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with PartsFolder(tmp_path / "out.mkv") as kept:
+        kept.resume({"crf": 17})
+        draft = kept.draft("segment.mkv")
+        draft.write_bytes(b"film")
+        monkeypatch.setattr(parts, "replace", fail)
+        with pytest.raises(EncodeFailure, match=r"cannot write in .*out\.mkv\.parts: No space left on device\.$"):
+            kept.keep(0, draft, Segment(frames=1, bytes=4, durations=((1, 25, 1),), times=()))
+        assert kept.segments == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,11 +289,14 @@ def test_output_is_replaced_only_where_that_is_wanted(links, tmp_path, monkeypat
 def test_output_gets_a_name_that_is_free(links, tmp_path, monkeypatch):
     if not links:
         monkeypatch.setattr(os, "link", without_links)
+    elif os.name == "posix":
+        monkeypatch.delattr(Path, "rename")  # which would replace a file that appears just now
     out = tmp_path / "out.mkv"
     with PartsFolder(out) as kept:
         kept.resume({"crf": 17})
         draft = kept.draft("output.mkv")
         draft.write_bytes(b"film")
         kept.deliver(draft, overwrite=False)
+        assert not draft.exists()
     assert list(tmp_path.iterdir()) == [out]
     assert out.read_bytes() == b"film"

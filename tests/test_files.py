@@ -31,6 +31,13 @@ def test_file_with_the_longest_name_that_there_is_can_be_written(tmp_path):
     assert path.read_bytes() == b"content"
 
 
+def test_content_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "file", []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((os.fstat(file).st_size, path.exists())))
+    write_atomically(path, b"content")
+    assert synced == [(len(b"content"), False)]
+
+
 @posix
 def test_link_still_leads_to_the_file_that_was_written(tmp_path):
     (tmp_path / "elsewhere").mkdir()

@@ -16,10 +16,12 @@ from vsparagon.input.times import NO_TIMESTAMP, mended
         ([0, 40, -99999, NO_TIMESTAMP, 160], [0, 40, 80, 120, 160], 2),
         ([NO_TIMESTAMP, 40, 80], [0, 40, 80], 1),
         ([0, 40, 80, 20], [0, 40, 80, 120], 1),
+        ([0, 4, 14, 24, NO_TIMESTAMP], [0, 4, 14, 24, 34], 1),  # the median of all distances
         ([0, 40, 41, 41, 42, 80], [0, 13, 27, 41, 42, 80], 2),
         ([0, 1, 1, 2, 3, 4], [-1, 0, 1, 2, 3, 4], 2),  # no tick is free in between
         ([0, 4, *[NO_TIMESTAMP] * 5, 28, NO_TIMESTAMP], [0, 4, 8, 12, 16, 20, 24, 28, 32], 6),  # as in MPEG-PS
         ([5, 4, 3, 2], [], 4),
+        ([60, 50, 40, 30, 20, 25], [], 6),  # only two of the six rise
         ([], [], 0),
         ([NO_TIMESTAMP, NO_TIMESTAMP, 7], [], 3),
         ([NO_TIMESTAMP], [], 1),

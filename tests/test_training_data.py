@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from training_runs import textured, write_pictures
 
 from vsparagon.errors import InvalidInput
@@ -146,6 +147,21 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
     assert any(line.endswith("; cut it into smaller pictures") for line in said)
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("side", [16, 17])
+@pytest.mark.parametrize("video", [None, VideoDegradation(frames=3)], ids=["clean", "video"])
+def test_smallest_picture_is_large_enough(video, side, scale, compressed, tmp_path):
+    least = side * scale if video is None else (side + 2) * scale + 2 * video.pan
+    least = -(-least // scale) * scale  # pictures are cut to multiples of it
+    data = TrainingData(dataroot_gt=str(tmp_path), degradation=Degradation(video=video), lq_size=side)
+    Image.fromarray(textured(least, least)).save(tmp_path / "0.png")
+    for low, high in map(CropPairs(data, scale=scale, seed=0).__getitem__, range(0, 320, 16)):
+        assert (low.shape, high.shape) == ((3, side, side), (3, scale * side, scale * side))
+    Image.fromarray(textured(least, least - 1)).save(tmp_path / "0.png")
+    with pytest.raises(FileNotFoundError, match="no usable picture"):
+        CropPairs(data, scale=scale, seed=0)
+
+
 def test_folder_without_usable_pictures_is_an_error(tmp_path):
     data = TrainingData(dataroot_gt=str(tmp_path / "none"), lq_size=16)
     with pytest.raises(FileNotFoundError, match="no pictures in"):
@@ -231,8 +247,19 @@ def test_camera_moves_evenly_either_way_or_stands_still(compressed):
     assert 60 < paces.count((0, 0)) < 100, "a third of the clips, and one in 25 of the others"
 
 
+@pytest.mark.parametrize("sigma", [0.3, 1.5])
+@pytest.mark.parametrize("field", ["softness", "blur"])
+def test_blur_is_gaussian(field, sigma, compressed):
+    settings = dict.fromkeys(("noise", "blur", "softness"), (0.0, 0.0)) | {field: (sigma, sigma)}
+    video, high = VideoDegradation(pan=0, frames=1, **settings), textured(64, 48)
+    (pair,) = degrade(high, 2, Degradation(video=video), np.random.default_rng(0))
+    blurred, sharp = (pair.high, high) if field == "softness" else (pair.low, reduce(high, 2))
+    expected = gaussian_filter(sharp.astype(float), (sigma, sigma, 0), mode="reflect", truncate=3)
+    np.testing.assert_allclose(blurred, expected, atol=0.51)
+
+
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
-def test_compression_costs_more_at_a_higher_crf(codec):
+def test_compression_costs_more_at_a_higher_crf(codec, capfd):
     frames = [textured(64, 96)[:, i : i + 64] for i in range(4)]
     quality = []
     for crf in (10, 25, 40):
@@ -240,6 +267,7 @@ def test_compression_costs_more_at_a_higher_crf(codec):
         assert all(map(np.array_equal, decoded, compress(frames, codec, crf=crf)))
         quality.append([psnr_luma(a, b, 0) for a, b in zip(decoded, frames, strict=True)])
     assert (np.diff(quality, axis=0) < -2).all()
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(("field", "values"), [("noise", (8.0, 8.0)), ("blur", (1.0, 1.0)), ("softness", (1.5, 1.5))])

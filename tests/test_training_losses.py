@@ -32,8 +32,9 @@ def test_losses_follow_their_formulas(pictures):
     }
     for loss, value in wanted.items():
         assert loss(*pictures).item() == pytest.approx(value, rel=1e-5), loss
-    both = weighted_sum((L1Loss(loss_weight=2.0), FrequencyLoss(loss_weight=0.5)), *pictures)
-    assert both.item() == pytest.approx(2 * wanted[L1Loss()] + 0.5 * wanted[FrequencyLoss()], rel=1e-5)
+    total = weighted_sum((L1Loss(loss_weight=2.0), FrequencyLoss(loss_weight=0.5), MSELoss()), *pictures)
+    expected = 2 * wanted[L1Loss()] + 0.5 * wanted[FrequencyLoss()] + wanted[MSELoss()]
+    assert total.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_difference_in_luma_and_weighted_chroma():
@@ -78,6 +79,8 @@ def test_discriminator_loss_follows_its_formula(pictures):
     a, b = (p[:, 0].double().flatten(1).numpy() for p in pictures)
     d = 1.7 * ((a**2).mean(1) - (b**2).mean(1))
     r1, r2 = (((2 * 1.7 * p / 80) ** 2).sum(1).mean() for p in (a, b))
+    assert not margin.requires_grad
+    assert not penalty.requires_grad
     assert margin.item() == pytest.approx(d.mean(), rel=1e-4)
     assert penalty.item() == pytest.approx(r1 + r2, rel=1e-4)
     assert loss.item() == pytest.approx(np.log1p(np.exp(-d)).mean() + 0.4 * (r1 + r2), rel=1e-5)
@@ -109,6 +112,18 @@ def test_fixed_weights_of_a_discriminator_stay_fixed():
     judge.generator_loss(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))
     assert fixed
     assert fixed == [name for name, weight in network.named_parameters() if not weight.requires_grad]
+
+
+def test_spectral_normalisation_goes_on_in_the_discriminators_steps_alone():
+    torch.manual_seed(0)
+    judge, real, fake = Discrimination(MUNet(num_feat=4, ch_mult=(1, 2)), 1.0), *torch.rand(2, 1, 3, 16, 16)
+
+    def moves(loss) -> bool:
+        before = {name: buffer.clone() for name, buffer in judge.named_buffers()}
+        loss(real, fake)
+        return any(not torch.equal(buffer, before[name]) for name, buffer in judge.named_buffers())
+
+    assert [moves(loss) for loss in (judge, judge.generator_loss, judge)] == [True, False, True]
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -145,25 +160,29 @@ def test_discriminator_learns_to_tell_blurred_pictures():
 
 def test_discriminator_leaves_mixed_precision(pictures):
     torch.manual_seed(0)
-    judge = Discrimination(MUNet(num_feat=4, ch_mult=(1, 2)).eval(), gamma=6.0)
+    network = MUNet(num_feat=4, ch_mult=(1, 2)).eval()
+    judge = Discrimination(network, gamma=6.0)
     real, fake = (torch.nn.functional.interpolate(p, (16, 16)) for p in pictures)
-    wanted = judge(real, fake)[0]
+    margins = network(real).mean((1, 2, 3)) - network(fake).mean((1, 2, 3))
     with torch.autocast("cpu", torch.bfloat16):
-        assert judge(real, fake)[0].item() == wanted.item()
+        margin, loss = judge(real, fake)[1], judge.generator_loss(real, fake)
+    assert margin.item() == pytest.approx(margins.mean().item(), abs=1e-6)
+    assert loss.item() == pytest.approx(torch.nn.functional.softplus(margins).mean().item(), abs=1e-6)
 
 
 def test_balance_warns_once_until_it_is_back(caplog):
     balance = Balance()
+    assert balance.ratio == 0.5
 
     def settle(ratio: float) -> str:
         caplog.clear()
         for _ in range(2000):
-            balance.update(torch.tensor(ratio), torch.tensor(1.0))
+            balance.update(*torch.tensor([2 * ratio, 2.0], requires_grad=True))
+        assert not balance.ratio.requires_grad
         with caplog.at_level(logging.WARNING):
             assert balance.check(7) == pytest.approx(ratio, rel=1e-3)
         return caplog.text
 
-    assert settle(0.5) == ""
     assert "iteration 7" in (said := settle(0.1))
     assert "0.10" in said
     assert "the discriminator is too strong" in said
