@@ -178,12 +178,13 @@ def test_frames_that_fail_there_are_let_go(conflict, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork")
 def test_fork_has_a_worker_of_its_own():
     program = (
-        "import os\n"
+        "import os, signal\n"
         "from vsparagon.backends.openvino.client import worker_process\n"
         "worker = worker_process()\n"
         "assert worker.call('trouble') == ''\n"
         "child = os.fork()\n"
         "if not child:\n"
+        "    signal.alarm(50)\n"
         "    try:\n"
         "        worker.call('trouble')\n"
         "    except Exception as error:\n"

@@ -18,6 +18,7 @@ folding.py           folds linear parts into single kernels
 carried.py           carries the base through the body
 block_attention.py   attention in blocks
 half.py              the inference form in float16, on a float32 base
+tracing.py           finds the steps of a module
 stages.py            cuts a network into stages
 frame.py             the network with a frame's conversions around it
 complexity.py        counts its multiply-adds

@@ -20,6 +20,7 @@ from vsparagon.models.block_attention import BlockAttention, is_whole
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
+from vsparagon.models.tracing import traced
 from vsparagon.onnx.attention import AxisTensors, dynamic_axis, emit_attention, fixed_axis
 from vsparagon.onnx.block_attention import BlockEmitter
 from vsparagon.onnx.builder import Graph
@@ -29,13 +30,6 @@ from vsparagon.onnx.functions import FUNCTIONS
 TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 
 _WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, BlockAttention, ShiftedConv2d, ForeignNetwork)
-
-
-class _Tracer(fx.Tracer):
-    """Does not look into modules that `Emitter` writes as a whole."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _WHOLE) or super().is_leaf_module(m, module_qualified_name)
 
 
 class Emitter:
@@ -61,7 +55,7 @@ class Emitter:
         decides: bool = True,
     ) -> None:
         with torch.enable_grad():  # without gradients, a generator works in strips to save memory
-            self.traced = fx.GraphModule(module, _Tracer().trace(module))
+            self.traced = traced(module, _WHOLE)
         self.graph = graph
         self.given = given
         self.size = size
