@@ -12,7 +12,7 @@ PACKAGE := pyproject.toml setup.py vsparagon/__init__.py vsparagon/native/parago
 WHEEL_PLATFORMS := manylinux_2_17_x86_64 win_amd64
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oldest wheel stubs clean
+.PHONY: help demo test oldest sanitize wheel stubs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,20 @@ oldest:  ## run the tests with the oldest packages that pyproject.toml allows, i
 	$(OLDEST) -m uv pip install --quiet --resolution lowest-direct -e '.[test]'
 	$(OLDEST) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+sanitize: SITE = $(shell $(RUN) -c 'import vapoursynth; print(*vapoursynth.__path__)')
+sanitize: VERSION = $(subst ., ,$(shell $(RUN) -c 'import vsparagon; print(vsparagon.__version__)'))
+sanitize: $(STAMPS)/test  ## test the native library under AddressSanitizer, which comes with gcc
+	rm -rf .sanitized && mkdir .sanitized && cp -r "$(SITE)" .sanitized
+	gcc -std=c11 -g -fsanitize=address,undefined -fno-sanitize-recover -Wall -Wextra -Wconversion -shared -fPIC \
+	    -DPARAGON_VERSION_MAJOR=$(word 1,$(VERSION)) -DPARAGON_VERSION_MINOR=$(word 2,$(VERSION)) \
+	    -I"$(SITE)/include" vsparagon/native/paragon.c \
+	    -o .sanitized/vapoursynth/plugins/vsparagon/libparagon.so
+	@# Python itself leaks at exit. libstdc++ is loaded early, or exceptions of C++ could not be followed.
+	PYTHONPATH=$(CURDIR)/.sanitized PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	    $(RUN) -m pytest tests/test_bridge.py $(PYTEST_ARGS)
+	rm -rf .sanitized
+
 wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/
 	rm -rf dist
 	@# setuptools would pick up stale files from build/.
@@ -47,7 +61,7 @@ stubs: $(STAMPS)/stubs  ## write type stubs of core.paragon and other plugins fo
 	$(RUN) -m vsstubs
 
 clean:  ## remove .venv and everything that was built
-	rm -rf $(VENV) .oldest build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
+	rm -rf $(VENV) .oldest .sanitized build dist vsparagon.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .cache
 	find vsparagon scripts tests -name __pycache__ -type d -exec rm -rf {} +
 
 # Recreate a virtual environment whose Python is gone or that was copied from elsewhere.

@@ -52,19 +52,19 @@ def chosen_platform() -> str:
     if platform and platform not in ZIG_TARGETS:
         raise CompileError(f"VSPARAGON_PLATFORM is {platform!r}; it must be one of {', '.join(ZIG_TARGETS)}")
     if not platform and sys.platform not in ("linux", "win32"):
-        raise CompileError(f"vsparagon is for Linux and Windows, and this is {sys.platform}")
+        raise CompileError(f"vsparagon runs on Linux and Windows only, and this is {sys.platform}")
     return platform
 
 
 def system_compiler() -> list[str]:
-    """Return the command of a working C compiler, or [] if this machine has none. `CC` is not tried out."""
+    """Return the command of a working C compiler, or [] if this machine has none. `CC` is not tested."""
     if os.environ.get("CC"):
         posix = sys.platform != "win32"  # on Windows, a backslash is not an escape character
         return [part if posix else part.strip('"') for part in shlex.split(os.environ["CC"], posix=posix)]
     if sys.platform == "win32":
         return []
     for name in ("cc", "gcc", "clang"):
-        # Try it out: in containers, compilers without the C library's headers are common.
+        # Test it, because containers often have compilers without the C library's headers.
         if shutil.which(name):
             trial = [name, "-fsyntax-only", "-x", "c", "-"]
             if subprocess.run(trial, input=b"#include <dlfcn.h>\n", capture_output=True).returncode == 0:
@@ -188,6 +188,6 @@ class NativeEditableWheel(editable_wheel):
 setup(
     distclass=NativeDistribution,
     cmdclass={"bdist_wheel": NativeWheel, "editable_wheel": NativeEditableWheel},
-    # Build front ends install what is listed here, so only a machine without a compiler downloads one.
+    # Build front ends install this, so only machines without a compiler download one.
     setup_requires=["ziglang"] if needs_zig() else [],
 )

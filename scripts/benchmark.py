@@ -9,11 +9,11 @@
     python scripts/benchmark.py start
     python scripts/benchmark.py scaling --workers 1 2 4 8
 
-speed: frames per second, and which share of the processor's float32 peak the useful multiplications of the inference
-form reach; growth: time and memory by picture size; streams: which number of frames at once is fastest; overhead: the
-time spent outside the network; start: the time before the first frame; scaling: the gain from more workers of
-`vsparagon encode`, with a wait in place of each frame. Every candidate runs in a process of its own. The candidates
-take turns, one at a time, for several rounds, and the median is reported.
+speed: frames per second, and the useful multiplications of the inference form as a share of the CPU's float32 peak;
+growth: time and memory by picture size; streams: how many frames at once are fastest; overhead: the time spent outside
+the network; start: the time before the first frame; scaling: the gain from more workers of `vsparagon encode`, with a
+wait in place of each frame. Every candidate runs in a process of its own. The candidates take turns, one at a time, for
+several rounds, and the median is reported.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def measure_speed(args: argparse.Namespace, settings: Settings) -> Measured:
 
 def _measure_cuda(args: argparse.Namespace, settings: Settings) -> Measured:
     if args.peers:
-        raise InvalidInput("--peers are measured on the processor; leave --peers or --device out.")
+        raise InvalidInput("--peers are measured on the CPU only; leave --peers or --device out.")
     cuda.check_gpu(args.device_id)
     networks = find_networks(args.variants, args.models, args.scale)
     runs = find_runs(networks, args.backends or ["torch"], args.precisions, gpu=args.device_id)
@@ -82,7 +82,7 @@ def measure_start(args: argparse.Namespace, settings: Settings) -> Measured:
 
 def measure_scaling(args: argparse.Namespace, settings: Settings) -> Measured:
     rows = scaling.measure_scaling(args.workers, args.milliseconds, settings)
-    return scaling.COLUMNS, rows, [f"A frame is a wait of {args.milliseconds} ms; one at a time in each worker."]
+    return scaling.COLUMNS, rows, [f"Each frame is a wait of {args.milliseconds} ms, one at a time in each worker."]
 
 
 def _runs(args: argparse.Namespace) -> list[Run]:

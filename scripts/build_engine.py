@@ -22,13 +22,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vsparagon.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.engines.build import LIBRARIES, Profile, build_engine, load_library
 from vsparagon.errors import InvalidInput, ModelError, ParagonError, reason_of
-from vsparagon.files import write_atomically
-from vsparagon.interrupt import INTERRUPTED
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
+from vsparagon.models.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.models.variants import SCALES, VARIANTS
+from vsparagon.system.files import write_atomically
+from vsparagon.system.interrupt import INTERRUPTED
 
 SHAPES = "64x64/960x540/1920x1080"
 
@@ -49,19 +49,29 @@ def parse_sizes(text: str) -> list[tuple[int, int]]:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--variant", choices=VARIANTS, default="", help="of bundled weights (default nano)")
-    model.add_argument("--model", type=Path, help="a checkpoint or an ONNX file instead")
-    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="of bundled weights (default 2)")
-    parser.add_argument("--profile", choices=PROFILES, default="", help="of bundled weights (default clean)")
-    parser.add_argument("--precision", choices=("fp16", "fp32"), help="default fp16; an ONNX file has its own")
-    parser.add_argument("--backend", choices=LIBRARIES, required=True)
-    parser.add_argument("--shapes", type=parse_sizes, metavar="MIN/OPT/MAX", help=f"each WxH (default {SHAPES})")
-    parser.add_argument("--width", type=int, help="fixed width of the pictures, with --height")
-    parser.add_argument("--height", type=int, help="fixed height")
+    model.add_argument("--variant", choices=VARIANTS, default="", help="network (default nano)")
+    model.add_argument("--model", type=Path, help="a checkpoint or an ONNX file instead of a variant")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="scale of the network (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default="", help="profile of the network (default clean)")
+    parser.add_argument(
+        "--precision", choices=("fp16", "fp32"), help="default fp16; not for ONNX files, which have their own"
+    )
+    parser.add_argument("--backend", choices=LIBRARIES, required=True, help="the library that builds and runs it")
+    parser.add_argument(
+        "--shapes", type=parse_sizes, metavar="MIN/OPT/MAX", help=f"sizes of the pictures, each WxH (default {SHAPES})"
+    )
+    parser.add_argument("--width", type=int, help="fixed width of the pictures; also give --height")
+    parser.add_argument("--height", type=int, help="fixed height of the pictures")
     kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--output", type=Path, metavar="FILE", help="an engine for pictures")
-    kind.add_argument("--clip", metavar="FORMAT", help="an engine for the filter: YUV420P8, YUV420P10, RGB24, …")
-    parser.add_argument("--cache", default="", metavar="FOLDER", help="for --clip (default: the user's)")
+    kind.add_argument("--output", type=Path, metavar="FILE", help="file to write an engine for pictures to")
+    kind.add_argument(
+        "--clip",
+        metavar="FORMAT",
+        help="build the filter's engine for clips of this format: YUV420P8, YUV420P10, RGB24, …",
+    )
+    parser.add_argument(
+        "--cache", default="", metavar="FOLDER", help="the filter's cache folder, with --clip (default: the user's)"
+    )
     return parser
 
 
@@ -70,10 +80,10 @@ def is_graph(args: argparse.Namespace) -> bool:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Check that no argument is without effect because of another.
+    """Check that no argument makes another one useless.
 
     Raises:
-        InvalidInput: one is.
+        InvalidInput: one does.
     """
     if args.clip and args.shapes:
         raise InvalidInput("--shapes is for --output; with --clip, give one size by --width and --height instead.")
@@ -108,8 +118,8 @@ def read_graph(args: argparse.Namespace) -> bytes:
     """
     if is_graph(args):
         return read_onnx(args.model)
-    from vsparagon.checkpoint import load_generator
-    from vsparagon.export import onnx_model
+    from vsparagon.models.checkpoint import load_generator
+    from vsparagon.onnx.export import onnx_model
 
     generator = load_generator(args.model or args.variant or DEFAULT_VARIANT, scale=args.scale, profile=args.profile)
     data: bytes = onnx_model(generator, precision=args.precision or "fp16").SerializeToString(deterministic=True)
@@ -129,7 +139,7 @@ def read_onnx(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}.") from error
     except Exception as error:  # protobuf's for damaged files, onnx's for missing weights
-        raise ModelError(f"{path} is no ONNX model that can be read: {reason_of(error)}") from error
+        raise ModelError(f"{path} cannot be read as an ONNX model: {reason_of(error)}") from error
     return data
 
 
@@ -154,9 +164,9 @@ def read_profiles(graph: bytes, sizes: list[tuple[int, int]], name: str) -> dict
         (image,) = inputs
         batch, channels, *sides = (axis.dim_value for axis in image.type.tensor_type.shape.dim)
         if len(sides) != 2:
-            raise ValueError("no picture")
+            raise ValueError(f"its input has {len(sides) + 2} axes")
     except Exception as error:  # for damaged files, protobuf has exceptions of its own
-        raise ModelError(f"{name} is no ONNX model of one input N,C,H,W: {error}") from error
+        raise ModelError(f"{name} is not an ONNX model with one input N,C,H,W: {error}") from error
     if all(sides):
         return {}
     smallest, usual, largest = (
@@ -190,7 +200,7 @@ def keep_engine(args: argparse.Namespace) -> str:
         precision=args.precision or "auto",
         cache=args.cache,
     )
-    return f"kept for {args.width}x{args.height} {args.clip.upper()}; `vsparagon cache list` shows it"
+    return f"cached for {args.width}x{args.height} {args.clip.upper()}; `vsparagon cache list` shows it"
 
 
 def write_engine(args: argparse.Namespace) -> str:

@@ -1,4 +1,4 @@
-"""Check the claims of ParagonSR2's design about speed, each by a pair of computations that differ in one thing.
+"""Check the speed claims of ParagonSR2's design, each with a pair of computations that differ in one thing.
 
     python scripts/claims.py [--threads 2] [--rounds 15] > table.md
 
@@ -39,7 +39,7 @@ class Pair:
     """Two computations that differ only in what a claim is about.
 
     Attributes:
-        claim: the claim; "" if it is that of the pair before.
+        claim: the claim; "" if it is the same as that of the previous pair.
         names: of the two computations.
         works: the two computations.
     """
@@ -178,8 +178,8 @@ def measure(pair: Pair, rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each computation (15)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

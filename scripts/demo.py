@@ -4,7 +4,6 @@
 """
 
 import argparse
-import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -15,10 +14,11 @@ from demonstration.film import ENCODER, make_clip
 from demonstration.pipe import configure_vspipe, find_vspipe, run_pipe, say
 from demonstration.sheet import compare, take_picture
 
-from vsparagon.colour import usual_matrix
+from vsparagon.colours.description import usual_matrix
 from vsparagon.errors import ParagonError
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments, find_ffmpeg
-from vsparagon.files import replacing
+from vsparagon.input.source import run_script
+from vsparagon.system.files import replacing
 
 core: Any = vs.core
 
@@ -31,22 +31,14 @@ def evaluate(script: Path, clip: Path) -> tuple[vs.VideoNode, vs.VideoNode]:
     Raises:
         ParagonError: the clip cannot be read, or the script fails or outputs no video.
     """
-    task, advice = f"{clip} cannot be read", "; give a video that plays"
     try:
         source: vs.VideoNode = core.bs.VideoSource(str(clip), cachemode=0)
-        task, advice = f"{script} failed", ""  # the filter's own messages say what to do
-        runpy.run_path(str(script), init_globals={"clip": str(clip)})
-        output = vs.get_output(0)
-    except AttributeError as error:  # a namespace that core does not have
-        advice = f'; run `{sys.executable} -m pip install ".[encode]"` in {HERE.parent}'
-        raise ParagonError(f"{task}: {error}{advice}") from error
-    except Exception as error:  # whatever a script may raise
-        raise ParagonError(f"{task}: {error}{advice}") from error
-    finally:
-        vs.clear_outputs()
-    if not isinstance(output, vs.VideoOutputTuple):
-        raise ParagonError(f"{script} outputs no video; call set_output() on a video clip in it")
-    return source, output.clip
+    except AttributeError as error:
+        advice = f'run `{sys.executable} -m pip install ".[encode]"` in {HERE.parent}'
+        raise ParagonError(f"{clip} cannot be read: {error}; {advice}") from error
+    except vs.Error as error:
+        raise ParagonError(f"{clip} cannot be read: {error}; give a video that plays") from error
+    return source, run_script(script, {"clip": str(clip)})[0]
 
 
 def demonstrate(clip: Path | None, script: Path, out: Path) -> None:

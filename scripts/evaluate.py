@@ -1,13 +1,13 @@
-"""Compare the models' picture quality and speed with bicubic and Lanczos interpolation.
+"""Compare the picture quality and speed of networks with bicubic and Lanczos interpolation.
 
     python scripts/evaluate.py --pictures SET5 SET14 --variants nano micro
     python scripts/evaluate.py --videos CLIP.mp4 --crf 28 --profiles clean compressed --plot quality.png
 
-Pictures and frames are downscaled by antialiased bicubic (with --crf, frames are then compressed) and upscaled again.
-As in papers, `--scale` pixels are cut from each side before measuring. PSNR and SSIM are means over pictures or frames.
-Flicker is how much the luma's change between frames differs from the source's, on a scale of 0..255. Speed is that of
-the filter or of VapourSynth's own resizer, from YUV420P8 to YUV420P8, measured as in `scripts/benchmark.py`: the median
-of three rounds.
+Pictures and frames are downscaled by antialiased bicubic, frames are then compressed if --crf is given, and all are
+upscaled again. As in papers, `--scale` pixels are cut from each side before measuring. PSNR and SSIM are means over
+pictures or frames. Flicker is how much the change of the luma between two frames differs from the source's, on a scale
+of 0..255. Speed is that of the filter, or of VapourSynth's own resizer, from YUV420P8 to YUV420P8, measured as by
+`scripts/benchmark.py`: the median of three rounds.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from vsparagon import Upscaler
-from vsparagon.errors import ParagonError
-from vsparagon.files import distinct_names
-from vsparagon.library import find_model
+from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.lookup import find_model
+from vsparagon.system.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import crop_to_multiple
 from vsparagon.training.quality import flicker
@@ -74,7 +74,7 @@ def network(name: str, scale: int, **arguments: Any) -> Way:
     Args:
         name: for the table.
         scale: of the network.
-        arguments: further ones of both the filter and `Upscaler`.
+        arguments: further arguments, which the filter and `Upscaler` have in common.
     """
     return Way(name=name, enlarge=Upscaler(scale=scale, **arguments), kind="paragon", arguments=arguments)
 
@@ -86,7 +86,7 @@ def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair
         path: of the video.
         scale: how many times smaller the low resolution is.
         frames: number of frames to take.
-        crf: compress the low resolution by x264 at this CRF; None not to.
+        crf: compress the low resolution by x264 at this CRF; None for no compression.
     """
     with av.open(str(path)) as container:
         decoded = [
@@ -158,7 +158,7 @@ def plot(figures: dict[str, dict[str, float]], path: Path) -> None:
 
 
 def _label(axes: Axes, points: dict[str, tuple[float, float]]) -> None:
-    """Label points with their names, each on the first side where it overlaps nothing, or else on the last."""
+    """Label points with their names, each on the first side where the label overlaps nothing, or on the last one."""
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(list(points.values()))]
     for name, point in points.items():
         for place, horizontal, vertical in SIDES:
@@ -176,16 +176,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, nargs="+", default=[], help="folders of high-resolution pictures")
     parser.add_argument("--videos", type=Path, nargs="+", default=[], help="high-resolution videos")
-    parser.add_argument("--frames", type=int, default=1000, help="frames of each video to take")
-    parser.add_argument("--every", type=int, default=1, help="measure one of so many frames alone, without flicker")
-    parser.add_argument("--crf", type=int, help="compress the reduced videos by x264, medium, at this CRF")
-    parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--variants", nargs="*", default=["nano", "micro"], help="bundled networks")
-    parser.add_argument("--profiles", nargs="+", default=["clean"], help="of the bundled networks")
+    parser.add_argument("--frames", type=int, default=1000, help="number of frames of each video (1000)")
+    parser.add_argument("--every", type=int, default=1, help="measure only every Nth frame, without flicker (1)")
+    parser.add_argument("--crf", type=int, help="compress the downscaled videos by x264, preset medium, at this CRF")
+    parser.add_argument("--scale", type=int, default=2, help="scale factor (2)")
+    parser.add_argument("--variants", nargs="*", default=["nano", "micro"], help="bundled networks (nano micro)")
+    parser.add_argument(
+        "--profiles", nargs="+", default=["clean"], help="profiles of the bundled networks: clean, compressed (clean)"
+    )
     parser.add_argument("--models", type=Path, nargs="+", default=[], help="model files of your own")
-    parser.add_argument("--precisions", nargs="+", default=["auto"])
-    parser.add_argument("--speed", type=int, nargs=2, default=[960, 540], metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--plot", type=Path, help="PNG of quality against speed to write")
+    parser.add_argument("--precisions", nargs="+", default=["auto"], help="auto, fp32, fp16, bf16, int8 (auto)")
+    parser.add_argument(
+        "--speed",
+        type=int,
+        nargs=2,
+        default=[960, 540],
+        metavar=("WIDTH", "HEIGHT"),
+        help="size of the source for measuring the speed (960 540)",
+    )
+    parser.add_argument("--plot", type=Path, help="PNG file for a plot of quality against speed")
     args = parser.parse_args()
     if not args.pictures and not args.videos:
         parser.error("give --pictures, --videos or both")
@@ -200,7 +209,7 @@ def main() -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Measure everything that was asked for, and print it.
+    """Measure what the arguments ask for, and print the results.
 
     Raises:
         ParagonError, OSError: a model, picture or video cannot be used.
@@ -213,8 +222,12 @@ def evaluate(args: argparse.Namespace) -> None:
     }
     asked |= {name: {"model": str(path)} for path, name in distinct_names(args.models).items()}
     for (name, given), precision in product(asked.items(), args.precisions):
-        scale = 0 if "model" in given else args.scale
-        if has_precision(name, find_model(scale=scale, **given), precision):
+        model = find_model(scale=0 if "model" in given else args.scale, **given)
+        if model.scale != args.scale:
+            raise InvalidInput(
+                f"--scale is {args.scale}, but {name} enlarges {model.scale} times; models of one scale are compared."
+            )
+        if has_precision(name, model, precision):
             title = name if precision == args.precisions[0] else f"{name} {precision}"
             ways.append(network(title, args.scale, precision=precision, **given))
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Print the path of a Python 3.12 or later that can make virtual environments; explain what to do if there is none.
-# $PYTHON, when set, is the only candidate.
+# Print the path of a Python 3.12 or later that can create virtual environments; if there is none, say what to do.
+# If $PYTHON is set, it is the only candidate.
 set -u
 
 usable='import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))'
@@ -27,12 +27,12 @@ for candidate in $candidates; do
 done
 
 if [ -n "$without_venv" ]; then
-    echo "$without_venv is new enough but lacks the venv module. Install it (Debian and Ubuntu: apt install" \
+    echo "$without_venv is new enough, but its venv module is missing. Install it (Debian and Ubuntu: apt install" \
         "python3-venv), or name another Python: make PYTHON=/path/to/python3.12 ..." >&2
 elif [ -n "${PYTHON:-}" ]; then
-    echo "PYTHON=$PYTHON is no Python 3.12 or later." >&2
+    echo "PYTHON=$PYTHON is not a Python 3.12 or later." >&2
 else
-    echo "vsparagon needs Python 3.12 or later and found none. Install one (apt install python3.12 python3.12-venv," \
+    echo "vsparagon needs Python 3.12 or later, and none was found. Install one (apt install python3.12 python3.12-venv," \
         "brew install python@3.12, pyenv install 3.12 or uv python install 3.12)," \
         "or name it: make PYTHON=/path/to/python3.12 ..." >&2
 fi

@@ -1,4 +1,4 @@
-"""Make training pictures of what photographs lack: saturated edges, patterns, text and noise.
+"""Make training pictures with what photographs lack: saturated edges, patterns, text and noise.
 
     python scripts/hard_pictures.py PHOTOS OUT --drawings 64 --noisy 40
 
@@ -91,21 +91,37 @@ def noisy(picture: Picture, chance: random.Random, noise: np.random.Generator) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of pictures")
+    parser.add_argument("photos", type=Path, help="folder with photographs")
     parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--drawings", type=int, default=64)
-    parser.add_argument("--noisy", type=int, default=40)
+    parser.add_argument("--drawings", type=int, default=64, help="number of drawings (64)")
+    parser.add_argument("--noisy", type=int, default=40, help="number of photographs with noise (40)")
     args = parser.parse_args()
+    if min(args.drawings, args.noisy) < 0:
+        parser.error(f"--drawings is {args.drawings} and --noisy {args.noisy}; neither can be negative")
     try:
-        photos = picture_files(args.photos)
-    except FileNotFoundError as error:
+        write_pictures(args.photos, args.out, drawings=args.drawings, noisy_ones=args.noisy)
+    except OSError as error:
         sys.exit(f"hard_pictures: {error}")
+
+
+def write_pictures(photos: Path, out: Path, *, drawings: int, noisy_ones: int) -> None:
+    """Write drawings, and pictures with noise, into a folder; photographs that cannot be read are reported.
+
+    Raises:
+        OSError: a folder is missing, or a file cannot be written.
+    """
     chance, noise = random.Random(SEED), np.random.default_rng(SEED)  # noqa: S311  (pictures, no secrets)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for number in range(args.drawings):
-        Image.fromarray(drawing(chance)).save(args.out / f"drawing{number:03}.png")
-    for number, photo in enumerate(chance.sample(photos, min(args.noisy, len(photos)))):
-        Image.fromarray(noisy(load_picture(photo), chance, noise)).save(args.out / f"noisy{number:03}.png")
+    files = picture_files(photos)
+    out.mkdir(parents=True, exist_ok=True)
+    for number in range(drawings):
+        Image.fromarray(drawing(chance)).save(out / f"drawing{number:03}.png")
+    for number, file in enumerate(chance.sample(files, min(noisy_ones, len(files)))):
+        try:
+            photo = load_picture(file)
+        except (OSError, ValueError) as error:
+            print(f"left out {file}: {error}", file=sys.stderr)
+            continue
+        Image.fromarray(noisy(photo, chance, noise)).save(out / f"noisy{number:03}.png")
 
 
 if __name__ == "__main__":

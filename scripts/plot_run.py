@@ -27,13 +27,13 @@ def draw(run: Path, names: list[str], out: Path) -> None:
         out: PNG or SVG file to write.
 
     Raises:
-        InvalidInput: the folder is not a run's, has no scalar of a given name (the message lists those that exist), or
-            `out` has another suffix.
+        InvalidInput: the folder is not that of a run, lacks one of the scalars (the message lists those that exist), or
+            `out` has an unknown suffix.
     """
     if out.suffix.lower() not in KINDS:
         raise InvalidInput(f"the picture is called {out.name}; it must end in {' or '.join(KINDS)}.")
     if not (run / "tensorboard").is_dir():
-        raise InvalidInput(f"{run} is no folder of a run: it has no tensorboard/.")
+        raise InvalidInput(f"{run} is not the folder of a run: it has no folder tensorboard.")
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     known: list[str] = events.Tags()["scalars"]
@@ -59,8 +59,8 @@ def draw(run: Path, names: list[str], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("out", type=Path, help="picture to write")
-    parser.add_argument("--scalars", nargs="+", default=[], help="which to draw; all if left out")
+    parser.add_argument("out", type=Path, help="PNG or SVG file to write")
+    parser.add_argument("--scalars", nargs="+", default=[], help="names of the scalars to draw (default: all)")
     args = parser.parse_args()
     try:
         draw(args.run, args.scalars, args.out)

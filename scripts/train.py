@@ -16,33 +16,40 @@ import argparse
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+# Pictures are reduced by products of small matrices. With a thread for each core, which wait for each other in a loop,
+# NumPy takes many times the processor time for them, and the network has to wait. Read when NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
 from lightning_fabric import Fabric
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from vsparagon.checkpoint import save_generator
-from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.files import distinct_names
-from vsparagon.interrupt import INTERRUPTED, Interrupt
+from vsparagon.errors import InvalidInput, ParagonError, first_line_of, reason_of
+from vsparagon.models.checkpoint import save_generator
+from vsparagon.system.files import distinct_names
+from vsparagon.system.interrupt import INTERRUPTED, Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
 from vsparagon.training.degradation import Pair
 from vsparagon.training.monitor import Monitor
 from vsparagon.training.pairs import folder_pairs
+from vsparagon.training.precision import precision_named
 from vsparagon.training.state import is_finite, load_state, save_state
 from vsparagon.training.trainee import Trainee
 from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 
 log = logging.getLogger("train")
 
-STATE = "last.state"
-ADVICE = "the last good checkpoint is kept. Lower the rate."
+STATE: Final = "last.state"
+MEMORY: Final = "lower datasets.train.batch_size_per_gpu, lq_size or memory_mb, or validate on smaller pictures."
+WORKERS: Final = "perhaps for lack of memory; lower datasets.train.memory_mb or num_worker_per_gpu."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,7 @@ class Run:
         config: its configuration.
         folder: where its files are written.
         trainee: what it trains.
-        note: how the weights were trained, for people; saved with them.
+        crops: what the weights are trained on, for people; saved with them.
         validation: pairs to measure on, by the name of their folder.
         monitor: shows its progress.
     """
@@ -61,7 +68,7 @@ class Run:
     config: Config
     folder: Path
     trainee: Trainee
-    note: str
+    crops: str
     validation: Mapping[str, list[Pair]]
     monitor: Monitor
 
@@ -74,14 +81,17 @@ class Run:
         """
         config, state = self.config, self.trainee.state(done)
         if not is_finite(state):
-            raise SystemExit(f"train: the weights of iteration {done} are not finite; {ADVICE}")
+            raise SystemExit(f"train: the weights of iteration {done} are not finite; {_way_out(self.folder)}")
         self.monitor.flush()
         variant, _ = config.generator()
         weights = self.trainee.weights()
+        total = config.train.total_iter
+        iterations = f"{total} iterations" if done == total else f"{done} of {total} iterations"
+        note = f"{iterations} of {self.crops}; {config.name}"
         names = [config.name, f"{config.name}_{done}"] if config.logger.keep_weights else [config.name]
         for name in names:
             path = self.folder / f"{name}.safetensors"
-            save_generator(weights, path, variant=variant, note=self.note, licence=config.licence)
+            save_generator(weights, path, variant=variant, note=note, licence=config.licence)
         save_state(self.folder / STATE, state)
 
     def validate(self, done: int) -> None:
@@ -113,7 +123,7 @@ def train(config: Config) -> bool:
     fabric = Fabric(
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-        precision=config.precision,
+        plugins=precision_named(config.precision),
     )
     fabric.launch()
     trainee = Trainee(config, fabric, pretrained=not resumed)
@@ -138,8 +148,8 @@ def train(config: Config) -> bool:
             config=config,
             folder=folder,
             trainee=trainee,
-            note=f"{total} iterations of {data.batch_size_per_gpu * fabric.world_size} crops of "
-            f"{data.lq_size}x{data.lq_size} from {crops.pictures} pictures; {config.name}",
+            crops=f"{data.batch_size_per_gpu * fabric.world_size} crops of {data.lq_size}x{data.lq_size} from "
+            f"{crops.pictures} pictures",
             validation=validation,
             monitor=Monitor(folder / "tensorboard", begin=begin, total=total),
         )
@@ -157,7 +167,7 @@ def train(config: Config) -> bool:
             if done % logger.print_freq == 0 or saves:
                 numbers = {name: _mean(fabric, value) for name, value in measured.items()}
                 if not all(map(math.isfinite, numbers.values())):
-                    raise SystemExit(f"train: iteration {done} is not finite ({_listed(numbers)}); {ADVICE}")
+                    raise SystemExit(f"train: iteration {done} is not finite ({_listed(numbers)}); {_way_out(folder)}")
                 numbers |= trainee.balance(done)
                 if run:
                     run.monitor.scalars(done, numbers)
@@ -196,13 +206,13 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
     """Return the state to resume from, or None to start from the beginning.
 
     Raises:
-        InvalidInput: the run has a state, but the configuration does not say whether to resume from it.
+        InvalidInput: the run has a state, but the configuration does not say to resume from it.
         ModelError: the state cannot be read.
     """
     chosen = config.path.resume_state
     if chosen == "auto":
         return load_state(state_file) if state_file.exists() else None
-    if chosen is None and state_file.exists():
+    if state_file.exists() and (chosen is None or Path(chosen).resolve() != state_file.resolve()):
         raise InvalidInput(
             f"{state_file} exists from an earlier run; resume it with --set path.resume_state=auto, "
             "or choose another name."
@@ -221,6 +231,27 @@ def _listed(numbers: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
+def _way_out(folder: Path) -> str:
+    kept = "the last good checkpoint is kept" if (folder / STATE).exists() else "there is no checkpoint yet"
+    return f"{kept}. Lower the rate."
+
+
+def _explained(error: Exception) -> str | None:
+    """Return an error's message in one line, or None if nobody but a programmer can do anything about it."""
+    if isinstance(error, ConnectionError):  # a process that loads data was killed while it passed a batch on
+        return f"a process that prepares crops was ended ({error}), {WORKERS}"
+    if isinstance(error, ParagonError | OSError):
+        reason = reason_of(error)
+        # torch puts the traceback in the process that loads data before the message.
+        return reason.partition(": ")[2] if "in DataLoader worker process" in str(error) else reason
+    reason = first_line_of(error).rstrip(" .")
+    if "DataLoader worker (pid" in reason:
+        return f"a process that prepares crops was ended ({reason}), {WORKERS}"
+    if isinstance(error, MemoryError) or re.search("out of memory|allocate memory|not enough memory", reason):
+        return f"out of memory ({reason}); {MEMORY}"
+    return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="YAML file; configs/ has one for each variant")
@@ -237,8 +268,10 @@ def main() -> None:
     try:
         with logging_redirect_tqdm():
             finished = train(read_config(args.config, args.set))
-    except (ParagonError, OSError) as error:
-        sys.exit(f"train: {error}")
+    except (ParagonError, OSError, MemoryError, RuntimeError) as error:
+        if not (message := _explained(error)):
+            raise
+        sys.exit(f"train: {message}")
     except KeyboardInterrupt:
         finished = False
     if not finished:

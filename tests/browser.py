@@ -1,4 +1,4 @@
-"""A page in headless Chromium, driven by its debugging protocol through two pipes."""
+"""A page in headless Chromium, controlled over its debugging protocol through two pipes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 class Browser:
-    """One page of a Chromium of its own. A context."""
+    """A page in a Chromium process of its own; a context manager."""
 
     def __init__(self, profile: Path, width: int = 1280, height: int = 900) -> None:
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
 
-        def connect() -> None:  # the protocol is spoken on 3 and 4
+        def connect() -> None:  # Chromium reads commands from descriptor 3 and writes answers to 4
             os.dup2(to_browser, 100)
             os.dup2(from_browser, 101)
             os.dup2(100, 3)
@@ -51,7 +51,7 @@ class Browser:
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             data = os.read(self._in, 1 << 20)
-            assert data, "the browser has ended"
+            assert data, "the browser ended"
             self._buffer += data
         message, _, self._buffer = self._buffer.partition(b"\0")
         answer: dict[str, Any] = json.loads(message)

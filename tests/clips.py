@@ -1,4 +1,4 @@
-"""Clips and pictures that tests are made of."""
+"""Clips and pictures for tests."""
 
 from collections.abc import Sequence
 
@@ -35,14 +35,14 @@ def clip_of(pictures: Sequence[Picture], format_id: int = vs.RGB24, **arguments:
 
 
 def clip_in(format_id: int, length: int = 1, *, size: tuple[int, int] = (48, 64), **arguments: object) -> vs.VideoNode:
-    """A clip of a photograph of this height and width in a format, by BT.709 where nothing else is said."""
+    """A clip of a photograph with this (height, width), in BT.709 unless `matrix` says otherwise."""
     if vs.core.core.get_video_format(format_id).color_family != vs.RGB:
         arguments.setdefault("matrix", 1)
     return clip_of([photograph(*size)] * length, format_id, **arguments)
 
 
 def numbered(length: int, *, size: tuple[int, int] = (24, 32)) -> vs.VideoNode:
-    """A clip of this height and width whose frame n is grey n % 200 + 20, and says so in a property."""
+    """A clip with this (height, width); frame n is filled with n % 200 + 20 and has n in the property `number`."""
     blank = vs.core.core.std.BlankClip(None, size[1], size[0], vs.GRAY8, length)
 
     def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:

@@ -1,4 +1,4 @@
-"""What several test files start from."""
+"""Settings and fixtures for all tests."""
 
 import os
 import signal
@@ -8,26 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# What is compiled for the tests is kept from run to run, but not among the user's own.
+# Keep what the tests compile from run to run, but apart from the user's own cache.
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".cache")
 
-# Tests that use the library itself are not to report to its makers either.
+# Tests that use ONNX Runtime directly must not send telemetry either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# A shell's background jobs ignore Ctrl-C, and what tests start would, too.
+# Background jobs of a shell ignore Ctrl-C, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @cache
 def no_cuda() -> str:
-    """Why nothing can be run on a GPU here, "" if it can."""
+    """Return why nothing can run on a GPU here; "" if it can."""
     try:
-        from vsparagon.backends.torch import trouble_with
+        from vsparagon.device.gpus import torch_trouble
+
+        return torch_trouble(0)
     except ImportError as error:
         return f"{error.name} is not installed"
-    try:
-        return trouble_with(0)
-    except Exception as error:  # whatever it is, it is why
+    except Exception as error:  # whatever it is, it is the reason
         return str(error)
 
 

@@ -1,4 +1,4 @@
-"""What tests of engines share."""
+"""Helpers for tests of engines."""
 
 from vsparagon.engines.cache import EngineKey
 
@@ -40,9 +40,9 @@ BuildProgress.step = lambda *given: (print("step", flush=True), step(*given))[1]
 
 
 def building_process(before: str) -> str:
-    """A program that makes one frame, by a backend and with a cache that are its arguments.
+    """Return a program that makes one frame. Its arguments are the backend and the cache folder.
 
     Args:
-        before: what it does first: one of the programs above, or nothing.
+        before: code to run first: one of the programs above, or "".
     """
     return _PROCESS.format(before=before)

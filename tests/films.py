@@ -1,4 +1,4 @@
-"""Small films with everything in them, and what one can read from the files made of them."""
+"""Small films with all kinds of streams, and functions that read the encoded files."""
 
 import hashlib
 import subprocess
@@ -34,7 +34,7 @@ title=Two
 """
 FONT = bytes(range(256)) * 8
 TAGS = "setparams=colorspace=bt709:color_primaries=bt470bg:color_trc=iec61966-2-1:range=tv"
-# Frames 10 to 12 and every seventh are missing, and all begin 0.3 s after the sound.
+# Frames 10 to 12 and every seventh frame are missing, and the video starts 0.3 s after the audio.
 UNEVEN = "select='not(between(n,10,12))*not(eq(mod(n,7),3))',setpts=PTS+0.3/TB"
 
 needs_svtav1 = pytest.mark.skipif(
@@ -44,12 +44,12 @@ needs_svtav1 = pytest.mark.skipif(
 
 
 def ffmpeg(*arguments: object) -> None:
-    """Run a recent ffmpeg, whichever the tested command finds: the films must not depend on it."""
+    """Run imageio-ffmpeg's ffmpeg: the films must not depend on the ffmpeg that the tested command finds."""
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *map(str, arguments)], check=True)
 
 
 def make_film(path: Path, *, seconds: float = 2, size: str = "64x48", video: str = "", encoder: tuple[str, ...] = ()):
-    """Write a film of 30 frames a second with sound, subtitles, chapters, a font (.mkv) and a cover (.mp4)."""
+    """Write a film of 30 frames per second with audio, subtitles and chapters; .mkv has a font, .mp4 a cover."""
     folder = path.parent
     (folder / "subtitles.srt").write_text(SUBTITLES)
     (folder / "chapters.txt").write_text(CHAPTERS)
@@ -85,9 +85,9 @@ def pictures(path: Path) -> list[str]:
 
 
 def times(path: Path) -> dict[str, list[float]]:
-    """Return when the packets of the first video and the first sound are shown, from the first packet of sound on.
+    """Return the timestamps of the first video and the first audio stream, relative to the first audio packet.
 
-    Muxers move everything together so that nothing begins before zero: what counts is video against sound.
+    Muxers shift all streams together so that none starts before zero. So only the video's offset from the audio counts.
     """
     found: dict[str, list[float]] = {}
     for kind in ("video", "audio"):
@@ -100,7 +100,7 @@ def times(path: Path) -> dict[str, list[float]]:
 
 
 def stamps(path: Path, kind: str) -> list[float]:
-    """Return when the packets of the first video or sound are shown, as players count."""
+    """Return the timestamps of the first video or audio stream, relative to the start of the file, as players do."""
     with av.open(str(path)) as container:
         packets = container.demux(getattr(container.streams, kind)[0])
         begin = container.start_time / av.time_base
@@ -113,13 +113,13 @@ def streams(path: Path) -> list[tuple[str, str]]:
 
 
 def samples(path: Path) -> np.ndarray:
-    """Return the decoded samples of the first sound, one channel after the other."""
+    """Return the decoded samples of the first audio stream."""
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
 
 
 def equals(output: Path, undisturbed: Path) -> None:
-    """Assert that an encode came out as an undisturbed one, and left nothing else."""
+    """Assert that an encode equals an uninterrupted one, and that its working folder is gone."""
     assert pictures(output) == pictures(undisturbed)
     before, after = times(undisturbed), times(output)
     assert after["video"] == pytest.approx(before["video"], abs=1e-6)
@@ -136,12 +136,12 @@ def encode(*arguments: object, **options: Any) -> subprocess.CompletedProcess[st
 
 
 def finished_segments(output: Path) -> int:
-    """Return how many segments are finished, of all jobs for an output."""
+    """Return the number of finished segments of all jobs for an output."""
     return len(list(Path(f"{output}.parts").glob("*/[0-9]*.json")))
 
 
 def start_until(output: Path, segments: int, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start an encode and return when so many segments are finished and another is being made."""
+    """Start an encode, and return when this number of segments is finished and another is being made."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )

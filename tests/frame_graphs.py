@@ -1,10 +1,10 @@
-"""Frame graphs for tests: in which formats, and around which networks."""
+"""Frame graphs for tests, and the formats to test them in."""
 
 from dataclasses import replace
 
-from vsparagon.layout import Layout
+from vsparagon.colours.layout import Layout
+from vsparagon.geometry.extension import Sizes, extension_for
 from vsparagon.models.frame import FrameNetwork
-from vsparagon.tiles.extension import Sizes, extension_for
 
 YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1)
 RGBS = Layout(family="rgb", bits=32, is_float=True)

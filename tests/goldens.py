@@ -1,8 +1,8 @@
 """Golden vectors: weights, inputs and outputs of the published networks (float32, CPU).
 
-`golden/NAME.weights.safetensors` holds a state dict, its metadata the variant, scale and options; beside it
-`NAME.io.safetensors` holds `input.I` and `output.I`. A folder named by VSPARAGON_GOLDEN adds
-further vectors in the same form, for example large ones that are not kept in this repository.
+`golden/NAME.weights.safetensors` holds a state dict, with variant, scale and options as metadata.
+`golden/NAME.io.safetensors` holds `input.I` and `output.I`. VSPARAGON_GOLDEN names a folder with more vectors in the
+same form, for example large ones that are not kept in this repository.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 
 FOLDER = Path(__file__).parent / "golden"
 
-# Sums in another order differ by about 5e-6 in float32; anything larger is another computation.
+# In float32, another order of summation makes a difference of about 5e-6. A larger one means another computation.
 GOLDEN_TOLERANCE = 2e-5
 
 
 @dataclass(frozen=True)
 class Golden:
-    """One published network with the pictures it was given and the pictures it made."""
+    """A published network with input pictures and its outputs for them."""
 
     name: str
     path: Path
@@ -48,7 +48,7 @@ class Golden:
 
 
 def golden_paths() -> dict[str, Path]:
-    """Return every golden by name; the file with its weights."""
+    """Return the weights file of every golden, by name."""
     folders = [FOLDER]
     if os.environ.get("VSPARAGON_GOLDEN"):
         folders.append(Path(os.environ["VSPARAGON_GOLDEN"]))

@@ -1,4 +1,4 @@
-/* Hosts for test_bridge.py: programs that are not Python and open scripts, or not even that.
+/* Hosts for test_bridge.py: programs other than Python, which evaluate scripts or only use VapourSynth.
  *
  *   host bare LIBVAPOURSYNTH          call paragon.Version on a core, without a Python in the process
  *   host scripts LIBVSSCRIPT SCRIPT   evaluate SCRIPT in two environments at once, again in the first, and then anew

@@ -10,7 +10,7 @@ KINDS = {"f32": (TensorProto.FLOAT, np.float32), "f16": (TensorProto.FLOAT16, np
 def graph(
     path, nodes, weights, *, channels=3, scale=2, size=(None, None), kind="f32", inputs=("x",), outputs=("y",), opset=18
 ):
-    """Write an ONNX file of these nodes from the first input to the first output."""
+    """Write an ONNX file with these nodes and weights, and return its path."""
     element = KINDS[kind][0]
     height, width = (side or name for side, name in zip(size, ("height", "width"), strict=True))
     out = [side * scale if isinstance(side, int) else f"{side}_out" for side in (height, width)]
@@ -31,7 +31,7 @@ def graph(
 
 
 def shuffle_network(path, *, channels=3, scale=2, kind="f32", **arguments):
-    """A 3x3 convolution and a pixel shuffle that together repeat each pixel, sharpened a little."""
+    """Write a network that sharpens a little and repeats each pixel, by a 3x3 convolution and a pixel shuffle."""
     kernel = np.zeros((channels * scale * scale, channels, 3, 3), KINDS[kind][1])
     for out in range(len(kernel)):
         kernel[out, out // scale**2] = [[0, -0.125, 0], [-0.125, 1.5, -0.125], [0, -0.125, 0]]
@@ -43,7 +43,7 @@ def shuffle_network(path, *, channels=3, scale=2, kind="f32", **arguments):
 
 
 def shuffled(picture, scale):
-    """What `shuffle_network` makes of a picture that is mirrored beyond its border."""
+    """Return the output of `shuffle_network` for a picture that is mirrored at its borders."""
     wide = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
     cross = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
     return (1.5 * picture - 0.125 * cross).repeat(scale, 0).repeat(scale, 1)

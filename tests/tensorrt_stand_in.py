@@ -1,8 +1,8 @@
 """A stand-in for the run-time part of TensorRT, for machines without a GPU.
 
-It has the names and the manners of the library: raw addresses, a queue that works later, False instead of exceptions.
-But where the library would read freed memory or compute nonsense, it raises `Fault`; and what it computes is the
-real result, by ONNX Runtime on the processor, through the addresses it was given. Its engines hold the ONNX file.
+It has the library's names and behaviour: raw addresses, a queue that runs later, False instead of exceptions. But where
+the library would read freed memory or compute wrong results, it raises `Fault`. Its results are real: ONNX Runtime
+computes them on the CPU, from and to the given addresses. Its engines contain the ONNX file.
 """
 
 import ctypes
@@ -20,14 +20,14 @@ STREAM = 0x57EA4
 
 
 class Fault(Exception):
-    """What would be undefined behaviour on a GPU."""
+    """Something that would be undefined behaviour on a GPU."""
 
 
 class Memory:
-    """Tensors whose addresses can be looked up as long as they live."""
+    """Tensors that can be found by their addresses as long as they exist."""
 
     class _Buffer(bytearray):
-        """A bytearray that weak references can follow."""
+        """A bytearray that weak references can refer to."""
 
     def __init__(self):
         self._blocks = {}
@@ -39,11 +39,11 @@ class Memory:
         return tensor
 
     def watch(self, tensor):
-        """Know a tensor that somebody else made, as long as its object lives."""
+        """Register a tensor that was made elsewhere, as long as it exists."""
         self._blocks[tensor.data_ptr()] = weakref.ref(tensor)
 
     def array(self, name, address, shape, dtype):
-        """The array at an address, which must be the whole of a living tensor."""
+        """Return the array at an address, which must be that of an existing tensor of the same size."""
         block = self._blocks.get(address, lambda: None)()
         if block is None:
             raise Fault(f"the address of {name} is of no living tensor")
@@ -55,9 +55,9 @@ class Memory:
 
 
 class Stream:
-    """Does its work when it is waited for, no sooner, as late as a busy GPU might; or at once.
+    """Does its work only when it is waited for, as late as a busy GPU might; with `at_once`, immediately.
 
-    The latter is for lanes on a CPU, whose copies do not queue up.
+    `at_once` is for lanes on a CPU, whose copies are not queued.
     """
 
     cuda_stream = STREAM
@@ -155,7 +155,7 @@ class IExecutionContext:
         if engine.rtx and not (engine.options() and engine.options().kernels()):
             raise Fault("the run-time options or the cache of kernels are gone before the context")
         self._runs += 1
-        if engine.rtx and self._runs == 2 and engine.stream.pending:  # as it does with CudaGraphStrategy
+        if engine.rtx and self._runs == 2 and engine.stream.pending:  # CudaGraphStrategy records the second run
             raise Fault("recorded while other work is on its way")
         arrays = {
             name: engine.memory.array(
@@ -232,7 +232,7 @@ class ICudaEngine:
 
 
 def stand_in(*, rtx=False, at_once=False):
-    """Return a module like tensorrt, or tensorrt_rtx, with its `memory` and its `stream`."""
+    """Return a stand-in for the module tensorrt or tensorrt_rtx, with its `memory` and its `stream`."""
     memory, stream = Memory(), Stream(at_once)
 
     class Runtime:

@@ -11,19 +11,19 @@ from clips import photograph
 
 from vsparagon import Upscaler
 from vsparagon.backends import ON_CPU, choose_backend
-from vsparagon.bundled import bundled_models
-from vsparagon.checkpoint import load_generator
-from vsparagon.library import find_model
-from vsparagon.runtime import choose_runtime
-from vsparagon.tiles.extension import extension_for
+from vsparagon.choice import make_choice
+from vsparagon.geometry.extension import extension_for
+from vsparagon.lookup import find_model
+from vsparagon.models.bundled import bundled_models
+from vsparagon.models.checkpoint import load_generator
 
-# Sums of a different order in float32 differ by a few 1e-6; 1e-3 is a quarter of an 8-bit step.
+# In float32, another order of summation makes a difference of a few 1e-6; 1e-3 is a quarter of an 8-bit step.
 TOLERANCE = 1e-3
 MODELS = {model.name: model for model in bundled_models()}
 
 
 def published(model, picture):
-    """The network in its published form, in torch, on the extended picture: what every backend must give."""
+    """Run the network in its published form by torch, on the extended picture. Every backend must give the same."""
     extension = extension_for(*picture.shape[:2])
     extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
     extension.picture(extended)[0] = picture.transpose(2, 0, 1)
@@ -48,7 +48,7 @@ def test_backend_gives_the_published_network(model, backend, size):
     difference = np.abs(upscaler(picture) - expected).max()
     assert difference < TOLERANCE
     enlarged = picture.repeat(model.scale, 0).repeat(model.scale, 1)
-    assert np.abs(expected - enlarged).max() > 50 * TOLERANCE, "the network does something"
+    assert np.abs(expected - enlarged).max() > 50 * TOLERANCE, "the network must do more than repeat pixels"
 
 
 @pytest.mark.parametrize("variant", ["nano", "swift"])
@@ -61,7 +61,7 @@ def test_bf16_stays_near_float32(variant):
 
 
 def test_networks_that_differ_in_weights_alone_are_kept_apart(tmp_path):
-    """As OpenVINO 2025.4 does not do by itself: the second network gave the result of the first."""
+    """OpenVINO 2025.4 alone does not tell them apart: the second network gave the result of the first."""
     picture = photograph(40, 56)
     clean, compressed = (
         Upscaler("swift", profile=profile, backend="openvino", cache=str(tmp_path))(picture)
@@ -97,23 +97,23 @@ def test_auto_chooses_openvino_on_a_cpu_and_says_so(caplog):
 
 
 def test_runtime_stays_within_the_threads_given():
-    runtime = choose_runtime(find_model(), threads=1)
-    assert (runtime.options.threads, runtime.options.streams) == (1, 1)
-    assert str(runtime).endswith(", 1 thread, 1 frame at once")
+    choice = make_choice(find_model(), threads=1)
+    assert (choice.options.threads, choice.options.streams) == (1, 1)
+    assert str(choice).endswith(", 1 thread, 1 frame at once")
 
 
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_border_is_as_good_as_the_middle(backend):
     flat = np.full((40, 56, 3), 0.7, np.float32)
     result = Upscaler(backend=backend)(flat)
-    assert np.abs(result - result[40, 56]).max() < 2e-3, "a flat picture has no darker edge"
+    assert np.abs(result - result[40, 56]).max() < 2e-3, "a flat picture must not get a darker edge"
 
 
 def test_zero_padding_alone_would_darken_the_border():
     model = find_model()
     with torch.no_grad():
         result = load_generator(model.checkpoint)(torch.full((1, 3, 40, 56), 0.7))
-    assert (result[..., 0, :] < 0.6).all(), "what the extension is there for"
+    assert (result[..., 0, :] < 0.6).all(), "this is what pictures are extended for"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -142,7 +142,7 @@ except KeyboardInterrupt:
 REPORTS = ("CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="where that would be kept is known for Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="only for Linux is it known where the number would be kept")
 def test_onnxruntime_neither_reports_nor_numbers_the_machine(tmp_path):
     code = (
         "import vapoursynth as vs; clip = vs.core.std.BlankClip(None, 64, 48, vs.YUV420P8, 1);"

@@ -1,4 +1,4 @@
-"""What "auto" chooses, in which order, and how it explains itself, whatever is installed here."""
+"""What "auto" chooses, in which order, and how it explains its choice, whatever is installed here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 import vapoursynth as vs
 
 from vsparagon import backends
-from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, choose_precision, cuda, describe
-from vsparagon.backends.base import FrameBackend, PictureBackend
-from vsparagon.backends.cuda import Gpu
+from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, choose_precision, describe
+from vsparagon.backends.base import CpuRuntime, FrameBackend, PictureBackend
+from vsparagon.device import gpus
+from vsparagon.device.gpus import Gpu
 from vsparagon.errors import BackendUnavailable, InvalidInput
+from vsparagon.geometry.extension import Sizes
 from vsparagon.models.model import Model
-from vsparagon.tiles.extension import Sizes
 
 CARD = Gpu(name="Some Card", capability=(8, 9))
 
@@ -29,10 +30,16 @@ class OnGpu(FrameBackend):
         self.runs_graphs = name != "torch"
 
 
-class Pretended(PictureBackend):
-    """Works on the GPU, or on the CPU alone, or raises or lacks something."""
-
+class OnCpu(PictureBackend):
     precisions = ("fp32",)
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+
+class Pretended(CpuRuntime):
+    """A runtime that works on the GPU or only on the CPU, or that is broken or not installed."""
 
     def __init__(self, name, state):
         self.name, self.extra, self._state = name, name, state
@@ -40,27 +47,27 @@ class Pretended(PictureBackend):
     def missing(self):
         return f"{self.name} not installed; pip install it" if self._state == "missing" else ""
 
-    def default_streams(self, threads):
-        return 1
+    def cpu(self, why=""):
+        return OnCpu(self.name)
 
     def on(self, device_id):
         if self._state == "broken":
             raise BackendUnavailable("too old a card")
-        return OnGpu(self.name) if self._state == "gpu" else self
+        return OnGpu(self.name) if self._state == "gpu" else self.cpu()
 
 
-for pretence in (OnGpu, Pretended):
-    pretence.__abstractmethods__ = frozenset()  # nothing is run
+for pretence in (OnGpu, OnCpu):
+    pretence.__abstractmethods__ = frozenset()  # none of them is called
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretend that these backends are in these states and the others missing, on a machine with one GPU."""
+    """Pretend that the given backends have these states and the others are missing, on a machine with one GPU."""
 
     def pretend(**states):
         names = dict.fromkeys((*ON_CPU, *ON_GPU))
         pretended = {name: Pretended(name, states.get(name, "missing")) for name in names}
-        monkeypatch.setattr(backends, "BACKENDS", pretended)
+        monkeypatch.setattr(backends, "RUNTIMES", pretended)
         monkeypatch.setattr(backends, "gpus", lambda: (CARD,))
 
     return pretend
@@ -79,7 +86,7 @@ def test_first_that_works_on_the_gpu_is_taken_and_the_log_says_why(first, machin
 def test_order_is_that_of_speed():
     assert ON_GPU == ("tensorrt", "tensorrt_rtx", "torch", "onnxruntime")
     assert ON_CPU == ("openvino", "onnxruntime", "torch")
-    assert set(backends.BACKENDS) == {*ON_GPU, *ON_CPU}
+    assert set(backends.RUNTIMES) == {*ON_GPU, *ON_CPU}
 
 
 def test_what_is_installed_but_does_not_work_is_passed_by(machine, caplog):
@@ -124,7 +131,7 @@ def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine,
     caplog.set_level(logging.INFO)
     for name, model in (("torch", GRAPH), ("onnxruntime", FIXED)):
         assert isinstance(choose_backend(name, model=model), PictureBackend)
-        assert f"backend {name} runs on the CPU instead of the GPU: " in caplog.text
+        assert f"backend {name} is on the CPU instead of the GPU: " in caplog.text
     with pytest.raises(InvalidInput, match="device_id is 1"):
         choose_backend("onnxruntime", 1, model=FIXED)
 
@@ -133,7 +140,7 @@ def test_graphs_are_computed_on_a_gpu_in_the_type_they_are_written_in():
     backend = OnGpu("onnxruntime")
     assert choose_precision(backend, "auto", GRAPH) == "fp32"
     assert choose_precision(backend, "auto", replace(GRAPH, is_half=True)) == "fp16"
-    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which"):
+    with pytest.raises(InvalidInput, match=r"precision is 'fp16', but net\.onnx is in fp32, which a GPU"):
         choose_precision(backend, "fp16", GRAPH)
 
 
@@ -153,7 +160,7 @@ def test_backends_explains(machine):
 
 
 class DriverLibrary:
-    """A library of the driver's: its functions by name."""
+    """A stand-in for a library of the driver, with its functions by name."""
 
     def __init__(self, **functions):
         self.__dict__.update(functions)
@@ -180,11 +187,11 @@ def number_into(reference):
 )
 def test_driver_tells_its_version(management, expected, monkeypatch):
     def load(name):
-        if name == cuda.DRIVER:
+        if name == gpus.DRIVER:
             return DriverLibrary(cuDriverGetVersion=number_into)
         if management is None:
             raise OSError(name)
         return management
 
     monkeypatch.setattr(ctypes, "CDLL", load)
-    assert cuda.driver_version.__wrapped__() == expected
+    assert gpus.driver_version.__wrapped__() == expected

@@ -1,4 +1,4 @@
-"""scripts/benchmark.py: what it counts and shows is right, and what cannot be measured is said. No speed is tested."""
+"""scripts/benchmark.py: its counts and reports are right, and errors name what cannot be measured. Not any speed."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ GOLDEN = str(ROOT / "tests" / "golden" / "nano_x2.weights.safetensors")
 
 
 def run(monkeypatch, capsys, *arguments):
-    """What the script prints, as sections that are apart by empty lines."""
+    """Return what the script prints, split at empty lines."""
     monkeypatch.setattr("sys.argv", ["benchmark.py", *map(str, arguments)])
     benchmark.main()
     return capsys.readouterr().out.strip().split("\n\n")
@@ -34,7 +34,7 @@ def cells(table):
 
 
 def result_of(candidate, opening=(), **figures):
-    """A result of two rounds, made up."""
+    """Return a made-up result; each figure has a value for each round."""
     turns = [dict(zip(figures, turn, strict=True)) for turn in zip(*figures.values(), strict=True)]
     return Result(candidate=candidate, opening=dict(opening), turns=turns)
 
@@ -87,7 +87,7 @@ def test_workers_wait_side_by_side_but_each_for_one_frame_at_a_time(monkeypatch,
     arguments = ("--workers", 1, 2, "--frames", 48, "--milliseconds", 20, "--rounds", 1)
     _, settings, table, note = run(monkeypatch, capsys, "scaling", *arguments)
     assert settings.endswith("of 48 frames of a blank picture")
-    assert note.startswith("A frame is a wait of 20 ms")
+    assert note.startswith("Each frame is a wait of 20 ms")
     _, rows = cells(table)
     assert [row[0] for row in rows] == ["1 worker", "2 workers"]
     assert all(0 < float(row[3].rstrip("%")) <= 100 for row in rows)
@@ -113,7 +113,7 @@ def test_a_worker_that_is_gone_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the processor"),
+        (["--device", "cuda", "--peers", "ov"], "--peers are measured on the CPU only"),
         (["--backends", "none"], "unknown backend 'none'"),
         (["--variants"], "there is nothing to measure"),
         (["--models", GOLDEN, GOLDEN], "is given twice"),
@@ -134,7 +134,7 @@ def test_what_cannot_be_measured_is_said(arguments, message, monkeypatch, capsys
 
 def test_without_a_gpu_that_is_said(monkeypatch, capsys):
     monkeypatch.setattr(cuda, "gpus", lambda: ())
-    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU answers here .*; leave --device out"):
+    with pytest.raises(SystemExit, match=r"--device cuda: no NVIDIA GPU was found; .* leave --device out"):
         run(monkeypatch, capsys, "--device", "cuda")
 
 
@@ -170,7 +170,7 @@ def test_peers_run_the_published_form_and_ours(tmp_path):
     assert [side.dim_value for side in sides] == [32, 48]
     assert (published["borders"], published["shift"]) == ((0, 0, 0, 0), 0)
     assert ours["path"] == str(NANO[0].model.graph)
-    assert (ours["borders"], ours["shift"]) == ((8, 24, 8, 16), 1)  # to 80x56: 24a + 8
+    assert (ours["borders"], ours["shift"]) == ((8, 24, 8, 16), 1)  # extended to 80x56, both of the form 24a + 8
 
 
 def test_every_network_runs_on_every_backend_in_what_it_has(capsys):
@@ -194,10 +194,10 @@ def test_a_backend_on_the_processor_is_none_for_the_gpu():
 
 def test_multiplications_by_zero_are_of_no_use():
     pytest.importorskip("torch", reason="the networks are torch modules")
-    from benchmarking.cost import macs_per_pixel
+    from benchmarking.cost import useful_macs_per_pixel
 
-    from vsparagon.checkpoint import load_generator
     from vsparagon.models import complexity
+    from vsparagon.models.checkpoint import load_generator
     from vsparagon.models.inference import inference_form
 
     model = NANO[0].model
@@ -205,20 +205,20 @@ def test_multiplications_by_zero_are_of_no_use():
     executed = complexity.macs_per_pixel(form)
     useless = 0
     for layer in form.modules():
-        if hasattr(layer, "kernel_size"):  # all on the picture's own pixels
+        if hasattr(layer, "kernel_size"):  # all of them run at the picture's own resolution
             useless += int((layer.weight == 0).sum())
     assert useless > 0
-    assert macs_per_pixel(model, 1096, 1936) == pytest.approx(executed - useless)
+    assert useful_macs_per_pixel(model, 1096, 1936) == pytest.approx(executed - useless)
 
 
 def test_attention_is_counted_too():
     pytest.importorskip("torch", reason="the model file is a checkpoint")
-    from benchmarking.cost import macs_per_pixel
+    from benchmarking.cost import useful_macs_per_pixel
 
     (plain,) = networks.find_networks([], [GOLDEN.replace("nano_x2", "nano_x2_no_attention")], 2)
     (attending,) = networks.find_networks([], [GOLDEN], 2)
     # Twice 16 points, for each of the value's 14 channels and the sum of weights.
-    more = macs_per_pixel(attending.model, 100, 100) - macs_per_pixel(plain.model, 100, 100)
+    more = useful_macs_per_pixel(attending.model, 100, 100) - useful_macs_per_pixel(plain.model, 100, 100)
     assert more > 2 * 16 * 15
 
 
@@ -274,7 +274,7 @@ def test_the_peak_is_that_of_a_product_of_matrices(monkeypatch):
 
 
 def made_up(monkeypatch, module, figures):
-    """Let the candidates have these figures, by their place, instead of being measured."""
+    """Give the candidates these figures, in their order, instead of measuring them."""
 
     def compare(candidates, settings, *, preloaded=()):
         assert len(candidates) == len(figures)
@@ -290,7 +290,7 @@ def turns(*wall, memory=(100, 120)):
 def test_ratios_are_those_within_the_rounds(monkeypatch):
     sgemm = {"multiplications": (1e9, 2e9)}
     made_up(monkeypatch, speed, [turns(0.1, 0.2), turns(0.05, 0.1), turns(0.2, 0.4), sgemm])
-    monkeypatch.setattr(speed, "macs_per_pixel", lambda model, height, width: 1000.0)
+    monkeypatch.setattr(speed, "useful_macs_per_pixel", lambda model, height, width: 1000.0)
     runs = networks.find_runs(NANO, ["openvino"], ["auto"])
     rows, (note,) = speed.measure_speed(runs, [SMALL], Settings(), streams=[0], peers=[], precisions=["auto"])
     assert [row["beside_first"] for row in rows] == pytest.approx([1, 2, 0.5])
@@ -349,7 +349,7 @@ def loads():
 @pytest.mark.parametrize(("layout", "each"), [("YUV420P8", 1.5), ("float RGB", 12.0)])
 def test_the_graph_alone_is_run_where_its_backend_says(layout, each, kind, loads, monkeypatch):
     from vsparagon.backends.torch import Torch
-    from vsparagon.backends.torch_cuda import TorchCuda
+    from vsparagon.backends.torch.cuda import TorchCuda
 
     monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
     arguments = {"variant": "nano", "backend": "torch", "precision": "fp32", "device_id": 0, "layout": layout}
@@ -361,8 +361,8 @@ def test_the_graph_alone_is_run_where_its_backend_says(layout, each, kind, loads
 
 
 def test_torchs_kernels_are_those_alone_also_where_our_attention_is_faster(loads, monkeypatch):
-    from vsparagon.backends import torch_cuda
     from vsparagon.backends.torch import Torch
+    from vsparagon.backends.torch import cuda as torch_cuda
 
     def ours(*given):
         raise AssertionError("one of our kernels")
@@ -387,7 +387,7 @@ def test_the_graph_of_a_backend_on_the_processor_is_refused(loads):
 def test_moved_are_the_inputs_and_outputs_of_convolutions(loads):
     import torch
 
-    from vsparagon.tiles.extension import Sizes, extension_for
+    from vsparagon.geometry.extension import Sizes, extension_for
 
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(5, 12, 1), torch.nn.PixelShuffle(2)
@@ -422,7 +422,7 @@ def test_a_gpu_is_compared_with_its_limits(monkeypatch):
     rows, (note,) = cuda.measure_cuda([run], [SMALL], Settings(), device_id=1, streams=[0, 4])
     names = [row["name"].removeprefix("vsparagon nano, torch fp16, ") for row in rows]
     assert names == ["YUV420P8", "YUV420P8, 4 streams", "float RGB", "float RGB, 4 streams"]
-    assert graphs == ["YUV420P8", "float RGB"], "one for all numbers of streams"
+    assert graphs == ["YUV420P8", "float RGB"], "one graph must serve all numbers of streams"
     pixels = 48 * 32
     assert sent == {
         "YUV420P8": {"device": "cuda:1", "up": pixels * 1.5, "down": pixels * 6},

@@ -1,9 +1,10 @@
-"""`core.paragon` as its hosts see it: vspipe, Python, and C programs with and without a Python inside.
+"""`core.paragon` in its hosts: vspipe, Python, and C programs with and without an embedded Python.
 
-A stand-in takes the place of `vsparagon.filter`, so that these tests see the bridge alone. Every host is a
-process of its own, because VapourSynth keeps one environment policy for the life of a process.
+A stand-in replaces `vsparagon.filter`, so that these tests check the bridge alone. Every host is a process of its own,
+because VapourSynth keeps one environment policy for the lifetime of a process.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ def upscale(clip, **arguments):
     seen.append(arguments)
     action = arguments.get("variant", "")
     if action:
-        raise ACTIONS[action]
+        raise ACTIONS[action].with_traceback(None)  # without those of earlier calls
     factor = arguments.get("scale", 2)
     return clip.resize.Bicubic(clip.width * factor, clip.height * factor)
 
@@ -75,10 +76,10 @@ assert isinstance(result, vs.VideoNode) and result.width == 192, result
 assert result.get_frame(2).width == 192
 assert seen == [dict(scale=3, model="a.onnx", format=int(vs.RGB24), tilesize=[], overlap=[4, 8])], seen
 core.paragon.Upscale(blank())
-assert seen[-1] == {}, "what the script leaves out is left to the Python function's defaults"
+assert seen[-1] == {}, "arguments that the script omits must be left to the Python function's defaults"
 assert blank().paragon.Upscale().width == 128
 """)
-    assert printed == "", "the plugin must keep stdout for the picture"
+    assert printed == "", "stdout must be left to the picture"
 
 
 def test_version_is_the_version_of_the_package():
@@ -102,7 +103,7 @@ import logging
 logging.disable()
 error = error_of(core.paragon.Upscale, blank(), variant={action!r})
 print(f"{{type(error).__name__}}: {{error}}")
-assert core.paragon.Upscale(blank()).width == 128, "the bridge works on after an error"
+assert core.paragon.Upscale(blank()).width == 128, "the bridge must still work after an error"
 """)
     assert printed == message
 
@@ -127,7 +128,7 @@ def upscale(clip, scale=2, variant=""):
 stand_in.upscale = upscale
 assert core.paragon.Upscale(blank(), scale=4).width == 256
 error = error_of(core.paragon.Upscale, blank(), scale=3)
-assert str(error) == "paragon.Upscale: scale is 5; it must be 2", "one prefix, though two calls failed"
+assert str(error) == "paragon.Upscale: scale is 5; it must be 2", "one prefix, although two calls failed"
 """)
 
 
@@ -222,6 +223,72 @@ assert not any(reference() for reference in alive)
     )
 
 
+HEAP = """
+import ctypes, gc
+
+class Heap(ctypes.Structure):  # glibc's struct mallinfo2
+    _fields_ = [("numbers", ctypes.c_size_t * 10)]
+
+mallinfo = ctypes.CDLL(None).mallinfo2
+mallinfo.restype = Heap
+
+def bytes_in_use():  # by VapourSynth and its plugins: Python keeps its small objects elsewhere
+    gc.collect()
+    numbers = mallinfo().numbers
+    return numbers[4] + numbers[7]
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.pythonapi, "mallinfo2"), reason="only glibc tells what is allocated")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "core.paragon.Upscale(clip)",
+        'error_of(core.paragon.Upscale, clip, variant="invalid")',
+        'error_of(core.paragon.internal_fail(clip, message="missing").get_frame, 0)',
+    ],
+    ids=["success", "error", "failing frame"],
+)
+def test_call_leaves_no_memory_behind(call):
+    printed = run_python(
+        HEAP
+        + f"""
+core.num_threads = 1  # one that starts late would take memory, too
+def calls(count):
+    for _ in range(count):
+        clip = blank()
+        {call}
+        seen.clear()
+
+calls(100)
+before = bytes_in_use()
+calls(500)
+print((bytes_in_use() - before) / 500)
+"""
+    )
+    assert float(printed) < 16, "the smallest block has 32 bytes"
+
+
+def test_call_leaves_no_reference_to_an_object_of_python():
+    run_python("""
+name, text = "".join(["Fau", "lt"]), "".join(["no", "thing"])  # made here, because Python keeps literals for ever
+Fault = type(name, (Exception,), {})
+def call(function):
+    raise Fault(text)
+
+plugin = types.ModuleType("vsparagon.plugin")
+plugin.call = call
+sys.modules["vsparagon.plugin"] = plugin
+def references():
+    return [sys.getrefcount(value) for value in (plugin, Fault, Fault.__name__, text)]
+
+before = references()
+for _ in range(10):
+    assert str(error_of(core.paragon.Version)) == "paragon.Version: Fault: nothing"
+assert references() == before, (before, references())
+""")
+
+
 # --- vspipe and programs in C ----------------------------------------------------------------------
 
 SCRIPT = STAND_IN + "core.paragon.Upscale(blank()).set_output()\n"
@@ -229,7 +296,7 @@ SCRIPT = STAND_IN + "core.paragon.Upscale(blank()).set_output()\n"
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """Environment variables with which VSScript starts this very Python, whatever the user has configured."""
+    """Environment variables with which VSScript uses this Python, whatever the user has configured."""
     folder = tmp_path_factory.mktemp("config")
     variables = {**os.environ, "XDG_CONFIG_HOME": str(folder), "APPDATA": str(folder)}
     done = run([sys.executable, "-m", "vapoursynth", "config"], env=variables)
@@ -241,7 +308,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory) -> list[str]:
-    """The program of host.c."""
+    """The command of the program compiled from host.c."""
     if sys.platform != "linux":
         pytest.skip("host.c is written for Linux")
     compiler = next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), [])

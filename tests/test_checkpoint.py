@@ -1,4 +1,4 @@
-"""Checkpoints: what is read from shapes, the forms that trainers write, and files that must be refused."""
+"""Checkpoints: options read from shapes, the formats that trainers write, and files that must be refused."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from vsparagon.checkpoint import (  # noqa: E402
+from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
+from vsparagon.models.checkpoint import (  # noqa: E402
     build_generator,
     load_generator,
     read_checkpoint,
     save_generator,
 )
-from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
 
@@ -43,7 +43,7 @@ def same_weights(a, b):
 
 @pytest.mark.parametrize("name", generator_names())
 def test_published_weights_load_by_their_shapes(name, caplog):
-    """The metadata of these files is not ours and does not say upsampler_alpha."""
+    """The metadata of these files is not ours, and lacks upsampler_alpha."""
     reference = golden(name)
     with caplog.at_level("INFO"):
         model = load_generator(reference.path)
@@ -107,7 +107,7 @@ def test_metadata_says_what_the_file_is(nano, path):
     }
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="POSIX alone has file modes")
 def test_saved_file_can_be_read_by_others_as_the_umask_says(nano, path):
     save_generator(nano, path, variant="nano", note="")
     mask = os.umask(0)
@@ -187,7 +187,7 @@ def test_file_of_another_scale_is_refused(nano, path):
         ),
         (lambda s: s.update({"step": torch.zeros(1, dtype=torch.int64)}), r"step as integers"),
         (lambda s: s.update({"upsampler_net.up_conv.weight": torch.zeros(300, 12, 3, 3)}), "scale is 5"),
-        # A million hidden channels would be a matrix of 4 TB: refused before anything is allocated.
+        # A million hidden channels would need a matrix of 4 TB, so this is refused before anything is allocated.
         (
             lambda s: s.update({"body.0.blocks.0.transformer.project_in.weight": torch.zeros(1_000_000, 12, 1, 1)}),
             r"dw_mixer\.2\.weight",
@@ -229,7 +229,7 @@ def test_shapes_win_over_metadata(nano, path):
 
 
 def damaged_files(folder, state):
-    """Every kind of file that is no checkpoint."""
+    """Write all kinds of files that are not checkpoints, and return their names."""
     save_file(state, folder / "good.safetensors")
     torch.save(state, folder / "good.pth")
     good, pth = (folder / "good.safetensors").read_bytes(), (folder / "good.pth").read_bytes()
@@ -263,6 +263,23 @@ def test_damaged_and_foreign_files_are_refused(nano, tmp_path):
             load_generator(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("text.safetensors", r'it starts with "<html>no"'),
+        ("picture.pth", "it starts with the bytes 89 50 4e 47 0d 0a 1a 0a"),
+        ("empty.pth", "it is empty"),
+        ("truncated.safetensors", ".+"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:.*TorchScript", "ignore:Detected pickle protocol")
+def test_file_of_another_kind_is_described_readably(name, why, nano, tmp_path):
+    damaged_files(tmp_path, nano.state_dict())
+    said = rf"^.*{name} is damaged or not a checkpoint \({why}\); give a \.safetensors or a PyTorch \.pth file\.$"
+    with pytest.raises(ModelError, match=said):
+        load_generator(tmp_path / name)
+
+
 @pytest.mark.parametrize("cut", range(0, 1000, 37))
 def test_file_cut_anywhere_is_refused(cut, nano, tmp_path):
     for suffix, save in ((".safetensors", save_file), (".pth", torch.save)):
@@ -275,7 +292,7 @@ def test_file_cut_anywhere_is_refused(cut, nano, tmp_path):
 
 
 class Hostile:
-    """Writes a file when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, target):
         self.target = str(target)
@@ -296,7 +313,7 @@ def test_code_in_a_file_is_not_run(new_format, nano, tmp_path):
             load_generator(tmp_path / name)
     assert not target.exists()
     pickle.loads((tmp_path / "bare.pth").read_bytes())
-    assert target.exists()  # it would have
+    assert target.exists()  # this time, the code ran
 
 
 def test_weights_stay_what_they_were_when_their_file_is_written_again(nano, tmp_path):
@@ -313,7 +330,7 @@ def test_weights_stay_what_they_were_when_their_file_is_written_again(nano, tmp_
 def test_missing_file_and_folder_are_refused(tmp_path):
     with pytest.raises(ModelError, match=r"nowhere\.pth: No such file"):
         load_generator(tmp_path / "nowhere.pth")
-    with pytest.raises(ModelError, match=r"directory|Permission denied"):  # as Windows says
+    with pytest.raises(ModelError, match=r"directory|Permission denied"):  # the latter on Windows
         load_generator(tmp_path)
 
 
@@ -333,7 +350,7 @@ def test_file_is_read_once_and_built_from_memory(nano, path):
     generator = build_generator(checkpoint, path)
     assert same_weights(generator, nano)
     for name, tensor in generator.state_dict().items():
-        assert tensor.data_ptr() == checkpoint.weights[name].data_ptr(), "nothing is copied"
+        assert tensor.data_ptr() == checkpoint.weights[name].data_ptr(), "weights must not be copied"
 
 
 def test_failed_save_keeps_the_old_file(nano, path, monkeypatch):

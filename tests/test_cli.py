@@ -1,22 +1,27 @@
-"""The command line: what it prints, what it writes, how it fails."""
+"""The command line: what it prints, what it writes, and how it fails."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import vsparagon
+from vsparagon.backends import RUNTIMES
+from vsparagon.backends.options import Precision
 from vsparagon.cli import main
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 
 pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
 from onnx_files import shuffle_network  # noqa: E402
 
-from vsparagon.checkpoint import save_generator  # noqa: E402
+from vsparagon.models.checkpoint import save_generator  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 
 
@@ -58,9 +63,12 @@ def test_help_needs_none_of_what_the_commands_run(command):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
-    assert "nano, micro, tiny, swift_lite, swift, swift_plus (default nano)" in shown
+    assert "nano, micro, tiny, swift_lite, swift, swift_plus (default" in shown
     assert "2, 3, 4 (default 2)" in shown
     assert "clean or compressed video (default clean)" in shown
+    for option, values in (("backend", RUNTIMES), ("precision", get_args(Precision))):
+        listed = shown.partition(f" --{option} {option.upper()} ")[2].partition(" --")[0]
+        assert {"auto", *values} <= set(re.findall(r"\w+", listed)), option
     if command == "encode":
         assert "{libx264,libx265,libsvtav1,h264_nvenc,hevc_nvenc,av1_nvenc}" in "".join(done.stdout.split())
 
@@ -95,14 +103,28 @@ def test_info_tells_what_a_checkpoint_is(checkpoint, capsys):
     assert rows["scale"] == "3"
     assert rows["use_channel_mod"] == "True"
     assert rows["parameters"] == "30,957"
-    assert rows["receptive"] == "field    17 x 17 pixels, and beyond it windows of 32 x 32, the means of channel " \
-        "modulation, the gain"  # fmt: skip
+    assert rows["receptive"] == (
+        "field    17 x 17 pixels, windows of 32 x 32 for attention, means of the whole frame for channel modulation, "
+        "means of the whole frame for the gain"
+    )
     assert rows["training"] == "not trained"
 
 
 def test_info_takes_the_name_of_bundled_weights(capsys):
     assert main(["info", "nano"]) == 0
     assert "8,943 as published" in capsys.readouterr().out
+
+
+def test_info_tells_which_weights_are_for_int8(tmp_path, capsys):
+    told = {}
+    network = create_generator("swift_lite")
+    for name, ranges in (("plain", ()), ("rounded", ((-1.0, 1.0),) * 2)):
+        network.ranges = ranges
+        save_generator(network, tmp_path / f"{name}.safetensors", variant="swift_lite", note="")
+    for model in ("nano", "swift", str(tmp_path / "plain.safetensors"), str(tmp_path / "rounded.safetensors")):
+        assert main(["info", model]) == 0
+        told[Path(model).stem] = "has weights trained for it" in capsys.readouterr().out
+    assert told == {"nano": False, "swift": True, "plain": False, "rounded": True}
 
 
 def exported(path, *arguments):
@@ -115,25 +137,25 @@ def exported(path, *arguments):
     [
         (
             lambda path: find_model(variant="nano").graph,
-            {"network": "one of vsparagon, in the form that the filter runs", "sides": "multiples of 24 plus 8",
-             "type": "float32", "takes": "RGB", "parameters": "7,965"},
+            {"network": "a vsparagon network, in the form that the filter runs", "sizes": "multiples of 24 plus 8",
+             "type": "float32", "input": "RGB", "parameters": "7,965"},
         ),
         (
             lambda path: exported(path, "nano"),
-            {"network": "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form",
-             "sides": "any", "parameters": "7,965"},
+            {"network": "a vsparagon network, as published; `vsparagon export --form extended` writes a faster form",
+             "sizes": "any", "parameters": "7,965"},
         ),
         (
             lambda path: exported(path, "swift", "--form", "extended"),
-            {"network": "one of vsparagon, in the form that the filter runs", "sides": "any", "parameters": "9,212"},
+            {"network": "a vsparagon network, in the form that the filter runs", "sizes": "any", "parameters": "9,212"},
         ),
         (
             lambda path: shuffle_network(path, scale=3, kind="f16"),
-            {"network": "not one of vsparagon; run as it is", "scale": "3", "sides": "any", "type": "float16"},
+            {"network": "not a vsparagon network; run as it is", "scale": "3", "sizes": "any", "type": "float16"},
         ),
         (
             lambda path: shuffle_network(path, channels=1, size=(48, 64)),
-            {"takes": "one plane: luma, or red, green and blue in turn", "sides": "only 64 x 48"},
+            {"input": "one plane: luma, or red, green and blue separately", "sizes": "only 64 x 48"},
         ),
     ],
 )  # fmt: skip
@@ -237,7 +259,7 @@ def test_reader_that_leaves_is_no_traceback():
         assert process.wait() == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the shell is a POSIX one")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 1)])
 def test_output_that_goes_nowhere_is_no_traceback(closed, code):
     command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "vsparagon", "models"]

@@ -18,7 +18,7 @@ from vsparagon.engines.cache import EngineCache
 
 @pytest.fixture
 def folder(tmp_path):
-    """A cache with something of each kind, and files of somebody else."""
+    """A cache with files of every kind, and with files that are not vsparagon's."""
     EngineCache(tmp_path / "engines").get(KEY, "nano x2", lambda: bytes(3 * 2**20))
     for name in (
         "engines/0123.engine",
@@ -96,26 +96,26 @@ def test_interrupted_clear_leaves_no_plan_without_its_stages(folder):
 @pytest.mark.parametrize("action", ["list", "clear"])
 def test_looking_makes_no_folder(action, tmp_path, capsys):
     assert main(["cache", action, "--folder", str(tmp_path / "none")]) == 1
-    assert "none, which is not a folder; give one that was given as cache=." in capsys.readouterr().err
+    assert "none, which is not a folder; give one that was used as cache= or --cache." in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
 def test_user_folder_is_the_default(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["cache", "list"]) == 0
-    # Windows knows the folder by itself.
+    # On Windows, the variable does not change the folder.
     expected = user_cache_path("vsparagon", appauthor=False) if sys.platform == "win32" else tmp_path / "vsparagon"
     assert f"in {expected}" in capsys.readouterr().out
 
 
 def test_kept_graphs_and_openvino_networks_are_known_by_their_places(tmp_path, capsys):
-    """What the filter itself keeps is listed, so the table of kinds is true."""
+    """All files that the filter keeps are listed, so the table of kinds is correct."""
     pytest.importorskip("torch", reason="a checkpoint is read with it")
     import numpy as np
 
     from vsparagon import Upscaler
-    from vsparagon.graphs import plan_stages
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
+    from vsparagon.onnx.graph_cache import plan_stages
 
     checkpoint = find_model().checkpoint
     Upscaler(model=str(checkpoint), backend="openvino", cache=str(tmp_path))(np.zeros((32, 32, 3), np.uint8))

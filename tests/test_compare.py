@@ -1,4 +1,4 @@
-"""`vsparagon compare`: the picture and the page, and the page at work in a browser."""
+"""`vsparagon compare`: the picture, the page, and how the page works in a browser."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from clips import photograph
 from PIL import Image
 
 from vsparagon import Upscaler
-from vsparagon.bundled import describe
 from vsparagon.cli import main
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import DETAIL, find_detail, make_sheet
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
+from vsparagon.models.bundled import describe
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
@@ -55,14 +55,14 @@ def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:
     found: dict[str, dict[str, np.ndarray]] = {}
     for section in page.read_text(encoding="utf-8").split("<section ")[1:]:
         title = re.match(r'data-title="([^"]*)"', section)[1]
-        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/webp;base64,([^"]*)"', section, re.DOTALL)
+        figures = re.findall(r'data-name="([^"]*)".*?src="data:image/[a-z]+;base64,([^"]*)"', section, re.DOTALL)
         found[title] = {n: np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for n, data in figures}
     return found
 
 
 def test_page_holds_the_frames_at_these_times_as_every_version_makes_them(film, compared):
     frames = pictures_of(compared / "compare.html")
-    assert list(frames) == ["0:00.50, frame 11", "0:01.20, frame 29"]  # of 15 and 36 before some were taken out
+    assert list(frames) == ["0:00.50, frame 11", "0:01.20, frame 29"]  # 15 and 36 before frames were taken out
     clip = read(film)
     for title, versions in frames.items():
         n = int(title.rpartition(" ")[2])
@@ -86,6 +86,14 @@ def test_page_needs_no_other_file_and_takes_any_name(film, compared):
         assert "<h1>a &lt;b&gt;film &amp; &quot;more&quot; $name.mkv</h1>" in text
 
 
+@pytest.mark.parametrize(("width", "kind"), [(16383, "webp"), (16384, "png")])
+def test_page_holds_a_picture_that_is_too_wide_for_webp(width, kind, tmp_path):
+    picture = np.random.default_rng(1).integers(0, 256, (1, width, 3), np.uint8)
+    (tmp_path / "page.html").write_text(made := make_page("x.png", "", {"picture": {"nano": picture}}))
+    np.testing.assert_array_equal(pictures_of(tmp_path / "page.html")["picture"]["nano"], picture)
+    assert f"data:image/{kind};" in made
+
+
 def test_sheet_shows_the_same_detail_of_all_versions(compared):
     frames = pictures_of(compared / "compare.html")
     with Image.open(compared / "compare.png") as image:
@@ -93,7 +101,7 @@ def test_sheet_shows_the_same_detail_of_all_versions(compared):
     np.testing.assert_array_equal(sheet, np.asarray(make_sheet(frames)))
     first = next(iter(frames.values()))
     for column, picture in enumerate(first.values()):
-        doubled = picture.repeat(2, axis=0).repeat(2, axis=1)  # smaller than a detail: all of it
+        doubled = picture.repeat(2, axis=0).repeat(2, axis=1)  # it is smaller than a detail, so all of it is shown
         left = 12 + column * (256 + 12)
         np.testing.assert_array_equal(sheet[42 : 42 + 192, left : left + 256], doubled)
 
@@ -124,12 +132,22 @@ def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
             assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 
 
-def test_profiles_are_compared_side_by_side(film, tmp_path):
-    variants = "nano:compressed,nano,swift:clean"
+def test_profiles_and_precisions_are_compared_side_by_side(film, tmp_path):
+    variants = "nano:compressed,nano,swift:clean,swift:int8,swift:int8:compressed"
     assert main(["compare", str(film), "--output", str(tmp_path), "--variants", variants, "--peers", ""]) == 0
     versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
-    assert list(versions) == ["nano compressed", "nano", "swift"]
-    assert not np.array_equal(versions["nano compressed"], versions["nano"])
+    assert list(versions) == ["nano compressed", "nano", "swift", "swift int8", "swift compressed int8"]
+    assert len({picture.tobytes() for picture in versions.values()}) == 5
+
+
+def test_precision_chooses_the_variants_that_have_it(film, tmp_path):
+    arguments = ["compare", str(film), "--output", str(tmp_path), "--precision", "int8", "--peers", "", "--at", "1"]
+    assert main(arguments) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["swift_lite", "swift", "swift_plus"]
+    assert main([*arguments, "--variant", "swift:fp32"]) == 0
+    (versions,) = pictures_of(tmp_path / "compare.html").values()
+    assert list(versions) == ["swift fp32"]
 
 
 @pytest.mark.parametrize(("scale", "size"), [(3, []), (1, []), (1, ["--height", "72"])])
@@ -152,7 +170,7 @@ def test_own_model_is_compared_with_variants(scale, size, film, tmp_path):
 def test_still_picture_is_compared_upright(tmp_path, capsys):
     picture = photograph(48, 64)
     exif = Image.Exif()
-    exif[274] = 6  # turned: to be shown by a quarter clockwise
+    exif[274] = 6  # orientation: to be rotated clockwise by 90 degrees
     Image.fromarray(picture).save(tmp_path / "in.png", exif=exif)
     assert main(["compare", str(tmp_path / "in.png"), "--variants", "nano"]) == 0
     out = capsys.readouterr().out.splitlines()
@@ -175,10 +193,9 @@ def test_still_picture_is_compared_upright(tmp_path, capsys):
         (["FILM", "--peers", "magic"], "unknown peer 'magic'"),
         (["FILM", "--variants", "giant"], "giant"),
         (["FILM", "--variants", "nano:dirty"], "unknown profile 'dirty'"),
-        (["FILM", "--variant", "nano"], "--variants"),
         (["FILM", "--at", "1s,99s"], "--at is 99 s, but the video lasts"),
         (["still.png", "--at", "1s"], "--at is for videos"),
-        (["own.vpy"], "upscales by itself"),
+        (["own.vpy"], "calls core.paragon.Upscale itself; remove that call"),
         (["still.png", "--output", "still.png/x"], "cannot write in"),
     ],
 )
@@ -207,9 +224,22 @@ def test_folder_that_cannot_be_made_is_told_before_the_work(tmp_path, monkeypatc
     assert last.endswith("; choose another with --output.")
 
 
+@pytest.mark.parametrize("call", ["make_page", "make_sheet"])
+def test_earlier_comparison_is_kept_until_the_next_is_complete(call, tmp_path, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    Image.new("RGB", (32, 32)).save(tmp_path / "still.png")
+    (tmp_path / "compare.png").write_text("earlier")
+    monkeypatch.setattr(f"vsparagon.compare.run.{call}", interrupt)
+    assert main(["compare", str(tmp_path / "still.png"), "--variants", "nano", "--output", str(tmp_path)]) == 130
+    assert (tmp_path / "compare.png").read_text() == "earlier"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compare.png", "still.png"]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A page of two frames in three versions, each in a colour of its own."""
+    """A page with two frames in three versions, each in a different colour."""
     folder = tmp_path_factory.mktemp("page")
     colours = iter([(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250), (250, 0, 250)])
     frames = {
@@ -227,7 +257,7 @@ def test_page_works_in_a_browser(page, tmp_path):
         stage = json.loads(browser.ask("JSON.stringify(document.getElementById('stage').getBoundingClientRect())"))
 
         def colours(*shares: float) -> list[str]:
-            """What is seen at these places of the middle line, as the letters that r, g and b are lit by."""
+            """Return the colours at these shares of the stage's width, as the letters of the bright channels."""
             with Image.open(browser.picture(tmp_path / "seen.png")) as image:
                 y = stage["y"] + stage["height"] * 0.25
                 seen = [image.convert("RGB").getpixel((stage["x"] + stage["width"] * s, y)) for s in shares]
@@ -241,7 +271,7 @@ def test_page_works_in_a_browser(page, tmp_path):
         def place(share: float) -> tuple[float, float]:
             return stage["x"] + stage["width"] * share, stage["y"] + stage["height"] / 2
 
-        assert colours(0.4, 0.6) == ["r", "b"]  # first against last
+        assert colours(0.4, 0.6) == ["r", "b"]  # the first version and the last
         browser.drag(place(0.5), place(0.3))
         assert colours(0.25, 0.4) == ["r", "b"]
         assert float(value("split")) == pytest.approx(30, abs=1)
@@ -264,14 +294,14 @@ def test_page_works_in_a_browser(page, tmp_path):
         assert float(value("zoom").split()[0]) > fitted
         browser.key("p")
         assert value("zoom") == "100 %"
-        assert colours(0.3, 0.48, 0.52, 0.7) == ["", "", "", ""]  # 90 lines high, in the middle
+        assert colours(0.3, 0.48, 0.52, 0.7) == ["", "", "", ""]  # the picture covers only 90 lines in the middle
         browser.key("0")
         assert float(value("zoom").split()[0]) == fitted
 
-        # Without a mouse: the divider is an ordinary slider with a name and a text.
+        # For use without a mouse, the divider is an ordinary slider with a name.
         tree = browser.call("Accessibility.getFullAXTree")["nodes"]
         named = {(n["role"]["value"], n["name"]["value"]) for n in tree if "name" in n and not n["ignored"]}
-        assert ("slider", "Divider") in named
+        assert ("slider", "Slider") in named
         assert {("combobox", "Left"), ("combobox", "Right"), ("combobox", "Frame")} <= named
         assert ("button", "Swap left and right") in named
         assert ("image", "second, enlarged by c") in named
@@ -279,5 +309,16 @@ def test_page_works_in_a_browser(page, tmp_path):
         assert {url.partition(":")[0] for url in browser.requests} == {"file", "data"}
         assert sum(url.startswith("file:") for url in browser.requests) == 1
 
-        browser.open(page, scripts=False)  # then everything is simply there
+        browser.open(page, scripts=False)  # without scripts, all pictures are shown below each other
         assert browser.call("Page.getLayoutMetrics")["cssContentSize"]["height"] > 6 * 90
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_page_never_shrinks_a_tiny_picture_to_enlarge_it(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(make_page("x.png", "", {"picture": {"nano": np.zeros((2, 2, 3), np.uint8)}}))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page)
+        fitted = browser.ask("document.getElementById('zoom').value")
+        browser.key("+")
+        assert browser.ask("document.getElementById('zoom').value") == fitted

@@ -1,6 +1,7 @@
-"""On an NVIDIA GPU: the same pictures as on the CPU, and nothing allocated once the frames flow.
+"""On an NVIDIA GPU: the same pictures as on the CPU, and no allocations after the first frames.
 
-`python -m pytest -m needs_cuda` runs these alone; VSPARAGON_REQUIRE_CUDA=1 makes them fail where there is no GPU.
+`python -m pytest -m needs_cuda` runs all tests that need a GPU. With VSPARAGON_REQUIRE_CUDA=1, they fail instead of
+being skipped if there is none.
 """
 
 import gc
@@ -16,12 +17,12 @@ from clips import arrays, clip_in, clip_of, numbered, photograph
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 
 from vsparagon import Upscaler, backends  # noqa: E402
-from vsparagon.backends.base import Backend, FrameBackend  # noqa: E402
-from vsparagon.backends.cuda import gpus  # noqa: E402
-from vsparagon.backends.recorded import Recorded  # noqa: E402
+from vsparagon.backends.base import CpuRuntime, FrameBackend  # noqa: E402
 from vsparagon.backends.torch import Torch  # noqa: E402
-from vsparagon.backends.torch_cuda import TorchCuda  # noqa: E402
-from vsparagon.frame_pipeline import FRAMES_PER_LANE  # noqa: E402
+from vsparagon.backends.torch.cuda import TorchCuda  # noqa: E402
+from vsparagon.device.gpus import gpus  # noqa: E402
+from vsparagon.device.recorded import Recorded  # noqa: E402
+from vsparagon.pipelines.frame import FRAMES_PER_LANE  # noqa: E402
 
 pytestmark = pytest.mark.needs_cuda
 
@@ -32,12 +33,12 @@ SIZE = (180, 320)
 
 
 def on_gpu() -> list[str]:
-    """The backends that run on this machine's GPU."""
+    """Return the names of the backends that run on this machine's GPU."""
     found = []
-    for name, backend in backends.BACKENDS.items():
-        if not backend.missing():
+    for name, runtime in backends.RUNTIMES.items():
+        if not runtime.missing():
             try:
-                bound = backend.on(0)
+                bound = runtime.on(0)
             except backends.BackendUnavailable:
                 continue
             if isinstance(bound, FrameBackend):
@@ -46,18 +47,18 @@ def on_gpu() -> list[str]:
 
 
 class OnCpu(Torch):
-    """A backend that runs on the processor, whatever is installed: what the GPU is compared with."""
+    """A runtime that always runs on the CPU, with which the GPU is compared."""
 
     name = "torch_on_cpu"
-    on = Backend.on  # looks for no GPU
+    on = CpuRuntime.on  # does not look for a GPU
 
 
 @pytest.fixture(autouse=True)
 def _processor(monkeypatch):
-    monkeypatch.setitem(backends.BACKENDS, OnCpu.name, OnCpu())
+    monkeypatch.setitem(backends.RUNTIMES, OnCpu.name, OnCpu())
 
 
-@pytest.fixture(params=list(backends.BACKENDS))
+@pytest.fixture(params=list(backends.RUNTIMES))
 def backend(request):
     if request.param not in on_gpu():
         pytest.skip(f"{request.param} does not run on this GPU")
@@ -70,7 +71,7 @@ def difference(result, expected, n=0):
 
 
 def one_step(video_format, precision):
-    """One code value of 8 bit for half precision; else one of the format, and what float32 is good for."""
+    """Return the tolerance: an 8-bit code value for fp16; for fp32, one of the format or the precision of float32."""
     if video_format.sample_type == vs.FLOAT:
         return 1 / 255 if precision == "fp16" else 1e-3 if video_format.bits_per_sample == 16 else 1e-4
     return 1 << (video_format.bits_per_sample - 8) if precision == "fp16" else max(1, video_format.bits_per_sample - 14)
@@ -127,12 +128,12 @@ def test_nothing_is_allocated_once_frames_flow(backend):
             statistics.append([now[name] for name in names])
             pinned.append(torch.cuda.host_memory_stats()["num_host_alloc"])
     assert all(values == statistics[0] for values in statistics), statistics
-    # A way up and one down for each frame in flight, when so many are for the first time.
+    # One buffer for upload and one for download, allocated when this many frames are first in flight.
     assert pinned[-1] - pinned[0] <= 2 * 3 * FRAMES_PER_LANE, pinned
 
 
 def test_memory_of_the_device_is_flat_and_comes_back(backend):
-    # Of a process of its own, as the driver sees it: what torch does not count is in it, too.
+    # In a process of its own, and as the driver reports it, which includes what torch does not count.
     program = (
         "import gc, torch, vapoursynth as vs\n"
         "used = []\n"
@@ -152,7 +153,7 @@ def test_memory_of_the_device_is_flat_and_comes_back(backend):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     used = [int(number) for number in done.stdout.split()]
-    assert max(used[2:]) <= used[1] + 64, used  # MiB; a filter that is kept would be some hundreds
+    assert max(used[2:]) <= used[1] + 64, used  # MiB; a filter that is not released takes hundreds
 
 
 def test_work_is_recorded_once_for_each_lane(monkeypatch):
@@ -248,7 +249,7 @@ def test_auto_takes_the_gpu_and_says_so(caplog):
 
 
 def test_float32_is_not_rounded_to_tensorfloat():
-    backend = backends.BACKENDS["torch"].on(0)
+    backend = backends.RUNTIMES["torch"].on(0)
     assert isinstance(backend, TorchCuda)
     clip = clip_in(vs.RGBS, size=SIZE)
     exact = core.paragon.Upscale(clip, backend=OnCpu.name, precision="fp32")

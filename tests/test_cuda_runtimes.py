@@ -1,6 +1,6 @@
-"""On an NVIDIA GPU: engines built, kept, shared and interrupted for real; ONNX Runtime computes there and nowhere else.
+"""On an NVIDIA GPU: engines are really built, kept, shared and interrupted, and ONNX Runtime computes only there.
 
-What all backends have in common on a GPU is in test_cuda.py.
+test_cuda.py tests what all backends have in common on a GPU.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,10 @@ pytest.importorskip("onnx", reason="frame graphs are ONNX")
 from onnx_files import shuffle_network  # noqa: E402
 
 from vsparagon import backends  # noqa: E402
-from vsparagon.backends import tensorrt  # noqa: E402
 from vsparagon.backends.base import FrameBackend  # noqa: E402
-from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
-from vsparagon.backends.tensorrt import TensorRTCuda  # noqa: E402
+from vsparagon.backends.onnxruntime.cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
+from vsparagon.backends.tensorrt import cuda as tensorrt_cuda  # noqa: E402
+from vsparagon.backends.tensorrt.cuda import TensorRTCuda  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
 from vsparagon.cli.cache import about  # noqa: E402
 from vsparagon.engines.build import LIBRARIES  # noqa: E402
@@ -39,13 +38,13 @@ PATIENCE = 600  # seconds; TensorRT measures its kernels
 
 @pytest.fixture(params=LIBRARIES)
 def library(request):
-    backend = backends.BACKENDS[request.param]
+    runtime = backends.RUNTIMES[request.param]
     try:
-        bound = backend.on(0) if not backend.missing() else None
+        bound = runtime.on(0) if not runtime.missing() else None
     except BackendUnavailable as error:
         pytest.skip(str(error))
     if bound is None:
-        pytest.skip(backend.missing())
+        pytest.skip(runtime.missing())
     assert isinstance(bound, TensorRTCuda)
     return request.param
 
@@ -65,15 +64,11 @@ def upscaled(library, folder, **arguments):
 
 
 def test_engine_is_built_once_and_read_again(library, tmp_path, monkeypatch):
-    began = time.perf_counter()
     upscaled(library, tmp_path)
-    first = time.perf_counter() - began
     (engine,) = engines_in(tmp_path)
     assert about(engine).startswith("engine of nano x2 clean for 320x180 yuv of 8 bit, fp16, by ")
-    monkeypatch.setattr(tensorrt, "build_engine", lambda *arguments, **options: 1 / 0)
-    began = time.perf_counter()
+    monkeypatch.setattr(tensorrt_cuda, "build_engine", lambda *arguments, **options: 1 / 0)
     upscaled(library, tmp_path)
-    assert time.perf_counter() - began < first
 
 
 def test_damaged_engine_is_built_anew(library, tmp_path, caplog):
@@ -119,7 +114,7 @@ def test_script_builds_an_engine_of_any_size(library, tmp_path):
     script = Path(__file__).parents[1] / "scripts" / "build_engine.py"
     command = [sys.executable, script, "--backend", library, "--shapes", "64x64/320x180/640x360", "--output", "engine"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)
-    from vsparagon.backends.tensorrt_executor import Engine
+    from vsparagon.backends.tensorrt.executor import Engine
     from vsparagon.engines.build import load_library
 
     engine = Engine(load_library(library), (tmp_path / "engine").read_bytes())
@@ -138,7 +133,7 @@ def test_script_builds_an_engine_of_any_size(library, tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("backend", ["onnxruntime", *LIBRARIES])
 def test_networks_of_others_give_the_frames_of_the_cpu(backend, channels, arguments, tmp_path):
-    runtime = backends.BACKENDS[backend]
+    runtime = backends.RUNTIMES[backend]
     if missing := runtime.missing():
         pytest.skip(missing)
     if not isinstance(runtime.on(0), FrameBackend):
@@ -152,7 +147,7 @@ def test_networks_of_others_give_the_frames_of_the_cpu(backend, channels, argume
 
 
 def test_onnxruntime_computes_on_the_gpu_alone():
-    bound = backends.BACKENDS["onnxruntime"].on(0)
+    bound = backends.RUNTIMES["onnxruntime"].on(0)
     if not isinstance(bound, OnnxRuntimeCuda):
         pytest.skip(bound.place)
     from test_device_runtimes import graph
@@ -164,6 +159,6 @@ def test_onnxruntime_computes_on_the_gpu_alone():
         executor.enqueue()
         torch.cuda.current_stream().synchronize()
     assert (planes[1]["result0"] == 3).all()
-    # The provider has no kernel for this one, which would go to the CPU.
+    # The provider has no kernel for this operator, so ONNX Runtime would run it on the CPU.
     with pytest.raises(BackendFailure, match="CPU"), torch.cuda.stream(torch.cuda.Stream()):
         OnnxRuntimeExecutor(graph("Acosh"), *planes)

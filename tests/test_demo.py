@@ -25,7 +25,7 @@ core: Any = vs.core
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A moving test card with sound, SMPTE 170M, pixels of 8:9."""
+    """A moving test pattern with audio, in SMPTE 170M, with a pixel aspect ratio of 8:9."""
     path = tmp_path_factory.mktemp("clip") / "a clip, with sound.mkv"
     labels = colour_arguments({"_Matrix": 6, "_Primaries": 6, "_Transfer": 6, "_Range": 0})
     command = [find_ffmpeg(), "-loglevel", "error"]
@@ -125,7 +125,7 @@ def test_clip_is_made_of_bundled_photographs_and_moves(tmp_path):
     assert all(np.abs(a - b).mean() > 1 for a, b in itertools.pairwise(luma))
 
 
-# --- what goes wrong ----------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
 
 
 def fails_with(done, *parts):
@@ -147,9 +147,11 @@ def test_demo_names_a_clip_that_is_no_video(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["text.mkv"]
 
 
-def test_demo_says_what_to_install_without_the_plugin(clip, tmp_path):
+def test_demo_names_a_plugin_that_is_missing(clip, tmp_path):
     script = write_script(tmp_path, "vs.core.no_such_plugin.Upscale(clip).set_output()")
-    fails_with(run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "pip install")
+    fails_with(
+        run_demo("--clip", clip, "--out", tmp_path, "--script", script), "no_such_plugin", "forget to install a plugin"
+    )
 
 
 def test_demo_keeps_no_video_when_vspipe_fails_at_the_last_frame(clip, tmp_path):

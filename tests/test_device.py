@@ -1,4 +1,4 @@
-"""Frames through a device, whose part the CPU plays here: memory, order, errors, and the filter's use of it."""
+"""Frames on a device, for which the CPU stands in here: memory, order, errors, and how the filter uses it."""
 
 import os
 import threading
@@ -11,24 +11,27 @@ import vapoursynth as vs
 from clips import arrays, clip_in, numbered, photograph
 from goldens import golden_paths
 
-torch = pytest.importorskip("torch", reason="devices are torch's")
+torch = pytest.importorskip("torch", reason="devices are reached through torch")
 
-from vsparagon import Upscaler, frame_pipeline  # noqa: E402
-from vsparagon.backends.device import QUEUING, FrameSession, Lane, Staging, device_errors  # noqa: E402
-from vsparagon.backends.executor import Executor  # noqa: E402
+from vsparagon import Upscaler  # noqa: E402
+from vsparagon.backends.frame_session import FrameSession  # noqa: E402
 from vsparagon.backends.torch import Torch  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.torch.cuda import Eager, TorchCuda  # noqa: E402
+from vsparagon.choice import make_choice  # noqa: E402
+from vsparagon.device.executor import Executor  # noqa: E402
+from vsparagon.device.failures import device_errors  # noqa: E402
+from vsparagon.device.lanes import QUEUING, Lane, Staging  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
-from vsparagon.frame_pipeline import FRAMES_PER_LANE, FramePipeline  # noqa: E402
-from vsparagon.library import find_model  # noqa: E402
-from vsparagon.runtime import choose_runtime  # noqa: E402
+from vsparagon.lookup import find_model  # noqa: E402
+from vsparagon.pipelines import frame as frame_pipeline  # noqa: E402
+from vsparagon.pipelines.frame import FRAMES_PER_LANE, FramePipeline  # noqa: E402
 
 core = vs.core
 
 
 @pytest.fixture
 def device(monkeypatch):
-    """The backend torch on a device: the CPU, without streams and recordings, but all else."""
+    """Give the backend torch a device: the CPU, without streams and recordings, but otherwise like a GPU."""
     monkeypatch.setattr(Torch, "on", lambda self, device_id: TorchCuda("cpu", "a stand-in"))
 
 
@@ -41,7 +44,7 @@ def by_resizer(clip, **arguments):
 
 
 def assert_same(result, expected):
-    """Within one code value; floats within a thousandth of an 8-bit one, halves within their own precision."""
+    """Assert equality within one code value; float32 within a thousandth of an 8-bit one, float16 as it can resolve."""
     assert (result.format.id, result.width, result.height) == (expected.format.id, expected.width, expected.height)
     step = 1.0 if result.format.sample_type == vs.INTEGER else 1e-3 if result.format.bits_per_sample == 16 else 4e-6
     for n in range(len(expected)):
@@ -197,9 +200,9 @@ def test_frames_come_in_order_through_a_few_lanes_whose_memory_stays(streams, de
 
 @pytest.mark.parametrize(("threads", "in_flight"), [(16, 6), (5, 5), (1, 2)])
 def test_a_few_frames_for_each_lane_are_in_flight_if_there_are_threads(threads, in_flight, device):
-    runtime = choose_runtime(find_model(), backend="torch", num_streams=2)
-    runtime = replace(runtime, options=replace(runtime.options, threads=threads))
-    assert FramePipeline(runtime, height=48, width=64).in_flight == in_flight
+    choice = make_choice(find_model(), backend="torch", num_streams=2)
+    choice = replace(choice, options=replace(choice.options, threads=threads))
+    assert FramePipeline(choice, height=48, width=64).in_flight == in_flight
 
 
 def test_pinned_memory_is_taken_when_it_is_needed(device, monkeypatch):
@@ -251,13 +254,13 @@ def test_tiles_that_are_asked_for_are_used(arguments, count, device, monkeypatch
     result = on_device(clip, **arguments)
     assert_same(result, by_resizer(clip))
     if count == 1:
-        assert tiles == [None], "whole frames are the fastest, so what memory allows is used"
+        assert tiles == [None], "whole frames are the fastest, so they must be used if there is enough memory"
     else:
         assert len(tiles[0][0].parts) * len(tiles[0][1].parts) == count
 
 
 class ShortOfMemory(TorchCuda):
-    """Opens nothing larger than some number of tiles."""
+    """A backend with too little memory for frames in fewer than a number of tiles."""
 
     def __init__(self, least_tiles):
         super().__init__("cpu", "a small stand-in")
@@ -285,7 +288,7 @@ def test_memory_that_torch_keeps_for_later_is_given_back_before_a_library_asks_f
     done, opened = [], FramePipeline._open
 
     def given_back():
-        assert QUEUING.locked(), "another filter's recording would be disturbed"
+        assert QUEUING.locked(), "without the lock, another filter's recording would be disturbed"
         done.append("given back")
 
     monkeypatch.setattr(frame_pipeline, "release_memory", given_back)
@@ -295,7 +298,7 @@ def test_memory_that_torch_keeps_for_later_is_given_back_before_a_library_asks_f
     assert done == ["given back", "opened", "given back", "opened"]
 
 
-LOOKS_AT_ALL = str(golden_paths()["nano_x2"])  # for which a device has no tiles
+LOOKS_AT_ALL = str(golden_paths()["nano_x2"])  # a device cannot run it in tiles
 
 
 @pytest.mark.parametrize("model", ["", LOOKS_AT_ALL], ids=["in tiles", "no tiles"])
@@ -318,7 +321,7 @@ def test_tiles_that_a_device_does_not_have_are_refused(arguments, device, tmp_pa
          "close other programs that use the GPU"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfDeviceMemory, "num_streams=1"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), OutOfDeviceMemory,
-         "num_streams=1"),  # as cuDNN 9 says it
+         "num_streams=1"),  # the wording of cuDNN 9
         (RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"), OutOfDeviceMemory, "num_streams=1"),
         (RuntimeError("CUDA error: unspecified launch failure\nCompile with"), BackendFailure,
          "GPU 0 failed: CUDA error: unspecified launch failure; restart the application"),

@@ -1,4 +1,4 @@
-"""Which GPUs there are and whether they can be used, by stand-ins for the driver and for torch with CUDA."""
+"""Which GPUs are found and whether they can be used, with stand-ins for the driver and for torch with CUDA."""
 
 import ctypes
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import vapoursynth as vs
 
-torch = pytest.importorskip("torch", reason="devices are torch's")
+torch = pytest.importorskip("torch", reason="devices are reached through torch")
 
 from vsparagon import backends  # noqa: E402
-from vsparagon.backends import cuda, either  # noqa: E402
-from vsparagon.backends import torch as torch_backend  # noqa: E402
+from vsparagon.backends import base  # noqa: E402
 from vsparagon.backends.base import FrameBackend, PictureBackend  # noqa: E402
-from vsparagon.backends.cuda import Gpu  # noqa: E402
-from vsparagon.backends.torch import Torch, trouble_with  # noqa: E402
+from vsparagon.backends.torch import Torch  # noqa: E402
+from vsparagon.device import gpus as device_gpus  # noqa: E402
+from vsparagon.device.gpus import Gpu  # noqa: E402
 from vsparagon.errors import BackendUnavailable, InvalidInput  # noqa: E402
+from vsparagon.geometry.extension import Sizes  # noqa: E402
 from vsparagon.models.model import Model  # noqa: E402
-from vsparagon.tiles.extension import Sizes  # noqa: E402
 
 core = vs.core
 
@@ -50,19 +50,19 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
-    cuda.gpus.cache_clear()
+    device_gpus.gpus.cache_clear()
     yield
-    cuda.gpus.cache_clear()
+    device_gpus.gpus.cache_clear()
 
 
 def test_the_driver_is_asked_for_gpus(driver):
-    assert cuda.gpus() == (Gpu(name="Fast", capability=(9, 0)), Gpu(name="Slow", capability=(3, 7)))
+    assert device_gpus.gpus() == (Gpu(name="Fast", capability=(9, 0)), Gpu(name="Slow", capability=(3, 7)))
 
 
 def test_lack_of_memory_is_not_remembered_of_a_gpu():
     answers = iter(["CUDA out of memory", "it is too old", "asked again"])
 
-    @cuda.remembered_unless_it_passes
+    @device_gpus.cached_unless_out_of_memory
     def trouble(device_id):
         return next(answers)
 
@@ -78,9 +78,9 @@ def test_no_driver_or_no_device_is_no_gpu(answer, monkeypatch):
         return Driver(answer)
 
     monkeypatch.setattr(ctypes, "CDLL", load)
-    cuda.gpus.cache_clear()
-    assert cuda.gpus() == ()
-    cuda.gpus.cache_clear()
+    device_gpus.gpus.cache_clear()
+    assert device_gpus.gpus() == ()
+    device_gpus.gpus.cache_clear()
 
 
 @pytest.fixture
@@ -130,11 +130,11 @@ def test_a_gpu_that_does_not_answer_leaves_the_cpu_and_says_why(torch_with_cuda,
 )
 def test_a_torch_without_cuda_or_a_driver_too_old(attribute, value, reason, torch_with_cuda, monkeypatch):
     monkeypatch.setattr(attribute, value)
-    assert reason in trouble_with(0)
+    assert reason in device_gpus.torch_trouble(0)
 
 
 def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
-    for module in (either, torch_backend):
+    for module in (base, device_gpus):
         monkeypatch.setattr(module, "gpus", tuple)
     with caplog.at_level("INFO"):
         core.paragon.Upscale(core.std.BlankClip(width=64, height=48, length=1), backend="torch")
@@ -143,8 +143,18 @@ def test_without_a_gpu_torch_is_on_the_cpu_and_says_so(monkeypatch, caplog):
         core.paragon.Upscale(core.std.BlankClip(width=64, height=48, length=1), backend="torch", device_id=1)
 
 
+def test_named_backend_that_cannot_use_the_gpu_warns(driver, monkeypatch, caplog):
+    monkeypatch.setattr("torch.version.cuda", None)
+    assert isinstance(backends.choose_backend("torch"), PictureBackend)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(
+        "backend torch is on the CPU, because torch cannot use the GPU: this torch was"
+    )
+
+
 def test_auto_takes_a_gpu_that_works(torch_with_cuda, monkeypatch):
-    monkeypatch.setattr(backends, "gpus", cuda.gpus)
+    monkeypatch.setattr(backends, "gpus", device_gpus.gpus)
     monkeypatch.setattr(backends, "ON_GPU", ("torch",))
     assert backends.choose_backend("auto").place == "cuda:0 (Fast)"
     graph = Model(name="net.onnx", scale=2, graph=Path("net.onnx"), checkpoint=None, sizes=Sizes(), shift=0)

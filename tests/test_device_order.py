@@ -1,4 +1,4 @@
-"""What is asked of a GPU and in which order, by a stand-in for torch.cuda: copies, recordings, streams, waits."""
+"""The order of a GPU's work (copies, recordings, streams, waits), with a stand-in for torch.cuda."""
 
 import threading
 import time
@@ -10,21 +10,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="devices are torch's")
+torch = pytest.importorskip("torch", reason="devices are reached through torch")
 
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from vsparagon.backends.base import RunOptions  # noqa: E402
-from vsparagon.backends.device import FrameSession, Lanes, Staging  # noqa: E402
-from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
-from vsparagon.backends.torch_cuda import Eager, Prepared, TorchCuda  # noqa: E402
-from vsparagon.layout import Layout  # noqa: E402
+from vsparagon.backends.frame_session import FrameSession  # noqa: E402
+from vsparagon.backends.options import RunOptions  # noqa: E402
+from vsparagon.backends.torch.cuda import Eager, Prepared, TorchCuda  # noqa: E402
+from vsparagon.colours.layout import Layout  # noqa: E402
+from vsparagon.device.lanes import Lanes, Staging  # noqa: E402
+from vsparagon.device.recorded import exact_convolutions  # noqa: E402
+from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
 
 GREY = Layout(family="gray", bits=8, full=True)
 YUV = Layout(family="yuv", bits=10, subsampling_w=1, subsampling_h=1, matrix=1)
@@ -39,7 +40,7 @@ class Repeated(torch.nn.Module):
 
 
 class Cuda:
-    """Does on the CPU what it is asked for, and keeps a list of (what, on which stream)."""
+    """Does the work on the CPU, and keeps a log of (operation, stream)."""
 
     def __init__(self, monkeypatch):
         self.log, self.current, self.recording = [], "none", None
@@ -52,7 +53,7 @@ class Cuda:
 
         def make(shape, dtype, device="cpu", pin_memory=False):
             tensor = zeros(shape, dtype=dtype)
-            assert device == "cpu" or self.current.startswith("stream"), "or zeros would be written whenever"
+            assert device == "cpu" or self.current.startswith("stream"), "a stream must order the zeros"
             if pin_memory:
                 self.pinned.add(tensor.data_ptr())
             return tensor
@@ -60,13 +61,13 @@ class Cuda:
         def copied(tensor, source, non_blocking=False):
             if non_blocking:
                 ways = [way for way, end in (("up", source), ("down", tensor)) if end.data_ptr() in self.pinned]
-                assert len(ways) == 1, "one end of a copy that does not wait is pinned memory, the other the device"
+                assert len(ways) == 1, "asynchronous copies must be between pinned memory and the device"
                 self.note(ways[0])
             return copy(tensor, source)
 
         def run(executor):
             assert torch.is_inference_mode_enabled() is False
-            assert torch.backends.cudnn.conv.fp32_precision == "ieee", "colours would be rounded"
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee", "TF32 would round the colours"
             self.note("compute")
             if self.recording is not None:
                 self.recording.work = lambda: enqueue(executor)
@@ -121,7 +122,7 @@ class Cuda:
 
     @contextmanager
     def graph(self, graph, pool, stream, capture_error_mode):
-        assert capture_error_mode == "thread_local", "other filters go on meanwhile"
+        assert capture_error_mode == "thread_local", "other filters continue during a recording"
         assert stream.name == self.current
         self.note("begin")
         self.pools.append((stream.name, id(pool)))
@@ -147,7 +148,14 @@ def prepared(frame):
 
 def opened(lanes=2, in_flight=2):
     backend, network = TorchCuda("cuda:0", "a GPU"), frame_network()
-    kept = Lanes(backend, lanes, in_flight, network.inputs(), network.outputs())
+    kept = Lanes(
+        backend.device,
+        backend.place,
+        count=lanes,
+        in_flight=in_flight,
+        inputs=network.inputs(),
+        outputs=network.outputs(),
+    )
     graph = backend.prepare(network, RunOptions(streams=lanes, threads=1, cache=Path()))
     return backend, kept, FrameSession(backend, graph, kept)
 
@@ -169,7 +177,7 @@ def test_a_frame_goes_up_is_computed_and_comes_down_on_one_stream(cuda):
         session.enlarge([source], target)
         *queued, (last, _) = cuda.taken()
         assert queued == [(what, stream) for what in ("up", "replay", "down", "down", "down", "mark")]
-        assert last == "wait", "planes are copied to the frame when all is done, not before"
+        assert last == "wait", "planes must be copied to the frame after all work is done, not before"
         for plane in target:
             assert (plane == np.rint(source.repeat(2, 0).repeat(2, 1) / 255 * 1023)).all()
 
@@ -177,7 +185,7 @@ def test_a_frame_goes_up_is_computed_and_comes_down_on_one_stream(cuda):
 def test_a_lane_has_the_next_frame_queued_while_the_last_is_waited_for(cuda):
     _, _, session = opened(lanes=1, in_flight=2)
     cuda.taken()
-    cuda.waiting = threading.Barrier(2, timeout=30).wait  # nobody goes on before both wait
+    cuda.waiting = threading.Barrier(2, timeout=30).wait  # neither frame continues before both wait
     sources = [np.full((20, 24), grey, np.uint8) for grey in (0, 255)]
     targets = [[np.full((40, 48), 7, np.uint16) for _ in range(3)] for _ in sources]
     with ThreadPoolExecutor(2) as pool:
@@ -198,13 +206,13 @@ def test_frames_wait_for_each_other_where_no_more_pinned_memory_can_be_had(cuda,
     with ThreadPoolExecutor(len(sources)) as pool:
         with kept.staging():
             frames = pool.map(session.enlarge, ([source] for source in sources), targets)
-            time.sleep(0.2)  # for all to see that there is no buffer
+            time.sleep(0.2)  # time for all frames to find that there is no buffer
             assert all((plane == 7).all() for target in targets for plane in target)
         list(frames)
     assert [[round(plane.mean()) for plane in target] for target in targets] == [
         3 * [round(g * 1023 / 255)] for g in range(0, 256, 51)
     ]
-    assert caplog.messages == ["not computing more frames at once, for lack of memory: CUDA error: out of memory"]
+    assert caplog.messages == ["not computing more frames at once, because memory is short: CUDA error: out of memory"]
 
 
 def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):
@@ -221,7 +229,7 @@ def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):
     FrameSession(TorchCuda("cuda:0", "a GPU"), prepared(frame_network()), kept)
     frame.join()
     order = [what for what, _ in cuda.taken() if what != "wait"]
-    assert order[:5] == ["compute", "sync", "begin", "compute", "end"], "or the frame would be recorded, too"
+    assert order[:5] == ["compute", "sync", "begin", "compute", "end"], "otherwise, the frame would be recorded, too"
     assert order[5:] == ["mark", "up", "replay", "down", "down", "down", "mark"]
 
 
@@ -269,7 +277,7 @@ def test_convolutions_are_exact_in_an_older_torch(monkeypatch):
 
 
 class OneDevice(TorchDispatchMode):
-    """Refuses what a CUDA graph cannot record: a copy between the processor and the GPU."""
+    """Refuses what a CUDA graph cannot record: a copy between the CPU and the GPU."""
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
         result = function(*arguments, **(named or {}))
@@ -279,12 +287,12 @@ class OneDevice(TorchDispatchMode):
 
 
 needs_cuda_build = pytest.mark.skipif(
-    not torch.backends.cuda.is_built(), reason="this torch was built for the CPU only, and cannot imagine a GPU"
+    not torch.backends.cuda.is_built(), reason="this torch was built for the CPU only, and cannot fake a GPU"
 )
 
 
 def run_on_imagined_gpu(frame):
-    """Run a frame's work on tensors that have shapes and a device, but no numbers: who asks for one fails."""
+    """Run a frame's work on fake tensors, which have a shape and a device, but no values; reading a value fails."""
     with FakeTensorMode(), torch.no_grad(), OneDevice():
         held = {
             name: torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda:0")

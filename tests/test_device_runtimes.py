@@ -1,4 +1,4 @@
-"""TensorRT and ONNX Runtime as backends of frames: the filter's way through them, with stand-ins for the GPU."""
+"""TensorRT and ONNX Runtime as backends for frames: how the filter uses them, with stand-ins for the GPU."""
 
 from __future__ import annotations
 
@@ -13,21 +13,32 @@ import pytest
 import vapoursynth as vs
 from clips import arrays, clip_in
 
-torch = pytest.importorskip("torch", reason="devices are torch's")
+torch = pytest.importorskip("torch", reason="devices are reached through torch")
 pytest.importorskip("onnx", reason="frame graphs are ONNX")
-onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
+onnxruntime = pytest.importorskip("onnxruntime", reason="it computes the frames")
 
 import numpy as np  # noqa: E402
 from onnx_files import shuffle_network  # noqa: E402
 from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 
-from vsparagon.backends import available_on, choose_backend, either, onnxruntime_cuda, onnxruntime_library, tensorrt  # noqa: E402
-from vsparagon.backends import recorded as recording  # noqa: E402
-from vsparagon.backends.cuda import Gpu  # noqa: E402
-from vsparagon.backends.device import Lane  # noqa: E402
+from vsparagon.backends import (  # noqa: E402
+    available_on,
+    base,
+    choose_backend,
+    tensorrt,
+)
+from vsparagon.backends import onnxruntime as onnxruntime_runtime  # noqa: E402
 from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
-from vsparagon.backends.onnxruntime_cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
-from vsparagon.backends.tensorrt import TensorRT, TensorRTCuda  # noqa: E402
+from vsparagon.backends.onnxruntime import cpu as onnxruntime_cpu  # noqa: E402
+from vsparagon.backends.onnxruntime import cuda as onnxruntime_cuda  # noqa: E402
+from vsparagon.backends.onnxruntime import library as onnxruntime_library  # noqa: E402
+from vsparagon.backends.onnxruntime.cuda import CUDA, OnnxRuntimeCuda, OnnxRuntimeExecutor  # noqa: E402
+from vsparagon.backends.tensorrt import TensorRT  # noqa: E402
+from vsparagon.backends.tensorrt import cuda as tensorrt_cuda  # noqa: E402
+from vsparagon.backends.tensorrt.cuda import TensorRTCuda  # noqa: E402
+from vsparagon.device import recorded as recording  # noqa: E402
+from vsparagon.device.gpus import Gpu  # noqa: E402
+from vsparagon.device.lanes import Lane  # noqa: E402
 from vsparagon.engines.build import TensorRTLibrary, load_library  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable, OutOfDeviceMemory  # noqa: E402
 
@@ -41,7 +52,7 @@ def onnx_runtime(monkeypatch):
 
 
 class Engines:
-    """TensorRT with the stand-in's run time, engines that hold their graphs, and the CPU's memory."""
+    """TensorRT with the stand-in as its runtime, engines that contain their graphs, and the CPU's memory."""
 
     def __init__(self, monkeypatch, name):
         self.built = []
@@ -57,9 +68,9 @@ class Engines:
             self.built.append(name)
             return MARK + onnx
 
-        monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
-        monkeypatch.setattr(tensorrt, "driver_version", lambda: "580.1")
-        monkeypatch.setattr(tensorrt, "build_engine", build)
+        monkeypatch.setattr(tensorrt_cuda, "gpus", lambda: (CARD,))
+        monkeypatch.setattr(tensorrt_cuda, "driver_version", lambda: "580.1")
+        monkeypatch.setattr(tensorrt_cuda, "build_engine", build)
         monkeypatch.setattr(TensorRT, "missing", lambda backend: "")
         monkeypatch.setattr(TensorRT, "on", on)
         monkeypatch.setattr(torch.cuda, "device", nullcontext)
@@ -86,7 +97,7 @@ def upscaled(clip, backend, tmp_path, **arguments):
 
 
 def assert_same(result, clip):
-    """Within one code value of the resizer's way on the CPU; floats within 1e-5, halves within their own precision."""
+    """Assert equality with OpenVINO within one code value; float32 within 1e-5, float16 within its own precision."""
     expected = vs.core.paragon.Upscale(clip, backend="openvino")
     step = 1.0 if clip.format.sample_type == vs.INTEGER else 1e-3 if clip.format.bits_per_sample == 16 else 1e-5
     for frame, reference in zip(result.frames(), expected.frames(), strict=True):
@@ -139,7 +150,7 @@ def test_tiles_give_the_same_frames(engines, onnx_runtime, tmp_path):
 def test_what_does_not_record_itself_is_recorded(itself, recorded, monkeypatch):
     taken = []
     monkeypatch.setattr(recording, "Recorded", lambda executor: taken.append(executor) or "recorded")
-    monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(tensorrt_cuda, "gpus", lambda: (CARD,))
     backend = TensorRTCuda(TensorRTLibrary(stand_in(rtx=itself)), 0)
     engine = SimpleNamespace(records_itself=itself, open=lambda inputs, outputs: "executor")
     assert backend.open_executor(engine, {}, {}) == ("recorded" if recorded else "executor")
@@ -173,11 +184,11 @@ def test_engine_is_kept_for_just_this(engines, tmp_path, monkeypatch):
     assert len(engines.built) == 5
     engines.library.version = "10.100"
     upscaled(clip, engines.name, tmp_path).get_frame(0)
-    monkeypatch.setattr(tensorrt, "driver_version", lambda: "590.2")
+    monkeypatch.setattr(tensorrt_cuda, "driver_version", lambda: "590.2")
     upscaled(clip, engines.name, tmp_path).get_frame(0)
     assert len(engines.built) == 7
     other = Gpu(name="Some Card", capability=(12, 0)), Gpu(name="Another Card", capability=(8, 9))
-    monkeypatch.setattr(tensorrt, "gpus", lambda: other)
+    monkeypatch.setattr(tensorrt_cuda, "gpus", lambda: other)
     for device_id in (0, 1):
         upscaled(clip, engines.name, tmp_path, device_id=device_id).get_frame(0)
     assert len(engines.built) == 9
@@ -204,12 +215,12 @@ def test_kept_engine_that_the_library_refuses_is_built_again_once(engines, tmp_p
     assert len(engines.built) == 3
     with pytest.raises(vs.Error, match="refuses this engine"):
         upscaled(clip, engines.name, tmp_path / "fresh")
-    assert len(engines.built) == 4, "what was just built is not built again"
+    assert len(engines.built) == 4, "an engine that was just built must not be built again"
 
 
 def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
     clip = clip_in(vs.YUV420P8, 2, size=(150, 200))
-    original = tensorrt.build_engine
+    original = tensorrt_cuda.build_engine
 
     def scarce(library, onnx, **arguments):
         if not engines.built:
@@ -218,7 +229,7 @@ def test_lack_of_memory_leads_to_tiles(engines, tmp_path, monkeypatch, caplog):
             raise library.failure("cannot build this model")
         return original(library, onnx, **arguments)
 
-    monkeypatch.setattr(tensorrt, "build_engine", scarce)
+    monkeypatch.setattr(tensorrt_cuda, "build_engine", scarce)
     assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
     assert "Trying once more with each frame in" in caplog.text
 
@@ -235,7 +246,7 @@ def test_kept_engine_for_which_memory_lacks_is_not_thrown_away(engines, tmp_path
     engines.module.Runtime.deserialize_cuda_engine = first_lacks
     assert_same(upscaled(clip, engines.name, tmp_path, precision="fp32"), clip)
     assert kept in (files := list(kept.parent.glob("*.engine")))
-    assert len(files) == len(engines.built) == 2, "that of the tiles is the only new one"
+    assert len(files) == len(engines.built) == 2, "the engine for tiles must be the only new one"
 
 
 def lane_of(*shape):
@@ -261,7 +272,7 @@ def test_provider_that_fell_back_to_the_cpu_is_an_error(monkeypatch, recwarn):
         BackendFailure, match=r"CUDAExecutionProvider: .*fallback to CPU EP has been explicitly disabled"
     ):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
-    # Where a library does not know that entry, what it chose is looked at.
+    # If a library ignores that entry, the executor checks the chosen provider.
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_session_config_entry", lambda self, key, value: None)
     with pytest.raises(BackendFailure, match=r"fell back to the CPU: its CUDA provider cannot be loaded"):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
@@ -299,7 +310,7 @@ def test_provider_that_fails_is_not_told_on_standard_output(monkeypatch, capfd):
     with pytest.raises(OutOfDeviceMemory, match="refused the network on CPUExecutionProvider: CUDA failure 2"):
         OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
-    assert "out of memory" in onnxruntime_cuda.trouble_with_provider.__wrapped__(0)
+    assert "out of memory" in onnxruntime_cuda.provider_trouble.__wrapped__(0)
     assert capfd.readouterr().out == ""
 
 
@@ -317,8 +328,7 @@ def test_memory_that_onnxruntime_lacks_at_its_second_run_is_missed_when_a_lane_i
 
 
 def test_onnxruntime_that_lacks_its_cuda_is_unavailable_not_a_crash(monkeypatch):
-    """As packages for GPUs from 1.27 on, where there is no CUDA 13."""
-    from vsparagon.backends import onnxruntime as module
+    """Packages for GPUs from 1.27 on cannot be imported if CUDA 13 is not installed."""
 
     def lacking(name, *arguments, **options):
         if name == "onnxruntime":
@@ -327,10 +337,10 @@ def test_onnxruntime_that_lacks_its_cuda_is_unavailable_not_a_crash(monkeypatch)
 
     original = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", lacking)
-    for user in (module, onnxruntime_cuda):
+    for user in (onnxruntime_cpu, onnxruntime_cuda):
         monkeypatch.setattr(user, "onnxruntime_module", onnxruntime_library.onnxruntime_module.__wrapped__)
-    monkeypatch.setattr(either, "gpus", lambda: (CARD,))
-    monkeypatch.setattr(module, "trouble_with", lambda device_id: "")
+    monkeypatch.setattr(base, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(onnxruntime_runtime, "torch_trouble", lambda device_id: "")
     why = r"'onnxruntime' cannot be used: .*cannot be imported \(libcudart\.so\.13: .*\); install"
     with pytest.raises(BackendUnavailable, match=why):
         choose_backend("onnxruntime")
@@ -338,32 +348,28 @@ def test_onnxruntime_that_lacks_its_cuda_is_unavailable_not_a_crash(monkeypatch)
 
 
 def test_onnxruntime_without_torch_runs_on_the_cpu(monkeypatch):
-    from vsparagon.backends import onnxruntime as module
-
-    monkeypatch.setattr(either, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(base, "gpus", lambda: (CARD,))
     monkeypatch.setattr("vsparagon.extras.find_spec", lambda name: None if name == "torch" else object())
-    monkeypatch.setattr(module, "trouble_with", lambda device_id: 1 / 0)
+    monkeypatch.setattr(onnxruntime_runtime, "torch_trouble", lambda device_id: 1 / 0)
     why = 'torch is not installed; pip install "vsparagon[onnxruntime-gpu]"'
     assert OnnxRuntime().on(0).place == f"CPU, because ONNX Runtime cannot use the GPU: {why}"
 
 
 def test_onnxruntime_without_cuda_says_so_and_runs_on_the_cpu(monkeypatch):
-    from vsparagon.backends import onnxruntime as module
-
-    monkeypatch.setattr(either, "gpus", lambda: (CARD,))
-    monkeypatch.setattr(module, "trouble_with", lambda device_id: "")
-    trouble = onnxruntime_cuda.trouble_with_provider.__wrapped__
-    monkeypatch.setattr(module, "trouble_with_provider", trouble)
+    monkeypatch.setattr(base, "gpus", lambda: (CARD,))
+    monkeypatch.setattr(onnxruntime_runtime, "torch_trouble", lambda device_id: "")
+    trouble = onnxruntime_cuda.provider_trouble.__wrapped__
+    monkeypatch.setattr(onnxruntime_cuda, "provider_trouble", trouble)
     if CUDA not in onnxruntime.get_available_providers():
         assert "it was built for the CPU only; pip uninstall onnxruntime" in OnnxRuntime().on(0).place
-    # A build for GPUs whose provider's libraries are not there: it warns, and goes to the CPU.
+    # A build for GPUs whose provider lacks its libraries: it warns, and uses the CPU.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
     if not torch.cuda.is_available():
         place = OnnxRuntime().on(0).place
         assert place.startswith("CPU, because ONNX Runtime cannot use the GPU: its CUDA provider cannot be loaded")
         with pytest.raises(BackendUnavailable, match="device_id is 1, but ONNX Runtime cannot use it: its CUDA"):
             OnnxRuntime().on(1)
-    monkeypatch.setattr(module, "trouble_with_provider", lambda device_id: "")
+    monkeypatch.setattr(onnxruntime_cuda, "provider_trouble", lambda device_id: "")
     chosen = OnnxRuntime().on(0)
     assert isinstance(chosen, OnnxRuntimeCuda)
     assert (chosen.device, chosen.place) == ("cuda:0", "cuda:0 (Some Card)")
@@ -388,8 +394,15 @@ def test_gpu_that_a_library_is_not_for_is_named(capability, name, said, monkeypa
         module.ComputeCapability = Enum("ComputeCapability", ["SM75", "SM89", "SM120"])
     monkeypatch.setattr(tensorrt, "load_library", lambda name: TensorRTLibrary(module))
     monkeypatch.setattr(tensorrt, "gpus", lambda: (Gpu(name="Some Card", capability=capability),))
-    assert said in tensorrt._trouble_of_library.__wrapped__(name, 0)
-    assert bool(said) == bool(tensorrt._trouble_of_library.__wrapped__(name, 0))
+    assert said in tensorrt.library_trouble.__wrapped__(name, 0)
+    assert bool(said) == bool(tensorrt.library_trouble.__wrapped__(name, 0))
+
+
+def test_missing_gpu_is_not_blamed_on_the_driver_alone(monkeypatch):
+    monkeypatch.setattr(tensorrt, "trouble_without", lambda *modules, extra: "")
+    monkeypatch.setattr(tensorrt, "gpus", tuple)
+    wanted = "no NVIDIA GPU was found; if this machine has one, install its driver"
+    assert TensorRT("tensorrt_rtx").missing() == wanted
 
 
 def test_library_that_does_not_start_is_named(monkeypatch):
@@ -402,7 +415,7 @@ def test_library_that_does_not_start_is_named(monkeypatch):
     module.Runtime = broken
     monkeypatch.setattr(tensorrt, "load_library", lambda name: TensorRTLibrary(module))
     monkeypatch.setattr(tensorrt, "gpus", lambda: (CARD,))
-    assert "CUDA initialization failure with error: 35" in tensorrt._trouble_of_library.__wrapped__("tensorrt", 0)
+    assert "CUDA initialization failure with error: 35" in tensorrt.library_trouble.__wrapped__("tensorrt", 0)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
@@ -418,7 +431,7 @@ def test_frame_graphs_build_for_real(precision, format_id, monkeypatch, tmp_path
         sizes.append(len(build_engine(load_library("tensorrt_rtx"), onnx, name=name)))
         return MARK + onnx
 
-    monkeypatch.setattr(tensorrt, "build_engine", build)
+    monkeypatch.setattr(tensorrt_cuda, "build_engine", build)
     upscaled(clip_in(format_id, 2), "tensorrt_rtx", tmp_path, precision=precision).get_frame(0)
     assert len(sizes) == 1
     assert sizes[0] > 10_000
@@ -431,10 +444,10 @@ def test_script_builds_ahead_what_the_filter_takes(engines, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", [str(script), *options, "--cache", str(tmp_path)])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(str(script), run_name="__main__")
-    assert capsys.readouterr().out == "kept for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
+    assert capsys.readouterr().out == "cached for 64x48 YUV420P8; `vsparagon cache list` shows it\n"
     assert engines.built == ["nano x2 clean for 64x48 yuv of 8 bit"]
     untagged = vs.core.std.BlankClip(format=vs.YUV420P8, width=64, height=48, length=1)
     upscaled(untagged, engines.name, tmp_path).get_frame(0)
-    assert len(engines.built) == 1, "the filter found it"
+    assert len(engines.built) == 1, "the filter must find the kept engine"
     upscaled(untagged, engines.name, tmp_path, precision="fp32").get_frame(0)
     assert len(engines.built) == 2

@@ -1,4 +1,4 @@
-"""The pages in docs/: every command and script on them is run, on small files of the names that they use.
+"""The pages in docs/: every command and script on them is run, on small files with the names that they use.
 
 ```sh                      run, in the order of the page, in one folder
 ```sh no-run: reason       shown only
@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import vapoursynth as vs
 
-pytest.importorskip("skimage", reason="the photographs are scikit-image's")
+pytest.importorskip("skimage", reason="the photographs come from scikit-image")
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
 from clips import photograph
@@ -35,8 +35,8 @@ import demo
 from vsparagon.cli import main
 from vsparagon.ffmpeg import find_ffmpeg, find_ffmpegs
 from vsparagon.input.source import run_script
-from vsparagon.library import find_model
 from vsparagon.log import collected_log
+from vsparagon.lookup import find_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -45,7 +45,7 @@ PAGES = [
 ]
 SCHEDULER = "tcp://scheduler:8786"
 FENCE = re.compile(r"^```(\S+) ?(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What a page may call "mpv": it takes the address, looks at the beginning, and ends.
+# A stand-in for mpv: it opens the address, reads the beginning, and ends.
 PLAYER = """#!{python}
 import sys, urllib.request
 with urllib.request.urlopen(sys.argv[-1]) as answer:
@@ -56,7 +56,7 @@ with urllib.request.urlopen(sys.argv[-1]) as answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A fenced block: its language, what else its first line says, its text and where it is."""
+    """A fenced block: its language, the rest of its first line, its text and its line number."""
 
     language: str
     name: str
@@ -87,7 +87,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with the files that the pages name, and an environment in which nothing of the user's is touched."""
+    """A folder with the files that the pages name, and an environment that leaves the user's files alone."""
     make_film(tmp_path / "film.mkv", seconds=1.5, size="96x64")
     for beside in ("subtitles.srt", "chapters.txt", "font.ttf"):
         (tmp_path / beside).unlink()
@@ -113,7 +113,7 @@ def place(tmp_path, monkeypatch):
 
 
 def run(command: list[str], where: str) -> None:
-    """Run a command; our own in this process, which is the same but for the time that a start takes."""
+    """Run a command. vsparagon's own run in this process, which saves the time to start a new one."""
     if command[0] == "vsparagon":
         assert main(command[1:]) == 0, where
         return
@@ -122,13 +122,13 @@ def run(command: list[str], where: str) -> None:
 
 
 def commands_of(block: Block) -> list[list[str]]:
-    """Return the block's lines as commands; a line with a pipe is one for the shell."""
+    """Return the block's lines as commands; the shell runs lines with a pipe."""
     lines = block.text.strip().splitlines()
     return [["sh", "-euc", line] if "|" in line else shlex.split(line) for line in lines]
 
 
 def check_script(path: Path) -> None:
-    """Make the first frame of a script's output; it finds a `clip`, as scripts before the network do."""
+    """Make the first frame of a script's output. The script gets a `clip`, as a --filter-script does."""
     with collected_log():
         given = vs.core.bs.VideoSource(str(path.with_name("film.mkv")), cachemode=0)
         clip, _ = run_script(path, {"clip": given})
@@ -137,8 +137,8 @@ def check_script(path: Path) -> None:
 
 @pytest.fixture
 def scheduler():
-    """The address of a cluster of one worker."""
-    distributed = pytest.importorskip("distributed", reason="clusters are Dask's")
+    """The address of a cluster with one worker."""
+    distributed = pytest.importorskip("distributed", reason="clusters need Dask")
     with distributed.LocalCluster(
         1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
     ) as c:
@@ -151,7 +151,7 @@ def scheduler():
 def test_everything_on_the_page_works(page, place, request):
     blocks = [b for b in blocks_of(page) if not b.not_run and not (b.needs and find_spec(b.needs) is None)]
     address = request.getfixturevalue("scheduler") if SCHEDULER in page.read_text() else ""
-    for block in blocks:  # scripts first: a page may name one before it shows it
+    for block in blocks:  # scripts first, because a page may use one before it shows it
         if block.name:
             (place / block.name).write_text(block.text)
             if block.language == "python":
@@ -233,7 +233,7 @@ def test_loop_over_many_files_goes_on_where_it_ended(tmp_path):
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the names under which GitHub knows the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""`vsparagon doctor`: what it finds where all is well, and what it advises where something is not."""
+"""`vsparagon doctor`: what it reports about a working installation, and its advice about problems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vsparagon.extras import Needs
 
 
 def lines_of(out):
-    """Return mark and text by topic; the advice below a line belongs to its text."""
+    """Return mark and text by topic; the text includes the advice below it."""
     found, topic = {}, ""
     for line in out.splitlines():
         if line[:2] in ("ok", "--", "!!"):
@@ -64,7 +64,7 @@ def test_what_is_missing_comes_with_advice(monkeypatch, capsys):
         "--",
         'none | to do: install mpv, or pip install "vsparagon[preview]"; only `vsparagon preview` needs it',
     )
-    assert found["command encode"] == ("--", 'without no-such-package | to do: pip install "vsparagon[encode]"')
+    assert found["command encode"] == ("--", 'no-such-package missing | to do: pip install "vsparagon[encode]"')
     assert found["ffmpeg"][0] == "--"
     assert "pip install imageio-ffmpeg" in found["ffmpeg"][1]
 
@@ -76,7 +76,7 @@ def test_encoders_of_nvidia_are_listed_where_there_is_a_gpu(gpus, encoders, tmp_
     program.write_text("#!/bin/sh\necho 'ffmpeg version 8'\necho ' V..... libx264 x'\necho ' V..... hevc_nvenc x'\n")
     program.chmod(0o755)
     monkeypatch.setattr("vsparagon.ffmpeg.find_ffmpegs", lambda: [str(program)])
-    monkeypatch.setattr("vsparagon.backends.cuda.gpus", lambda: gpus)
+    monkeypatch.setattr("vsparagon.device.gpus.gpus", lambda: gpus)
     assert [found.text for found in doctor._ffmpeg() if found.topic == "encoders"] == [encoders]
 
 
@@ -99,7 +99,7 @@ def test_problem_fails_and_does_not_stop_the_rest(name, value, topic, said, monk
     assert captured.err == "vsparagon: 1 problem, marked !! above.\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows the cache folder by itself")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows, the variable does not change the cache folder")
 def test_cache_that_cannot_be_made_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")}

@@ -1,4 +1,4 @@
-"""`vsparagon encode` when all goes well: what arrives in the output."""
+"""Successful runs of `vsparagon encode`, and what their outputs contain."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_pictures_are_those_of_the_filter(mkv_result, mkv):
     wanted, found = vsparagon.upscale(read(mkv)), read(mkv_result[1])
     assert found.format.id == wanted.format.id
     assert found.num_frames == wanted.num_frames == 49
-    for a, b in zip(wanted.frames(), found.frames(), strict=True):  # quality 0 of x264 is lossless
+    for a, b in zip(wanted.frames(), found.frames(), strict=True):  # x264 is lossless at CRF 0
         for plane in range(3):
             np.testing.assert_array_equal(a[plane], b[plane])
 
@@ -104,7 +104,7 @@ def test_everything_else_comes_along(mkv_result, mkv):
         assert b.streams.audio[0].metadata["language"] == "ger"
         assert b.streams[3].metadata["filename"] == "font.ttf"
         assert [stream.disposition for stream in b.streams] == [stream.disposition for stream in a.streams]
-        assert "libx264" not in b.streams.video[0].metadata.get("ENCODER", "")  # that was the input's
+        assert "libx264" not in b.streams.video[0].metadata.get("ENCODER", "")  # the input's tag
     for index in (0, 1):
         with av.open(str(mkv)) as a, av.open(str(out)) as b:
             assert [bytes(p) for p in b.demux(b.streams[index])] == [bytes(p) for p in a.demux(a.streams[index])]
@@ -432,7 +432,7 @@ def test_options_of_the_encoder_reach_it(mkv, tmp_path):
     settings = (tmp_path / "out.mkv").read_bytes()
     assert b" subme=2 " in settings  # veryfast's
     assert b" keyint=7 " in settings
-    assert b" deblock=1:-2:-2 " in settings  # grain's
+    assert b" deblock=1:-2:-2 " in settings  # set by tune=grain
 
 
 def test_filter_script_comes_before_the_network(mkv, tmp_path):
@@ -516,11 +516,11 @@ def test_name_that_the_console_cannot_show_is_no_error(mkv, tmp_path):
 
 
 def test_progress_is_a_bar_on_a_terminal(mkv, tmp_path):
-    pty = pytest.importorskip("pty", reason="the terminal is one as POSIX has them")
-    termios = pytest.importorskip("termios", reason="tells a terminal its size")
+    pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
+    termios = pytest.importorskip("termios", reason="sets the size of the terminal")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
-    arguments = command(mkv, tmp_path / "out.mkv", "--segment-frames", "24")  # a size is shown from the second on
+    arguments = command(mkv, tmp_path / "out.mkv", "--segment-frames", "24")  # sizes are shown from the second one on
     process = subprocess.Popen(arguments, stderr=theirs, stdout=subprocess.PIPE, text=True)
     os.close(theirs)
     shown = b""

@@ -1,4 +1,4 @@
-"""`vsparagon encode` when it cannot be done: one clear line, and no half-written output."""
+"""Failing runs of `vsparagon encode`: one clear line, and no partial output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 
 from films import encode, ffmpeg, make_film, needs_svtav1, start_until
 
-from vsparagon.backends.cuda import gpus
+from vsparagon.device.gpus import gpus
 from vsparagon.encode.join import join, timing_of_file
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure
@@ -76,7 +76,8 @@ def test_folder_of_somebody_else_is_no_place_for_the_work_and_stays(film, tmp_pa
     notes, out = tmp_path / "out.mkv.parts" / "notes.txt", tmp_path / "out.mkv"
     notes.parent.mkdir()
     notes.write_text("precious")
-    fails_with(encode(film, out), f"the work needs the folder {notes.parent}", "rename it, or give the output another")
+    message = f"an encode to this output uses the folder {notes.parent}, but that has other files in it; rename it, or"
+    fails_with(encode(film, out), message)
     out.write_bytes(b"precious")
     fails_with(encode(film, out), "out.mkv exists; add -y")
     assert notes.read_text() == "precious"
@@ -128,17 +129,23 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
             marks=needs_svtav1,
         ),
         (["FILM", "out.mkv", "--encoder-option", "tune"], ["--encoder-option is tune", "NAME=VALUE"]),
-        (["FILM", "out.mkv", "--encoder-option", "crf=3"], ["--encoder-option crf is what --crf is for"]),
-        (["FILM", "out.mkv", "--encoder-option", "format=mp4"], ["format is what OUTPUT's suffix is for"]),
-        (["FILM", "out.mkv", "--encoder-option", "f=mp4"], ["f is what OUTPUT's suffix is for"]),
-        (["FILM", "out.mkv", "--encoder-option", "filename=own.mkv"], ["filename is what OUTPUT is for"]),
-        (["FILM", "out.mkv", "--encoder-option", "colorspace=bt709"], ["colorspace is what --matrix is for"]),
+        (["FILM", "out.mkv", "--encoder-option", "crf=3"], ["--encoder-option crf cannot be given; use --crf instead"]),
+        (
+            ["FILM", "out.mkv", "--encoder-option", "format=mp4"],
+            ["format cannot be given; use OUTPUT's suffix instead"],
+        ),
+        (["FILM", "out.mkv", "--encoder-option", "f=mp4"], ["f cannot be given; use OUTPUT's suffix instead"]),
+        (["FILM", "out.mkv", "--encoder-option", "filename=own.mkv"], ["filename cannot be given; use OUTPUT instead"]),
+        (
+            ["FILM", "out.mkv", "--encoder-option", "colorspace=bt709"],
+            ["colorspace cannot be given; use --matrix instead"],
+        ),
         (
             ["FILM", "out.mkv", "--encoder-option", "color_range=tv"],
-            ["color_range follows from the frames; set _Range by std.SetFrameProps in a --filter-script"],
+            ["color_range is taken from the frames; set _Range by std.SetFrameProps in a --filter-script"],
         ),
-        (["FILM", "out.mkv", "--encoder-option", "color_primaries=bt709"], ["follows from the frames", "_Primaries"]),
-        (["FILM", "out.mkv", "--encoder-option", "color_trc=bt709"], ["follows from the frames", "_Transfer"]),
+        (["FILM", "out.mkv", "--encoder-option", "color_primaries=bt709"], ["is taken from the frames", "_Primaries"]),
+        (["FILM", "out.mkv", "--encoder-option", "color_trc=bt709"], ["is taken from the frames", "_Transfer"]),
         (["FILM", "out.mkv", "--encoder-option", "chroma_sample_location=left"], ["set _ChromaLocation by"]),
         (["FILM", "out.mkv", "--encoder-option", "aspect=16:9"], ["set _SARNum and _SARDen by"]),
         (["FILM", "out.mkv", "--encoder-option", "a=1", "--encoder-option", "a=2"], ["a is given twice"]),
@@ -166,7 +173,10 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["interlaced.vpy", "out.mkv"], ["interlaced", "deinterlace"]),
         (["unlucky.vpy", "out.mkv"], ["the first frame cannot be made: ValueError: bad luck"]),
         (["FILM", "out.webm"], ["the audio is aac", ".mkv"]),
-        (["plain.vpy", "out.webm", "--codec", "libx264"], ["webm cannot hold what libx264 makes", "--codec libsvtav1"]),
+        (
+            ["plain.vpy", "out.webm", "--codec", "libx264"],
+            ["webm cannot hold the video of libx264", "--codec libsvtav1"],
+        ),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
@@ -194,7 +204,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
 
 
 def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
-    """Put a shell script in front of the real ffmpeg, and return the environment that finds it."""
+    """Create a shell script in place of ffmpeg, and return the environment in which it is found first."""
     program = folder / "bin" / "ffmpeg"
     program.parent.mkdir()
     real = imageio_ffmpeg.get_ffmpeg_exe()
@@ -283,7 +293,7 @@ def test_input_that_vanishes_is_told_and_what_is_done_is_kept(tmp_path):
 
 @pytest.fixture
 def joined(film):
-    """Return a function that joins the pictures of a film, by a stand-in for ffmpeg that takes them."""
+    """Return a function that joins the packets of a film, with a stand-in for ffmpeg that only reads them."""
 
     def call():
         take = [sys.executable, "-c", "import sys; sys.stdin.buffer.read()"]

@@ -1,4 +1,4 @@
-"""The job of an encode: the codec, the format and the options that it gets, and by what it is known again."""
+"""The job of an encode: its codec, format and options, and by what it is recognised when it resumes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import encode, needs_svtav1, streams
 
 import vsparagon
-from vsparagon.backends.base import RunOptions
+from vsparagon.backends.options import RunOptions
+from vsparagon.choice import Choice, noted_choices
 from vsparagon.encode.codec import check_device, encoder_options, ffmpeg_with, loses_hdr
-from vsparagon.encode.environment import computed_by
+from vsparagon.encode.fingerprint import computed_by
 from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
-from vsparagon.runtime import Runtime, noted_choices
 
 
 def test_options_of_the_encoder_stand_behind_the_metadata():
@@ -133,7 +133,7 @@ def test_whatever_decides_the_result_makes_another_job(tmp_path):
         assert job.identity() != before[0], path
         path.write_bytes(b"one")
     stamp = film.stat().st_mtime_ns
-    os.utime(film, ns=(stamp + 1000, stamp + 1000))  # of the ticks of 100 ns that Windows counts
+    os.utime(film, ns=(stamp + 1000, stamp + 1000))  # a multiple of the 100 ns that Windows counts in
     assert job.identity() != before[0]
     os.utime(film, ns=(stamp, stamp))
     script.write_bytes(b"2.0")
@@ -162,7 +162,7 @@ def test_what_computes_is_told_and_not_where_or_how_many_frames_at_once():
     def chosen(place, streams):
         backend = SimpleNamespace(name="torch", place=place)
         options = RunOptions(streams=streams, threads=2, cache=Path())
-        return Runtime(model=SimpleNamespace(name="a, b.pth"), backend=backend, precision="fp16", options=options)
+        return Choice(model=SimpleNamespace(name="a, b.pth"), backend=backend, precision="fp16", options=options)
 
     assert computed_by([chosen("cuda:0 (H200)", 2)]) == computed_by([chosen("CPU", 3)]) == "a, b.pth on torch, fp16"
     assert computed_by([chosen("CPU", 2)] * 2) == "a, b.pth on torch, fp16; a, b.pth on torch, fp16"

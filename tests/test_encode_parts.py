@@ -1,4 +1,4 @@
-"""The folder beside the output, in which it is made."""
+"""The working folder beside the output, OUTPUT.parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vsparagon.errors import EncodeFailure, InvalidInput
 
 
 def keep_segment(folder: Path, number: int, content: bytes, *, crf: int = 17) -> Segment:
-    """Keep a segment for an output in a folder."""
+    """Keep a segment of an output in this folder."""
     segment = Segment(frames=3, bytes=len(content), durations=((1001, 30000, 2), (1, 25, 1)), times=(0.5, 0.6, 1.0))
     with PartsFolder(folder / "out.mkv") as kept:
         kept.resume({"crf": crf})
@@ -29,7 +29,7 @@ def keep_segment(folder: Path, number: int, content: bytes, *, crf: int = 17) ->
 
 
 def work_in(folder: Path) -> set[Path]:
-    """Return what is in a folder, without the lock, which is there on Windows only while it is held."""
+    """Return the paths in a folder, except the lock, which on Windows exists only while it is held."""
     return {path for path in folder.rglob("*") if path.name != "lock"}
 
 
@@ -167,8 +167,8 @@ def test_what_led_to_the_output_is_removed_and_to_another_of_its_size_is_kept(sa
         kept.resume({"crf": 17})
         draft = kept.draft("out.mkv")
         draft.write_bytes(b"film")
-        kept._describe(delivered=parts._fingerprint(draft))
-        draft.replace(out)  # and killed
+        kept._describe(delivered=parts._file_identity(draft))
+        draft.replace(out)  # then it is killed
     if not same:
         os.utime(out, ns=(1, 1))
     with PartsFolder(out) as again:
@@ -184,7 +184,7 @@ def test_folder_of_somebody_else_is_refused_and_left_alone(name, tmp_path):
     theirs = tmp_path / "out.mkv.parts" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("precious")
-    with pytest.raises(InvalidInput, match=r"out\.mkv\.parts, but that is there with something else in it; rename it"):
+    with pytest.raises(InvalidInput, match=r"out\.mkv\.parts, but that has other files in it; rename it"):
         PartsFolder(tmp_path / "out.mkv").__enter__()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
 
@@ -223,7 +223,7 @@ def test_lock_is_removed_last(tmp_path, monkeypatch):
 
 
 def test_process_that_comes_next_keeps_its_folder(tmp_path, monkeypatch):
-    """The lock is released after what it protects is removed, and what is made then stays."""
+    """The lock is released only after its folder's files are removed, so the next process keeps its own files."""
     first, second = (PartsFolder(tmp_path / "out.mkv") for _ in range(2))
     release = first._lock.release
     with first:

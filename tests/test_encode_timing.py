@@ -1,4 +1,4 @@
-"""When the frames of an encode are shown, and its sound with them."""
+"""The timestamps of an encode's video and audio."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def found_first(program: str, folder: Path) -> dict[str, str]:
 def test_uneven_frame_times_and_sync_are_kept_to_the_millisecond(mkv, tmp_path, codec, suffix):
     """Encoders with and without reordered frames, containers with coarse and fine clocks."""
     out = tmp_path / f"out{suffix}"
-    done = encode(mkv, out, "--segment-frames", 24, "--codec", codec)  # the last of one frame, which nothing follows
+    done = encode(mkv, out, "--segment-frames", 24, "--codec", codec)  # the last one has a single frame
     assert done.returncode == 0, done.stderr
     before, after = times(mkv), times(out)
     assert before["video"][0] == pytest.approx(0.3 + 0.023, abs=1e-3)  # AAC begins with 1024 samples of silence
@@ -56,12 +56,12 @@ def test_uneven_frame_times_and_sync_are_kept_to_the_millisecond(mkv, tmp_path, 
         assert after[kind] == pytest.approx(before[kind], abs=1e-3)
     if suffix == ".mp4":
         data = out.read_bytes()
-        assert data.index(b"moov") < data.index(b"mdat"), "it is to be played while it is being loaded"
+        assert data.index(b"moov") < data.index(b"mdat"), "it must be playable while it is loading"
     with av.open(str(out)) as container:
         tag = container.streams.video[0].codec_context.codec_tag
         shown = [frame.pts for frame in container.decode(video=0)]
-    assert shown == sorted(shown), "decoders give frames in the order in which they are to be shown"
-    assert (tag == "hvc1") == (suffix == ".mp4" and codec == "libx265"), "players of Apple know no other"
+    assert shown == sorted(shown), "decoders return frames in the order in which they are shown"
+    assert (tag == "hvc1") == (suffix == ".mp4" and codec == "libx265"), "Apple's players know no other tag"
 
 
 def test_transport_stream_that_begins_late_keeps_its_sync(mkv, tmp_path):
@@ -123,7 +123,7 @@ def test_frames_whose_times_the_file_does_not_tell_follow_at_its_rate(tmp_path):
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])
 def test_part_of_a_film_is_as_in_the_whole(suffix, program, mkv, tmp_path):
     film, out = mkv, tmp_path / "part.mkv"
-    if suffix == ".ts":  # players begin at 1.4 s of its clock
+    if suffix == ".ts":  # its timestamps begin at 1.4 s, where players begin
         film = tmp_path / "in.ts"
         ffmpeg("-i", mkv, "-map", "0:v", "-map", "0:a", "-c:v", "mpeg2video", "-r", 25, "-c:a", "mp2", film)
     environment = found_first(program, tmp_path / "bin")
@@ -132,7 +132,7 @@ def test_part_of_a_film_is_as_in_the_whole(suffix, program, mkv, tmp_path):
     shown = {kind: stamps(film, kind) for kind in ("video", "audio")}
     wanted = {kind: [time - 0.7 for time in every if 0.7 <= time < 1.6] for kind, every in shown.items()}
     found = {kind: stamps(out, kind) for kind in shown}
-    late = found["video"][0] - wanted["video"][0]  # muxers move everything together
+    late = found["video"][0] - wanted["video"][0]  # muxers shift all streams together
     assert abs(late) < 0.05
     assert [time - late for time in found["video"]] == pytest.approx(wanted["video"], abs=1.5e-3)
     assert len(wanted["audio"]) - 1 <= len(found["audio"]) <= len(wanted["audio"])
@@ -184,7 +184,7 @@ def test_filter_script_that_doubles_frames_keeps_the_sync(tmp_path):
     after = times(tmp_path / "out.mkv")
     begin = times(source)["video"][0]
     assert begin > 0.3
-    assert after["video"] == pytest.approx([begin + n / 60 for n in range(120)], abs=2e-3)  # milliseconds in the input
+    assert after["video"] == pytest.approx([begin + n / 60 for n in range(120)], abs=2e-3)  # the input counts in ms
     assert after["audio"] == pytest.approx(times(source)["audio"], abs=1e-3)
 
 
@@ -199,9 +199,9 @@ def test_times_before_zero_are_moved():
     ("durations", "start", "expected", "time_base"),
     [
         ([(1001, 30000, 2), (1, 25, 2)], Fraction(1, 10), [3000, 4001, 5002, 6202], Fraction(1, 30000)),
-        ([(0, 1, 3)], Fraction(0), [0, 1, 2], Fraction(1, 24)),  # not told: the clip's rate
+        ([(0, 1, 3)], Fraction(0), [0, 1, 2], Fraction(1, 24)),  # unknown: the clip's rate
         ([(1, 24, 3)], Fraction(-1, 2), [0, 1, 2], Fraction(1, 24)),
-        ([(1, 40009, 1), (1, 30013, 3)], Fraction(0), [0, 25, 58, 92], MICROSECOND),  # no clock counts both
+        ([(1, 40009, 1), (1, 30013, 3)], Fraction(0), [0, 25, 58, 92], MICROSECOND),  # no time base fits both
     ],
 )
 def test_durations_become_times(durations, start, expected, time_base):

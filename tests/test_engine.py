@@ -1,4 +1,4 @@
-"""Engines are built of the exported graphs, without a GPU (TensorRT-RTX): progress, Ctrl-C, errors, the script."""
+"""Engines built from exported graphs, without a GPU (TensorRT-RTX): progress, Ctrl-C, errors and the script."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from vsparagon.engines import progress as engine_progress  # noqa: E402
 from vsparagon.engines.build import Profile, TensorRTLibrary, build_engine, load_library  # noqa: E402
 from vsparagon.engines.progress import BuildProgress  # noqa: E402
 from vsparagon.errors import BackendFailure, BackendUnavailable  # noqa: E402
-from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 PROFILES = {"input": Profile(smallest=(1, 3, 64, 64), usual=(1, 3, 540, 960), largest=(1, 3, 1080, 1920))}
 SCRIPT = Path(__file__).parents[1] / "scripts" / "build_engine.py"
@@ -51,7 +51,7 @@ def rtx():
 @pytest.mark.parametrize(
     ("variant", "precision"),
     [*((variant, "fp16") for variant in VARIANTS if variant not in ("m", "l")), ("nano", "fp32"), ("tiny", "fp32")],
-)  # m and l are xl with less of everything
+)  # m and l are smaller versions of xl
 def test_every_variant_builds(variant, precision):
     graph = onnx_model(create_generator(variant), precision=precision).SerializeToString()
     assert len(build_engine(rtx(), graph, PROFILES, name=variant)) > 10_000
@@ -67,7 +67,7 @@ def test_fast_form_builds(variant):
 @needs_rtx
 def test_attention_by_polynomials_builds():
     graph = onnx_model(inference_form(golden("nano_x2").generator())).SerializeToString()
-    sizes = [(1, 3, height, width) for height, width in ((56, 56), (392, 656), (1112, 1952))]  # as the filter extends
+    sizes = [(1, 3, height, width) for height, width in ((56, 56), (392, 656), (1112, 1952))]  # as the filter's
     profiles = {"input": Profile(smallest=sizes[0], usual=sizes[1], largest=sizes[2])}
     assert len(build_engine(rtx(), graph, profiles, name="nano")) > 10_000
 
@@ -88,7 +88,7 @@ def test_what_tensorrt_says_about_a_broken_graph_is_passed_on():
     assert "\n" not in str(found.value)
     with pytest.raises(BackendFailure, match=r"cannot read") as second:
         build_engine(rtx(), b"not a graph", PROFILES, name="it")
-    assert "cannot build" not in str(second.value), "an old message is not told again"
+    assert "cannot build" not in str(second.value), "an old message must not be repeated"
 
 
 @needs_rtx
@@ -126,7 +126,7 @@ def test_progress_counts_phases_within_phases_and_speaks_at_intervals(caplog):
 
 
 def interrupt_a_build():
-    """Press Ctrl-C while the library works: the next report ends the build, and the caller gets KeyboardInterrupt."""
+    """Send Ctrl-C while the library works: the next report ends the build, and the caller gets KeyboardInterrupt."""
     steps = []
     report = BuildProgress.step
 
@@ -141,13 +141,13 @@ def interrupt_a_build():
     graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
     with pytest.raises(KeyboardInterrupt):
         build_engine(rtx(), graph, name="nano")
-    assert 3 <= len(steps) < 40, "it did not run to its end"
+    assert 3 <= len(steps) < 40, "the build must end early"
     assert not any(thread.name == "vsparagon-build" for thread in threading.enumerate())
 
 
 @needs_rtx
 def test_interrupted_build_ends_within_a_step():
-    # In a process of its own, as a user has it: in one that many tests had used before, the library crashed once.
+    # In a process of its own, as for users: in one that many tests had used before, the library crashed once.
     code = "import test_engine; test_engine.interrupt_a_build()"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -163,7 +163,7 @@ def test_interrupted_build_ends_within_a_step():
 @needs_rtx
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_rtx_builds_for_the_gpu_that_it_is_built_on(monkeypatch):
-    """Without being told so it would build for GPUs from Ampere on, on the processor; here it asks for the GPU."""
+    """Without a device, it builds on the CPU for all GPUs from Ampere on; with one, it asks for the GPU."""
     current = []
 
     def on(device):
@@ -174,7 +174,7 @@ def test_rtx_builds_for_the_gpu_that_it_is_built_on(monkeypatch):
     graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
     with pytest.raises(BackendFailure, match=r"cannot build this model: .*CUDA driver"):
         build_engine(rtx(), graph, name="nano", device="cuda:1")
-    assert current == ["cuda:1", "cuda:1"], "while it is told, and while it builds"
+    assert current == ["cuda:1", "cuda:1"], "both the settings and the build must be made on the device"
 
 
 def test_missing_and_broken_libraries_are_named(monkeypatch):
@@ -221,7 +221,7 @@ def test_library_that_does_not_run_here_is_one_error():
 
 
 def with_weights_beside(path):
-    """Write an ONNX file as torch's exporter does, and return the file of its weights."""
+    """Write an ONNX file with its weights in a separate file, as torch's exporter does, and return the latter."""
     shuffle_network(path)
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.data", size_threshold=0)
     return path.with_name("weights.data")
@@ -247,7 +247,7 @@ def test_script_builds_bundled_weights(sizes, tmp_path):
 
 @needs_rtx
 def test_script_builds_model_files(tmp_path):
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
 
     model = find_model()
     for path in (model.graph, model.checkpoint):
@@ -273,8 +273,8 @@ def test_script_finds_the_weights_beside_a_model(tmp_path):
         (["--width", 64], "give --width and --height together"),
         (["--width", 0, "--height", 0], "the size is 0x0"),
         (["--model", "none.onnx"], "cannot read none.onnx"),
-        (["--model", __file__], "not a checkpoint|no checkpoint|kind|cannot"),
-        (["--model", "bad.onnx"], "bad.onnx is no ONNX model"),
+        (["--model", __file__], "is damaged or not a checkpoint|unknown suffix"),
+        (["--model", "bad.onnx"], "bad.onnx cannot be read as an ONNX model"),
         (["--model", "bad.onnx", "--precision", "fp16"], "its own precision"),
         (["--variant", "xl"], "no weights"),
         (["--output", "no/such/folder/file"], "No such file"),
@@ -314,7 +314,7 @@ def test_script_wants_three_growing_sizes(shapes, tmp_path):
 
 @pytest.mark.parametrize("before", ["", STOP_IN_THE_MIDDLE, TELL_STEPS])
 def test_programs_of_the_gpu_tests_run(before, tmp_path):
-    """Where there is no GPU, nobody would see that they name what is not there."""
+    """Without a GPU, nobody would notice that they use names that no longer exist."""
     command = [sys.executable, "-c", building_process(before), "openvino", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

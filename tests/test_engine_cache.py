@@ -1,4 +1,4 @@
-"""Kept engines: used only if whole and for just this; built once whoever asks; nothing is lost to kill -9."""
+"""Cached engines: used only if complete and built for the same key, built once, safe from kill -9."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_part_of_the_key_counts(name, cache):
     cache.get(KEY, "nano", lambda: ENGINE)
     assert cache.get(other, "nano", lambda: b"other") == b"other"
     assert cache.get(KEY, "nano", never) == ENGINE
-    # Even under the name that would be its own, an engine for something else is not loaded.
+    # An engine for something else is not loaded even if its file has the right name.
     cache.path(KEY).replace(cache.path(other))
     with pytest.raises(Unusable, match=f"it was built for another {name}$"):
         read_engine(cache.path(other), other)
@@ -122,7 +122,7 @@ def test_discarded_engine_is_built_again(cache):
     assert cache.get(KEY, "nano", lambda: b"new") == b"new"
 
 
-# Another process: says "building", then does what the test says, then returns an engine.
+# Another process: it prints "building", runs the test's code, and returns an engine.
 PROCESS = """
 import logging, sys, time
 from pathlib import Path
@@ -192,7 +192,7 @@ def test_killed_build_leaves_nothing_and_frees_who_waits(cache):
 
 
 def test_killed_write_leaves_no_engine_and_its_remains_are_removed(cache):
-    # Killed between the temporary file and its renaming.
+    # Killed between writing the temporary file and renaming it.
     process = start(cache, before="Path.replace = lambda self, target: (say(self.stat().st_size), time.sleep(1000))")
     assert next_line(process) == "building"
     assert int(next_line(process)) > len(ENGINE)
@@ -225,7 +225,7 @@ def test_real_build_killed_in_the_middle_harms_nothing(cache):
     real = """
     from vsparagon.engines.build import build_engine, load_library
     from vsparagon.engines.progress import BuildProgress
-    from vsparagon.library import find_model
+    from vsparagon.lookup import find_model
     steps = []
     def step(self, phase, number):
         steps.append(number)

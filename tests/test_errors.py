@@ -1,4 +1,4 @@
-"""Bad input: one clear line that says what it got, what it wants and what to do."""
+"""Bad input: one clear line that says what was given, what is needed and what to do."""
 
 import os
 import shutil
@@ -13,9 +13,10 @@ from clips import clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.backends.onnxruntime import OnnxRuntime
-from vsparagon.backends.openvino import import_trouble
-from vsparagon.bundled import describe
-from vsparagon.library import find_model
+from vsparagon.backends.openvino.library import import_trouble
+from vsparagon.cli import main
+from vsparagon.lookup import find_model
+from vsparagon.models.bundled import describe
 
 
 def good() -> vs.VideoNode:
@@ -66,7 +67,7 @@ CLIPS = {
 
 
 def names(**parts):
-    """The bundled networks of a variant or a scale."""
+    """Return the bundled networks of a variant or a scale, as messages list them."""
     (wanted,) = parts.values()
     return ", ".join(name for name in describe() if wanted in name.split())
 
@@ -166,7 +167,7 @@ def test_openvino_that_cannot_be_loaded_anywhere_is_named(monkeypatch):
     def fail():
         raise ImportError("Check 'versions_compatible' failed\nOpenVINO Python version mismatches")
 
-    monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
+    monkeypatch.setattr("vsparagon.backends.openvino.library.import_openvino", fail)
     monkeypatch.setattr("vsparagon.backends.openvino.import_trouble", import_trouble.__wrapped__)
     monkeypatch.setattr("vsparagon.backends.openvino.trouble_in_worker", import_trouble.__wrapped__)
     with pytest.raises(vs.Error, match=r"openvino cannot be imported \(OpenVINO Python version mismatches\)"):
@@ -182,15 +183,15 @@ def test_no_backend_at_all_lists_what_is_missing(monkeypatch):
         def missing(self) -> str:
             return "not installed"
 
-    monkeypatch.setattr(backends, "BACKENDS", {"onnxruntime": Missing()})
+    monkeypatch.setattr(backends, "RUNTIMES", {"onnxruntime": Missing()})
     monkeypatch.setattr(backends, "ON_CPU", ("onnxruntime",))
     with pytest.raises(vsparagon.BackendUnavailable, match="no backend can be used: onnxruntime: not installed"):
         vsparagon.upscale(good())
 
 
 def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
-    bundled = vsparagon.bundled.WEIGHTS / "nano_x2_clean.safetensors"
-    monkeypatch.setattr("vsparagon.bundled.WEIGHTS", tmp_path)
+    bundled = vsparagon.models.bundled.WEIGHTS / "nano_x2_clean.safetensors"
+    monkeypatch.setattr("vsparagon.models.bundled.WEIGHTS", tmp_path)
     with pytest.raises(vs.Error, match="no weights are bundled"):
         vs.core.core.paragon.Upscale(good())
     shutil.copy(bundled, tmp_path)
@@ -220,7 +221,7 @@ def test_picture_that_would_become_too_large():
 
 def test_failing_backend_shows_at_the_frame_and_the_clip_goes_on(monkeypatch):
     result = vsparagon.upscale(good())
-    from vsparagon.picture_pipeline import PicturePipeline
+    from vsparagon.pipelines.picture import PicturePipeline
 
     def fail(self, source, target):
         raise vsparagon.BackendFailure("the network burst")
@@ -248,7 +249,7 @@ def test_import_and_default_filter_need_neither_torch_nor_onnx():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="/dev/null is of other systems")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/null")
 def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
     code = (
         "import vapoursynth as vs, sys; vs.core.add_log_handler(lambda level, text: print(int(level), text));"
@@ -263,3 +264,31 @@ def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
     assert "the cache folder /dev/null/none/vsparagon cannot be created (Not a directory)" in told[0]
     assert "Until then, each process compiles its networks again." in told[0]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": 2.0}, "scale is 2.0; give an integer."),
+        ({"width": "64"}, "width is '64'; give an integer."),
+        ({"tilesize": 64.0}, "tilesize is 64.0; give an integer."),
+        ({"tilesize": (64, 64.5)}, "tilesize is 64.5; give an integer."),
+    ],
+    ids=str,
+)
+def test_numbers_of_another_type_are_refused_in_python(arguments, message):
+    with pytest.raises(vsparagon.InvalidInput) as caught:
+        vsparagon.upscale(good(), **arguments)
+    assert str(caught.value) == message
+    if "scale" in arguments:
+        with pytest.raises(vsparagon.InvalidInput, match=r"scale is 2\.0; give an integer"):
+            Upscaler(**arguments)
+
+
+def test_home_of_an_unknown_user_is_a_path_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vsparagon.ModelError, match=r"the model file ~nosuch/net\.onnx cannot be read"):
+        vsparagon.upscale(good(), model="~nosuch/net.onnx")
+    vsparagon.upscale(good(), cache="~nosuch/cache")
+    assert (tmp_path / "~nosuch" / "cache").is_dir()
+    assert main(["cache", "list", "--folder", "~nobody"]) == 1

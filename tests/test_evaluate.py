@@ -1,4 +1,4 @@
-"""Figures of quality against independent implementations, and scripts/evaluate.py as a whole."""
+"""Quality figures compared with independent implementations, and scripts/evaluate.py as a whole."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,14 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from training_runs import load_script, textured, write_pictures
 
+from vsparagon.models.checkpoint import save_generator
+from vsparagon.models.generators import create_generator
 from vsparagon.training.degradation import Degradation
 from vsparagon.training.quality import flicker, luma, psnr_luma, psnr_rgb, ssim_luma
 from vsparagon.training.resize import resize
 from vsparagon.training.validation import load_pairs, mean_quality
 
-# Means of luma PSNR over the sets in full colour, cropped to a multiple of 4; `scale` pixels of border cut.
+# Mean luma PSNR of the sets in full colour, cropped to a multiple of 4, without `scale` pixels at each border.
 BICUBIC = {
     ("Set5", 2): 33.68,
     ("Set5", 3): 30.40,
@@ -64,7 +66,7 @@ def test_flicker_counts_changes_that_the_source_lacks():
     assert flicker(brighter + 10, brighter, still, still) == pytest.approx(10 * 219 / 255)
 
 
-@pytest.mark.skipif("VSPARAGON_EVALUATION_SETS" not in os.environ, reason="no folder with Set5 and Set14 is named")
+@pytest.mark.skipif("VSPARAGON_EVALUATION_SETS" not in os.environ, reason="VSPARAGON_EVALUATION_SETS is not set")
 @pytest.mark.parametrize(("name", "scale"), BICUBIC)
 def test_bicubic_gives_the_reference_figures(name, scale):
     pairs = load_pairs(Path(os.environ["VSPARAGON_EVALUATION_SETS"], name), scale, Degradation())
@@ -97,6 +99,15 @@ def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monk
     (tmp_path / "folder.png").mkdir()
     monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
     with pytest.raises(SystemExit, match=message):
+        load_script("evaluate").main()
+
+
+def test_models_of_another_scale_are_not_compared(tmp_path, monkeypatch):
+    save_generator(create_generator("swift", scale=3), tmp_path / "three.safetensors", variant="swift", note="")
+    write_pictures(tmp_path / "pictures", count=1, side=64)
+    arguments = ["--pictures", tmp_path / "pictures", "--variants", "--models", tmp_path / "three.safetensors"]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="evaluate: --scale is 2, but three enlarges 3 times"):
         load_script("evaluate").main()
 
 

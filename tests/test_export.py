@@ -1,4 +1,4 @@
-"""ONNX files: the same picture in another runtime, a static graph, one float type, the same bytes every time."""
+"""ONNX files: the same picture in another runtime, a static graph, one float type, and the same bytes each time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
 from vsparagon.errors import InvalidInput, ModelError  # noqa: E402
-from vsparagon.export import export_onnx, onnx_model  # noqa: E402
-from vsparagon.files import write_atomically  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.variants import VARIANTS  # noqa: E402
+from vsparagon.onnx.export import export_onnx, onnx_model  # noqa: E402
+from vsparagon.system.files import write_atomically  # noqa: E402
 
 STATIC_ONLY = {"If", "Loop", "Scan", "NonZero", "SequenceConstruct", "GlobalAveragePool"}
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def random_weights(variant, **options):
-    """A new generator whose every part matters."""
+    """Return a new generator in which every part affects the result."""
     model = create_generator(variant, **options).eval()
     for name, parameter in model.named_parameters():
         if name.endswith("gamma"):
@@ -64,7 +64,7 @@ def test_fixed_size_gives_the_picture_of_torch(sides, real_picture):
     np.testing.assert_allclose(run(model, x), module(torch.from_numpy(x)).numpy(), rtol=0, atol=1e-4)
 
 
-# 2e-3 in [0, 1], where a step of float16 is up to 5e-4; the golden weights reach 2.2, with larger steps.
+# 2e-3 in [0, 1], where a step of float16 is up to 5e-4. With the golden weights, results reach 2.2, with larger steps.
 @pytest.mark.parametrize("name", ["nano_x2", "micro_x3", "tiny_x4"])
 def test_fp16_is_close_to_float32(name, real_picture):
     module = golden(name).generator()
@@ -89,7 +89,7 @@ def test_graph_is_static_and_named_as_the_design_says(variant, precision):
 
 
 def float_types(model):
-    """Element types of every tensor, by the name of the operation that makes it."""
+    """Return each node's operator with the element type of its first input."""
     inferred = onnx.shape_inference.infer_shapes(model)
     types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.graph.value_info, *inferred.graph.input)}
     return [(node.op_type, types.get(node.input[0])) for node in inferred.graph.node if node.input[0]]
@@ -167,6 +167,6 @@ def test_fast_form_exports_to_the_same_picture(name, precision, real_picture):
     x = real_picture[..., 100:156, 150:230]
     wanted = module(torch.from_numpy(x)).numpy()
     out = run(onnx_model(module, precision=precision), x.astype(np.float16 if precision == "fp16" else np.float32))
-    # The golden weights of micro make a detail of more than 1, and folded kernels are rounded as a whole.
+    # With the golden weights of micro, the detail exceeds 1, and folded kernels are rounded as a whole.
     tolerance = 4e-3 if precision == "fp16" else 1e-4
     np.testing.assert_allclose(out.astype(np.float32), wanted, rtol=0, atol=tolerance)

@@ -1,18 +1,18 @@
-"""What is installed, but too old, is told before it fails."""
+"""Installed packages that are too old are reported before they fail."""
 
 from importlib.metadata import PackageNotFoundError
 
 import pytest
 
 from vsparagon import BackendUnavailable, extras
-from vsparagon.backends import BACKENDS, choose_backend
+from vsparagon.backends import RUNTIMES, choose_backend
 from vsparagon.cli import main
 from vsparagon.extras import NEEDS, check_needs, too_old, trouble_without
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Versions of packages that are acted out as installed; the others are as they are."""
+    """Pretended versions of installed packages; the others keep their own."""
     versions, found = {}, extras.version
     monkeypatch.setattr(extras, "version", lambda package: versions.get(package) or found(package))
     return versions
@@ -21,7 +21,7 @@ def installed(monkeypatch):
 def test_backend_that_is_too_old_names_what_it_wants(installed):
     installed["torch"] = "2.6.0+cu124"
     said = 'torch 2.6.0+cu124 is installed, but >=2.10 is needed; pip install "vsparagon[torch]"'
-    assert BACKENDS["torch"].missing() == said
+    assert RUNTIMES["torch"].missing() == said
     with pytest.raises(BackendUnavailable, match=r"backend 'torch' cannot be used: torch 2\.6\.0"):
         choose_backend("torch")
 
@@ -29,7 +29,7 @@ def test_backend_that_is_too_old_names_what_it_wants(installed):
 @pytest.mark.parametrize("package", ["onnxruntime", "onnxruntime-gpu"])
 def test_either_build_of_onnxruntime_may_be_too_old(package, installed):
     installed[package] = "1.20.1"
-    assert f"{package} 1.20.1 is installed, but >=1.23 is needed" in BACKENDS["onnxruntime"].missing()
+    assert f"{package} 1.20.1 is installed, but >=1.23 is needed" in RUNTIMES["onnxruntime"].missing()
 
 
 def test_command_whose_package_is_too_old_says_so(installed, capsys):

@@ -16,7 +16,7 @@ UNCOMMON = {"_Matrix": 9, "_Primaries": 9, "_Transfer": 16, "_ChromaLocation": 2
 
 @pytest.mark.parametrize("full", [0, 1], ids=["limited", "full"])
 def test_labels_arrive_and_values_stay_when_given_twice(tmp_path, full):
-    """A y4m pipe into lossless H.264 and back: what ffmpeg took for a conversion would change the noise."""
+    """A y4m pipe to lossless H.264 and back: a conversion by ffmpeg would change the noise."""
     noise = np.random.default_rng(0).integers(0, 256, (3, 48 * 64 * 3 // 2), dtype=np.uint8)
     y4m = b"YUV4MPEG2 C420 W64 H48 F25:1 Ip A0:0\n" + b"".join(b"FRAME\n" + frame.tobytes() for frame in noise)
     props = UNCOMMON | {"_Range": full, "_SARNum": 4, "_SARDen": 3}

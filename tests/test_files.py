@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; files and folders are told apart by their names."""
+"""Files are written completely or not at all; files and folders get distinct names."""
 
 import os
 import stat
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vsparagon import InvalidInput
-from vsparagon.files import distinct_names, replacing, write_atomically
+from vsparagon.system.files import distinct_names, replacing, write_atomically
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and long names as POSIX has them")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX modes, links and long names")
 
 
 @posix

@@ -1,4 +1,4 @@
-"""ONNX graphs of others in the middle of a frame's conversions, for backends that take frames as ONNX."""
+"""ONNX graphs of other networks between a frame's conversions, for backends that run frames as ONNX."""
 
 from importlib.util import find_spec
 
@@ -9,23 +9,23 @@ from clips import arrays, clip_of, photograph
 
 torch = pytest.importorskip("torch", reason="the frame's conversions are a torch module")
 onnx = pytest.importorskip("onnx", reason="frame graphs are ONNX")
-onnxruntime = pytest.importorskip("onnxruntime", reason="it computes here")
+onnxruntime = pytest.importorskip("onnxruntime", reason="it computes the frames")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_files import KINDS, graph, shuffle_network  # noqa: E402
 
 from vsparagon import ModelError  # noqa: E402
 from vsparagon.backends.onnxruntime import OnnxRuntime  # noqa: E402
-from vsparagon.backends.onnxruntime_cuda import OnnxRuntimeCuda  # noqa: E402
-from vsparagon.checkpoint import save_generator  # noqa: E402
-from vsparagon.export import export_onnx, frame_onnx  # noqa: E402
-from vsparagon.layout import Layout  # noqa: E402
-from vsparagon.models.foreign import ForeignNetwork  # noqa: E402
+from vsparagon.backends.onnxruntime.cuda import OnnxRuntimeCuda  # noqa: E402
+from vsparagon.colours.layout import Layout  # noqa: E402
+from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
+from vsparagon.geometry.tiling import exact_tiles_of  # noqa: E402
+from vsparagon.models.checkpoint import save_generator  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
-from vsparagon.tiles.geometry import exact_tiles_of  # noqa: E402
+from vsparagon.onnx.export import export_onnx, frame_onnx  # noqa: E402
+from vsparagon.onnx.foreign import ForeignNetwork  # noqa: E402
 
 core = vs.core
 YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1)
@@ -33,7 +33,7 @@ YUV420 = Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1
 
 @pytest.fixture
 def device(monkeypatch):
-    """ONNX Runtime on a device, whose part the CPU plays."""
+    """ONNX Runtime on a device, for which the CPU stands in."""
     monkeypatch.setattr(OnnxRuntime, "on", lambda self, device_id: OnnxRuntimeCuda("cpu", "a stand-in"))
 
 
@@ -43,7 +43,7 @@ def upscaled(path, backend, **arguments):
 
 
 def assert_same_as_on_the_cpu(path, *, steps=1, **arguments):
-    """The resizer, the network by OpenVINO and the resizer again make the same frame."""
+    """Assert that the resizer, the network on OpenVINO and the resizer again make the same frame."""
     ours, expected = upscaled(path, "onnxruntime", **arguments), upscaled(path, "openvino")
     for plane, reference in zip(ours, expected, strict=True):
         assert plane.shape == reference.shape
@@ -51,7 +51,7 @@ def assert_same_as_on_the_cpu(path, *, steps=1, **arguments):
 
 
 def old_enlargement(path, opset):
-    """A network that asks for its input's size, and has an `If`, as exporters write them."""
+    """Write a network that reads its input's size and has an `If`, as exporters write them, and return its path."""
     branches = []
     for name, factor in (("then", 2.0), ("else", 1.0)):
         made = helper.make_node("Mul", ["kept", f"{name}_factor"], [f"{name}_result"])
@@ -81,7 +81,7 @@ def test_graphs_of_any_version_and_with_branches(opset, device, tmp_path):
 
 
 def test_what_a_graph_asks_of_its_size_is_known_beforehand(tmp_path):
-    """So that ONNX Runtime's CUDA provider gets no node that it leaves to the CPU."""
+    """Otherwise, ONNX Runtime's CUDA provider would leave these nodes to the CPU."""
     options, kept = onnxruntime.SessionOptions(), tmp_path / "kept.onnx"
     options.optimized_model_filepath = str(kept)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -143,7 +143,7 @@ def test_what_gpus_cannot_take_runs_on_the_cpu_and_the_log_says_so(device, tmp_p
     finally:
         core.core.remove_log_handler(handle)
     told = "\n".join(messages)
-    assert "backend onnxruntime runs on the CPU instead of the GPU: fixed.onnx takes pictures of one size only" in told
+    assert "backend onnxruntime is on the CPU instead of the GPU: fixed.onnx takes pictures of one size only" in told
     assert "running fixed.onnx on onnxruntime, fp32, CPU" in told
 
 
@@ -185,7 +185,7 @@ def test_operators_of_others_are_refused_by_name(tmp_path):
     model = onnx.load(path)
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     onnx.save(model, path)
-    assert [entry.domain for entry in ForeignNetwork(path, shift=0).graph.opset_import] == [""], "nothing is of it"
+    assert [entry.domain for entry in ForeignNetwork(path, shift=0).graph.opset_import] == [""], "it is not used"
     model.graph.node[0].domain = "com.example"
     onnx.save(model, path)
     with pytest.raises(ModelError, match=r"net\.onnx has operators of com\.example"):

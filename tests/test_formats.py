@@ -1,4 +1,4 @@
-"""Any constant format in, the same format out, with the colours of the same network on zimg-converted RGB."""
+"""Any constant format in, the same format out, with the colours that the network gives for RGB made by zimg."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from clips import arrays, clip_of, photograph
 
 import vsparagon
 from vsparagon import Upscaler
-from vsparagon.colour import MATRICES
+from vsparagon.colours.description import MATRICES
 
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
 SAMPLES = [*((vs.INTEGER, bits) for bits in range(8, 17)), (vs.FLOAT, 16), (vs.FLOAT, 32)]
@@ -28,7 +28,7 @@ def make_format(family: int, kind: int, bits: int, sub: tuple[int, int]) -> vs.V
 
 
 def steps(video_format: vs.VideoFormat) -> float:
-    """The size of one code value of the format in its own samples; for floats, that of 12 bits."""
+    """Return the size of one code value in the format's samples; for floats, that of a 12-bit one."""
     if video_format.sample_type == vs.INTEGER:
         return 1.0
     return 1.0 / 4096
@@ -49,13 +49,13 @@ def test_every_format_gives_the_network_of_its_rgb(family, kind, bits, sub, upsc
 
     assert result.format.id == wanted.id
     assert (result.width, result.height, len(result)) == (112, 80, 1)
-    # The reference takes the way by hand: zimg to RGB, the network on the picture, zimg back.
+    # The reference does each step separately: zimg to RGB, the network on the picture, zimg back.
     rgb = clip.resize.Spline36(format=vs.RGBS, **({} if family == vs.RGB else {"matrix_in": 1})).get_frame(0)
     enlarged = upscaler(np.stack([np.array(rgb[i]) for i in range(3)], axis=2))
     reference = rgb_clip(enlarged).resize.Spline36(format=wanted.id, **matrix)
     pairs = zip(arrays(result.get_frame(0)), arrays(reference.get_frame(0)), strict=True)
     for plane, (ours, theirs) in enumerate(pairs):
-        if kind == vs.INTEGER and family != vs.RGB:  # ours is held within legal code values
+        if kind == vs.INTEGER and family != vs.RGB:  # ours is clipped to legal code values
             theirs = theirs.clip(16 << (bits - 8), (240 if plane else 235) << (bits - 8))
         assert np.abs(ours - theirs).max() <= steps(wanted)
 
@@ -102,7 +102,7 @@ def test_a_constant_colour_stays_that_colour(family, kind, bits, sub):
 
     result = vsparagon.upscale(clip).get_frame(0)
 
-    # A trained network is not exactly the identity on flat colour: a part of an 8-bit step is allowed.
+    # A trained network is not exactly the identity on flat colour, so a part of an 8-bit step is allowed.
     tolerance = 0.75 / 255 if kind == vs.FLOAT else max(1.0, 0.75 * (1 << (bits - 8)))
     for ours, theirs in zip(arrays(result), arrays(clip.get_frame(0)), strict=True):
         assert np.abs(ours - theirs.flat[0]).max() <= tolerance
@@ -126,7 +126,7 @@ def test_limited_range_output_stays_within_legal_codes(bits):
     clip = clip_of([stripes], make_format(vs.YUV, vs.INTEGER, bits, (0, 0)).id, matrix=1)
     luma, *chroma = arrays(vsparagon.upscale(clip).get_frame(0))
     unit = 1 << (bits - 8)
-    assert (luma.min(), luma.max()) == (16 * unit, 235 * unit), "the edges reach the limits and stop there"
+    assert (luma.min(), luma.max()) == (16 * unit, 235 * unit), "the edges must reach the limits and stop there"
     for plane in chroma:
         assert 16 * unit <= plane.min() < plane.max() <= 240 * unit
 
@@ -195,7 +195,7 @@ def test_format_argument_converts_in_the_same_step():
     assert frame.props["_Matrix"] == 1
     assert "_ChromaLocation" not in frame.props
     codes = arrays(frame)[0]
-    assert np.count_nonzero(codes % 256) > codes.size / 2, "16 bits carry more than 8"
+    assert np.count_nonzero(codes % 256) > codes.size / 2, "16 bits must carry more than 8"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_rgb_to_yuv_takes_the_matrix_players_assume_or_the_one_given():
     ("given", "expected"),
     [
         ({"width": 90}, (90, 64)),
-        ({"width": 96}, (96, 68)),  # 68.6, but chroma has half of the lines
+        ({"width": 96}, (96, 68)),  # 68.6, but it must be even for the chroma
         ({"height": 50}, (70, 50)),
         ({"height": 48}, (68, 48)),
         ({"height": 80}, (112, 80)),

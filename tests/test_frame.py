@@ -1,4 +1,4 @@
-"""The network with a frame's conversions around it: the same as VapourSynth's resizer before and after the network."""
+"""The network with a frame's conversions around it gives the same as VapourSynth's resizer before and after it."""
 
 import itertools
 from importlib.util import find_spec
@@ -12,26 +12,26 @@ torch = pytest.importorskip("torch", reason="the frame's conversions are a torch
 
 from torch import nn  # noqa: E402
 
-from vsparagon.colour import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
-from vsparagon.export import frame_onnx  # noqa: E402
-from vsparagon.frame_pipeline import network_of  # noqa: E402
+from vsparagon.colours.description import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
+from vsparagon.colours.layout import Layout  # noqa: E402
 from vsparagon.frames import Target, from_float, layouts, target_colour, to_rgb  # noqa: E402
-from vsparagon.layout import Layout  # noqa: E402
-from vsparagon.library import find_model  # noqa: E402
+from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
+from vsparagon.geometry.tiling import exact_tiles  # noqa: E402
+from vsparagon.lookup import find_model  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiles.extension import Sizes, extension_for  # noqa: E402
-from vsparagon.tiles.geometry import exact_tiles  # noqa: E402
+from vsparagon.onnx.export import frame_onnx  # noqa: E402
+from vsparagon.pipelines.frame import network_of  # noqa: E402
 
-HEIGHT, WIDTH = 48, 64  # which any subsampling divides
+HEIGHT, WIDTH = 48, 64  # divisible by any subsampling
 SUBSAMPLINGS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0), "440": (0, 1), "410": (2, 2)}
 SAMPLES = [*((vs.INTEGER, bits) for bits in range(8, 17)), (vs.FLOAT, 16), (vs.FLOAT, 32)]
 CONSTANT = ("709", "fcc", "470bg", "170m", "240m", "ycgco", "2020ncl")
 
 
 class Smooth(nn.Module):
-    """A stand-in for a network: takes part in no rounding of its own, and looks a few pixels around."""
+    """A stand-in for a network: it adds no rounding of its own, and sees a few pixels around each pixel."""
 
     shift = 0
 
@@ -53,13 +53,13 @@ def clip_in(video_format, colour, picture):
 
 
 def tensors(frame):
-    """The planes of a frame as `FrameNetwork` takes them."""
+    """Return the planes of a frame as `FrameNetwork` takes them."""
     planes = [np.array(frame[i]) for i in range(frame.format.num_planes)]
     return [torch.from_numpy(p.view(np.uint8).reshape(*p.shape, 2) if p.dtype == np.uint16 else p) for p in planes]
 
 
 def samples(tensor):
-    """A plane that came out, as float64."""
+    """Return a plane of a result as float64."""
     array = np.ascontiguousarray(tensor)
     return (array.view("<u2")[..., 0] if array.ndim == 3 else array).astype(np.float64)
 
@@ -73,7 +73,7 @@ def frame_network(network, source, colour, target, wanted, *, tiles=None):
 
 
 def by_resizer(network, clip, colour, target, wanted):
-    """The same frame by zimg: to RGB, extended, enlarged, cut, and back."""
+    """Make the same frame with zimg: convert to RGB, extend, enlarge, crop, and convert back."""
     extension = extension_for(HEIGHT, WIDTH)
     rgb = to_rgb(clip, colour)
 
@@ -94,7 +94,7 @@ def by_resizer(network, clip, colour, target, wanted):
 
 
 def assert_same_frame(ours, theirs, video_format):
-    """Within one code value; floats within a thousandth of an 8-bit one, halves within their own precision."""
+    """Assert equality within one code value; float32 within a thousandth of an 8-bit one, float16 as it can resolve."""
     step = 1.0 if video_format.sample_type == vs.INTEGER else 4e-6 if video_format.bits_per_sample == 32 else 1e-3
     assert len(ours) == len(theirs) == video_format.num_planes
     for plane, reference in zip(ours, theirs, strict=True):
@@ -130,7 +130,7 @@ def test_yuv_is_converted_as_by_the_resizer(sub, kind, bits, value_range):
 @pytest.mark.parametrize("sub", ["420", "422", "411", "440", "410"])
 def test_chroma_lies_where_the_resizer_puts_it(sub, location):
     source = query(vs.YUV, vs.INTEGER, 16, SUBSAMPLINGS[sub])
-    # Noise in colour: 16 bits of it show a siting that is a hundredth of a pixel wrong.
+    # 16-bit colour noise shows chroma locations that are wrong by a hundredth of a pixel.
     picture = np.random.default_rng(location).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     compare(source, described(source, location=location), picture=picture)
 
@@ -188,7 +188,7 @@ def test_layouts_are_equal_where_the_numbers_mean_the_same():
 
 @pytest.fixture(scope="module", params=["nano", "tiny", "swift"])
 def generator(request):
-    from vsparagon.checkpoint import load_generator
+    from vsparagon.models.checkpoint import load_generator
     from vsparagon.models.generators import create_generator
 
     if request.param == "nano":
@@ -216,7 +216,7 @@ def test_onnx_runtime_computes_the_same_from_the_exported_graph(generator, form,
     results = session.run(None, {f"plane{i}": plane.numpy() for i, plane in enumerate(planes)})
 
     assert [output.name for output in session.get_outputs()] == [f"result{i}" for i in range(source.num_planes)]
-    # Half precision is rounded elsewhere by another runtime: a fifth of an 8-bit code value.
+    # Another runtime rounds half precision in other places, by up to a fifth of an 8-bit code value.
     rounding = 0.2 / 255 if form is half_form else 4e-6
     peak = 1.0
     if source.sample_type == vs.INTEGER:

@@ -1,4 +1,4 @@
-"""Our own kernels for GPUs: by Triton's interpreter they give the frames of torch's, and they compile for every GPU."""
+"""Our own kernels for GPUs: in Triton's interpreter they give the same frames as torch's, and they compile."""
 
 import copy
 import gc
@@ -19,28 +19,28 @@ from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 from triton.language import standard  # noqa: E402
 
-from vsparagon.backends.recorded import exact_convolutions  # noqa: E402
-from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
-from vsparagon.frame_pipeline import network_of  # noqa: E402
+from vsparagon.backends.torch.cuda import Attending, Eager, TorchCuda  # noqa: E402
+from vsparagon.device.recorded import exact_convolutions  # noqa: E402
 from vsparagon.fused import attention, attention_kernel, canvas, colours, features, kernels, support  # noqa: E402
 from vsparagon.fused.executor import FusedExecutor  # noqa: E402
 from vsparagon.fused.support import trouble_with_graph, trouble_with_triton  # noqa: E402
-from vsparagon.library import find_model  # noqa: E402
+from vsparagon.geometry.tiling import exact_tiles  # noqa: E402
+from vsparagon.lookup import find_model  # noqa: E402
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.half import half_form  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
-from vsparagon.tiles.geometry import exact_tiles  # noqa: E402
+from vsparagon.pipelines.frame import network_of  # noqa: E402
 
-GUARD = 4096  # numbers
-# The architectures that are sold, and the H100's.
-GPUS = [80, 89, 90, 120]  # 8.6 is compiled for as 8.9 is
-SHARED = {80: 163, 89: 99, 90: 227, 120: 99}  # KiB of shared memory that a block may take
+GUARD = 4096  # elements on each side
+# Compute capabilities of current GPUs, as 10 * major + minor.
+GPUS = [80, 89, 90, 120]  # code for 8.6 is compiled like that for 8.9
+SHARED = {80: 163, 89: 99, 90: 227, 120: 99}  # KiB of shared memory that a block may use
 
 
 def randomised(network):
-    """The network with weights of which none is near 0, biases and slopes among them."""
+    """Add noise to all weights of a network, biases and slopes included, so that none is 0."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, weight in network.named_parameters():
@@ -70,13 +70,13 @@ NETWORKS = {
 
 @pytest.fixture(autouse=True)
 def the_same_weights_every_time():
-    """What networks begin with is torch's chance, and with some weights float16 has better luck than with others."""
+    """Initial weights are random, and float16 is less exact with some weights than with others."""
     torch.manual_seed(0)
 
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Let the kernels run on the CPU: copies of their modules, made for Triton's interpreter."""
+    """Run the kernels on the CPU, in copies of their modules that are made for Triton's interpreter."""
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     users = {kernels: (canvas, colours, features), attention_kernel: (attention,)}
     for original, modules in users.items():
@@ -84,7 +84,7 @@ def interpreted(monkeypatch):
         spec = importlib.util.spec_from_file_location(f"interpreted_{name}", original.__file__)
         made = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(made)
-        made.add, made._larger = standard._sum_combine, standard._elementwise_max  # the same, but the interpreter's
+        made.add, made._larger = standard._sum_combine, standard._elementwise_max  # the interpreter's versions
         for module in modules:
             monkeypatch.setattr(module, name, made)
 
@@ -109,14 +109,14 @@ def room(frame, device="cpu"):
 
 
 def parts(planes, layout):
-    """Samples as parts of full range."""
+    """Return samples as shares of the full range."""
     arrays = [plane.cpu().numpy() for plane in planes]
     peak = 1 if layout.is_float else (1 << layout.bits) - 1
     return [(a.view("<u2")[..., 0] if a.ndim == 3 else a).astype(np.float64) / peak for a in arrays]
 
 
 def differences(frame, executor, reference, device="cpu"):
-    """Run an executor and the reference's module on noise; the largest and the mean difference, of full range."""
+    """Run an executor and the reference on noise, and return the largest and the mean difference, of full range."""
     planes, results = noise(frame, device), room(frame, device)
     executor(frame, planes, results).enqueue()
     with torch.inference_mode():
@@ -127,7 +127,7 @@ def differences(frame, executor, reference, device="cpu"):
 
 
 def assert_near(frame, reference, device="cpu"):
-    """No further from the network in float32 than torch's own way of computing it in float16, but for chance."""
+    """Assert that our kernels are about as close to the network in float32 as torch's kernels in float16."""
     largest, mean = differences(frame, FusedExecutor, reference, device)
     with exact_convolutions():
         theirs = differences(frame, Eager, reference, device)
@@ -143,12 +143,12 @@ def both(network, source=YUV420, target=None, size=(16, 16)):
     return frame_of(half, source, target, size), frame_of(full, source, target, size)
 
 
-# Channels, and height and width: windows that are whole and that are cut, one or several each way.
+# Channels, and (height, width) with whole and with cropped windows, one or several in each direction.
 ATTENTIONS = [(14, (32, 32)), (14, (40, 73)), (48, (56, 33))]
 
 
 def attended(channels, size, device="cpu"):
-    """Attention to noise by our kernel, by torch, and by torch in float32."""
+    """Return the attention to noise by our kernel, by torch, and by torch in float32."""
     generator = torch.Generator().manual_seed(5)
     module = LocalWindowAttention(channels).eval().requires_grad_(False)
     for weight in module.parameters():
@@ -164,7 +164,7 @@ def attended(channels, size, device="cpu"):
     return ours, torchs, exact
 
 
-# On a GPU; first, as the interpreter of Triton 3.2 leaves it unfit for that.
+# The tests on a GPU come first, because Triton 3.2 cannot use a GPU after its interpreter has run.
 
 
 @pytest.mark.needs_cuda
@@ -218,7 +218,7 @@ def test_a_frame_of_several_programs_each_way_and_of_odd_size(interpreted):
 
 @pytest.mark.parametrize(("channels", "size"), ATTENTIONS)
 def test_attention_is_as_torch_computes_it(channels, size, interpreted, monkeypatch):
-    for name in ("QUERIES", "KEYS"):  # as the interpreter takes its time for each step
+    for name in ("QUERIES", "KEYS"):  # fewer steps, which are slow in the interpreter
         monkeypatch.setattr(attention, name, 512)
     ours, torchs, exact = attended(channels, size)
     assert exact.std() > 0.5
@@ -235,7 +235,7 @@ def test_all_attention_of_a_network_is_taken(monkeypatch):
     assert not attention.has_fitting_attention(frame_of(half_form(paragon())))
     assert not attention.has_fitting_attention(frame_of(inference_form(paragon(use_attention=True))))
     frame.extension = replace(frame.extension, extended_height=9000, extended_width=9000)
-    assert not attention.has_fitting_attention(frame), "the numbers of all windows cannot be counted"
+    assert not attention.has_fitting_attention(frame), "the windows would have too many elements"
 
 
 @pytest.mark.parametrize("size", [(2, 2), (2, 8), (14, 4)])
@@ -300,7 +300,7 @@ def test_executors_of_one_lane_share_memory_and_do_not_disturb_each_other(interp
     for frame, results in zip(frames, together, strict=True):
         taken = len(memory._tensors)
         executors.append(FusedExecutor(frame, planes, results, memory))
-    assert len(memory._tensors) == taken > 5, "the later ones need no more"
+    assert len(memory._tensors) == taken > 5, "the later executors must not need more"
     for executor in executors * 2:
         executor.enqueue()
     for expected, results in zip(alone, together, strict=True):
@@ -336,7 +336,7 @@ def test_a_second_frame_is_computed_like_the_first(interpreted):
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (lambda: inference_form(paragon()), "ours compute in float16"),
+        (lambda: inference_form(paragon()), "ours compute only in float16"),
         (lambda: half_form(paragon(use_attention=True)), "ours do not support attention or channel modulation"),
         (lambda: half_form(paragon(use_channel_mod=True)), "ours do not support attention or channel modulation"),
         (lambda: half_form(paragon(use_content_aware=True)), "ours do not support gain of the whole frame"),
@@ -372,7 +372,7 @@ TYPES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.uint8: "*u8", tor
 
 
 @pytest.mark.skipif(
-    "constexprs" not in inspect.signature(ASTSource).parameters, reason="this Triton compiles otherwise"
+    "constexprs" not in inspect.signature(ASTSource).parameters, reason="this Triton has another interface"
 )
 @pytest.mark.parametrize("gpu", GPUS)
 @pytest.mark.parametrize("channels", [14, 96])
@@ -393,13 +393,13 @@ def test_attention_compiles_and_needs_no_more_than_a_gpu_has(channels, gpu, monk
 
 
 def misuses_the_stack(result):
-    """Whether machine code computes with the pointer to a stack that it has not, as ptxas 12.8 once made it do."""
+    """Return whether machine code uses the stack pointer although it has no stack, as ptxas 12.8 once made it."""
     code = result.asm["sass"]
     return not re.search(r"\b(LDL|STL)\b", code) and len(re.findall(r"\bR1\b", code)) > 1
 
 
 def compiled(kernel, arguments, constants, warps, gpu):
-    """Compile a kernel for a GPU that need not be there, told what Triton would find out about the arguments."""
+    """Compile a kernel for a GPU that need not be there, with what Triton would find out about the arguments."""
     signature, fixed, attributes = {}, {}, {}
     for index, name in enumerate(kernel.arg_names):
         value = constants[name] if name in constants else arguments[index]
@@ -416,7 +416,7 @@ def compiled(kernel, arguments, constants, warps, gpu):
 
 
 def launched(monkeypatch, frame):
-    """Return what would be started for a frame."""
+    """Return the kernel launches for a frame."""
     seen = []
 
     def launch(self, kernel, *arguments, shape, size=None, layers=1, **constants):
@@ -428,7 +428,7 @@ def launched(monkeypatch, frame):
 
 
 @pytest.mark.skipif(
-    "constexprs" not in inspect.signature(ASTSource).parameters, reason="this Triton compiles otherwise"
+    "constexprs" not in inspect.signature(ASTSource).parameters, reason="this Triton has another interface"
 )
 @pytest.mark.parametrize("gpu", GPUS)
 @pytest.mark.parametrize(("name", "layout"), [("tiny", "YUV420P10, chroma top left"), ("four times", "YUV420PH")])
@@ -437,6 +437,6 @@ def test_the_kernels_compile_and_need_no_more_than_a_gpu_has(name, layout, gpu, 
     for kernel, arguments, constants, warps in launched(monkeypatch, frame):
         result = compiled(kernel, arguments, constants, warps, gpu)
         assert result.metadata.shared <= SHARED[gpu] << 10, kernel.__name__
-        assert not misuses_the_stack(result), f"{kernel.__name__} is wrongly compiled"
+        assert not misuses_the_stack(result), f"{kernel.__name__} is compiled wrongly"
         waits = result.asm["ptx"].count("bar.sync")
-        assert waits <= 32, f"{kernel.__name__} brings every tap through shared memory"
+        assert waits <= 32, f"{kernel.__name__} passes every tap through shared memory"

@@ -1,4 +1,4 @@
-"""scripts/hard_pictures.py: what training gets beside photographs."""
+"""scripts/hard_pictures.py: pictures for training in addition to photographs."""
 
 import runpy
 import sys
@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("skimage", reason="the photographs are scikit-image's")
-pytest.importorskip("torch", reason="what training needs")
+pytest.importorskip("skimage", reason="the photographs come from scikit-image")
+pytest.importorskip("torch", reason="training needs it")
 
 from clips import photograph
 from PIL import Image
@@ -34,3 +34,20 @@ def test_pictures_are_saturated_or_noisy_and_always_the_same(tmp_path, monkeypat
     for name, picture in first.items():
         if name.startswith("noisy"):
             assert 1 < (picture - photograph(*picture.shape[:2]).astype(float)).std() < 30
+
+
+def test_photograph_that_cannot_be_read_is_named_and_left_out(tmp_path, monkeypatch, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(photograph(64, 80)).save(photos / "good.png")
+    (photos / "bad.png").write_text("no picture")
+    noisy = [name for name in made(tmp_path / "out", photos, monkeypatch) if name.startswith("noisy")]
+    assert len(noisy) == 1
+    assert "left out" in (said := capsys.readouterr().err)
+    assert "bad.png" in said
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    Image.fromarray(photograph(64, 80)).save(tmp_path / "good.png")
+    with pytest.raises(SystemExit, match=r"hard_pictures: .*good\.png"):
+        made(tmp_path / "good.png", tmp_path, monkeypatch)

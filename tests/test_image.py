@@ -1,4 +1,4 @@
-"""`vsparagon image`: what goes in and what is kept."""
+"""`vsparagon image`: pixels, metadata and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vsparagon.image.tiff_exif import add_to_tiff, read_tiff  # noqa: E402
 
 HEIGHT, WIDTH = 40, 56
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-# EXIF's numbers for the maker of the camera, its directory, the time of exposure, the place's directory, the latitude.
+# EXIF tags: the maker of the camera, the EXIF directory, the exposure time, the GPS directory, the latitude.
 MAKER, CAMERA, EXPOSURE, PLACE, LATITUDE = 271, 34665, 33434, 34853, 2
 SOFTWARE, RESOLUTION, INTEROPERABILITY, DAY = 305, 282, 40965, 29
 
@@ -119,7 +119,7 @@ def test_picture_that_lies_on_its_side_still_does(suffix, target, tmp_path):
 
 
 def test_exif_in_big_endian_order_goes_into_tiff_of_16_bit(card, tmp_path):
-    """As many cameras write it: the JPEG's EXIF is big-endian."""
+    """Many cameras write big-endian EXIF to JPEG files."""
     exif = Image.Exif()
     exif.endian = ">"
     exif[MAKER] = "Camera works"
@@ -183,7 +183,7 @@ def test_exif_that_is_damaged_spoils_nothing(card, tmp_path):
 
 def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.jpg", card)
-    for name in ("image.image_file.add_to_tiff", "files.replace"):
+    for name in ("image.image_file.add_to_tiff", "system.files.replace"):
         with monkeypatch.context() as patch:
             patch.setattr(f"vsparagon.{name}", fail_with(OSError(28, "No space left on device")))
             assert main(["image", str(tmp_path / "in.jpg"), str(tmp_path / "out.tif")]) == 1
@@ -192,11 +192,11 @@ def test_picture_that_cannot_be_written_leaves_nothing(card, tmp_path, monkeypat
         assert [path.name for path in tmp_path.iterdir()] == ["in.jpg"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a folder")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another message for a folder")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
 def test_picture_that_cannot_be_written_is_told_by_what_the_system_says(suffix, card, tmp_path, monkeypatch, capsys):
     write(tmp_path / "in.png", card)
-    monkeypatch.setattr("vsparagon.files.secrets.token_hex", lambda _: "0")
+    monkeypatch.setattr("vsparagon.system.files.secrets.token_hex", lambda _: "0")
     (tmp_path / f".part-0{suffix}").mkdir()  # cannot be removed as a file either
     out = tmp_path / f"out{suffix}"
     assert main(["image", str(tmp_path / "in.png"), str(out)]) == 1
@@ -210,7 +210,7 @@ def test_ctrl_c_while_libvips_works_is_not_lost(call, card, tmp_path, monkeypatc
     original = getattr(pyvips.Image, call)
 
     def interrupted(*arguments, **options):
-        with suppress(KeyboardInterrupt):  # as it is in a function that libvips calls
+        with suppress(KeyboardInterrupt):  # as in a function that libvips calls
             signal.raise_signal(signal.SIGINT)
         return original(*arguments, **options)
 
@@ -220,7 +220,7 @@ def test_ctrl_c_while_libvips_works_is_not_lost(call, card, tmp_path, monkeypatc
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows says something else of a path through a file")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another message for a path through a file")
 def test_folder_that_cannot_be_made_is_named_without_an_error_number(card, tmp_path, capsys):
     write(tmp_path / "in.png", card)
     (tmp_path / "file").write_text("")
@@ -307,7 +307,7 @@ def test_lack_of_memory_is_one_line(card, tmp_path, monkeypatch, capsys):
     def fail(self, source, target):
         raise MemoryError("Unable to allocate 2.82 GiB for an array")
 
-    monkeypatch.setattr("vsparagon.picture_pipeline.PicturePipeline.enlarge", fail)
+    monkeypatch.setattr("vsparagon.pipelines.picture.PicturePipeline.enlarge", fail)
     write(tmp_path / "a.png", card)
     assert main(["image", str(tmp_path / "a.png"), str(tmp_path / "out.png")]) == 1
     assert capsys.readouterr().err == "vsparagon: there is not enough memory for this image.\n"
@@ -320,7 +320,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
     assert main(["image", str(tmp_path), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert f"vsparagon: {tmp_path / 'b.png'} cannot be read: " in error
-    assert not [record for record in caplog.records if record.name == "pyvips"]  # libvips' own words for the same
+    assert not [record for record in caplog.records if record.name == "pyvips"]  # libvips' own message for the same
     assert error.splitlines()[-1] == "vsparagon: 1 of 3 images could not be upscaled; the reasons are above."
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
@@ -332,7 +332,8 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
         (["clear.png", "out.jpg"], "transparency"),
         (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
         (["five.tif", "out.tif"], "five.tif is srgb with 5 samples per pixel; convert it to RGB or gray first."),
-        (["float.tif", "out.tif"], "float"),
+        (["float.tif", "out.tif"], "samples of type float; convert it to 8 or 16 bits"),
+        (["float-rgb.tif", "out.tif"], "samples of type float; convert it to 8 or 16 bits"),
         (["two.tif", "out.tif"], "2 images"),
         (["clear.png", "."], "its own original"),
         (["clear.png", "out.gif"], "out.gif has an unknown suffix; use one of .png, "),
@@ -350,6 +351,7 @@ def test_error_is_one_line_and_leaves_no_file(arguments, said, card, tmp_path, m
     Image.new("CMYK", (32, 32)).save("cmyk.jpg")
     pyvips.Image.black(32, 32, bands=5).write_to_file("five.tif")
     Image.new("F", (32, 32)).save("float.tif")
+    pyvips.Image.black(8, 8, bands=3).cast("float").copy(interpretation="scrgb").write_to_file("float-rgb.tif")
     Image.new("RGB", (32, 32)).save("noname", "PNG")
     Image.new("RGB", (8, 8)).save("tiny.png")
     Image.new("RGB", (32, 32)).save("two.tif", save_all=True, append_images=[Image.new("RGB", (32, 32))])

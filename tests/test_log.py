@@ -1,4 +1,4 @@
-"""What is logged while a filter is made, and what of it reaches VapourSynth."""
+"""What is logged while a filter is created, and which messages reach VapourSynth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_messages_of_every_thread_reach_vapoursynth_while_it_lasts():
         log.warning("afterwards")
     finally:
         vs.core.remove_log_handler(handle)
-    assert messages[1:] == [  # after VapourSynth's own, that there is a new handler
+    assert messages[1:] == [  # after VapourSynth's own message about the new handler
         (vs.MESSAGE_TYPE_INFORMATION, "paragon.Upscale: building: 5 %"),
         (vs.MESSAGE_TYPE_WARNING, "paragon.Upscale: damaged"),
         (vs.MESSAGE_TYPE_WARNING, "paragon.Upscale: worse"),
@@ -102,14 +102,14 @@ def test_message_is_told_once(caplog):
 
 
 def test_filter_tells_vapoursynth_what_it_chose(monkeypatch):
-    """With a GPU that nothing can use, "auto" says so, and why."""
+    """If no backend can use the GPU, "auto" says so, and why."""
     from vsparagon import backends
-    from vsparagon.backends.cuda import Gpu
+    from vsparagon.device.gpus import Gpu
 
-    for module in ("", ".tensorrt", ".torch", ".either"):
-        monkeypatch.setattr(f"vsparagon.backends{module}.gpus", lambda: (Gpu(name="Old Card", capability=(1, 0)),))
+    for module in ("backends", "backends.tensorrt", "backends.base", "device.gpus"):
+        monkeypatch.setattr(f"vsparagon.{module}.gpus", lambda: (Gpu(name="Old Card", capability=(1, 0)),))
     for name in backends.ON_GPU:
-        monkeypatch.setattr(type(backends.BACKENDS[name]), "missing", lambda self: "not installed")
+        monkeypatch.setattr(type(backends.RUNTIMES[name]), "missing", lambda self: "not installed")
     messages = []
     handle = vs.core.add_log_handler(lambda level, text: messages.append(text))
     try:

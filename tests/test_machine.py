@@ -1,4 +1,4 @@
-"""What the machine has to give."""
+"""The memory and the processors that a process may use, and its Python."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vsparagon import machine
-from vsparagon.cgroups import memory_left
-from vsparagon.machine import available_memory, python_executable, usable_threads
+from vsparagon.system import machine
+from vsparagon.system.cgroups import memory_left
+from vsparagon.system.machine import available_memory, python_executable, usable_threads
 
 SECOND = ("memory.max", "memory.current", "inactive_file")
 FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -77,7 +77,7 @@ def test_machine_without_groups_or_limits_has_none(tmp_path):
     assert memory_left(tmp_path) is None
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone lets a process choose its processors so")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux to set the CPU affinity")
 def test_threads_are_those_of_the_processors_that_the_process_may_use():
     allowed = os.sched_getaffinity(0)
     assert usable_threads() == len(allowed)

@@ -1,4 +1,4 @@
-"""Models of one's own: checkpoints of the design, and any super-resolution network as ONNX."""
+"""Model files of users: checkpoints of the design, and any super-resolution network as ONNX."""
 
 import numpy as np
 import onnx
@@ -11,16 +11,16 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 
 import vsparagon
 from vsparagon import ModelError, Upscaler
-from vsparagon.checkpoint import load_generator, save_generator
 from vsparagon.cli import main
-from vsparagon.export import export_onnx
-from vsparagon.graphs import plan_stages
+from vsparagon.geometry.extension import extension_for
 from vsparagon.input.job import Job, Network
-from vsparagon.library import find_model
-from vsparagon.model_file import files_of
+from vsparagon.lookup import find_model
+from vsparagon.models.checkpoint import load_generator, save_generator
+from vsparagon.models.files import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
-from vsparagon.tiles.extension import extension_for
+from vsparagon.onnx.export import export_onnx
+from vsparagon.onnx.graph_cache import plan_stages
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 
@@ -82,7 +82,7 @@ def test_files_of_a_model_are_all_that_decide_what_it_does(tmp_path):
 
 
 def test_network_that_needs_a_multiple_gets_it(tmp_path):
-    # Down by 4, up by 4, and added to the input: shapes that only agree for multiples of 4.
+    # Reduced by 4, enlarged by 4 and added to the input: the shapes agree only for multiples of 4.
     nodes = [
         helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
         helper.make_node("Resize", ["small", "", "four"], ["large"], mode="nearest"),
@@ -120,7 +120,7 @@ def test_design_as_onnx_is_not_cut_where_it_looks_at_the_whole_frame(tmp_path):
 def test_design_as_onnx_is_known_by_what_it_says(tmp_path, capsys):
     export_onnx(create_generator("nano").eval(), tmp_path / "nano.onnx")
     assert main(["info", str(tmp_path / "nano.onnx")]) == 0
-    assert "one of vsparagon, as published; `vsparagon export --form extended`" in capsys.readouterr().out
+    assert "a vsparagon network, as published; `vsparagon export --form extended`" in capsys.readouterr().out
 
 
 def test_onnxruntime_refuses_several_pictures_at_once(tmp_path):
@@ -198,7 +198,7 @@ def whole_numbers(path):
 
 
 def size_by_content(path):
-    """As large as the picture has pixels that are not 0, which its shape does not tell."""
+    """Write a network whose output size depends on the number of samples that are not 0, and not on the shape."""
     nodes = [
         helper.make_node("NonZero", ["x"], ["places"]),
         helper.make_node("Shape", ["places"], ["count"]),
@@ -242,30 +242,40 @@ def test_missing_or_unknown_file_is_refused(tmp_path):
         Upscaler(model=str(tmp_path / "net.engine"))
 
 
-def test_kept_graph_that_is_damaged_is_made_anew(tmp_path, caplog):
+@pytest.mark.parametrize("damage", [lambda data: data[:1000], lambda data: data[:-9] + bytes(9)], ids=["cut", "zeros"])
+def test_kept_graph_that_is_damaged_is_made_anew(damage, tmp_path, caplog):
     path = tmp_path / "nano.safetensors"
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
     before = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
     (graph,) = (tmp_path / "cache" / "graphs").iterdir()
-    graph.write_bytes(graph.read_bytes()[:1000])
+    graph.write_bytes(damage(graph.read_bytes()))
     after = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
     assert (before == after).all()
-    assert "is damaged" in caplog.text
+    assert "the cached graph of nano.safetensors is damaged" in caplog.text
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"scale": 2}', None], ids=["empty", "no plan", "half", "no graph"])
-def test_kept_stages_that_are_damaged_are_made_anew(content, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plan.json", b""),
+        ("plan.json", b"[]"),
+        ("plan.json", b'{"scale": 2}'),
+        ("1.onnx", b"cut short"),
+        ("1.onnx", None),
+    ],
+)
+def test_kept_stages_that_are_damaged_are_made_anew(name, content, tmp_path, caplog):
     path = tmp_path / "nano.safetensors"
     save_generator(create_generator("nano"), path, variant="nano", note="untrained")
     before = plan_stages(path, tmp_path)
     graphs = {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")}
     if content is None:
-        before.graph(1).unlink()
+        (before.folder / name).unlink()
     else:
-        (before.folder / "plan.json").write_bytes(content)
+        (before.folder / name).write_bytes(content)
     assert plan_stages(path, tmp_path) == before
     assert {graph.name: graph.read_bytes() for graph in before.folder.glob("*.onnx")} == graphs
-    assert ("the cached stages of nano.safetensors are damaged" in caplog.text) == (content is not None)
+    assert "the cached stages of nano.safetensors are damaged" in caplog.text
 
 
 def test_axes_named_the_other_way_round(tmp_path):
@@ -291,7 +301,7 @@ def test_extended_form_of_fixed_size_is_refused(tmp_path):
 def test_reading_a_checkpoint_without_torch_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "nano.safetensors"
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
-    monkeypatch.setitem(__import__("sys").modules, "vsparagon.checkpoint", None)
+    monkeypatch.setitem(__import__("sys").modules, "vsparagon.models.checkpoint", None)
     with pytest.raises(vsparagon.BackendUnavailable, match=r'pip install "vsparagon\[torch\]", or give an ONNX file'):
         Upscaler(model=str(path), cache=str(tmp_path))
 
@@ -301,7 +311,7 @@ def test_kept_graph_is_that_of_the_code_that_runs(tmp_path, monkeypatch):
     save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="")
     keys = []
     for code in (b"one exporter", b"one exporter", b"another"):
-        monkeypatch.setattr("vsparagon.graphs._exporter", lambda code=code: code)
+        monkeypatch.setattr("vsparagon.onnx.graph_cache._exporter", lambda code=code: code)
         Upscaler(model=str(path), cache=str(tmp_path / "cache"))
         keys.append(sorted(file.name for file in (tmp_path / "cache" / "graphs").iterdir()))
     assert [len(names) for names in keys] == [1, 1, 2]

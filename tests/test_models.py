@@ -64,7 +64,7 @@ def picture(height, width, *, count=1, seed=0):
 
 
 def trained(model):
-    """How many numbers of a network are trained, by counting them."""
+    """Return the number of trained parameters of a network, by counting them."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
@@ -140,7 +140,7 @@ def test_flat_picture_stays_flat_in_a_new_network_away_from_the_border(scale):
     torch.testing.assert_close(inner, torch.full_like(inner, 0.5), rtol=0, atol=1e-5)
 
 
-# Options that add or remove named parts: what must appear in the names when the option is on.
+# Option that adds a named part -> what must appear in the parameters' names if the option is on.
 PARTS = {
     "use_norm": "norm.",
     "use_channel_mod": "channel_mod.",
@@ -232,7 +232,7 @@ def test_unknown_variant_is_refused_with_the_known_ones():
         create_generator("giant")
 
 
-# Half precision keeps 11 bits, bfloat16 8, of numbers near 1; the network adds a few dozen such roundings.
+# float16 has 11 significant bits, and bfloat16 has 8; the errors of a few dozen roundings add up.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("name", ["nano_x2", "tiny_x4"])
 def test_low_precision_is_close(name, dtype, tolerance):
@@ -244,7 +244,7 @@ def test_low_precision_is_close(name, dtype, tolerance):
 
 
 def test_global_means_keep_float32_in_half_precision():
-    """A plain half-precision mean of a 1080p frame of a map near 100 would overflow its sum of 2e8."""
+    """In half precision, the mean of a 1080p map of values near 100 would overflow: their sum is 2e8."""
     from vsparagon.models.paragonsr2 import GlobalMean
 
     wide = torch.full((1, 2, 1080, 1920), 100.0, dtype=torch.float16)
@@ -277,10 +277,10 @@ def test_nano_as_published_takes_less_than_a_gigabyte_at_1080p():
         "def megabytes(name):\n"
         "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith(name)) // 1000\n"
         "model = create_generator('nano').eval()\n"
-        # What torch's libraries take differs by half a gigabyte between machines.
+        # The memory of torch's libraries is subtracted, because it differs by half a gigabyte between machines.
         "before = megabytes('VmRSS')\n"
         "with torch.inference_mode(): model(torch.rand(1, 3, 1080, 1920))\n"
-        # getrusage would tell the peak of the process that started this one, if that was higher.
+        # getrusage would return the peak of the parent process if that is higher.
         "print(megabytes('VmHWM') - before)"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Window attention on whole tensors against the published loop over windows, at every kind of size."""
+"""Window attention on whole tensors, compared with the published loop over windows, at all kinds of sizes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def attention(channels=4, gamma=1.0):
 
 
 def attend(module, x):
-    """Attention of every pixel of x over all pixels of x, logits divided by the root of their number."""
+    """Return the attention of every pixel of x to all its pixels; logits are divided by the root of their number."""
     query, key, value = (conv(x).flatten(2) for conv in (module.query, module.key, module.value))
     logits = query.transpose(1, 2) @ key / (x.shape[2] * x.shape[3]) ** 0.5
     return (value @ logits.softmax(-1).transpose(1, 2)).view_as(x)
 
 
 def ramps(window, start, length, axis_length, overlap):
-    """Weights of one window along one axis: a ramp towards each neighbour."""
+    """Return the weights of one window along one axis: a ramp towards each neighbour."""
     weight = torch.ones(length)
     m = min(overlap, length // 4)
     if m and start > 0:
@@ -38,7 +38,7 @@ def ramps(window, start, length, axis_length, overlap):
 
 
 def by_windows(module, x):
-    """The published rule, one window after the other."""
+    """Compute the published rule, one window after the other."""
     height, width = x.shape[2:]
     if height <= 32 and width <= 32:
         return x + module.gamma * attend(module, x)
@@ -58,7 +58,7 @@ def by_windows(module, x):
 
 
 def assert_same(module, height, width):
-    """Compare both ways of computing it: whole, for gradients, and row after row of windows."""
+    """Compare both ways of computing attention with the loop: all at once, for gradients, and by rows of windows."""
     x = torch.randn(1, module.value.out_channels, height, width)
     wanted = by_windows(module, x)
     for recorded in (True, False):

@@ -1,4 +1,4 @@
-"""Attention by polynomials: the published result where they are used, and in full where they would not follow it."""
+"""Attention by polynomials: the published result where they are used, and full attention where they are inexact."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from goldens import golden
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
-from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models import block_attention  # noqa: E402
 from vsparagon.models.attention import LocalWindowAttention  # noqa: E402
 from vsparagon.models.block_attention import BlockAttention  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.onnx import block_attention as onnx_block_attention  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 TOLERANCE = 1e-4
 WITH_ATTENTION = ["nano_x2", "nano_x2_no_content"]
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def sharper(form, times):
-    """Make the logits of a form that many times as large."""
+    """Multiply the logits of a form by `times`."""
     for module in form.modules():
         if isinstance(module, BlockAttention):
             module.exact.query.weight.mul_(times)
@@ -33,7 +33,7 @@ def sharper(form, times):
 
 
 def in_full(form, x, monkeypatch):
-    """The result with attention in full."""
+    """Return the result with full attention."""
     with monkeypatch.context() as patch:
         patch.setattr(BlockAttention, "follow", lambda self, windows: False)
         return form(x).numpy()
@@ -58,7 +58,7 @@ def forbidden(self, x):
 def run(runtime, model, x):
     if runtime == "openvino":
         pytest.importorskip("openvino")
-        from vsparagon.backends.openvino import openvino_core
+        from vsparagon.backends.openvino.library import openvino_core
 
         config = {"INFERENCE_PRECISION_HINT": "f32"}
         network = openvino_core().read_model(model.SerializeToString())
@@ -99,7 +99,7 @@ def test_graph_decides_by_itself_at_any_size(runtime, real_picture, monkeypatch)
             wanted = in_full(form, torch.from_numpy(x), monkeypatch)
             np.testing.assert_allclose(run(runtime, model, x), wanted, rtol=0, atol=2e-5)
     without_guard(monkeypatch)
-    assert np.abs(run(runtime, onnx_model(form), x) - wanted).max() < TOLERANCE, "windows are not whole"
+    assert np.abs(run(runtime, onnx_model(form), x) - wanted).max() < TOLERANCE, "it must be full for cropped windows"
     x = np.ascontiguousarray(real_picture[..., 100:156, 150:230])
     assert np.abs(run(runtime, onnx_model(form), x) - in_full(form, torch.from_numpy(x), monkeypatch)).max() > TOLERANCE
 
@@ -109,7 +109,7 @@ def test_graph_is_another_than_the_published_and_always_the_same():
     graphs = [onnx_model(inference_form(model)) for _ in range(2)]
     assert graphs[0].SerializeToString(deterministic=True) == graphs[1].SerializeToString(deterministic=True)
     assert [node.op_type for node in graphs[0].graph.node].count("If") == 1
-    assert "Softmax" not in {node.op_type for node in graphs[0].graph.node}, "only in the branch"
+    assert "Softmax" not in {node.op_type for node in graphs[0].graph.node}, "it must be only in the branch"
     published = {node.op_type for node in onnx_model(model).graph.node}
     assert "Softmax" in published
     assert "If" not in published

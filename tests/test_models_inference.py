@@ -1,4 +1,4 @@
-"""The inference form: the picture of the published form after the filter's extension and cut, by a shorter way."""
+"""The inference form gives the picture of the published form, once extended and cropped by the filter, faster."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from goldens import generator_names, golden
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 
+from vsparagon.geometry.extension import extension_for  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.tiles.extension import extension_for  # noqa: E402
 
-# The folded kernels are other numbers, summed in another order.
+# Folded kernels have other values, which are summed in another order.
 FOLDING_TOLERANCE = 1e-4
 
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_gradient")
 
 
 def filtered(model, picture):
-    """What the filter shows: the picture extended, enlarged and cut back."""
+    """Return what the filter outputs: the picture extended, enlarged and cropped."""
     extension = extension_for(*picture.shape[2:])
     extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
     extension.picture(extended)[...] = picture
@@ -31,7 +31,7 @@ def filtered(model, picture):
 
 
 def random_weights(variant, **options):
-    """A new generator whose every part matters."""
+    """Return a new generator in which every part affects the result."""
     model = create_generator(variant, **options).eval()
     for name, parameter in model.named_parameters():
         if name.endswith("gamma"):

@@ -1,4 +1,4 @@
-"""The discriminator: the published numbers, and gradients that a penalty can use."""
+"""The discriminator: the published results, and gradients that a penalty can use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _seed():
 
 
 def munet(*, num_feat=8, ch_mult=(1, 2, 4), fixed_noise=False):
-    """A small network whose attention and, if asked, whose fixed kernels are not what a new network has."""
+    """Return a small network with attention and, with `fixed_noise`, fixed kernels that a new network does not have."""
     model = MUNet(num_feat=num_feat, ch_mult=ch_mult)
     with torch.no_grad():
         model.self_attn.gamma.fill_(0.7)
@@ -29,8 +29,8 @@ def munet(*, num_feat=8, ch_mult=(1, 2, 4), fixed_noise=False):
                 parameter.normal_(std=0.3)
             if fixed_noise and not parameter.requires_grad:
                 parameter.normal_()
-        # Normalised weights make small activations, of which the softmax would be nearly even. In eval mode the
-        # stored vectors decide on the norm.
+        # Normalised weights make small activations, for which the softmax would be nearly uniform. In eval mode,
+        # the stored vectors determine the norm.
         for conv, factor in ((model.self_attn.query, 0.01), (model.self_attn.key, 0.01), (model.mid_conv[0], 0.1)):
             conv.parametrizations.weight[0]._u.mul_(factor)
     return model.eval()
@@ -108,19 +108,19 @@ def test_output_is_that_of_the_description(size, fixed_noise):
         out = model(x)
     assert out.shape == (2, 1, *size)
     wanted = by_the_description(model.state_dict(), x, 3)
-    # Noise as fixed kernels makes large numbers that nearly cancel, which float32 sees less well than float64.
+    # With noise as fixed kernels, large numbers nearly cancel, which is less exact in float32 than in float64.
     tolerance = {"rtol": 1e-4, "atol": 1e-4} if fixed_noise else {"rtol": 0, "atol": GOLDEN_TOLERANCE}
     torch.testing.assert_close(out.double(), wanted, **tolerance)
 
 
 def test_description_depends_on_every_weight():
-    """A comparison that some part does not reach would prove nothing about it."""
+    """A comparison proves nothing about a part on which it does not depend."""
     model = munet()
     x = torch.rand(1, 3, 32, 48)
     state = model.state_dict()
     before = by_the_description(state, x, 3)
     for name in state:
-        # The same number added to all keys does not move a softmax.
+        # The same number added to all keys does not change a softmax.
         if not name.endswith(("_u", "_v", "key.bias")):
             changed = {**state, name: state[name] * 1.5 + 0.1}
             assert (by_the_description(changed, x, 3) - before).abs().max() > GOLDEN_TOLERANCE, name
@@ -128,7 +128,7 @@ def test_description_depends_on_every_weight():
 
 @pytest.mark.parametrize("name", [n for n in golden_paths() if n.startswith("munet")])
 def test_output_equals_the_published_network(name):
-    """The published vector is 3 MB and lies outside of the repository: see VSPARAGON_GOLDEN in goldens.py."""
+    """The published vectors take 3 MB and are not in the repository: see VSPARAGON_GOLDEN in goldens.py."""
     weights = golden_paths()[name]
     io = load_file(weights.with_name(f"{name}.io.safetensors"))
     model = MUNet(num_feat=16).eval()
@@ -166,7 +166,7 @@ def test_new_attention_is_the_identity():
 
 
 def only_frequencies(model):
-    """Cut every way from the picture to the logits but the frequency branch, which no longer can be weighed down."""
+    """Detach the picture from all branches but that of the frequencies, so that gradients pass only through it."""
     model._encode = lambda x: type(model)._encode(model, x.detach())
     model._gradients = lambda x: type(model)._gradients(model, x.detach())
     return model
@@ -203,7 +203,7 @@ def test_log_magnitude_has_the_published_value_even_where_nothing_is():
 
 
 def penalty(model, x):
-    """R1 as R3GAN has it, with the graph kept: the mean over pictures of the squared gradient, summed over pixels."""
+    """Return R3GAN's R1 penalty, with its graph: the mean over pictures of the squared gradient's sum over pixels."""
     x = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(model(x).mean((1, 2, 3)).sum(), x, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

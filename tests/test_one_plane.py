@@ -1,4 +1,4 @@
-"""Networks for one plane, as most that others made for luma: luma is theirs, chroma the resizer's."""
+"""Networks for one plane, most of which were made for luma: they enlarge luma, and the resizer chroma."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import vapoursynth as vs
 from clips import arrays, clip_of, photograph
 from onnx_files import shuffle_network, shuffled
 
-from vsparagon.backends.base import Slot
-from vsparagon.backends.openvino import _OpenVINOSlot
+from vsparagon.backends.openvino.cpu import _OpenVINOSlot
+from vsparagon.backends.session import Slot
 
 core = vs.core
 PICTURE = photograph(48, 64)

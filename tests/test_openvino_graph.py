@@ -1,15 +1,20 @@
-"""The last convolutions of a network compute no more than is kept, and what they compute is what it was."""
+"""The last convolutions of a network compute no more than is kept, with the same results."""
+
+import subprocess
+import sys
 
 import numpy as np
 import openvino
 import pytest
 from openvino import opset13 as ops
 
-from vsparagon.backends.openvino import openvino_core
-from vsparagon.backends.openvino.graph import Rim, narrow
-from vsparagon.library import find_model
-from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.runtime import choose_runtime
+from vsparagon.backends.openvino.cpu import _run
+from vsparagon.backends.openvino.library import openvino_core
+from vsparagon.backends.openvino.surgery import Rim, narrow
+from vsparagon.choice import make_choice
+from vsparagon.errors import BackendFailure
+from vsparagon.lookup import find_model
+from vsparagon.pipelines.picture import PicturePipeline
 
 HEIGHT, WIDTH = 20, 23
 RANDOM = np.random.default_rng(0)
@@ -36,7 +41,7 @@ def _result(network, picture):
 
 
 def _check(last, picture, most, expected):
-    """Narrow the network to `last` and compare."""
+    """Narrow the network that ends in `last`, and compare its result with that of the whole."""
     network = openvino.Model([last], [picture])
     values = RANDOM.standard_normal((1, 2, HEIGHT, WIDTH)).astype(np.float32)
     whole = _result(network, values)
@@ -113,6 +118,57 @@ def test_nothing_is_left_out_behind_a_step_that_is_not_known():
 )
 def test_bundled_networks_compute_less_at_their_end(variant, expected, monkeypatch):
     rims = []
-    monkeypatch.setattr("vsparagon.backends.openvino.narrow", lambda *given: rims.append(narrow(*given)) or rims[-1])
-    PicturePipeline(choose_runtime(find_model(variant=variant), backend="openvino"), height=HEIGHT, width=WIDTH)
+    monkeypatch.setattr(
+        "vsparagon.backends.openvino.cpu.narrow", lambda *given: rims.append(narrow(*given)) or rims[-1]
+    )
+    PicturePipeline(make_choice(find_model(variant=variant), backend="openvino"), height=HEIGHT, width=WIDTH)
     assert rims == [expected]
+
+
+def test_networks_that_run_together_are_waited_for_when_one_fails():
+    waited = []
+
+    class Request:
+        def start_async(self):
+            pass
+
+        def wait(self):
+            waited.append(self)
+
+        def infer(self, share_outputs):
+            raise RuntimeError("no memory")
+
+    base = Request()
+    with pytest.raises(BackendFailure, match="no memory"):
+        _run(Request(), base)
+    assert waited == [base]
+
+
+FIRST_USES = """
+import faulthandler, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from vsparagon.backends.openvino.library import openvino_core
+from vsparagon.lookup import find_model
+
+together = threading.Barrier(8)
+def at_once(work):
+    def run(_):
+        together.wait()
+        return work()
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(run, range(8)))
+
+faulthandler.dump_traceback_later(60, exit=True)
+sys.setswitchinterval(1e-6)
+cores = at_once(openvino_core)
+assert len(set(map(id, cores))) == 1, cores
+steps = cores[0].read_model(find_model().graph).get_ops()
+constant = next(step for step in steps if step.get_type_name() == "Constant")
+at_once(lambda: constant.data.size)
+"""
+
+
+def test_threads_may_use_openvino_for_the_first_time_at_once():
+    # Several processes, because threads that could stop each other do so in every second one.
+    processes = [subprocess.Popen([sys.executable, "-c", FIRST_USES]) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4

@@ -1,19 +1,22 @@
-"""OpenVINO in a process of its own, beside another OpenVINO in this one: the same pictures, and clear ends."""
+"""OpenVINO in a separate process, because this one has loaded another: the same pictures, and clear errors."""
 
+import gc
+import io
 import os
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
 from unittest.mock import Mock
 
 import numpy as np
+import psutil
 import pytest
 import vapoursynth as vs
 from clips import arrays, clip_of, photograph
@@ -22,22 +25,23 @@ from goldens import golden_paths
 import vsparagon
 from vsparagon import Upscaler
 from vsparagon.backends.openvino import client
-from vsparagon.backends.openvino.client import worker_process
+from vsparagon.backends.openvino.client import WorkerProcess, worker_process
+from vsparagon.backends.openvino.server import serve
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 
 PICTURE = photograph(70, 90).astype(np.float32) / 255
 
 
 @pytest.fixture
 def conflict(monkeypatch):
-    """Another OpenVINO in this process, as far as it can tell; and a worker of this test's own."""
+    """Pretend that this process has loaded another OpenVINO, with a worker for this test alone."""
 
     def fail():
         raise ImportError("version mismatches")
 
-    monkeypatch.setattr("vsparagon.backends.openvino.import_openvino", fail)
-    for module in ("vsparagon.backends.openvino", "vsparagon.model_file"):
+    monkeypatch.setattr("vsparagon.backends.openvino.library.import_openvino", fail)
+    for module in ("vsparagon.backends.openvino", "vsparagon.lookup.model_file"):
         monkeypatch.setattr(f"{module}.import_trouble", lambda: "version mismatches")
     monkeypatch.setattr(client, "_worker", None)
     yield
@@ -46,7 +50,7 @@ def conflict(monkeypatch):
 
 
 def apart_after(request, make):
-    """What `make` gives here, and what it gives where OpenVINO cannot be loaded."""
+    """Return what `make` gives with OpenVINO in this process, and with OpenVINO in a worker."""
     here = make()
     request.getfixturevalue("conflict")
     assert client._worker is None
@@ -89,7 +93,7 @@ def test_stages_are_the_same(name, request, tmp_path):
 
 def test_long_plans_hold_a_stage_only_while_it_runs(request, tmp_path, monkeypatch):
     pytest.importorskip("onnx", reason="stages are exported as ONNX")
-    monkeypatch.setattr("vsparagon.graphs.FEW", 1)
+    monkeypatch.setattr("vsparagon.onnx.graph_cache.FEW", 1)
     clip = clip_of([photograph(120, 130)])
 
     def frame():
@@ -139,7 +143,7 @@ def test_call_that_waits_for_a_worker_that_dies_is_told(conflict):
             told.put(str(error))
 
     os.kill(worker.pid, signal.SIGSTOP)
-    Thread(target=ask, daemon=True).start()
+    threading.Thread(target=ask, daemon=True).start()
     while not worker._answers:
         time.sleep(0.01)
     worker.kill()
@@ -162,7 +166,7 @@ def test_worker_forgets_what_is_dropped_here(conflict):
     for _ in range(6):
         Upscaler(backend="openvino")(large)
         peaks.append(megabytes())
-    assert peaks[-1] - peaks[1] < 100, "each took some hundred megabytes"
+    assert peaks[-1] - peaks[1] < 100, "each takes about a hundred megabytes"
 
 
 def test_many_threads_ask_at_once(conflict):
@@ -171,6 +175,54 @@ def test_many_threads_ask_at_once(conflict):
     with ThreadPoolExecutor(12) as pool:
         results = list(pool.map(lambda number: arrays(clip.get_frame(number)), range(24)))
     assert (np.array(results) == np.array(expected)).all()
+
+
+def test_one_call_after_the_other_takes_one_thread(conflict):
+    worker = worker_process()
+    threads = []
+    for _ in range(200):
+        worker.call("trouble")
+        threads.append(psutil.Process(worker.pid).num_threads())
+    assert threads[-1] == threads[0]
+
+
+def test_frames_that_fail_there_are_let_go(conflict, monkeypatch):
+    core, call = vs.core.core, WorkerProcess.call
+    enlarged = core.std.BlankClip(None, 56, 40, vs.RGB24, 20, keep=True).paragon.Upscale()
+    enlarged.get_frame(0).close()
+    monkeypatch.setattr(WorkerProcess, "call", lambda self, method, *rest: call(self, "run", 99))
+    gc.collect()
+    gc.disable()
+    try:
+        before = core.used_cache_size
+        for n in range(1, 20):
+            with pytest.raises(vs.Error, match=r"OpenVINO's own process failed: 99$"):
+                enlarged.get_frame(n)
+        assert core.used_cache_size <= before
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork")
+def test_fork_has_a_worker_of_its_own():
+    program = (
+        "import os, signal\n"
+        "from vsparagon.backends.openvino.client import worker_process\n"
+        "worker = worker_process()\n"
+        "assert worker.call('trouble') == ''\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    signal.alarm(50)\n"
+        "    try:\n"
+        "        worker.call('trouble')\n"
+        "    except Exception as error:\n"
+        "        print(error, flush=True)\n"
+        "    os._exit(worker_process() is worker or worker_process().call('trouble') != '')\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert worker.call('trouble') == ''\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    assert "not its forks" in done.stdout
 
 
 def test_what_fails_there_is_told_here(conflict):
@@ -195,6 +247,23 @@ def test_worker_ends_with_its_process(end):
     while is_running(int(done.stdout)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_worker_does_not_wait_for_calls_in_progress():
+    released, begun = threading.Event(), threading.Event()
+
+    class Waiting:
+        def take(self):
+            begun.set()
+            released.wait(60)
+
+    message = pickle.dumps((0, [], "take", ()))
+    serving = threading.Thread(target=serve, args=(Waiting(), io.BytesIO(message), io.BytesIO()), daemon=True)
+    serving.start()
+    assert begun.wait(10)
+    serving.join(10)
+    assert not serving.is_alive()
+    released.set()
 
 
 def is_running(pid):

@@ -1,4 +1,4 @@
-"""What an installation puts where, what removing it leaves, and what a wheel for another system holds."""
+"""What is installed where, what remains after uninstalling, and what wheels for other systems contain."""
 
 import base64
 import csv
@@ -31,7 +31,7 @@ def run(command: list[str], **options) -> subprocess.CompletedProcess[str]:
 
 
 def build_wheel(source: Path, folder: Path, **variables: str) -> Path:
-    """Build the wheel of a source tree with what is installed here, without a network."""
+    """Build the wheel of a source tree with the packages that are installed here, without network access."""
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
     done = run([*command, "-w", str(folder), str(source)], env={**os.environ, **variables})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -41,7 +41,7 @@ def build_wheel(source: Path, folder: Path, **variables: str) -> Path:
 
 @pytest.fixture
 def source(tmp_path) -> Path:
-    """A copy of the source tree: setuptools leaves its traces in what it builds from."""
+    """A copy of the source tree, because setuptools writes into the tree that it builds from."""
     folder = tmp_path / "source"
     ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.onnx")
     shutil.copytree(ROOT / "vsparagon", folder / "vsparagon", ignore=ignored)
@@ -53,7 +53,7 @@ def source(tmp_path) -> Path:
 
 
 class Place:
-    """A virtual environment with VapourSynth and setuptools in it, as links to the files of this one."""
+    """A virtual environment with links to the files of this environment's VapourSynth and setuptools."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, symlinks=sys.platform != "win32")
@@ -75,7 +75,7 @@ class Place:
         return {path.relative_to(self.site) for path in found if "__pycache__" not in path.parts}
 
     def ask(self, expression: str) -> str:
-        """Return what an expression of `core` prints in this environment, with no other path than its own."""
+        """Print an expression of `core` in this environment, without other import paths, and return the output."""
         script = f"from vapoursynth import core; print({expression})"
         done = run([self.python, "-I", "-c", script], cwd=self.site.anchor)
         return done.stdout.strip() or done.stderr.splitlines()[-1]
@@ -127,7 +127,7 @@ def test_wheel_holds_the_package_and_the_plugin_and_no_more(source, tmp_path):
 
 
 def check_record(archive: zipfile.ZipFile) -> None:
-    """Check that RECORD names every file once with its hash, by which pip knows what to remove."""
+    """Check that RECORD lists every file once with its hash; pip needs that to uninstall."""
     (record,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
     lines = list(csv.reader(archive.read(record).decode().splitlines()))
     assert sorted(name for name, _, _ in lines) == sorted(archive.namelist())
@@ -158,11 +158,11 @@ def test_unknown_platform_is_refused_with_the_known_ones(platform, source, tmp_p
 
 
 def test_other_systems_are_refused(source):
-    # What Python knows of its own platform is asked before.
+    # sysconfig must read its data before the platform has another name.
     begin = "import runpy, sys, sysconfig, setuptools; sysconfig.get_config_vars(); sys.platform = 'darwin'"
     script = f"{begin}; runpy.run_path('setup.py')"
     done = run([sys.executable, "-c", script], cwd=source)
-    assert done.stderr.splitlines()[-1].endswith("vsparagon is for Linux and Windows, and this is darwin")
+    assert done.stderr.splitlines()[-1].endswith("vsparagon runs on Linux and Windows only, and this is darwin")
 
 
 # --- wheels for other systems -----------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_windows_wheel_holds_a_plugin_that_only_needs_windows(source, tmp_path):
 
 
 class PortableExecutable:
-    """As much of a 64-bit Windows library as tells what it gives and what it needs."""
+    """A reader of a 64-bit Windows library's exports and imports."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -255,7 +255,7 @@ def test_make_keeps_a_virtual_environment_that_fits(fits, made, tmp_path):
     assert (tmp_path / "made").exists() == made
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the checkout, which knows what belongs to it")
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout")
 def test_source_distribution_is_the_checkout(tmp_path):
     tracked = set(run(["git", "ls-files"], cwd=ROOT).stdout.splitlines())
     source = tmp_path / "source"

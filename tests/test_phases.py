@@ -1,4 +1,4 @@
-"""The pixel shuffle as part of a copy, against torch's."""
+"""The pixel shuffle as part of a copy, compared with torch's."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_every_part_equals_the_shuffled_picture(scale, colours, adds):
     for _ in range(60):
         top, bottom = sorted(random.choice(7 * scale + 1, 2, replace=False))
         left, right = sorted(random.choice(9 * scale + 1, 2, replace=False))
-        # Rows of a frame lie apart by more than their length.
+        # The stride of a frame's rows is larger than their length.
         room = np.full((colours, bottom - top, right - left + 5), 7, np.float32)
         write_phases(phases, scale, list(room[..., :-5]), slice(top, bottom), slice(left, right), repeated=picture)
         np.testing.assert_array_equal(room[..., :-5], whole[:, top:bottom, left:right])

@@ -42,7 +42,7 @@ def test_what_cannot_be_drawn_is_one_line(run, tmp_path):
     draw = load_script("plot_run").draw
     with pytest.raises(InvalidInput, match=r"it must end in \.png or \.svg"):
         draw(run, [], tmp_path / "curves.txt")
-    with pytest.raises(InvalidInput, match="is no folder of a run"):
+    with pytest.raises(InvalidInput, match="is not the folder of a run"):
         draw(tmp_path, [], tmp_path / "curves.png")
     Monitor(tmp_path / "new" / "tensorboard", begin=0, total=3).close()
     with pytest.raises(InvalidInput, match="has no scalars yet"):

@@ -1,9 +1,13 @@
-"""`vsparagon preview`: a clip as a file, the players' view of it, and what happens when the machine is too slow."""
+"""`vsparagon preview`: the clip as a file, how players read it, and what happens if the machine is too slow."""
 
 from __future__ import annotations
 
 import io
+import socket
+import struct
+import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -30,7 +34,7 @@ core: Any = vs.core
 
 
 def content(clip):
-    """What a file of the clip must hold, written by VapourSynth itself."""
+    """Return what a file of the clip must contain, as VapourSynth itself writes it."""
     out = io.BytesIO()
     clip.output(out, y4m=True)
     _, _, frames = out.getvalue().partition(b"\n")
@@ -108,6 +112,20 @@ def test_server_answers_ranges_and_only_to_those_who_know_the_address():
         fetch(address)
 
 
+def test_server_is_silent_about_strange_requests_and_readers_that_break_off(capfd):
+    at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+    with served(RawFile(counted(), lambda _seconds: None), lambda: None, pytest.fail) as address:
+        url = urllib.parse.urlsplit(address)
+        for request in (b"GET /\xe9 HTTP/1.1\r\n\r\n", b"GET ", f"GET {url.path} HTTP/1.1\r\n\r\n".encode()):
+            with socket.create_connection((url.hostname, url.port)) as reader:
+                reader.sendall(request)
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                if b"\xe9" in request:
+                    assert reader.recv(100).startswith(b"HTTP/1.1 404")
+        assert fetch(address)[0] == 200
+    assert capfd.readouterr().err == ""
+
+
 def test_reader_that_leaves_stops_the_work():
     asked = []
     clip = counted(width=640, height=480, length=2000)
@@ -121,7 +139,7 @@ def test_reader_that_leaves_stops_the_work():
 
 
 def grays(*levels):
-    """Ways that differ by their brightness."""
+    """Return levels that differ in their brightness."""
 
     def way(level):
         return core.std.BlankClip(None, 64, 48, vs.GRAY8, 600, 30, 1, color=level)
@@ -147,7 +165,7 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
     deliver(screen, settled + screens.MEASURED_SECONDS + 0.1, 20)
     assert (screen.level, shown(screen, 100)[0, 0]) == ("way 20", 20)
     assert told == ["20.0 of 30 frames per second with way 10: switching to way 20"]
-    assert shown(screen, 101).max() > 200  # the words
+    assert shown(screen, 101).max() > 200  # the note
     deliver(screen, screens.NOTE_SECONDS + 1, 30)
     assert shown(screen, 400).max() == 20
     assert screen.speed == pytest.approx(30)
@@ -165,7 +183,7 @@ def test_fast_machine_stays_and_a_jump_is_not_held_against_it():
     told = []
     screen = Screen(grays(10, 20), told.append)
     deliver(screen, 30, 45)
-    for _ in range(20):  # a slow decoder, a player that jumps and jumps
+    for _ in range(20):  # slow decoding after each of many jumps
         screen.begin()
         for _ in range(screens.SETTLING_FRAMES):
             screen.delivered(0.5)

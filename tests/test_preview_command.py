@@ -1,4 +1,4 @@
-"""`vsparagon preview` as a command: players, viewers, and what goes wrong."""
+"""`vsparagon preview` as a command: players, viewers and errors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
 from films import UNEVEN, make_film
 
-# A player that takes an address, reads so much of it, and says what it got.
+# A player: it opens an address, reads `most` bytes of it, and prints what it got.
 PLAYER = """#!{python}
 import sys, urllib.request
 with urllib.request.urlopen(sys.argv[-1]) as answer:
@@ -28,7 +30,7 @@ with urllib.request.urlopen(sys.argv[-1]) as answer:
 sys.stderr.write(f"player: {{header.decode().strip()}}, {{got}} bytes\\n")
 sys.exit({code})
 """
-# A viewer that runs the script and says what it was given, as vsview and vspreview are called.
+# A viewer, called like vsview and vspreview: it runs the script and prints what it is given.
 VIEWER = """
 import runpy, sys
 runpy.run_path(sys.argv[1])
@@ -98,10 +100,14 @@ def test_error_in_a_frame_ends_the_player_and_is_told(film, tmp_path):
     ("arguments", "said"),
     [
         (["none.mkv"], "there is no file"),
+        (["-"], "standard input and addresses cannot be read: save the video as a file."),
+        (["https://example.org/film.mkv"], "standard input and addresses cannot be read: save the video as a file."),
+        (["."], "is a folder; give one video file or script."),
+        (["/dev/null"], "is a pipe or a device; save the video as a file, which can be read at any place."),
         (["FILM", "--start", "99s"], "lasts 2.0 s"),
         (["FILM", "--start", "soon"], "'soon' is not a time"),
         (["FILM", "--variant", "giant"], "giant"),
-        (["own.vpy", "--ab"], "so --ab has no source to show"),
+        (["own.vpy", "--ab"], "calls core.paragon.Upscale itself; leave --ab out"),
     ],
 )
 def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys):
@@ -120,24 +126,30 @@ def test_error_is_one_line(arguments, said, film, tmp_path, monkeypatch, capsys)
 
 
 @needs_posix
-def test_player_that_fails_is_told(film, tmp_path):
-    player = tmp_path / "player"
-    player.write_text("#!/bin/sh\nexit 3\n")
-    player.chmod(0o755)
-    done = run(film, "--player", player)
+@pytest.mark.parametrize("read", [0, 100_000])
+def test_player_that_fails_is_told(read, film, tmp_path):
+    done = run(film, "--player", write_player(tmp_path, most=read, code=3))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].endswith("failed with exit code 3; its output is above.")
 
 
 @needs_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ends_with_its_player_when_asked(number, film, tmp_path):
+@pytest.mark.parametrize("kind", ["player", "viewer"])
+def test_ends_with_its_player_when_asked(kind, number, film, tmp_path):
+    pid = tmp_path / "pid"
     player = tmp_path / "player"
-    player.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    player.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
     player.chmod(0o755)
-    process = subprocess.Popen(command(film, "--player", player), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    (tmp_path / "vsview.py").write_text(f"import os\nos.execv({str(player)!r}, ['player'])\n")
+    process = subprocess.Popen(
+        command(film, "--player", player if kind == "player" else "vsview"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
+    )
     deadline = time.monotonic() + 60
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+    while not pid.exists() or not pid.read_text().strip():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -145,8 +157,9 @@ def test_ends_with_its_player_when_asked(number, film, tmp_path):
     process.send_signal(number)
     process.communicate(timeout=20)
     assert process.returncode == 130
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(pid.read_text())).wait(timeout=20)  # raises if it goes on
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # the viewer's script
 
 
 def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys):
@@ -157,6 +170,19 @@ def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys)
     monkeypatch.setattr(viewer, "VIEWERS", ())
     assert main(["preview", str(film)]) == 1
     assert "install mpv" in capsys.readouterr().err
+
+
+@needs_posix
+def test_player_goes_before_a_viewer(film, tmp_path):
+    (tmp_path / "vsview.py").write_text("import sys; sys.stderr.write('viewer'); raise SystemExit(3)\n")
+    player = tmp_path / "mpv"
+    player.write_text("#!/bin/sh\necho player >&2\nexit 4\n")
+    player.chmod(0o755)
+    done = run(film, PYTHONPATH=str(tmp_path), PATH=str(tmp_path))
+    assert f"{player} failed with exit code 4" in done.stderr
+    player.unlink()
+    done = run(film, PYTHONPATH=str(tmp_path), PATH=str(tmp_path))
+    assert "vsview failed with exit code 3" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["vsview", "vspreview"])
@@ -184,7 +210,7 @@ def test_viewer_is_not_started_for_what_cannot_be_shown(film, tmp_path):
 
 @pytest.fixture
 def started():
-    """Start a process that is ended, if need be, when the test is over."""
+    """A function that starts a process, which is ended after the test if it still runs."""
     processes = []
 
     def start(*words: object, **environment: str) -> subprocess.Popen[str]:
@@ -207,7 +233,7 @@ def started():
 
 
 class Mpv:
-    """A running mpv without a window, by way of its socket."""
+    """A running mpv without a window, controlled through its socket."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -259,16 +285,14 @@ def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_p
     if not uneven:
         assert mpv.do("get_property", "audio-delay") == pytest.approx(-0.3, abs=0.002)
     for place in (8.0, 1.0):
-        asked = time.monotonic()
         mpv.do("seek", place, "absolute+exact")
         mpv.wait("playback-restart")
-        assert time.monotonic() - asked < 3  # 0.03 to 0.15 s on an idle machine
         assert mpv.do("get_property", "time-pos") == pytest.approx(place, abs=0.05)
     mpv.quit()
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
     assert stdout.startswith(f"{film}: ")
-    assert ("without sound" in stderr) == uneven
+    assert ("without audio and subtitles" in stderr) == uneven
 
 
 @pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")

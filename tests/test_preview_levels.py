@@ -1,4 +1,4 @@
-"""The levels that `vsparagon preview` has: as asked for, then ever cheaper ones."""
+"""The levels of `vsparagon preview`: first as requested, then cheaper and cheaper ones."""
 
 import itertools
 
@@ -7,9 +7,10 @@ import pytest
 import vapoursynth as vs
 from clips import arrays, counted
 
+from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.source import Source
-from vsparagon.preview.levels import levels_for
+from vsparagon.preview.levels import levels_for, with_text
 
 
 def source_of(clip, upscaled=False):
@@ -19,14 +20,19 @@ def source_of(clip, upscaled=False):
 @pytest.mark.parametrize(
     ("network", "names"),
     [
-        (Network(variant="nano"), ["nano", "swift_lite"]),
+        (Network(variant="nano"), ["nano", "swift int8", "swift_lite int8"]),
+        (Network(variant="nano", precision="fp32"), ["nano", "swift_lite"]),
+        (Network(variant="nano", backend="torch"), ["nano", "swift_lite"]),
         (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift_lite"]),
         (Network(variant="swift_plus", precision="int8"), ["swift_plus", "swift", "swift_lite"]),
-        (Network(variant="micro"), ["micro", "swift", "swift_lite"]),
-        (Network(variant="tiny", scale=4), ["tiny", "swift", "swift_lite"]),
-        (Network(variant="swift"), ["swift", "swift_lite"]),
-        (Network(variant="swift_lite", scale=3), ["swift_lite"]),
-        (Network(variant="swift_plus", profile="compressed"), ["swift_plus", "swift", "swift_lite"]),
+        (Network(variant="micro", precision="fp32"), ["micro", "swift", "swift_lite"]),
+        (Network(variant="tiny", scale=4), ["tiny", "swift int8", "swift_lite int8"]),
+        (Network(variant="swift"), ["swift", "swift int8", "swift_lite int8"]),
+        (Network(variant="swift_lite", scale=3), ["swift_lite", "swift_lite int8"]),
+        (
+            Network(variant="swift_plus", profile="compressed"),
+            ["swift_plus", "swift_plus int8", "swift int8", "swift_lite int8"],
+        ),
     ],
 )
 def test_a_network_gives_way_to_ever_faster_ones(tmp_path, network, names):
@@ -40,9 +46,9 @@ def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
     levels = levels_for(source, job, ab=False)
     assert [level.name for level in levels] == [
         "micro",
-        "swift",
-        "swift_lite",
-        *(f"swift_lite from {size}" for size in ("48x36", "32x24")),
+        "swift int8",
+        "swift_lite int8",
+        *(f"swift_lite int8 from {size}" for size in ("48x36", "32x24")),
     ]
     clips = [level.open() for level in levels]
     assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
@@ -73,14 +79,35 @@ def test_halves_keep_what_the_result_says_of_itself(tmp_path):
     clip = counted(width=66, _SARNum=1, _SARDen=1)
     job = Job(input=tmp_path / "x.mkv", network=Network(width=198, height=96))
     both, ours = (levels_for(source_of(clip), job, ab=ab)[0].open() for ab in (True, False))
-    assert (both.width, both.height) == (ours.width, ours.height) == (198, 96)  # half of which is odd
+    assert (both.width, both.height) == (ours.width, ours.height) == (198, 96)  # half of the width is odd
     with both.get_frame(0) as shown, ours.get_frame(0) as alone:
         assert dict(shown.props) == dict(alone.props)
         assert (shown.props["_SARNum"], shown.props["_SARDen"]) == (2, 3)
 
 
+def yuv444(width, height):
+    return vs.core.std.BlankClip(None, width, height, vs.YUV444P8, 2, color=[50, 128, 128])
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fits"),
+    [(40, 48, True), (39, 48, False), (40, 47, False), (48, 720, True), (47, 720, False)],
+)
+def test_text_is_left_out_where_it_does_not_fit(width, height, fits):
+    with with_text(yuv444(width, height), "nano", 7).get_frame(0) as frame:
+        assert (np.asarray(frame[0]).max() > 50) == fits
+
+
+def test_halves_of_a_tiny_clip_have_no_text(tmp_path):
+    job = Job(input=tmp_path / "x.mkv")
+    luma = arrays(levels_for(source_of(yuv444(3, 1)), job, ab=True)[0].open().get_frame(0))[0]
+    np.testing.assert_allclose(luma, [[50, 50, 235, 235, 50, 50]] * 2, atol=1)
+    with pytest.raises(InvalidInput, match="--ab needs a result that is at least 6 pixels wide; this one has 4"):
+        levels_for(source_of(yuv444(2, 2)), job, ab=True)[0].open()
+
+
 def test_smaller_sources_have_whole_chroma(tmp_path):
     clip = counted(width=60, height=44)
     levels = levels_for(source_of(clip), Job(input=tmp_path / "x.mkv"), ab=False)
-    assert [level.name for level in levels][2:] == ["swift_lite from 44x32", "swift_lite from 30x22"]
-    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 4
+    assert [level.name for level in levels][-2:] == ["swift_lite int8 from 44x32", "swift_lite int8 from 30x22"]
+    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 5

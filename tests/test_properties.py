@@ -134,7 +134,7 @@ def test_sample_aspect_ratio_follows_a_change_of_shape(clip):
     assert (wide["_SARNum"], wide["_SARDen"]) == (4, 9)
     absurd = tagged(clip, _SARNum=1, _SARDen=2**62 + 1)
     kept = vsparagon.upscale(absurd, width=112, height=40).get_frame(0).props
-    assert kept["_SARDen"] == 2**62 + 1, "what a property cannot hold is left as it was"
+    assert kept["_SARDen"] == 2**62 + 1, "a ratio that properties cannot hold must be left as it was"
     assert "_SARNum" not in vsparagon.upscale(clip, width=112, height=40).get_frame(0).props
     for number, other in ((0, 0), (0, 9), (8, 0)):
         unknown = vsparagon.upscale(tagged(clip, _SARNum=number, _SARDen=other), width=112, height=40).get_frame(0)

@@ -1,4 +1,4 @@
-"""How far networks of others look: what their graphs say, beside what a changed pixel changes."""
+"""The reach of other networks: computed from their graphs, and compared with the effect of a changed pixel."""
 
 import logging
 
@@ -9,15 +9,15 @@ from onnx import TensorProto, helper
 from onnx_files import graph, shuffle_network
 from openvino.passes import ConstantFolding
 
-from vsparagon.backends.openvino import openvino_core
-from vsparagon.bundled import bundled_models
+from vsparagon.backends.openvino.library import openvino_core
+from vsparagon.choice import make_choice
 from vsparagon.errors import InvalidInput
-from vsparagon.model_file import open_model_file
-from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
-from vsparagon.runtime import choose_runtime
+from vsparagon.lookup.model_file import open_model_file
+from vsparagon.lookup.receptive_field import LooksAtAll, Unknown, bytes_per_pixel, reach_of
+from vsparagon.models.bundled import bundled_models
+from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.tiles.choice import TileChoice
-from vsparagon.tiles.ways import Blended, Exact, Whole
+from vsparagon.tiles.tilings import BlendedTiling, ExactTiling, WholeTiling
 
 RANDOM = np.random.default_rng(0)
 SIDE = 48
@@ -57,7 +57,7 @@ def two_ways(pads):
     return nodes, {"k": weights(5, 3, 7, 7), "k2": weights(3, 8, 1, 1), **K12}
 
 
-# Nodes and constants, and how far they look.
+# Nodes, constants, and the reach in pixels.
 KNOWN = {
     "convolutions": ([node("Conv", "x k", "a", pads=[2] * 4), *LAST], {"k": weights(3, 3, 5, 5), **K12}, 3),
     "dilated": (
@@ -196,11 +196,11 @@ def test_networks_that_take_statistics_say_so_where_tiles_would_show(nodes, tmp_
     path = written(tmp_path / "net.onnx", nodes, {"one": np.ones(3, np.float32), **K12})
     with pytest.raises(LooksAtAll):
         reach_of(read(path))
-    runtime = choose_runtime(open_model_file(path, tmp_path), backend="openvino")
-    PicturePipeline(runtime, height=150, width=200)
+    choice = make_choice(open_model_file(path, tmp_path), backend="openvino")
+    PicturePipeline(choice, height=150, width=200)
     assert "statistics" not in caplog.text
-    PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=(64, 64)))
-    assert "net.onnx takes statistics of the whole picture; each tile takes its own, so seams may show." in caplog.text
+    PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=(64, 64)))
+    assert "net.onnx computes statistics of the whole picture; each tile has its own, so seams may show." in caplog.text
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -212,10 +212,10 @@ def test_tiles_of_a_known_network_are_exact(backend, channels, tmp_path):
     if channels == 1:
         path = shuffle_network(tmp_path / "luma.onnx", channels=1)
     results = []
-    for tiles, way in ((None, Exact), (TileChoice(size=(64, 80)), Exact), (TileChoice(memory_mb=2), Exact)):
-        runtime = choose_runtime(open_model_file(path, tmp_path), backend=backend)
-        pipeline = PicturePipeline(runtime, height=150, width=200, tiles=tiles)
-        assert isinstance(pipeline.way, way)
+    for tiles in (None, TileChoice(size=(64, 80)), TileChoice(memory_mb=2)):
+        choice = make_choice(open_model_file(path, tmp_path), backend=backend)
+        pipeline = PicturePipeline(choice, height=150, width=200, tiles=tiles)
+        assert isinstance(pipeline.tiling, ExactTiling)
         results.append(np.empty((3, 300, 400), np.float32))
         pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))
     for tiled in results[1:]:
@@ -227,12 +227,16 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
     fixed = open_model_file(shuffle_network(tmp_path / "fixed.onnx", size=(64, 64)), tmp_path)
     nodes, constants = STRANGE["stride"]
     stepped = open_model_file(written(tmp_path / "stepped.onnx", nodes, constants), tmp_path)
-    assert "how far stepped.onnx looks is not known, because of its step" in caplog.text
-    for model, choice, way in ((fixed, None, Blended), (stepped, None, Whole), (stepped, (64, 64), Blended)):
+    assert "the receptive field of stepped.onnx is unknown because of its operation" in caplog.text
+    for model, size, kind in (
+        (fixed, None, BlendedTiling),
+        (stepped, None, WholeTiling),
+        (stepped, (64, 64), BlendedTiling),
+    ):
         assert model.reach is None
-        runtime = choose_runtime(model, backend="openvino")
-        pipeline = PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(size=choice))
-        assert isinstance(pipeline.way, way)
+        choice = make_choice(model, backend="openvino")
+        pipeline = PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=size))
+        assert isinstance(pipeline.tiling, kind)
 
 
 def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_path):
@@ -251,9 +255,9 @@ def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_
 
 def test_memory_of_a_network_that_is_not_known_cannot_be_bounded(tmp_path):
     nodes, constants = STRANGE["stride"]
-    runtime = choose_runtime(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
+    choice = make_choice(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
     with pytest.raises(InvalidInput, match=r"memory_mb cannot be used with net\.onnx, .*; use tilesize= instead"):
-        PicturePipeline(runtime, height=150, width=200, tiles=TileChoice(memory_mb=100))
+        PicturePipeline(choice, height=150, width=200, tiles=TileChoice(memory_mb=100))
 
 
 @pytest.mark.parametrize("model", [model for model in bundled_models() if "clean" in model.name], ids=lambda m: m.name)

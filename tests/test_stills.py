@@ -1,4 +1,4 @@
-"""Still pictures of 16 bit: `image`, `compare` and training see the same in them."""
+"""16-bit still pictures: `image`, `compare` and training read the same from them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_samples_without_a_known_white_are_refused(read, kind, gray, tmp_path):
 
 def test_picture_of_16_bit_is_compared_upright(gray, tmp_path):
     exif = Image.Exif()
-    exif[274] = 6  # turned: to be shown by a quarter clockwise
+    exif[274] = 6  # orientation: to be rotated clockwise by 90 degrees
     Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "in.png", exif=exif)
     np.testing.assert_array_equal(by_compare(tmp_path / "in.png")[..., 0], np.rot90(gray, -1))
 

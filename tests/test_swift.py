@@ -1,4 +1,4 @@
-"""Swift: what it computes, and its way through checkpoints, exports and the filter."""
+"""Swift: its results, directly and through checkpoints, exports and the filter."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ import vapoursynth as vs  # noqa: E402
 from clips import arrays, clip_of, photograph  # noqa: E402
 
 from vsparagon import ModelError, Upscaler  # noqa: E402
-from vsparagon.bundled import bundled_models, describe  # noqa: E402
-from vsparagon.checkpoint import load_generator, save_generator  # noqa: E402
-from vsparagon.export import onnx_model  # noqa: E402
+from vsparagon.models.bundled import bundled_models, describe  # noqa: E402
+from vsparagon.models.checkpoint import load_generator, save_generator  # noqa: E402
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
 from vsparagon.models.swift import Swift  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
-# Beyond 0..1 as well, as saturated YUV is.
+# With values beyond 0..1, as in saturated YUV.
 BEYOND = torch.from_numpy(1.6 * photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255 - 0.3)
 PICTURE = torch.from_numpy(photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255)
 
 
 def random_swift(variant: str = "swift", **options: int) -> Swift:
-    """A generator that adds something to its anchor, and whose slopes differ."""
+    """Return a generator that adds something to its anchor, and whose slopes differ."""
     torch.manual_seed(0)
     model = create_generator(variant, **options)
     assert isinstance(model, Swift)
@@ -60,7 +60,7 @@ def test_legal_colours_that_no_rgb_has_stay_as_they_are(model, precision):
     clip = clip.std.SetFrameProps(_Matrix=1)
     enlarged = clip.paragon.Upscale(variant, int(scale[1:]), profile, backend="openvino", precision=precision)
     for plane, value in zip(arrays(enlarged.get_frame(0)), (100, 20, 20), strict=True):
-        assert np.abs(plane.astype(int) - value).max() <= 2  # unlimited, up to 102
+        assert np.abs(plane.astype(int) - value).max() <= 2  # without the limit, up to 102
 
 
 def test_a_pixel_looks_no_further_than_its_reach():
@@ -101,7 +101,7 @@ def test_exported_graph_gives_the_same_picture(fast):
 def test_file_is_recognised_by_its_shapes(variant, scale, tmp_path):
     model = random_swift(variant, scale=scale)
     path = tmp_path / "weights.pth"
-    torch.save(model.state_dict(), path)  # which says nothing about itself
+    torch.save(model.state_dict(), path)  # without metadata
     read = load_generator(path)
     assert read.options == model.options
     with torch.no_grad():
@@ -138,8 +138,8 @@ def test_filter_gives_the_networks_picture_in_tiles_too(backend, tmp_path):
 @pytest.mark.parametrize("repeats", [1.0, 0.9])
 def test_openvino_leaves_repeated_pixels_to_the_copy_and_nothing_else(repeats, tmp_path):
     pytest.importorskip("openvino")
-    from vsparagon.backends.openvino import import_openvino, openvino_core
-    from vsparagon.backends.openvino.base import anchor_apart
+    from vsparagon.backends.openvino.library import import_openvino, openvino_core
+    from vsparagon.backends.openvino.network_base import anchor_apart
 
     form = inference_form(random_swift())
     form.anchor.weight.mul_(repeats)
@@ -156,5 +156,5 @@ def test_bundled_files_do_not_depend_on_the_order_of_underscores(tmp_path: Path,
     save_generator(
         random_swift("swift_plus"), tmp_path / "swift_plus_x2_clean.safetensors", variant="swift_plus", note=""
     )
-    monkeypatch.setattr("vsparagon.bundled.WEIGHTS", tmp_path)
+    monkeypatch.setattr("vsparagon.models.bundled.WEIGHTS", tmp_path)
     assert describe() == ["swift_plus x2 clean"]

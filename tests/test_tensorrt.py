@@ -1,4 +1,4 @@
-"""Engines bound to tensors and run, by a stand-in for the library's run time; the seeded faults prove the stand-in."""
+"""Engines are bound to tensors and run, with a stand-in for TensorRT's runtime; seeded faults test the stand-in."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from types import ModuleType
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the lanes' tensors are torch's")
+torch = pytest.importorskip("torch", reason="lanes hold torch tensors")
 pytest.importorskip("onnx", reason="ONNX files are written with onnx")
-pytest.importorskip("onnxruntime", reason="it computes what the stand-in's engines hold")
+pytest.importorskip("onnxruntime", reason="it runs the stand-in's engines")
 
 import tensorrt_stand_in  # noqa: E402
 from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
 from test_engine_cache import KEY  # noqa: E402
 
-from vsparagon.backends import tensorrt_executor  # noqa: E402
+from vsparagon.backends.tensorrt import executor as tensorrt_executor  # noqa: E402
 from vsparagon.engines.build import TensorRTLibrary  # noqa: E402
 from vsparagon.engines.cache import KernelFile  # noqa: E402
 from vsparagon.errors import BackendFailure, OutOfDeviceMemory  # noqa: E402
-from vsparagon.export import onnx_model  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
+from vsparagon.onnx.export import onnx_model  # noqa: E402
 
-TOLERANCE = 1e-5  # float32 sums of another order
+TOLERANCE = 1e-5  # float32 sums in another order
 SIZE = (56, 72)
 
 
@@ -57,21 +57,21 @@ def lane(library, height=SIZE[0], width=SIZE[1]):
 
 
 def check_lanes(code, library, graph, network, sizes=(SIZE, SIZE)):
-    """Open lanes, run pictures through all of them at once, and compare them with torch's."""
+    """Open lanes, run pictures through all of them at once, and compare the results with torch's."""
     engine = code.Engine(library, MARK + graph)
     lanes = [lane(library, *size) for size in sizes]
     executors = [engine.open(*tensors) for tensors in lanes]
-    assert library.module.stream.pending == 0, "an opened lane has work left"
+    assert library.module.stream.pending == 0, "opening a lane must leave no work"
     pictures = [torch.rand_like(inputs["input"]) for inputs, _ in lanes]
     for picture, (inputs, outputs) in zip(pictures, lanes, strict=True):
         inputs["input"].copy_(picture)
         outputs["output"].fill_(torch.nan)
     results = [outputs["output"] for _, outputs in lanes]
-    del inputs, outputs, lanes, engine  # what the executors were given is theirs to keep
+    del inputs, outputs, lanes, engine  # the executors must keep what they were given
     gc.collect()
     for executor in executors:
         executor.enqueue()
-    assert all(result.isnan().all() for result in results), "computed before the stream was waited for"
+    assert all(result.isnan().all() for result in results), "computed before the stream was synchronised"
     library.module.stream.synchronize()
     with torch.no_grad():
         for picture, result in zip(pictures, results, strict=True):
@@ -85,7 +85,7 @@ def test_lanes_give_the_pictures_of_torch(rtx, graph, network, monkeypatch):
     check_lanes(tensorrt_executor, library, graph, network, sizes=[(56, 72), (80, 40), (56, 72)])
 
 
-# What could be wrong in the code, as (what stands there, what would stand there instead).
+# Faults to seed, as (code in the module, code to replace it with).
 FAULTS = {
     "wrong address": [("tensor.data_ptr())", "tensor.data_ptr() + 64)")],
     "address of a neighbour": [
@@ -118,7 +118,7 @@ def test_seeded_fault_is_found(name, library, graph, network):
     with pytest.raises((Fault, AssertionError)) as found:
         check_lanes(faulty(FAULTS[name]), library, graph, network, sizes=[(56, 72), (80, 40)])
     if name != "waited for before it runs":
-        assert found.type is Fault, "the stand-in says it, not the picture"
+        assert found.type is Fault, "the stand-in must find it, not the comparison of pictures"
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_run_that_rtx_records_among_the_frames_of_others_is_found(graph, network
 
 
 def faulty(replacements):
-    """The module with other code in it."""
+    """Return the module with parts of its code replaced."""
     source = (tensorrt_executor.__spec__.loader).get_source(tensorrt_executor.__name__)
     for there, instead in replacements:
-        assert source.count(there) == 1, f"{there!r} is not in the module any more"
+        assert source.count(there) == 1, f"{there!r} is no longer in the module"
         source = source.replace(there, instead)
     module = ModuleType("faulty")
     module.__dict__.update(STALE={}, STREAM=STREAM)
@@ -182,7 +182,7 @@ def test_failing_run_is_an_error_and_lack_of_memory_one_of_its_own(library, grap
     monkeypatch.setattr(tensorrt_stand_in.IExecutionContext, "execute_async_v3", lambda self, stream: False)
     with pytest.raises(BackendFailure, match=r"failed while running the network: it gave no reason"):
         executor.enqueue()
-    with pytest.raises(BackendFailure, match=r"failed while running the network"):  # not at the first frame
+    with pytest.raises(BackendFailure, match=r"failed while running the network"):  # already when the lane is opened
         tensorrt_executor.Engine(library, MARK + graph).open(*lane(library))
     library.logger.log(0, "Cuda Runtime (out of\nmemory)")
     with pytest.raises(OutOfDeviceMemory, match=r"running the network: Cuda Runtime \(out of memory\); close"):
@@ -205,8 +205,8 @@ def test_rtx_captures_graphs_and_keeps_its_kernels(graph, tmp_path, monkeypatch,
     again = tensorrt_executor.Engine(library, MARK + graph, kernels)
     again.open(*lane(library))
     assert again._engine.options().kernels().content == b"+kernels"
-    assert kernels.read() == b"+kernels", "nothing new was compiled"
-    # What the library refuses, and what is damaged, is made anew.
+    assert kernels.read() == b"+kernels", "nothing new was compiled, so nothing must be saved"
+    # Kernels that the library refuses or that are damaged are made anew.
     kernels.write(b"bad")
     tensorrt_executor.Engine(library, MARK + graph, kernels).open(*lane(library))
     assert kernels.read() == b"bad+kernels"

@@ -1,4 +1,4 @@
-"""Tiles give the picture of the whole frame, whatever their size."""
+"""Tiles of any size give the picture of the whole frame."""
 
 import itertools
 import math
@@ -16,38 +16,47 @@ from hypothesis import strategies as st
 from skimage import data
 
 import vsparagon
-from vsparagon.backends.base import RunOptions
-from vsparagon.bundled import bundled_models
-from vsparagon.graphs import plan_stages
-from vsparagon.library import find_model
+from vsparagon.backends.options import RunOptions
+from vsparagon.choice import make_choice
+from vsparagon.geometry.extension import MARGIN, extension_for
+from vsparagon.geometry.tiling import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
+from vsparagon.lookup import find_model
+from vsparagon.models.bundled import bundled_models
 from vsparagon.models.plan import MEAN, RESULT
-from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.runtime import choose_runtime
-from vsparagon.tiles.choice import FAST_AREA, FAST_MEMORY, TileChoice
-from vsparagon.tiles.extension import MARGIN, extension_for
-from vsparagon.tiles.geometry import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
-from vsparagon.tiles.ways import Exact, Staged, Whole
+from vsparagon.onnx.graph_cache import plan_stages
+from vsparagon.pipelines.picture import PicturePipeline
+from vsparagon.tiles.choice import TileChoice
+from vsparagon.tiles.planning import FAST_AREA, FAST_MEMORY, plan_tiles
+from vsparagon.tiles.runners import open_runner
+from vsparagon.tiles.tilings import ExactTiling, StagedTiling, WholeTiling
 
 MODELS = {model.name: model for model in bundled_models()}
 
 
 def enlarged(model, picture, tiles=None, backend="openvino"):
-    """The enlargement by one way: planes, scale*H, scale*W."""
+    """Return the enlarged picture, 3,scale*H,scale*W, and the tiling that was chosen."""
     height, width = picture.shape[:2]
-    pipeline = PicturePipeline(choose_runtime(model, backend=backend), height=height, width=width, tiles=tiles)
+    pipeline = PicturePipeline(make_choice(model, backend=backend), height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
     pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(target))
-    return target, pipeline.way
+    return target, pipeline.tiling
 
 
 class WholeFrame(TileChoice):
-    """The frame at once, as a reference."""
-
-    def way(self, model, extension, **_):
-        return Whole(model, extension)
+    """The whole frame at once, as a reference."""
 
 
-CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")}  # the others are of the same shapes
+@pytest.fixture(autouse=True)
+def _whole_frames(monkeypatch):
+    def plan(choice, model, extension, **options):
+        if isinstance(choice, WholeFrame):
+            return WholeTiling(height=extension.extended_height, width=extension.extended_width)
+        return plan_tiles(choice, model, extension, **options)
+
+    monkeypatch.setattr("vsparagon.pipelines.picture.plan_tiles", plan)
+
+
+CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")}  # the others have the same shapes
 
 
 @pytest.mark.parametrize("model", CLEAN.values(), ids=CLEAN)
@@ -57,10 +66,10 @@ CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")
 )
 def test_any_tile_of_any_frame_gives_the_whole_picture(model, height, width, tile):
     picture = photograph(height, width).astype(np.float32) / 255
-    whole, way = enlarged(model, picture, WholeFrame())
+    whole, tiling = enlarged(model, picture, WholeFrame())
     tiled, tiles = enlarged(model, picture, TileChoice(size=tile))
-    assert isinstance(way, Whole)
-    assert isinstance(tiles, Exact)
+    assert isinstance(tiling, WholeTiling)
+    assert isinstance(tiles, ExactTiling)
     assert tiles.height <= max(tile[0], 64)
     assert tiles.width <= max(tile[1], 64)
     assert np.abs(tiled - whole).max() < 1e-5
@@ -68,13 +77,13 @@ def test_any_tile_of_any_frame_gives_the_whole_picture(model, height, width, til
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
 def test_default_is_tiles_and_gives_the_whole_picture(backend, monkeypatch):
-    monkeypatch.setattr("vsparagon.tiles.choice.FAST_MEMORY", 0)
+    monkeypatch.setattr("vsparagon.tiles.planning.FAST_MEMORY", 0)
     model = MODELS["nano x2 clean"]
     picture = data.astronaut()[:400].astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame(), backend)
-    tiled, way = enlarged(model, picture, None, backend)
-    assert isinstance(way, Exact)
-    assert way.height * way.width <= FAST_AREA
+    tiled, tiling = enlarged(model, picture, None, backend)
+    assert isinstance(tiling, ExactTiling)
+    assert tiling.height * tiling.width <= FAST_AREA
     assert np.abs(tiled - whole).max() < 1e-5
 
 
@@ -83,8 +92,8 @@ def test_default_tiles_share_their_memory(model):
     extension = extension_for(1080, 1920)
     areas = []
     for streams in (1, 2, 4, 8, 16, 64):
-        way = TileChoice().way(model, extension, streams=streams, cache=Path())
-        areas.append(way.height * way.width)
+        tiling = plan_tiles(TileChoice(), model, extension, streams=streams, cache=Path())
+        areas.append(tiling.height * tiling.width)
         together = areas[-1] * model.bytes_per_pixel * (streams + 1)
         assert together <= FAST_MEMORY or areas[-1] <= FAST_AREA
     assert areas == sorted(areas, reverse=True)
@@ -96,37 +105,37 @@ def test_networks_that_look_far_are_taken_whole_where_memory_allows(monkeypatch)
     far, extension = replace(MODELS["nano x2 clean"], sight=30), extension_for(1080, 1920)
     tiles = {}
     for mebibytes in (400, 6000, 100_000):
-        monkeypatch.setattr("vsparagon.tiles.choice.available_memory", lambda most=mebibytes: most)
-        way = TileChoice().way(far, extension, streams=1, cache=Path())
-        assert isinstance(way, Exact)
-        tiles[mebibytes] = way.height * way.width
+        monkeypatch.setattr("vsparagon.tiles.planning.available_memory", lambda most=mebibytes: most)
+        tiling = plan_tiles(TileChoice(), far, extension, streams=1, cache=Path())
+        assert isinstance(tiling, ExactTiling)
+        tiles[mebibytes] = tiling.height * tiling.width
         together = tiles[mebibytes] * far.bytes_per_pixel * 2
         assert together <= max(FAST_MEMORY, mebibytes * 2**20 // 4)
     whole = extension.extended_height * extension.extended_width
     assert tiles[400] < tiles[6000] < tiles[100_000] == whole
-    bounded = TileChoice(memory_mb=200).way(far, extension, streams=1, cache=Path())
+    bounded = plan_tiles(TileChoice(memory_mb=200), far, extension, streams=1, cache=Path())
     assert bounded.height * bounded.width * far.bytes_per_pixel * 2 <= 200 * 2**20
 
 
 def test_tiles_without_what_they_look_at_would_show(monkeypatch):
     model = MODELS["nano x2 clean"]
-    monkeypatch.setattr("vsparagon.tiles.choice.FAST_MEMORY", 0)
-    monkeypatch.setattr("vsparagon.tiles.choice.FAST_AREA", 10_000)
+    monkeypatch.setattr("vsparagon.tiles.planning.FAST_MEMORY", 0)
+    monkeypatch.setattr("vsparagon.tiles.planning.FAST_AREA", 10_000)
     picture = photograph(200, 200).astype(np.float32) / 255
     whole, _ = enlarged(model, picture, WholeFrame())
     short = replace(model, sight=model.reach - 1)
-    monkeypatch.setattr("vsparagon.tiles.geometry.MARGIN", model.reach - 1)
-    monkeypatch.setattr("vsparagon.tiles.extension.MARGIN", model.reach - 1)
-    monkeypatch.setattr("vsparagon.tiles.ways.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.geometry.tiling.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.geometry.extension.MARGIN", model.reach - 1)
+    monkeypatch.setattr("vsparagon.tiles.runners.MARGIN", model.reach - 1)
     tiled, _ = enlarged(short, picture)
-    assert np.abs(tiled - whole).max() > 3e-5, "the reach is not larger than it has to be"
+    assert np.abs(tiled - whole).max() > 3e-5, "a smaller reach must show"
 
 
 def test_smaller_memory_gives_smaller_tiles():
     model = MODELS["nano x2 clean"]
     extension = extension_for(1080, 1920)
-    ways = [TileChoice(memory_mb=mb).way(model, extension, streams=2, cache=Path()) for mb in (0, 50, 20)]
-    areas = [way.height * way.width for way in ways]
+    tilings = [plan_tiles(TileChoice(memory_mb=mb), model, extension, streams=2, cache=Path()) for mb in (0, 50, 20)]
+    areas = [tiling.height * tiling.width for tiling in tilings]
     assert areas[0] > areas[1] > areas[2]
     assert areas[1] * 3 * model.bytes_per_pixel <= 50 * 2**20
 
@@ -153,7 +162,7 @@ def test_filter_takes_tiles():
 )
 def test_tiles_that_cannot_be(tiles, message):
     with pytest.raises(vsparagon.InvalidInput, match=message):
-        TileChoice(**tiles).way(MODELS["nano x2 clean"], extension_for(100, 100), streams=1, cache=Path())
+        plan_tiles(TileChoice(**tiles), MODELS["nano x2 clean"], extension_for(100, 100), streams=1, cache=Path())
 
 
 @given(pixels=st.integers(1, 3000), reach=st.integers(8, 60), count=st.integers(1, 40))
@@ -172,7 +181,7 @@ def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, cou
 @given(
     pixels=st.integers(16, 3000), size=st.integers(16, 400), share=st.floats(0, 0.5), scale=st.sampled_from([1, 2, 3])
 )
-@example(pixels=37, size=24, share=0.5, scale=2)  # three meet
+@example(pixels=37, size=24, share=0.5, scale=2)  # three tiles overlap
 def test_blended_tiles_sum_to_one(pixels, size, share, scale):
     size = min(size, pixels)
     tiles = blended_tiles(pixels, size=size, overlap=int(size * share), scale=scale)
@@ -207,13 +216,13 @@ def test_tile_counts_compute_the_fewest_pixels(height, width, reach, area):
     assert fewest is None or tiles[counts] <= area
 
 
-# Networks that look at the whole frame: attention and gain; modulation as well; norm; two blocks.
+# Networks that look at the whole frame: with attention and gain, also with modulation, with norm, with two blocks.
 GLOBAL = ["nano_x2", "micro_x3", "tiny_x4", "micro_x2_full_body"]
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """Opens the golden of a name as the filter opens a model file; its graphs are exported once."""
+    """A function that opens a golden as the filter opens a model file; its graphs are exported only once."""
     pytest.importorskip("onnx", reason="stages are exported as ONNX")
     cache = str(tmp_path_factory.mktemp("cache"))
     models = {}
@@ -227,14 +236,14 @@ def opened(tmp_path_factory):
 
 
 def enlarged_golden(opened, name, picture, tiles=None, backend="openvino", precision="auto"):
-    """As `enlarged`, for a golden."""
+    """Do the same as `enlarged` for a golden."""
     model, cache = opened(name)
     height, width = picture.shape[:2]
-    runtime = choose_runtime(model, backend=backend, precision=precision, cache=cache)
-    pipeline = PicturePipeline(runtime, height=height, width=width, tiles=tiles)
+    choice = make_choice(model, backend=backend, precision=precision, cache=cache)
+    pipeline = PicturePipeline(choice, height=height, width=width, tiles=tiles)
     target = np.empty((3, height * model.scale, width * model.scale), np.float32)
     pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(target))
-    return target, pipeline.way
+    return target, pipeline.tiling
 
 
 @pytest.mark.parametrize("name", GLOBAL)
@@ -250,11 +259,11 @@ def enlarged_golden(opened, name, picture, tiles=None, backend="openvino", preci
 )
 def test_any_tile_gives_the_whole_picture_of_networks_that_look_at_all_of_it(opened, name, size, tile, share):
     picture = photograph(*size).astype(np.float32) / 255
-    whole, way = enlarged_golden(opened, name, picture, WholeFrame())
+    whole, tiling = enlarged_golden(opened, name, picture, WholeFrame())
     overlap = (int(tile[0] * share), int(tile[1] * share))
     tiled, tiles = enlarged_golden(opened, name, picture, TileChoice(size=tile, overlap=overlap))
-    assert isinstance(way, Whole)
-    assert isinstance(tiles, Staged)
+    assert isinstance(tiling, WholeTiling)
+    assert isinstance(tiles, StagedTiling)
     assert np.abs(tiled - whole).max() < 1e-5
 
 
@@ -263,8 +272,8 @@ def test_any_tile_gives_the_whole_picture_of_networks_that_look_at_all_of_it(ope
 def test_no_seam_in_a_photograph(opened, name, backend):
     picture = photograph(260, 250).astype(np.float32) / 255
     whole, _ = enlarged_golden(opened, name, picture, WholeFrame(), backend)
-    tiled, way = enlarged_golden(opened, name, picture, TileChoice(size=(128, 128)), backend)
-    assert max(way.height, way.width) <= 128
+    tiled, tiling = enlarged_golden(opened, name, picture, TileChoice(size=(128, 128)), backend)
+    assert max(tiling.height, tiling.width) <= 128
     assert np.abs(tiled - whole).max() < 1e-5
 
 
@@ -285,34 +294,38 @@ def test_memory_decides_between_whole_and_stages(opened):
     extension = extension_for(1080, 1920)
     kinds = []
     for memory_mb in (40_000, 800, 500):
-        way = TileChoice(memory_mb=memory_mb).way(model, extension, streams=2, cache=Path(cache))
-        kinds.append(type(way))
-        if isinstance(way, Staged):
+        tiling = plan_tiles(TileChoice(memory_mb=memory_mb), model, extension, streams=2, cache=Path(cache))
+        kinds.append(type(tiling))
+        if isinstance(tiling, StagedTiling):
             held = plan_stages(model.checkpoint, Path(cache)).kept_channels * 4 * 1112 * 1952
-            assert way.in_flight * (held + 2 * way.height * way.width * model.bytes_per_pixel) <= memory_mb * 2**20
-    assert kinds == [Whole, Staged, Staged]
+            assert (
+                tiling.frames * (held + 2 * tiling.height * tiling.width * model.bytes_per_pixel) <= memory_mb * 2**20
+            )
+    assert kinds == [WholeTiling, StagedTiling, StagedTiling]
     with pytest.raises(vsparagon.InvalidInput, match=r"memory_mb is 50; .* needs \d+ for a frame of this size"):
-        TileChoice(memory_mb=50).way(model, extension, streams=2, cache=Path(cache))
+        plan_tiles(TileChoice(memory_mb=50), model, extension, streams=2, cache=Path(cache))
 
 
 def test_stages_fit_into_the_memory_that_is_said_to_be_needed(opened):
     model, cache = opened("micro_x3")
     where = {"extension": extension_for(1080, 1920), "streams": 3, "cache": Path(cache)}
     with pytest.raises(vsparagon.InvalidInput, match=r"needs \d+") as refused:
-        TileChoice(memory_mb=50).way(model, **where)
-    way = TileChoice(memory_mb=int(re.search(r"needs (\d+)", str(refused.value))[1])).way(model, **where)
+        plan_tiles(TileChoice(memory_mb=50), model, **where)
+    least = int(re.search(r"needs (\d+)", str(refused.value))[1])
+    tiling = plan_tiles(TileChoice(memory_mb=least), model, **where)
     asked = []
     backend = SimpleNamespace(open_stages=lambda plan, build, run: asked.append(run.streams))
-    way.open(backend, "fp32", RunOptions(threads=4, streams=3, cache=Path(cache)))
-    assert way.in_flight == 1
-    assert asked == [1], "a slot for each picture that is in flight, and no more"
+    options = RunOptions(threads=4, streams=3, cache=Path(cache))
+    runner = open_runner(tiling, model, where["extension"], backend=backend, precision="fp32", options=options)
+    assert runner.in_flight == 1
+    assert asked == [1], "there must be one slot for each picture in flight"
 
 
 def test_stages_need_a_checkpoint(opened):
     model, cache = opened("micro_x3")
     alone = replace(model, checkpoint=None)
     with pytest.raises(vsparagon.InvalidInput, match="give its checkpoint as model="):
-        TileChoice(size=(64, 64)).way(alone, extension_for(100, 100), streams=1, cache=Path(cache))
+        plan_tiles(TileChoice(size=(64, 64)), alone, extension_for(100, 100), streams=1, cache=Path(cache))
 
 
 def test_plan_names_each_thing_before_it_is_taken(opened):
@@ -413,7 +426,7 @@ def test_bf16_is_close_to_float32(name, share, most):
     results = []
     for precision in ("fp32", "bf16"):
         pipeline = PicturePipeline(
-            choose_runtime(model, backend="openvino", precision=precision), height=200, width=300, tiles=WholeFrame()
+            make_choice(model, backend="openvino", precision=precision), height=200, width=300, tiles=WholeFrame()
         )
         results.append(np.empty((3, 400, 600), np.float32))
         pipeline.enlarge(list(picture.transpose(2, 0, 1)), list(results[-1]))
@@ -427,8 +440,8 @@ def test_bf16_is_close_to_float32(name, share, most):
 def test_many_stages_are_opened_one_after_the_other(opened, monkeypatch, backend):
     picture = photograph(100, 150).astype(np.float32) / 255
     tiles = TileChoice(size=(128, 128))
-    few, way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
-    monkeypatch.setattr("vsparagon.graphs.FEW", 1)
-    many, long_way = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
-    assert way.in_flight >= long_way.in_flight == 1
+    few, tiling = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
+    monkeypatch.setattr("vsparagon.onnx.graph_cache.FEW", 1)
+    many, long_tiling = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
+    assert tiling.frames >= long_tiling.frames == 1
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Times of frames that a file has wrong."""
+"""Repair of missing and wrong timestamps."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from vsparagon.input.times import NO_TIMESTAMP, mended
         ([0, 40, 80, 20], [0, 40, 80, 120], 1),
         ([0, 4, 14, 24, NO_TIMESTAMP], [0, 4, 14, 24, 34], 1),  # the median of all distances
         ([0, 40, 41, 41, 42, 80], [0, 13, 27, 41, 42, 80], 2),
-        ([0, 1, 1, 2, 3, 4], [-1, 0, 1, 2, 3, 4], 2),  # no tick is free between
+        ([0, 1, 1, 2, 3, 4], [-1, 0, 1, 2, 3, 4], 2),  # no tick is free in between
         ([0, *[NO_TIMESTAMP] * 6, 28, NO_TIMESTAMP], [0, 4, 8, 12, 16, 20, 24, 28, 32], 7),  # as in MPEG-PS
         ([5, 4, 3, 2], [], 4),
         ([60, 50, 40, 30, 20, 25], [], 6),  # only two of the six rise

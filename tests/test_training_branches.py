@@ -1,15 +1,15 @@
-"""Branches of convolutions: they change nothing by being there, they learn, and they collapse."""
+"""Branches of convolutions: they change nothing at first, they learn, and they collapse into one kernel."""
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from vsparagon.models.generators import create_generator  # noqa: E402
-from vsparagon.training.branches import branch_out, collapsed  # noqa: E402
+from vsparagon.training.reparameterisation import branch_out, collapsed  # noqa: E402
 
 
 def networks(variant):
-    """A generator, and the same with branches."""
+    """Return a generator, and the same generator with branches."""
     torch.manual_seed(0)
     plain = create_generator(variant)
     branched = create_generator(variant)
@@ -32,7 +32,7 @@ def test_every_branch_learns_and_collapses_into_the_kernel():
     low, high = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 32, 32)
     before = [p.detach().clone() for p in branched.parameters()]
     optimiser = torch.optim.SGD(branched.parameters(), lr=0.1)
-    for _ in range(3):  # the first layers learn once the last has
+    for _ in range(3):  # the first layers learn only after the last has
         optimiser.zero_grad()
         (branched(low) - high).square().mean().backward()
         optimiser.step()
@@ -43,7 +43,7 @@ def test_every_branch_learns_and_collapses_into_the_kernel():
     with torch.no_grad():
         assert (single(low) - branched(low)).abs().max() < 1e-5
         assert (single(low) - plain(low)).abs().max() > 1e-3
-    branched(low)  # which is as it was
+    branched(low)  # it must still work
 
 
 def test_only_dense_square_kernels_get_branches():

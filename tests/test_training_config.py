@@ -1,4 +1,4 @@
-"""Configurations: what is read, and what is refused with the name of the key."""
+"""Configurations: what is read, and what is refused by the name of its key."""
 
 import pytest
 from training_runs import ROOT, write_config
@@ -139,6 +139,8 @@ def test_every_variant_has_a_configuration_for_fidelity():
         ("name=..", "name"),
         ("train.total_iter.x=1", "total_iter"),
         ("train", "train"),
+        ("train.optim_g=[1", r"'train\.optim_g=\[1': the value is not YAML"),
+        ("licence=2026-02-30", "the value is not YAML: day is out of range"),
     ],
 )
 def test_wrong_key_or_value_is_refused_by_name(tmp_path, change, named):
@@ -146,6 +148,21 @@ def test_wrong_key_or_value_is_refused_by_name(tmp_path, change, named):
     read_config(path)
     with pytest.raises(InvalidInput, match=named):
         read_config(path, [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "choices"),
+    [
+        ("precision=fp16", "32-true, bf16-mixed"),
+        ("train.optim_g.type=SGD", "Adam, AdamW, SOAP"),
+        ("train.scheduler={type: Step}", "CosineAnnealingLR, MultiStepLR"),
+        ("train.losses=[{type: l2loss}]", "l1loss, mseloss, charbonnierloss, fftloss"),
+        ("datasets.train.degradation={resize: [nearest]}", "area, bicubic, lanczos"),
+    ],
+)
+def test_unknown_word_is_refused_with_those_that_are_known(tmp_path, change, choices):
+    with pytest.raises(InvalidInput, match=rf"; choose one of {choices}\.$"):
+        read_config(write_config(tmp_path), [change])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""Pictures in, crops out: what a crop shows, where chance comes from, what is left out."""
+"""Crops for training: what they show, what they depend on, and which pictures are left out."""
 
 import logging
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def to_array(crop: torch.Tensor) -> np.ndarray:
 
 
 def position(part: np.ndarray, whole: np.ndarray) -> tuple[int, int]:
-    """Return where a part lies in a picture, which must hold it once."""
+    """Return the position of a part in a picture, which must contain it exactly once."""
     windows = np.lib.stride_tricks.sliding_window_view(whole[..., 0], part.shape[:2])
     ((y, x),) = np.argwhere((windows == part[..., 0]).all((2, 3)))
     return int(y), int(x)
@@ -124,6 +126,10 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "cut.png").write_bytes((tmp_path / "0.png").read_bytes()[:5000])
     Image.fromarray(textured(40, 20)).save(tmp_path / "small.png")
+    large = bytearray((tmp_path / "0.png").read_bytes())
+    large[16:24] = struct.pack(">II", 20_000, 20_000)  # the size in the header, to which its checksum belongs
+    large[29:33] = struct.pack(">I", zlib.crc32(large[12:29]))
+    (tmp_path / "large.png").write_bytes(large)
     (tmp_path / "notes.txt").write_text("not looked at")
     with caplog.at_level(logging.WARNING):
         crops = CropPairs(TrainingData(dataroot_gt=str(tmp_path), lq_size=16), scale=2, seed=0)
@@ -131,8 +137,14 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
             crops[number]
     said = [record.getMessage() for record in caplog.records]
     assert crops.pictures == 2
-    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in said) == ["cut.png", "small.png", "text.png"]
+    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in said) == [
+        "cut.png",
+        "large.png",
+        "small.png",
+        "text.png",
+    ]
     assert any("20x40 is smaller than the 32 pixels" in line for line in said)
+    assert any(line.endswith("; cut it into smaller pictures") for line in said)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -167,7 +179,7 @@ def test_pair_folders_give_aligned_crops(tmp_path, caplog):
         (tmp_path / name).mkdir()
     for i in range(4):
         high = textured(64, 80, i)
-        low = 255 - high[::2, ::2]  # no reduction of ours makes this
+        low = 255 - high[::2, ::2]  # none of our reductions makes this
         Image.fromarray(high).save(tmp_path / "high" / f"{i}.png")
         if i < 3:
             Image.fromarray(low if i < 2 else low[:-1]).save(tmp_path / "low" / f"{i}.png")
@@ -187,7 +199,7 @@ def test_pair_folders_give_aligned_crops(tmp_path, caplog):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_video_degradation_keeps_pairs_aligned(scale):
-    high = resize(textured(120, 120), 240, 240)  # soft enough to survive
+    high = resize(textured(120, 120), 240, 240)  # soft enough to survive compression
     video = VideoDegradation(
         pan=5, h264_crf=(10, 10), hevc_crf=(10, 10), hevc_share=0.5, noise=(0, 0), blur=(0, 0), softness=(0, 0)
     )
@@ -207,7 +219,7 @@ def test_video_degradation_keeps_pairs_aligned(scale):
 
 @pytest.fixture
 def compressed(monkeypatch):
-    """The codec and the rate factor of each clip, which stays as it is."""
+    """The codec and the CRF of each clip; the clips themselves stay unchanged."""
     drawn = []
     monkeypatch.setattr(degradation, "compress", lambda frames, codec, *, crf: drawn.append((codec, crf)) or frames)
     return drawn
@@ -232,7 +244,7 @@ def test_camera_moves_evenly_either_way_or_stands_still(compressed):
         assert (places.min(0) == 0).all()
         paces.append(pace)
     assert [set(axis) for axis in zip(*paces, strict=True)] == [set(range(-2, 3))] * 2
-    assert 60 < paces.count((0, 0)) < 100, "a third of them, and one in 25 of the others"
+    assert 60 < paces.count((0, 0)) < 100, "a third of the clips, and one in 25 of the others"
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.5])
@@ -269,7 +281,7 @@ def test_video_degradation_has_noise_and_two_kinds_of_blur(field, values):
     )
     assert psnr_luma(plain.low, low, 0) > 45
     if field == "noise":
-        # The luma of BT.709, in limited range, is 0.75 as noisy as one colour; most of chroma's noise is lost.
+        # BT.709 luma has 0.75 times the noise of one colour, scaled to limited range; most of chroma's noise is lost.
         assert (luma(worse.low) - luma(plain.low)).std() == pytest.approx(8 * 0.75 * 219 / 255, rel=0.1)
     else:
         assert roughness(worse.low) < 0.7 * roughness(low)
@@ -286,7 +298,7 @@ def test_bicubic_reduction_agrees_with_torch(scale):
     picture = textured(96, 64)
     planes = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None].double()
     theirs = torch.nn.functional.interpolate(planes, scale_factor=1 / scale, mode="bicubic", antialias=True)
-    ours = reduce(picture, scale)[3:-3, 3:-3].astype(float)  # they do not mirror at borders
+    ours = reduce(picture, scale)[3:-3, 3:-3].astype(float)  # torch does not mirror at borders
     np.testing.assert_allclose(ours, theirs[0].permute(1, 2, 0).numpy().clip(0, 255)[3:-3, 3:-3], atol=0.501)
 
 

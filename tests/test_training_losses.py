@@ -1,4 +1,4 @@
-"""Losses, the GAN's too, against what their formulas give by hand."""
+"""Losses, including those of the GAN, compared with their formulas."""
 
 import logging
 import math
@@ -39,7 +39,7 @@ def test_losses_follow_their_formulas(pictures):
 
 def test_difference_in_luma_and_weighted_chroma():
     grey, tinted = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.5)
-    tinted[:, 2] += 0.3  # of blue: 0.114 of it is luma, half of it Cb, and -0.081312 of it Cr
+    tinted[:, 2] += 0.3  # blue counts 0.114 in luma, 0.5 in Cb and -0.081312 in Cr
     luma, cb, cr = 0.3 * 0.114, 0.3 * 0.5, 0.3 * 0.081312
     for weight in (0.0, 0.25, 1.0):
         loss = L1Loss(chroma_weight=weight)(tinted, grey).item()

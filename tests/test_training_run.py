@@ -1,22 +1,38 @@
-"""scripts/train.py as a whole: killed and resumed, diverging, in several processes."""
+"""scripts/train.py as a whole: runs that are killed and resumed, that diverge, or that use several processes."""
 
 import logging
 import math
+import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import torch
 from PIL import Image
-from training_runs import GAN, changes, load_script, samples, scalars, start, textured, write_config, write_pictures
+from training_runs import (
+    GAN,
+    ROOT,
+    changes,
+    load_script,
+    samples,
+    scalars,
+    start,
+    textured,
+    write_config,
+    write_pictures,
+)
 
-from vsparagon.checkpoint import load_generator, read_checkpoint, save_generator
 from vsparagon.errors import InvalidInput, ModelError
+from vsparagon.models.checkpoint import load_generator, read_checkpoint, save_generator
 from vsparagon.models.generators import create_generator
-from vsparagon.training import trainee
+from vsparagon.models.paragonsr2 import ParagonSR2
+from vsparagon.training import data, trainee
 from vsparagon.training.config import read_config
+from vsparagon.training.gan import Discrimination
 from vsparagon.training.pictures import load_picture
 from vsparagon.training.state import load_state
 
@@ -50,7 +66,7 @@ def assert_equal(one, other, place="state"):
 
 @pytest.mark.slow
 def test_killed_run_resumes_with_the_same_curve_to_the_bit(train, config, tmp_path):
-    # A GAN has all the state there is. The interrupted run also prepares its data in another process.
+    # A GAN has every kind of state. The interrupted run also prepares its data in another process.
     settings = GAN | {"train.total_iter": 24, "train.optim_g.type": "SOAP"}
     train(read_config(config, changes(settings | {"name": "whole"})))
     interrupted = settings | {"name": "killed", "path.resume_state": "auto", "datasets.train.num_worker_per_gpu": 1}
@@ -103,6 +119,23 @@ def test_weights_that_are_not_finite_are_never_saved(train, config, tmp_path, mo
     assert not list((tmp_path / "runs" / "tiny").glob("*.s*"))
 
 
+def test_divergence_before_the_first_checkpoint_does_not_promise_one(train, config):
+    with pytest.raises(SystemExit, match=r"is not finite.*there is no checkpoint yet"):
+        train(read_config(config, changes({"train.optim_g.lr": 1e30, "logger.save_checkpoint_freq": 100})))
+
+
+def test_run_is_not_overwritten_by_one_that_resumes_another(train, config, tmp_path):
+    for name in ("one", "other"):
+        train(read_config(config, changes({"name": name, "train.total_iter": 1})))
+    state = {name: tmp_path / "runs" / name / "last.state" for name in ("one", "other")}
+    on = {"name": "other", "train.total_iter": 2}
+    with pytest.raises(InvalidInput, match=r"other.last\.state exists from an earlier run"):
+        train(read_config(config, changes(on | {"path.resume_state": state["one"]})))
+    train(read_config(config, changes(on | {"path.resume_state": state["other"]})))
+    train(read_config(config, changes(on | {"name": "third", "path.resume_state": state["one"]})))
+    assert load_state(tmp_path / "runs" / "third" / "last.state")["iteration"] == 2
+
+
 def test_run_is_not_overwritten_and_a_damaged_state_is_refused(train, config, tmp_path):
     train(read_config(config, ["train.total_iter=1"]))
     with pytest.raises(InvalidInput, match="resume_state=auto"):
@@ -145,7 +178,7 @@ def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path):
 
 
 def test_mixed_precision_trains_too(train, config, tmp_path):
-    # The warm-up is long: the weights, and with them the losses, stay alike.
+    # The warm-up is so long that the weights, and thus the losses, stay similar.
     settings = GAN | {"train.total_iter": 3, "train.warmup_iter": 10000}
     for precision in ("32-true", "bf16-mixed"):
         train(read_config(config, changes(settings | {"name": precision, "precision": precision})))
@@ -155,12 +188,33 @@ def test_mixed_precision_trains_too(train, config, tmp_path):
         assert [v for _, v in mixed[tag]] == pytest.approx([v for _, v in full[tag]], rel=0.05), tag
 
 
+def test_mixed_precision_does_not_round_the_pictures(train, config, monkeypatch):
+    # Fabric's own mixed precision does, to bfloat16.
+    seen = []
+
+    def recorded(forward):
+        def record(self, *pictures):
+            seen.extend(pictures)
+            return forward(self, *pictures)
+
+        return record
+
+    for network in (ParagonSR2, Discrimination):
+        monkeypatch.setattr(network, "forward", recorded(network.forward))
+    train(read_config(config, changes(GAN | {"train.total_iter": 1, "precision": "bf16-mixed"})))
+    low, real, fake = seen
+    assert [picture.dtype for picture in seen] == [torch.float32] * 3
+    for picture in (low, real):
+        assert torch.equal((picture * 255).round() / 255, picture)
+    assert fake.shape == real.shape
+
+
 def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     train(read_config(config, ["train.total_iter=2"]))
     start_from = tmp_path / "runs" / "tiny" / "tiny.safetensors"
     settings = {"name": "three", "network_g.scale": 3, "path.pretrain_network_g": start_from, "train.total_iter": 1}
-    settings |= {"train.warmup_iter": 1000000}  # the first step changes next to nothing
+    settings |= {"train.warmup_iter": 1000000}  # the first step changes almost nothing
     train(read_config(config, changes(settings)))
     assert "left out: upsampler_net.up_conv.bias, upsampler_net.up_conv.weight" in caplog.text
     old = load_generator(start_from).state_dict()
@@ -176,6 +230,11 @@ def test_weights_of_another_network_are_no_beginning(train, config, tmp_path):
         InvalidInput, match=r"micro\.safetensors, whose weights belong to another network: only 2 of the \d+"
     ):
         train(read_config(config, [f"path.pretrain_network_g={start_from}"]))
+
+
+def test_weights_to_begin_from_that_cannot_be_read_are_named_with_their_key(train, config):
+    with pytest.raises(ModelError, match=r"path\.pretrain_network_g: cannot read .*none\.pth.*bundled weights are in"):
+        train(read_config(config, ["path.pretrain_network_g=none.pth"]))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +256,7 @@ def test_a_run_goes_on_as_what_it_was(train, config, change, said):
 
 def test_weights_are_no_state(train, config, tmp_path):
     torch.save({"params": {}}, tmp_path / "weights.pth")
-    with pytest.raises(ModelError, match="it is of another network, or of none"):
+    with pytest.raises(ModelError, match="it belongs to another network, or is not the state of a run"):
         train(read_config(config, [f"path.resume_state={tmp_path / 'weights.pth'}"]))
 
 
@@ -223,6 +282,8 @@ def test_an_interrupted_run_loses_nothing(train, config, tmp_path):
     assert "resume_state=auto resumes" in line
     folder = tmp_path / "runs" / "tiny"
     assert load_state(folder / "last.state")["iteration"] == done
+    note = read_checkpoint(folder / "tiny.safetensors").metadata["training"]
+    assert note == f"{done} of 100000 iterations of 2 crops of 24x24 from 3 pictures; tiny"
     kept = {"train.total_iter": done + 1, "path.resume_state": "auto", "logger.keep_weights": True}
     train(read_config(folder / "config.yml", changes(kept)))
     assert load_generator(folder / f"tiny_{done + 1}.safetensors").options.scale == 2
@@ -244,7 +305,7 @@ def test_measured_on_pairs_from_files(train, config, tmp_path):
     high = write_pictures(tmp_path / "val", count=1, side=64)
     low = tmp_path / "low"
     low.mkdir()
-    Image.fromarray(255 - load_picture(high / "0.png")[::2, ::2]).save(low / "0.png")  # no reduction of ours makes this
+    Image.fromarray(255 - load_picture(high / "0.png")[::2, ::2]).save(low / "0.png")  # not one of our reductions
     pairs = f"datasets.val={{dataroot_gt: {high}, dataroot_lq: {low}}}"
     train(read_config(config, [pairs, "train.total_iter=1"]))
     ((_, psnr),) = scalars(tmp_path / "runs" / "tiny")["val/val/psnr"]
@@ -264,7 +325,7 @@ def test_weights_say_the_licence_that_the_configuration_gives(train, config, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="torch for Windows has no libuv, which torchrun asks for")
+@pytest.mark.skipif(sys.platform == "win32", reason="torch for Windows lacks libuv, which torchrun needs")
 def test_two_processes_train_as_one_with_twice_the_batch(train, config, tmp_path):
     settings = GAN | {"train.total_iter": 4}
     pair = start(config, settings | {"name": "two"}, ("-m", "torch.distributed.run", "--nproc-per-node", "2"))
@@ -274,6 +335,65 @@ def test_two_processes_train_as_one_with_twice_the_batch(train, config, tmp_path
     one, two = (scalars(tmp_path / "runs" / name) for name in ("one", "two"))
     for tag in ("loss/pixel", "loss/discriminator"):
         assert [v for _, v in two[tag]] == pytest.approx([v for _, v in one[tag]], rel=1e-4), tag
+
+
+def end_of(script, config, settings, monkeypatch) -> str:
+    """What the script says as it gives up."""
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config), "--set", *changes(settings)])
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    return str(ended.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_picture_that_cannot_be_read_any_more_ends_the_run_with_one_line(config, monkeypatch, workers):
+    def gone(*_):
+        raise ValueError("it was changed")
+
+    monkeypatch.setattr(data, "load_pair", gone)
+    settings = {"datasets.train.memory_mb": 0, "datasets.train.num_worker_per_gpu": workers}
+    said = end_of(load_script("train"), config, settings, monkeypatch)
+    assert re.fullmatch(r"train: cannot read .*\.png any more: it was changed", said)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nC++"), "allocate 2 GiB); lower"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "9 bytes); lower"),
+        (MemoryError(), r"out of memory (MemoryError); lower"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "Killed), perhaps for lack of"),
+        (ConnectionResetError(104, "Connection reset by peer"), "by peer), perhaps for lack of memory"),
+    ],
+)
+def test_lack_of_memory_ends_the_run_with_one_line(config, monkeypatch, error, said):
+    script = load_script("train")
+    monkeypatch.setattr(script, "train", Mock(side_effect=error))
+    message = end_of(script, config, {"name": "a"}, monkeypatch)
+    assert said in message
+    assert "\n" not in message
+
+
+def test_error_in_the_program_keeps_its_traceback(config, monkeypatch):
+    script = load_script("train")
+    monkeypatch.setattr(script, "train", Mock(side_effect=RuntimeError("shapes differ")))
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config)])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        script.main()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or (os.cpu_count() or 1) < 2, reason="counts threads, which are several")
+def test_numpy_takes_one_thread_beside_those_of_torch():
+    product = (
+        "import numpy, os; numpy.ones((500, 500)) @ numpy.ones((500, 500)); print(len(os.listdir('/proc/self/task')))"
+    )
+    begin = f"import runpy; runpy.run_path({str(ROOT / 'scripts' / 'train.py')!r}); "
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
+    counts = [
+        int(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
+        for code in (product, begin + product)
+    ]
+    assert counts[0] > counts[1] == 1
 
 
 def test_unusable_configuration_ends_with_one_line(config, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The optimiser SOAP: what makes it more than Adam, and what it must leave alone."""
+"""The optimiser SOAP: how it differs from Adam, and what it must not change."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from vsparagon.training.optimisation import Optimiser
 
 
 def losses(kind, outputs, inputs, steps=60):
-    """Go down a long and narrow valley in a matrix, seen from turned axes; return the loss at each step."""
+    """Minimise an ill-conditioned function of a matrix, with rotated axes, and return the loss at each step."""
     random = torch.Generator().manual_seed(0)
     start, target = torch.randn(2, 6, 6, generator=random, dtype=torch.float64)
     steep = torch.logspace(0, 2, 6, dtype=torch.float64)
@@ -88,7 +88,7 @@ def test_bases_turn_to_the_directions_in_which_gradients_vary_lately():
     covariances = {"outputs": torch.zeros(3, 3), "inputs": torch.zeros(4, 4)}
     weight = nn.Parameter(torch.zeros(3, 4))
     algorithm = Optimiser(type="SOAP", lr=0.01, betas=(0.9, 0.95)).create(nn.ParameterList([weight]))
-    for step in range(72):  # the last one turns
+    for step in range(72):  # the bases turn in the last one
         spread = torch.tensor([1.0, 4.0, 16.0]) if step else torch.tensor([16.0, 4.0, 1.0])
         gradient = spread[:, None] * torch.randn(3, 4, generator=random) * torch.tensor([1.0, 64.0, 16.0, 4.0])
         kept = 0.95 if step else 0.0
@@ -119,7 +119,7 @@ def test_bases_turn_at_every_tenth_step(monkeypatch):
     monkeypatch.setattr(soap, "_turn", lambda state, side, axis: turned.append((state["step"], side)))
     weight = nn.Parameter(torch.ones(4, 3))
     algorithm = Optimiser(type="SOAP", lr=0.1).create(nn.ParameterList([weight]))
-    for _ in range(22):  # the first of which is none
+    for _ in range(22):  # the first one only initialises the state
         weight.grad = torch.randn(4, 3)
         algorithm.step()
     assert turned == [(step, side) for step in (1, 11, 21) for side in ("outputs", "inputs")]

@@ -15,7 +15,7 @@ from vsparagon.models.munet import MUNet
 from vsparagon.training.config import read_config
 from vsparagon.training.gan import Discrimination
 from vsparagon.training.optimisation import average, set_rate
-from vsparagon.training.rounding import begin_ranges, round_while_training, trained_ranges
+from vsparagon.training.quantisation import begin_ranges, quantise_while_training, trained_ranges
 from vsparagon.training.trainee import Trainee
 
 SCALE, SIDE, BORDER = 2, 24, 3
@@ -107,7 +107,7 @@ def test_int8_ranges_begin_with_the_first_batch(start, batches):
     config, trainee = start(rounds)
     network = new_generator(config.generator()[1])
     network.load_state_dict(trainee.weights().state_dict())
-    round_while_training(network)
+    quantise_while_training(network)
     begin_ranges(network, batches[0][0] / 255)
     expected = torch.tensor(trained_ranges(network))
     for iteration, (low, high) in enumerate((batches[0], (batches[1][0] // 2, batches[1][1]))):

@@ -1,4 +1,4 @@
-"""Our own kernels or torch's: both are tried on the GPU that is there, and what is wrong or slower is not used."""
+"""Our own kernels or torch's: both are tried on the GPU, and those that are wrong or slower are not used."""
 
 import gc
 import logging
@@ -15,14 +15,15 @@ pytest.importorskip("triton", reason="the kernels are in Triton")
 from frame_graphs import LAYOUTS, RGBS, YUV420, frame_of  # noqa: E402
 from torch import nn  # noqa: E402
 
-from vsparagon.backends import crashes, torch_cuda, trial  # noqa: E402
-from vsparagon.backends.base import RunOptions  # noqa: E402
-from vsparagon.backends.device import QUEUING, Lane  # noqa: E402
-from vsparagon.backends.recorded import no_collection  # noqa: E402
-from vsparagon.backends.torch_cuda import Attending, Eager, TorchCuda  # noqa: E402
-from vsparagon.backends.trial import faster  # noqa: E402
+from vsparagon.backends.options import RunOptions  # noqa: E402
+from vsparagon.backends.torch import crashes, trial  # noqa: E402
+from vsparagon.backends.torch import cuda as torch_cuda  # noqa: E402
+from vsparagon.backends.torch.cuda import Attending, Eager, TorchCuda  # noqa: E402
+from vsparagon.backends.torch.trial import faster  # noqa: E402
 from vsparagon.cache import kept_files  # noqa: E402
 from vsparagon.cli.cache import about  # noqa: E402
+from vsparagon.device.lanes import QUEUING, Lane  # noqa: E402
+from vsparagon.device.recorded import no_collection  # noqa: E402
 from vsparagon.errors import BackendFailure  # noqa: E402
 from vsparagon.fused import canvas, support  # noqa: E402
 from vsparagon.fused.attention import FusedWindowAttention  # noqa: E402
@@ -41,7 +42,7 @@ def short_trials(monkeypatch):
 
 
 class Ours(Eager):
-    """Computes as torch's way does, but for what is added to every sample."""
+    """Computes like torch's kernels, but adds `wrong` to every sample."""
 
     wrong = 0
 
@@ -159,7 +160,7 @@ def test_where_torch_has_too_little_memory_ours_are_used(caplog):
 
 
 class OnGpu(TorchCuda):
-    """Believes that the CPU is a GPU, but records nothing."""
+    """A backend that takes the CPU for a GPU, but records nothing."""
 
     is_gpu = True
 
@@ -169,10 +170,10 @@ class OnGpu(TorchCuda):
 
 @pytest.fixture
 def on_gpu(monkeypatch):
-    """What `OnGpu` asks of the GPU is answered."""
+    """Give `OnGpu` the answers that it needs from a GPU."""
 
     def free(device):
-        assert QUEUING.locked(), "another filter's recording would be disturbed"
+        assert QUEUING.locked(), "without the lock, another filter's recording would be disturbed"
         return ""
 
     monkeypatch.setattr(support, "trouble_with_triton", free)
@@ -191,7 +192,7 @@ def test_the_choice_is_made_once_for_a_filter(on_gpu, monkeypatch, caplog, tmp_p
     assert len(trials) == 1
     with caplog.at_level(logging.INFO):
         assert backend.prepare(frame_of(inference_form(Swift())), options).maker is Eager
-    assert "it: using torch's kernels, because ours compute in float16" in caplog.text
+    assert "it: using torch's kernels, because ours compute only in float16" in caplog.text
     assert len(trials) == 1
 
 
@@ -270,7 +271,7 @@ def test_kernels_are_not_blamed_for_a_gpu_that_was_lost_before(on_gpu, monkeypat
 
 
 class OutOfResources(Exception):
-    """As Triton's, which is no RuntimeError."""
+    """Like Triton's, which is not a RuntimeError."""
 
 
 @pytest.mark.parametrize("network", [Swift, lambda: ParagonSR2(num_feat=12, use_attention=True)])

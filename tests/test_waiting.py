@@ -1,18 +1,21 @@
-"""Waiting that Ctrl-C ends."""
+"""Waiting that Ctrl-C can end."""
 
+import gc
 import signal
 import threading
 import time
+import weakref
+from concurrent.futures import Future
 
 import pytest
 
-from vsparagon import waiting
-from vsparagon.waiting import call_in_thread, is_left_behind
+from vsparagon.system import waiting
+from vsparagon.system.waiting import call_in_thread, is_left_behind, result_of
 
 
 @pytest.fixture
 def ctrl_c():
-    """Ctrl-C in a moment, as if somebody pressed it."""
+    """Send Ctrl-C after a moment, as if a user pressed it."""
     timer = threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,))
     timer.start()
     yield
@@ -24,6 +27,25 @@ def test_result_and_error_of_the_call_are_the_callers():
     with pytest.raises(ZeroDivisionError):
         call_in_thread(lambda: 1 // 0)
     assert not is_left_behind()
+
+
+def test_error_of_a_future_is_let_go_without_a_garbage_collection():
+    class Fault(Exception):
+        pass
+
+    def failed():
+        future = Future()
+        future.set_exception(Fault())
+        return future
+
+    gc.disable()
+    try:
+        result_of(failed())
+    except Fault as error:
+        left = weakref.ref(error)
+    finally:
+        gc.enable()
+    assert left() is None
 
 
 def test_call_runs_beside_the_main_thread_and_in_any_other():

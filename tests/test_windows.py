@@ -1,4 +1,4 @@
-"""What Windows does otherwise, acted out wherever the tests run."""
+"""What is different on Windows, simulated where the tests run on another system."""
 
 import errno
 import sys
@@ -8,12 +8,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from vsparagon import cli, doctor, files, windows
+from vsparagon import cli, doctor
 from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Json
 from vsparagon.errors import EncodeFailure
-from vsparagon.machine import processor_name
 from vsparagon.preview.player import find_player
+from vsparagon.system import files, windows
+from vsparagon.system.machine import processor_name
 
 
 def windows_error(number):
@@ -24,7 +25,7 @@ def windows_error(number):
 
 @pytest.fixture
 def refusals(monkeypatch):
-    """Numbers of the errors that the next renamings fail with; what is slept meanwhile is left out."""
+    """The error numbers with which the next renames fail; there are no pauses in between."""
     pending, replace = [], Path.replace
 
     def refuse(self, target):
@@ -58,7 +59,7 @@ def test_output_that_a_player_has_open_is_named(tmp_path, monkeypatch, refusals)
         parts.resume({})
         draft = parts.draft("output.mkv")
         draft.write_bytes(b"film")
-        monkeypatch.setattr(parts, "_describe", lambda **more: None)  # which replaces the manifest
+        monkeypatch.setattr(parts, "_describe", lambda **more: None)  # it would replace the manifest
         refusals += [32] * 20
         with pytest.raises(EncodeFailure, match=r"out\.mkv cannot be replaced: .*close the program that has it open"):
             parts.deliver(draft, overwrite=True)
@@ -91,7 +92,7 @@ def test_missing_runtime_of_visual_c_is_advised(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("version", "state", "said"),
     [
-        ((14, 38, 33130), "optional", "msvcp140.dll 14.38.33130, and 14.50 is wanted"),
+        ((14, 38, 33130), "optional", "msvcp140.dll 14.38.33130, but 14.50 or later is recommended"),
         ((14, 50, 35719), "ok", "msvcp140.dll 14.50.35719"),
     ],
 )
@@ -103,7 +104,7 @@ def test_runtime_of_visual_c_that_is_too_old_is_advised(version, state, said, mo
     assert ("vc_redist" in finding.advice) == (state == "optional")
 
 
-@pytest.mark.skipif(sys.platform != "win32", reason="Windows alone is asked so")
+@pytest.mark.skipif(sys.platform != "win32", reason="needs Windows")
 def test_what_windows_answers_is_understood():
     assert 1 << 20 < windows.available_memory() < 1 << 44
     assert windows.processor_name() == processor_name() != ""

@@ -31,7 +31,7 @@ def write_pictures(folder: Path, count: int = 3, side: int = 160) -> Path:
 
 
 def write_config(folder: Path) -> Path:
-    """A run of a few seconds on the pictures in `folder`/pictures; it writes below `folder`/runs."""
+    """Write a configuration for a run of a few seconds on `folder`/pictures, which writes to `folder`/runs."""
     path = folder / "tiny.yml"
     path.write_text(f"""
 name: tiny
@@ -49,7 +49,7 @@ threads: 1
 def load_script(name: str):
     spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
+    sys.modules[spec.name] = module  # dataclasses look it up there
     spec.loader.exec_module(module)
     return module
 
@@ -67,13 +67,13 @@ def start(config: Path, values: dict[str, object], launcher: tuple[str, ...] = (
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return TensorBoard's numbers of a run: (iterations done, value) by name."""
+    """Return the TensorBoard scalars of a run: lists of (iterations done, value), by name."""
     events = _events(folder)
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def samples(folder: Path) -> dict[str, list[int]]:
-    """Return after how many iterations TensorBoard has sample pictures, by name."""
+    """Return the iterations at which TensorBoard has sample pictures, by name."""
     events = _events(folder)
     return {tag: [e.step for e in events.Images(tag)] for tag in events.Tags()["images"]}
 

@@ -2,9 +2,9 @@
 
 How a frame passes through the package, and how a model gets to the code that runs it:
 
-    clip -> plugin -> filter -> frames (to RGB) -> stream -> picture_pipeline (tiles, backends) -> frames -> clip
-    clip -> plugin -> filter -> stream -> frame_pipeline (models.frame, backends.device, fused) -> clip     on a GPU
-    name or file -> library, model_file (receptive_field), checkpoint (recognise) -> models -> export (onnx) -> graph
+    clip -> plugin -> filter -> frames (to RGB) -> stream -> pipelines.picture (tiles, backends) -> frames -> clip
+    clip -> plugin -> filter -> stream -> pipelines.frame (models.frame, device, fused) -> clip              on a GPU
+    name or file -> lookup -> models.bundled, or lookup.model_file -> models.checkpoint -> onnx.graph_cache -> graph
     graph -> engines -> backends.tensorrt
 
 `input`, `encode`, `preview`, `compare` and `image` are the command line's (`cli`) layers on top; `training` produces

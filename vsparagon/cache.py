@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from vsparagon.errors import InvalidInput
+from vsparagon.system.files import expanded
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def cache_folder(chosen: str) -> Path:
     from platformdirs import user_cache_path
 
     # Absolute, because other processes that use it may have another working directory.
-    folder = Path(chosen).expanduser().absolute() if chosen else user_cache_path("vsparagon", appauthor=False)
+    folder = expanded(chosen).absolute() if chosen else user_cache_path("vsparagon", appauthor=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:

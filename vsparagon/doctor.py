@@ -17,8 +17,8 @@ from typing import Final, Literal
 from vsparagon import __version__
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.extras import NEEDS, installation, too_old, version_of
-from vsparagon.machine import MEBIBYTE, processor_name, usable_threads
-from vsparagon.windows import RUNTIME, RUNTIME_ADVICE, RUNTIME_WANTED, library_version
+from vsparagon.system.machine import MEBIBYTE, processor_name, usable_threads
+from vsparagon.system.windows import RUNTIME, RUNTIME_ADVICE, RUNTIME_WANTED, library_version
 from vsparagon.wording import counted
 
 State = Literal["ok", "optional", "problem"]
@@ -62,7 +62,7 @@ def examine() -> Iterator[Finding]:
     ):
         try:
             yield from ask()
-        except ParagonError as error:  # whose message ends with its own remedy
+        except ParagonError as error:  # its message ends with what to do
             text, _, advice = str(error).rstrip(".").partition("; ")
             yield Finding(topic=_topic(ask), state="problem", text=text, advice=advice)
         except Exception as error:  # anything may be broken; that is what this module is for
@@ -96,7 +96,7 @@ def _runtime() -> Iterator[Finding]:
         return
     text = f"{RUNTIME} {_dotted(found)}"
     if found < RUNTIME_WANTED:
-        text += f", and {_dotted(RUNTIME_WANTED)} is wanted"
+        text += f", but {_dotted(RUNTIME_WANTED)} or later is recommended"
         yield Finding(topic=topic, state="optional", text=text, advice=RUNTIME_ADVICE)
     else:
         yield Finding(topic=topic, state="ok", text=text)
@@ -134,7 +134,7 @@ def _vspipe() -> Iterator[Finding]:
         return
     done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=60)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
         text = f"{program} does not find its Python: {said[-1]}"
         yield Finding(topic="vspipe", state="optional", text=text, advice=advice)
     else:
@@ -142,15 +142,15 @@ def _vspipe() -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
-    from vsparagon.backends import BACKENDS, available_on, choose_backend
+    from vsparagon.backends import RUNTIMES, available_on, choose_backend
 
-    for name, backend in BACKENDS.items():
-        place, why = available_on(backend)
+    for name, runtime in RUNTIMES.items():
+        place, why = available_on(runtime)
         if why:
             text, _, advice = why.partition("; ")
             yield Finding(topic=f"backend {name}", state="optional", text=text, advice=advice)
         else:
-            text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(backend.on(0).precisions)}"
+            text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(runtime.on(0).precisions)}"
             yield Finding(topic=f"backend {name}", state="ok", text=text)
     chosen = choose_backend("auto")
     yield Finding(topic="backend auto", state="ok", text=f"chooses {chosen.name} on {chosen.place}")
@@ -171,7 +171,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from vsparagon.bundled import bundled
+    from vsparagon.models.bundled import bundled
 
     there = bundled()
     if there:
@@ -210,7 +210,7 @@ def _ffmpeg() -> Iterator[Finding]:
         yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
         return
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
-    from vsparagon.backends.cuda import gpus
+    from vsparagon.device.gpus import gpus
     from vsparagon.encode.encoders import CODECS, NVENC
 
     listed = "".join(answer_of(program, "-encoders") for program in programs)
@@ -223,7 +223,7 @@ def _ffmpeg() -> Iterator[Finding]:
 def _players() -> Iterator[Finding]:
     from vsparagon.preview import PLAYERS, VIEWERS
 
-    if found := [*filter(find_spec, VIEWERS), *filter(shutil.which, PLAYERS)]:
+    if found := [*filter(shutil.which, PLAYERS), *filter(find_spec, VIEWERS)]:
         yield Finding(topic="players", state="ok", text=", ".join(found))
     else:
         advice = f"install mpv, or {installation('preview')}; only `vsparagon preview` needs it"
@@ -235,7 +235,7 @@ def _packages() -> Iterator[Finding]:
         versions = {package: version_of(package) for package in needs.packages}
         missing = [package for package, found in versions.items() if not found]
         if missing:
-            text, advice = f"without {', '.join(missing)}", installation(needs.extra)
+            text, advice = f"{', '.join(missing)} missing", installation(needs.extra)
             yield Finding(topic=f"command {command}", state="optional", text=text, advice=advice)
         elif old := [told for package in needs.packages if (told := too_old(package))]:
             advice = installation(needs.extra)

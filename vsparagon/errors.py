@@ -5,6 +5,7 @@ given, what is expected and what to do.
 """
 
 import re
+from numbers import Integral
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,17 @@ def reason_of(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Return a text with everything that UTF-8 cannot encode, such as parts of some file names, replaced by "?"."""
     return text.encode(errors="replace").decode()
+
+
+def check_integers(**values: object) -> None:
+    """Check that arguments, given by their names, are integers.
+
+    Raises:
+        InvalidInput: one is not.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Integral):
+            raise InvalidInput(f"{name} is {value!r}; give an integer.")
 
 
 def check_name(path: Path) -> None:

@@ -5,6 +5,7 @@ from it has to give all of them on ffmpeg's command line.
 """
 
 import importlib
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Final
 from vsparagon.errors import ParagonError
 
 PATIENCE: Final = 60  # seconds until an ffmpeg that does not answer is given up
+_BANNERS: Final = ("Svt[", "x265 [")  # how the encoders' own messages begin
 # Frame property -> (ffmpeg's option, what to add to VapourSynth's number, VapourSynth's number for "unspecified").
 # Matrix, primaries and transfer are code points of ITU-T H.273 in both; ffmpeg counts the others from one.
 _OPTIONS: Final[dict[str, tuple[str, int, int | None]]] = {
@@ -74,6 +76,13 @@ def answer_of(program: str, *question: str) -> str:
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise ParagonError(f"{program} does not run ({error}); install another ffmpeg") from error
+
+
+def lines_said(log: bytes) -> list[str]:
+    """Return the lines that an ffmpeg wrote to stderr, without prefixes, full stops and the encoders' banners."""
+    lines = log.decode(errors="replace").splitlines()
+    said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip().rstrip(".") for line in lines]
+    return [line for line in said if line and not line.startswith(_BANNERS)]
 
 
 def colour_arguments(props: Mapping[str, object]) -> list[str]:

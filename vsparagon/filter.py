@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache as remembered
 from typing import TYPE_CHECKING
 
 import vapoursynth as vs
-import vsutil
 
-from vsparagon.colour import RGB_MATRIX, Colour, matrix_code, matrix_name, read_colour
-from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.arguments import check_clip, pair_of, target_of
+from vsparagon.choice import make_choice, note_choice
+from vsparagon.colours.description import RGB_MATRIX, Colour, matrix_code, matrix_name, read_colour
+from vsparagon.errors import InvalidInput, ParagonError, check_integers
 from vsparagon.frames import (
     Target,
     check_convertible,
@@ -25,20 +27,17 @@ from vsparagon.frames import (
     to_rgb,
     with_properties,
 )
-from vsparagon.layout import MOST_PIXELS
-from vsparagon.library import find_model
 from vsparagon.log import vapoursynth_log
-from vsparagon.picture_pipeline import PicturePipeline
-from vsparagon.pipeline import AnyPipeline, open_pipeline
-from vsparagon.runtime import choose_runtime, note_choice
+from vsparagon.lookup import find_model
+from vsparagon.pipelines import AnyPipeline, open_pipeline
+from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.stream import map_frames, passing
 from vsparagon.tiles.choice import TileChoice
 
 if TYPE_CHECKING:
-    from vsparagon.frame_pipeline import FramePipeline
+    from vsparagon.pipelines.frame import FramePipeline
 
-LARGEST = 1 << 16
-FURTHEST_SUBSAMPLING = 2  # as a base-2 logarithm
+log = logging.getLogger(__name__)
 
 
 @vapoursynth_log()
@@ -72,7 +71,7 @@ def upscale(
         scale: enlargement of both sides: 2 (default), 3 or 4 for bundled weights; a model file determines its own.
         profile: what the bundled network was trained on: "clean" (default) or "compressed" video.
         model: path of a model file to use instead of a bundled network; variant and profile must then be left out.
-        backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
+        backend: "auto" or a name in `vsparagon.backends.RUNTIMES`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16", "bf16" or "int8".
         width, height: size of the result in pixels instead of `scale` times the clip's, up to 65,536 each and 2^28
@@ -97,19 +96,22 @@ def upscale(
         BackendUnavailable: the backend is not installed, or the device cannot be used.
         BackendFailure: the backend refused the network.
     """
-    _check_clip(clip)
-    tiles = TileChoice(size=_pair("tilesize", tilesize), overlap=_pair("overlap", overlap), memory_mb=memory_mb)
-    found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
-    target = _target(clip, scale=found.scale, width=width, height=height, format_id=format)
-    code = matrix_code(matrix)
-    if code == RGB_MATRIX and {clip.format.color_family, target.format.color_family} != {vs.RGB}:
+    check_clip(clip)
+    check_integers(
+        scale=scale, width=width, height=height, device_id=device_id, memory_mb=memory_mb, num_streams=num_streams
+    )
+    tiles = TileChoice(size=pair_of("tilesize", tilesize), overlap=pair_of("overlap", overlap), memory_mb=memory_mb)
+    network = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
+    target = target_of(clip, scale=network.scale, width=width, height=height, format_id=format)
+    matrix_given = matrix_code(matrix)
+    if matrix_given == RGB_MATRIX and {clip.format.color_family, target.format.color_family} != {vs.RGB}:
         raise InvalidInput('matrix is "rgb", which is not the matrix of a YUV or GRAY clip; give one such as "709".')
     with first_frame(clip) as frame:
-        first = read_colour(frame, code)
+        first = read_colour(frame, matrix_given)
         converted = {described(frame, first)}
-        check_convertible(clip, frame, first, target, target_colour(first, clip.format, target, code))
-    runtime = choose_runtime(
-        found,
+        check_convertible(clip, frame, first, target, target_colour(first, clip.format, target, matrix_given))
+    choice = make_choice(
+        network,
         backend=backend,
         device_id=device_id,
         precision=precision,
@@ -117,21 +119,20 @@ def upscale(
         threads=vs.core.num_threads,
         cache=cache,
     )
-    vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, f"paragon.Upscale: running {runtime}")
-    if found.channels == 1:
+    log.info("running %s", choice)
+    if network.channels == 1:
         parts = "red, green and blue separately" if clip.format.color_family == vs.RGB else "only luma"
-        text = f"paragon.Upscale, colours: {found.name} takes one plane and gets {parts}"
-        vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
-    pipeline = open_pipeline(runtime, height=clip.height, width=clip.width, tiles=tiles)
+        log.info("%s takes one plane and gets %s", network.name, parts)
+    pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles)
 
     @remembered
     @vapoursynth_log()  # a new colour description may appear mid-film and need an engine, which takes minutes to build
     def chain(colour: Colour) -> vs.VideoNode:
         """Return the whole clip, upscaled as if every frame had this colour description."""
-        wanted = target_colour(colour, clip.format, target, code)
-        if found.channels == 1 and clip.format.color_family != vs.RGB:
+        wanted = target_colour(colour, clip.format, target, matrix_given)
+        if network.channels == 1 and clip.format.color_family != vs.RGB:
             result = _luma_alone(clip, colour, pipeline, target, wanted)
-        elif found.channels == 1 or isinstance(pipeline, PicturePipeline):
+        elif network.channels == 1 or isinstance(pipeline, PicturePipeline):
             result = _by_resizer(clip, colour, pipeline, target, wanted)
         else:
             result = _on_device(clip, colour, pipeline, target, wanted)
@@ -139,18 +140,18 @@ def upscale(
 
     def choose(n: int, f: vs.VideoFrame) -> vs.VideoNode:
         try:
-            colour = read_colour(f, code)
+            colour = read_colour(f, matrix_given)
             if colour.has_alpha and not first.has_alpha:
                 raise InvalidInput("the frame has alpha (_Alpha) but the clip's first frame has none.")
             if (kind := described(f, colour)) not in converted:
-                check_convertible(clip, f, colour, target, target_colour(colour, clip.format, target, code))
+                check_convertible(clip, f, colour, target, target_colour(colour, clip.format, target, matrix_given))
                 converted.add(kind)
             return chain(colour)
         except (ParagonError, vs.Error) as error:
             return vs.core.paragon.internal_fail(chain(first), f"paragon.Upscale: frame {n}: {error}")
 
     enlarged = chain(first)
-    note_choice(runtime)
+    note_choice(choice)
     return enlarged.std.FrameEval(choose, prop_src=[clip], clip_src=[enlarged])
 
 
@@ -190,86 +191,8 @@ def _on_device(
     known = layouts(clip.format, colour, target.format, wanted)
     if not (same_size and known):
         why = "a size of your own" if known else f"the matrix {matrix_name(colour.matrix)}"
-        text = f"paragon.Upscale, colours: converted by VapourSynth's resizer on the CPU, which {why} needs"
-        vs.core.log_message(vs.MESSAGE_TYPE_INFORMATION, text)
+        log.info("colours are converted by VapourSynth's resizer on the CPU, which %s needs", why)
         return _by_resizer(clip, colour, pipeline, target, wanted)
     session = pipeline.session(*known)
     blank = clip.std.BlankClip(width=target.width, height=target.height, format=target.format.id, keep=True)
     return map_frames(clip, blank, frame_function(session.enlarge, target), pipeline.in_flight)
-
-
-def _check_clip(clip: vs.VideoNode) -> None:
-    if not isinstance(clip, vs.VideoNode):
-        raise InvalidInput(f"the clip is {type(clip).__name__}; give a video clip.")
-    if clip.format is None or clip.format.color_family == vs.UNDEFINED:
-        raise InvalidInput(
-            "the clip has variable format; convert it to one format, for example with clip.resize.Bicubic(format=...)."
-        )
-    if not (clip.width and clip.height):
-        raise InvalidInput(
-            "the clip has variable size; resize it to one size, for example with clip.resize.Bicubic(width, height)."
-        )
-    _check_subsampling("the clip", clip.format)
-    depth = vsutil.get_depth(clip)
-    if clip.format.sample_type == vs.INTEGER and depth > 16:
-        raise InvalidInput(
-            f"the clip is {clip.format.name}, {depth}-bit integer; convert it to 16-bit integer or to float first."
-        )
-
-
-def _check_subsampling(what: str, video_format: vs.VideoFormat) -> None:
-    if max(video_format.subsampling_w, video_format.subsampling_h) > FURTHEST_SUBSAMPLING:
-        raise InvalidInput(
-            f"{what} is {video_format.name}; VapourSynth's resizer cannot convert chroma that is subsampled "
-            f"more than {1 << FURTHEST_SUBSAMPLING} times."
-        )
-
-
-def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int] | None:
-    """Return (height, width) from an argument that gives width and height or one number for both; None for 0 or ()."""
-    values = [value] if isinstance(value, int) else list(value)  # VapourSynth passes an array of length 1 as an int
-    if not values or values == [0]:
-        return None
-    if len(values) > 2:
-        raise InvalidInput(f"{name} is {values}; give width and height, or one number for both.")
-    return values[-1], values[0]
-
-
-def _target(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_id: int) -> Target:
-    if format_id:
-        try:
-            video_format = vs.core.get_video_format(format_id)
-            if video_format.color_family == vs.UNDEFINED:
-                raise ValueError(format_id)
-        except (vs.Error, ValueError, OverflowError) as error:
-            raise InvalidInput(
-                f"format is {format_id}, which is not a video format; give one such as vs.YUV420P10."
-            ) from error
-    else:
-        video_format = clip.format
-    _check_subsampling("format", video_format)
-    if video_format.sample_type == vs.INTEGER and video_format.bits_per_sample > 16:
-        raise InvalidInput(f"format is {video_format.name}; give one of up to 16-bit integer, half or float.")
-    for name, value in (("width", width), ("height", height)):
-        if not 0 <= value <= LARGEST:
-            raise InvalidInput(f"{name} is {value}; it must be between 0 (default) and {LARGEST}.")
-    across, down = 1 << video_format.subsampling_w, 1 << video_format.subsampling_h
-    if not width:
-        width = max(1, round(clip.width * height / clip.height / across)) * across if height else clip.width * scale
-    if not height:
-        kept = max(1, round(clip.height * width / clip.width / down)) * down
-        height = clip.height * scale if width == clip.width * scale else kept
-    if width % across or height % down:
-        nearest = f"{-(-width // across) * across}x{-(-height // down) * down}"
-        raise InvalidInput(
-            f"the result would be {width}x{height}, but {video_format.name} needs a width divisible by {across} "
-            f"and a height divisible by {down}; give another width= or height=, such as those of {nearest}, or another "
-            "format."
-        )
-    for what, pixels in (
-        (f"the result of {width}x{height}", width * height),
-        (f"the network's output of {clip.width * scale}x{clip.height * scale}", clip.width * clip.height * scale**2),
-    ):
-        if pixels > MOST_PIXELS:
-            raise InvalidInput(f"{what} has more than the {MOST_PIXELS} pixels that a frame may have.")
-    return Target(format=video_format, width=width, height=height)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import vapoursynth as vs
 import vsutil
 
-from vsparagon.colour import (
+from vsparagon.colours.description import (
     FULL,
     LEFT,
     LIMITED,
@@ -28,8 +28,8 @@ from vsparagon.colour import (
     is_subsampled,
     matrix_name,
 )
+from vsparagon.colours.layout import CONSTANT_MATRICES, Family, Layout, Plane
 from vsparagon.errors import InvalidInput, reason_of
-from vsparagon.layout import CONSTANT_MATRICES, Family, Layout, Plane
 
 AnyPlane = npt.NDArray[Any]
 PROBE = 64  # side of the picture on which conversions are tested, in pixels
@@ -132,8 +132,10 @@ def _to_float(clip: vs.VideoNode, colour: Colour, format_id: int) -> vs.VideoNod
 
 def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
     """Return a clip without `_Transfer` and `_Primaries` if the matrix does not need them: the resizer rejects some."""
-    needless = matrix in CONSTANT_MATRICES
-    return clip.std.RemoveFrameProps(["_Transfer", "_Primaries"]) if needless else clip
+    if matrix not in CONSTANT_MATRICES:
+        return clip
+    # One at a time: given several names, RemoveFrameProps reads memory that it has freed (R81).
+    return clip.std.RemoveFrameProps("_Transfer").std.RemoveFrameProps("_Primaries")
 
 
 def described(frame: vs.VideoFrame, colour: Colour) -> tuple[Colour, str, str]:
@@ -266,7 +268,7 @@ def with_properties(clip: vs.VideoNode, source: vs.VideoNode, colour: Colour) ->
     if stretch != 1:
         result = _stretched_pixels(result, stretch)
     if colour.has_alpha:
-        alpha = source.std.PropToClip(prop="_Alpha").std.RemoveFrameProps(["_Field", "_FieldBased"])
+        alpha = source.std.PropToClip(prop="_Alpha").std.RemoveFrameProps("_Field").std.RemoveFrameProps("_FieldBased")
         alpha = alpha.resize.Spline36(clip.width, clip.height)
         result = result.std.ClipToProp(alpha, prop="_Alpha")
     return result

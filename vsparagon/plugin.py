@@ -32,7 +32,7 @@ def backends() -> list[str]:
 
 def models() -> list[str]:
     """Return one line per bundled model, for example "nano x2 clean"."""
-    from vsparagon.bundled import describe
+    from vsparagon.models.bundled import describe
 
     return describe()
 

@@ -8,11 +8,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vsparagon.errors import InvalidInput
-from vsparagon.layout import MOST_PIXELS
-from vsparagon.library import find_model
-from vsparagon.pipeline import AnyPipeline, open_pipeline
-from vsparagon.runtime import choose_runtime
+from vsparagon.choice import make_choice
+from vsparagon.colours.layout import MOST_PIXELS
+from vsparagon.errors import InvalidInput, check_integers
+from vsparagon.lookup import find_model
+from vsparagon.pipelines import AnyPipeline, open_pipeline
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Upscaler:
         scale: enlargement of both sides: 2 (default), 3 or 4 for bundled weights; a model file determines its own.
         profile: what the bundled network was trained on: "clean" (default) or "compressed" video.
         model: path of a model file to use instead of a bundled network; variant and profile must then be left out.
-        backend: "auto" or a name in `vsparagon.backends.BACKENDS`.
+        backend: "auto" or a name in `vsparagon.backends.RUNTIMES`.
         device_id: of a GPU, as CUDA numbers them.
         precision: "auto", "fp32", "fp16", "bf16" or "int8".
         cache: folder for compiled networks; "" for the user's cache folder.
@@ -54,13 +54,14 @@ class Upscaler:
         precision: str = "auto",
         cache: str = "",
     ) -> None:
+        check_integers(scale=scale, device_id=device_id)
         found = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
         self.scale = found.scale
         # One picture at a time, computed by all threads.
-        self._runtime = choose_runtime(
+        self._choice = make_choice(
             found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
         )
-        log.info("%s", self._runtime)
+        log.info("%s", self._choice)
         self._pipeline: AnyPipeline | None = None
 
     def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
@@ -97,7 +98,7 @@ class Upscaler:
         pipeline = self._pipeline
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
             self._pipeline = pipeline = None  # first, because a device may not have enough memory for both
-            self._pipeline = pipeline = open_pipeline(self._runtime, height=height, width=width)
+            self._pipeline = pipeline = open_pipeline(self._choice, height=height, width=width)
         peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32)
         planes /= np.float32(peak)

@@ -51,9 +51,9 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
 
 def _import_openvino_first() -> None:
     """Import our OpenVINO before VapourSynth loads vs-mlrt's plugin, which includes another version of it."""
-    from vsparagon.backends import BACKENDS
+    from vsparagon.backends import RUNTIMES
 
-    BACKENDS["openvino"].missing()
+    RUNTIMES["openvino"].missing()
 
 
 def _measured(clip: Any, x264: str) -> dict[str, float]:

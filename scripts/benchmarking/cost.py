@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.backends.openvino.graph import CONVOLUTIONS
+from vsparagon.backends.openvino.surgery import CONVOLUTIONS
+from vsparagon.geometry.extension import extension_for
 from vsparagon.models.model import Model
-from vsparagon.tiles.extension import extension_for
 
 
-def macs_per_pixel(model: Model, height: int, width: int) -> float:
+def useful_macs_per_pixel(model: Model, height: int, width: int) -> float:
     """Return the useful multiply-accumulate operations (MACs) per input pixel.
 
     MACs of convolutions count if their weight is not zero, and those of matrix products always. Zero weights come from
@@ -21,7 +21,7 @@ def macs_per_pixel(model: Model, height: int, width: int) -> float:
         model: in inference form, which takes extended pictures.
         height, width: of the picture before it is extended, in pixels.
     """
-    from vsparagon.backends.openvino import openvino_core
+    from vsparagon.backends.openvino.library import openvino_core
 
     network = openvino_core().read_model(model.graph)
     extension = extension_for(height, width, model.sizes)

@@ -10,7 +10,7 @@ from benchmarking.networks import Run
 from benchmarking.report import Column, Row
 from benchmarking.rounds import Result, compare
 from benchmarking.speed import BESIDE, NAME, PROCESSOR, SIZE, SPEED
-from vsparagon.backends.cuda import gpus
+from vsparagon.device.gpus import gpus, torch_trouble
 from vsparagon.errors import BackendFailure, BackendUnavailable
 
 COPIED = 1 << 30  # bytes copied to measure the device's memory: far more than its cache holds
@@ -50,13 +50,13 @@ def check_gpu(device_id: int) -> None:
         BackendUnavailable: there is no GPU, or torch is not installed or cannot use this one.
         InvalidInput: there is no GPU of this number.
     """
-    advice = "leave --device out to measure the processor"
+    advice = "leave --device out to measure the CPU"
     if not gpus():
-        raise BackendUnavailable(f"--device cuda: no NVIDIA GPU answers here (no driver, or no device); {advice}.")
+        raise BackendUnavailable(
+            f"--device cuda: no NVIDIA GPU was found; if this machine has one, install its driver, or {advice}."
+        )
     try:
-        from vsparagon.backends.torch import trouble_with
-
-        trouble = trouble_with(device_id)
+        trouble = torch_trouble(device_id)
     except ImportError as error:
         trouble = f'{error.name} is not installed; pip install "vsparagon[torch]"'
     if trouble:

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from benchmarking.jobs import Job
 from vsparagon.backends.base import FrameBackend
-from vsparagon.backends.device import Lane
-from vsparagon.backends.torch_cuda import Eager, Prepared
-from vsparagon.backends.trial import fill, seconds
+from vsparagon.backends.torch.cuda import Eager, Prepared
+from vsparagon.backends.torch.trial import fill, seconds
+from vsparagon.choice import Choice, make_choice
+from vsparagon.colours.layout import Layout
+from vsparagon.device.lanes import Lane
 from vsparagon.errors import BackendUnavailable
-from vsparagon.frame_pipeline import network_of
-from vsparagon.layout import Layout
-from vsparagon.library import find_model
+from vsparagon.geometry.extension import Extension, extension_for
+from vsparagon.lookup import find_model
 from vsparagon.models.frame import FrameNetwork
-from vsparagon.runtime import Runtime, choose_runtime
-from vsparagon.tiles.extension import Extension, extension_for
+from vsparagon.pipelines.frame import network_of
 
 LAYOUTS = {
     "YUV420P8": Layout(family="yuv", bits=8, subsampling_w=1, subsampling_h=1, matrix=1),
@@ -39,18 +39,18 @@ def opened(job: Job) -> tuple[dict[str, float], Any]:
         return device_memory(**given)
     layout = LAYOUTS[given.pop("layout")]
     names = {name: given.pop(name) for name in ("backend", "precision", "device_id")}
-    runtime = choose_runtime(find_model(scale=job.settings.scale, **given), **names)
+    choice = make_choice(find_model(scale=job.settings.scale, **given), **names)
     torchs = job.kind == "torch_graph"
-    return graph(runtime, layout, job.height, job.width, frames=job.settings.frames, by_torchs_kernels=torchs)
+    return graph(choice, layout, job.height, job.width, frames=job.settings.frames, by_torchs_kernels=torchs)
 
 
 def graph(
-    runtime: Runtime, layout: Layout, height: int, width: int, *, frames: int, by_torchs_kernels: bool = False
+    choice: Choice, layout: Layout, height: int, width: int, *, frames: int, by_torchs_kernels: bool = False
 ) -> tuple[dict[str, float], Any]:
     """Run the network and the conversions around it on planes that stay on the device.
 
     Args:
-        runtime: what to run.
+        choice: what to run.
         layout: of the planes, of both source and result.
         height, width: of the source in pixels.
         frames: number of frames per turn.
@@ -63,17 +63,17 @@ def graph(
     Raises:
         BackendUnavailable: the backend runs on the CPU.
     """
-    backend, model = runtime.backend, runtime.model
+    backend, model = choice.backend, choice.model
     if not isinstance(backend, FrameBackend):
         raise BackendUnavailable(f"{backend.name} runs on {backend.place}; name a backend that runs on the GPU.")
     extension = extension_for(height, width, model.sizes)
-    network = network_of(model, runtime.precision)
+    network = network_of(model, choice.precision)
     moved = moved_bytes(network, extension)
     frame = FrameNetwork(
         network, model.scale, source=layout, target=layout, extension=extension, name=model.name
     ).eval()
     lane = Lane(backend.device, frame.inputs(), frame.outputs())
-    prepared = backend.prepare(frame, runtime.options)
+    prepared = backend.prepare(frame, choice.options)
     if by_torchs_kernels:
         prepared = Prepared(frame=frame, maker=Eager)
     fill(lane, layout)

@@ -6,9 +6,9 @@ import os
 import platform
 from pathlib import Path
 
-from vsparagon.backends.cuda import driver_version, gpus
+from vsparagon.device.gpus import driver_version, gpus
 from vsparagon.extras import version_of
-from vsparagon.machine import processor_name
+from vsparagon.system.machine import processor_name
 
 PACKAGES = (
     "vsparagon", "vapoursynth", "numpy", "openvino", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt",

@@ -13,9 +13,9 @@ from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
 from vsparagon.backends.base import FrameBackend
 from vsparagon.errors import BackendUnavailable, InvalidInput
-from vsparagon.files import distinct_names
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
 from vsparagon.models.model import Model
+from vsparagon.system.files import distinct_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def find_runs(
 
 def has_precision(name: str, model: Model, precision: str) -> bool:
     """Return whether a network has weights for a precision; if not, report it on stderr."""
-    if precision != "int8" or model.rounded:
+    if precision != "int8" or model.quantised:
         return True
     print(f"{Path(sys.argv[0]).stem}: {name} was not trained for int8; that is left out", file=sys.stderr)
     return False

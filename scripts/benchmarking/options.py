@@ -20,20 +20,24 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
         description: for the help.
     """
     every, running, choosing = (argparse.ArgumentParser(add_help=False) for _ in range(3))
-    every.add_argument("--rounds", type=_positive, default=5, help="(5)")
-    every.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    every.add_argument("--rounds", type=_positive, default=5, help="turns of each candidate (5)")
+    every.add_argument("--json", type=Path, metavar="FILE", help="file for everything that was measured")
 
     common = argparse.ArgumentParser(add_help=False, parents=[every])
     common.add_argument("--variants", nargs="*", default=["nano"], help="bundled networks (nano)")
     common.add_argument("--models", nargs="+", default=[], metavar="FILE", help="model files of your own")
-    common.add_argument("--scale", type=int, default=2)
-    common.add_argument("--sizes", nargs="+", type=_size, default=[], metavar="WIDTHxHEIGHT", help="of the source")
+    common.add_argument("--scale", type=int, default=2, help="scale factor of all networks (2)")
+    common.add_argument(
+        "--sizes", nargs="+", type=_size, default=[], metavar="WIDTHxHEIGHT", help="sizes of the source"
+    )
 
-    running.add_argument("--precisions", nargs="+", default=["auto"])
-    running.add_argument("--frames", type=_positive, help="in each round (48; with --device cuda, 480)")
+    running.add_argument("--precisions", nargs="+", default=["auto"], help="auto, fp32, fp16, bf16, int8 (auto)")
+    running.add_argument("--frames", type=_positive, help="frames in each round (48; with --device cuda, 480)")
     running.add_argument("--picture", default="", help="the picture to move (scikit-image's astronaut)")
 
-    choosing.add_argument("--backends", nargs="+", default=[], help="(openvino; with --device cuda, torch)")
+    choosing.add_argument(
+        "--backends", nargs="+", default=[], help="names as in the filter (openvino; with --device cuda, torch)"
+    )
     choosing.add_argument("--x264", choices=PRESETS, default="", help="encode the frames in the same pipe")
     choosing.add_argument("--chart", type=Path, metavar="FILE", help="PNG to draw")
 
@@ -41,21 +45,27 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     speed = commands.add_parser("speed", parents=[common, running, choosing])
     speed.add_argument("--streams", nargs="+", type=int, default=[0], help="values of num_streams (0, its default)")
-    speed.add_argument("--threads", type=int, default=0, help="for everything (all)")
-    speed.add_argument("--peers", nargs="*", choices=PACKAGES, help="that are installed; all, if none is named")
-    speed.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    speed.add_argument("--device-id", type=int, default=0, help="of the GPU")
+    speed.add_argument("--threads", type=int, default=0, help="threads of VapourSynth and the filters (all)")
+    speed.add_argument(
+        "--peers", nargs="*", choices=PACKAGES, help="alternatives to compare with; without names, all of them"
+    )
+    speed.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what computes (cpu)")
+    speed.add_argument("--device-id", type=int, default=0, help="number of the GPU (0)")
     growth = commands.add_parser("growth", parents=[common, running, choosing])
-    growth.add_argument("--threads", type=int, default=0, help="for everything (all)")
+    growth.add_argument("--threads", type=int, default=0, help="threads of VapourSynth and the filters (all)")
     streams = commands.add_parser("streams", parents=[common, running, choosing])
-    streams.add_argument("--streams", nargs="+", type=_positive, default=[1, 2, 3, 4], help="to try (1 2 3 4)")
-    streams.add_argument("--threads", nargs="+", type=int, default=[0], help="to try (all)")
+    streams.add_argument(
+        "--streams", nargs="+", type=_positive, default=[1, 2, 3, 4], help="numbers of streams (1 2 3 4)"
+    )
+    streams.add_argument("--threads", nargs="+", type=int, default=[0], help="numbers of threads (all)")
     commands.add_parser("overhead", parents=[common, running])
     commands.add_parser("start", parents=[common])
     scaling = commands.add_parser("scaling", parents=[every])
-    scaling.add_argument("--workers", nargs="+", type=_positive, default=[1, 2, 4, 8], help="to try (1 2 4 8)")
-    scaling.add_argument("--milliseconds", type=_positive, default=100, help="that a frame waits (100)")
-    scaling.add_argument("--frames", type=_positive, default=768, help="of the film (768)")
+    scaling.add_argument(
+        "--workers", nargs="+", type=_positive, default=[1, 2, 4, 8], help="numbers of workers (1 2 4 8)"
+    )
+    scaling.add_argument("--milliseconds", type=_positive, default=100, help="wait for each frame (100)")
+    scaling.add_argument("--frames", type=_positive, default=768, help="length of the video (768)")
     scaling.set_defaults(picture="a blank picture")
 
     without = not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help"))

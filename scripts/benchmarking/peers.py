@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from benchmarking.jobs import Candidate, Size
 from benchmarking.networks import Network
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import version_of
-from vsparagon.tiles.extension import MARGIN, extension_for
+from vsparagon.geometry.extension import MARGIN, extension_for
 
 PACKAGES = {"ov": "vapoursynth-mlrt-ov", "ort": "vapoursynth-mlrt-ort", "znedi3": "vapoursynth-znedi3"}
 PRECISIONS = {"ov": ("fp32", "bf16"), "ort": ("fp32",)}
@@ -84,13 +85,11 @@ def network_peers(
         BackendUnavailable: exporting needs torch.
     """
     plugins = [name for name in names if name in PRECISIONS]
+    wanted = tuple(dict.fromkeys("fp32" if p == "auto" else p for p in precisions))
     for network in networks if plugins else ():
-        for form in _forms(network, size, folder):
-            for plugin in plugins:
-                for precision in dict.fromkeys("fp32" if p == "auto" else p for p in precisions):
-                    if precision in PRECISIONS[plugin]:
-                        for count in streams:
-                            yield _vs_mlrt(plugin, network, form, size, precision, count)
+        for form, plugin, precision, count in product(_forms(network, size, folder), plugins, wanted, streams):
+            if precision in PRECISIONS[plugin]:
+                yield _vs_mlrt(plugin, network, form, size, precision, count)
     if "znedi3" in names:
         yield Candidate(name="znedi3", kind="znedi3", size=size)
 
@@ -141,8 +140,8 @@ def _export(checkpoint: Path, path: Path, size: Size) -> None:
         BackendUnavailable: a package for the export is not installed.
     """
     try:
-        from vsparagon.checkpoint import load_generator
-        from vsparagon.export import export_onnx
+        from vsparagon.models.checkpoint import load_generator
+        from vsparagon.onnx.export import export_onnx
     except ImportError as error:
         raise BackendUnavailable(
             f'--peers: writing the published network needs {error.name}; pip install "vsparagon[torch]".'

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from benchmarking.cost import macs_per_pixel
+from benchmarking.cost import useful_macs_per_pixel
 from benchmarking.jobs import Candidate, Settings, Size
 from benchmarking.networks import Network, Run, filter_candidate
 from benchmarking.peers import check_peers, interpolations, network_peers
@@ -136,7 +136,7 @@ def _row(result: Result, first: Result, sgemm: Result | None, networks: dict[str
     }
     network = networks.get(candidate.facts.get("network", ""))
     if network and sgemm:
-        per_pixel = macs_per_pixel(network.model, candidate.size.height, candidate.size.width)
+        per_pixel = useful_macs_per_pixel(network.model, candidate.size.height, candidate.size.width)
         per_frame = per_pixel * candidate.size.pixels
         row["macs_per_pixel"] = per_pixel
         row["sgemm_gflops"] = 2e-9 * sgemm.median("multiplications")

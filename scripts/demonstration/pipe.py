@@ -18,8 +18,9 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.errors import ParagonError
+from vsparagon.ffmpeg import lines_said
 
-CHATTER: Final = ("Information:", "Script evaluation done", "Output ")  # how vspipe's harmless lines begin
+CHATTER: Final = ("Information:", "Script evaluation done", "Output ")  # how vspipe's harmless messages begin
 BROKEN_PIPE: Final = -13  # exit code of a program that was ended by SIGPIPE
 
 untyped: Any = vs  # some functions have no types in VapourSynth's stubs
@@ -32,19 +33,18 @@ def say(text: str) -> None:
 
 def ffmpeg_error(ffmpeg: str, code: int, log: bytes) -> ParagonError:
     """Return the error for a failed ffmpeg, with the cause from the first line of its log."""
-    said = log.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    cause = re.sub(r"^\[[^]]*\] ", "", said[0]).rstrip(".")
+    cause = next(iter(lines_said(log)), "it printed nothing")
     advice = f"see that {ffmpeg} has libx264 and that the disk has room"
     return ParagonError(f"ffmpeg failed with exit code {code}: {cause}; {advice}")
 
 
 def vspipe_error(code: int, lines: list[str]) -> ParagonError:
     """Return the error for a failed vspipe, with the cause from its output, which may contain a traceback."""
-    said = [line.strip() for line in lines if line and not line.startswith(CHATTER)] or ["it said nothing"]
+    said = [line.strip() for line in lines if line and not line.startswith(CHATTER)] or ["it printed nothing"]
     cause = next((line for line in said if line.startswith(("Python exception:", "Error:"))), said[-1])
     if cause.endswith(":"):
         cause += f" {said[-1]}"
-    return ParagonError(f"vspipe failed with exit code {code}: {cause}; all that it said is above")
+    return ParagonError(f"vspipe failed with exit code {code}: {cause}; its whole output is above")
 
 
 def find_vspipe() -> str:
@@ -130,7 +130,7 @@ def run_pipe(vspipe: list[str], ffmpeg: list[str], environment: Mapping[str, str
         raise ffmpeg_error(ffmpeg[0], sink_code, sink_log)
     measured = re.search(r"Output (\d+) frames in ([\d.]+) seconds", "\n".join(lines))
     if measured is None:
-        raise ParagonError("vspipe ended without naming its frames; use VapourSynth 81 or later")
+        raise ParagonError("vspipe ended without reporting its speed; use VapourSynth 81 or later")
     return Speed(frames=int(measured[1]), seconds=float(measured[2]))
 
 

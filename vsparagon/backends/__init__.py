@@ -1,54 +1,46 @@
 """The runtimes that can run a network, and the choice among them.
 
-base.py                the contract: `PictureBackend` for the CPU, `FrameBackend` for a device
-either.py              base class of runtimes that offer both
-openvino               OpenVINO, on the CPU
-onnxruntime.py         ONNX Runtime, on the CPU
-onnxruntime_cuda.py    ONNX Runtime, on a GPU
-onnxruntime_library.py imports ONNX Runtime with its telemetry off
-torch.py               torch, on the CPU
-torch_cuda.py          torch, on a GPU
-tensorrt.py            TensorRT and TensorRT-RTX, on a GPU
-tensorrt_executor.py   runs their engines
-cuda.py                lists the GPUs
-device.py              moves frames through a device: its lanes, their memory and their order
-executor.py            the contract between a lane and what runs the network on it
-recorded.py            CUDA graphs
-trial.py               chooses between our own kernels (`vsparagon.fused`) and torch's
-crashes.py             remembers where our kernels crashed
+base.py            the contract: a `Runtime` may be installed; a `Backend` is a runtime on one device
+options.py         what a backend is told besides the model
+session.py         open models on the CPU
+frame_session.py   open models on a device (`vsparagon.device`)
+
+A package for each library: `openvino`, `onnxruntime`, `torch` and `tensorrt`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
-from vsparagon.backends.base import Backend, FrameBackend, PictureBackend, Precision
-from vsparagon.backends.cuda import gpus
+from vsparagon.backends.base import Backend, CpuRuntime, EitherRuntime, FrameBackend, PictureBackend, Runtime
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino import OpenVINO
+from vsparagon.backends.options import Precision
 from vsparagon.backends.tensorrt import TensorRT
 from vsparagon.backends.torch import Torch
+from vsparagon.device.gpus import gpus
 from vsparagon.engines.build import LIBRARIES
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.models.model import Model
 
 log = logging.getLogger(__name__)
 
-BACKENDS: dict[str, Backend] = {
-    backend.name: backend
-    for backend in (OpenVINO(), OnnxRuntime(), Torch(), *(TensorRT(library) for library in LIBRARIES))
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (OpenVINO(), OnnxRuntime(), Torch(), *(TensorRT(library) for library in LIBRARIES))
 }
-# In the order in which "auto" tries them: fastest first.
+# In the order in which "auto" tries them. On the CPU, the fastest is first; on a GPU, TensorRT is expected to be.
 ON_GPU = ("tensorrt", "tensorrt_rtx", "torch", "onnxruntime")
 ON_CPU = ("openvino", "onnxruntime", "torch")
 
 
 def describe() -> list[str]:
-    """Return one line per backend: its name, then where it runs or why it cannot.
+    """Return one line per runtime: its name, then where it runs or why it cannot.
 
     A last line says what "auto" chooses, where it finds a backend.
     """
-    states = {name: available_on(backend) for name, backend in BACKENDS.items()}
+    states = {name: available_on(runtime) for name, runtime in RUNTIMES.items()}
     lines = [f"{name}: {state or why}" for name, (state, why) in states.items()]
     try:
         chosen = choose_backend("auto")
@@ -57,23 +49,23 @@ def describe() -> list[str]:
     return [*lines, f"auto: {chosen.name} on {chosen.place}"]
 
 
-def available_on(backend: Backend) -> tuple[str, str]:
-    """Return ("available on PLACE", "") for a backend that works on device 0, else ("", reason)."""
-    if missing := backend.missing():
+def available_on(runtime: Runtime) -> tuple[str, str]:
+    """Return ("available on PLACE", "") for a runtime that works on device 0, else ("", reason)."""
+    if missing := runtime.missing():
         return "", missing
     try:
-        return f"available on {backend.on(0).place}", ""
+        return f"available on {runtime.on(0).place}", ""
     except BackendUnavailable as error:
         return "", str(error)
 
 
 def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None) -> Backend:
-    """Return the backend of this name on a device; for "auto", the first one that works here.
+    """Return the runtime of this name on a device; for "auto", the first one that works here.
 
-    A named backend that has a CPU form falls back to it where the GPU cannot run `model`, and logs that.
+    A named runtime that has a CPU form falls back to it, with a warning, if it cannot use the GPU or run `model` on it.
 
     Args:
-        name: a name in `BACKENDS`, or "auto", which tries GPUs first.
+        name: a name in `RUNTIMES`, or "auto", which tries GPUs first.
         device_id: number of the GPU; where only the CPU is used, it must be 0.
         model: what is to be run; None for any of this project's networks.
 
@@ -84,20 +76,22 @@ def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None)
     """
     if name == "auto":
         return (_first_on_gpu(device_id, model) if gpus() else None) or _first_on_cpu(device_id)
-    if name not in BACKENDS:
-        raise InvalidInput(f"unknown backend {name!r}; the backends are auto, {', '.join(BACKENDS)}.")
-    backend = BACKENDS[name]
-    if missing := backend.missing():
+    if name not in RUNTIMES:
+        raise InvalidInput(f"unknown backend {name!r}; the backends are auto, {', '.join(RUNTIMES)}.")
+    runtime = RUNTIMES[name]
+    if missing := runtime.missing():
         raise BackendUnavailable(f"backend {name!r} cannot be used: {missing}.")
     try:
-        found = backend.on(device_id)
+        found = runtime.on(device_id)
     except BackendUnavailable as error:
         raise BackendUnavailable(f"backend {name!r} cannot be used: {error}") from error
     if not (why := _refusal(found, model)):
+        if gpus() and isinstance(runtime, EitherRuntime) and isinstance(found, PictureBackend):
+            log.warning("backend %s is on the %s", name, found.place)
         return found
-    if isinstance(backend, PictureBackend):
-        log.info("backend %s runs on the CPU instead of the GPU: %s", name, why)
-        return backend.on_cpu(device_id)
+    if isinstance(runtime, CpuRuntime):
+        log.warning("backend %s is on the CPU instead of the GPU: %s", name, why)
+        return runtime.on_cpu(device_id)
     raise BackendUnavailable(f'backend {name!r} cannot be used: {why}; backend="openvino" runs it on the CPU.')
 
 
@@ -113,10 +107,10 @@ def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
     """
     passed: list[str] = []
     for name in ON_GPU:
-        why = BACKENDS[name].missing()
+        why = RUNTIMES[name].missing()
         if not why:
             try:
-                backend = BACKENDS[name].on(device_id)
+                backend = RUNTIMES[name].on(device_id)
             except BackendUnavailable as error:
                 why = str(error)
             else:
@@ -133,11 +127,17 @@ def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
 
 
 def _first_on_cpu(device_id: int) -> Backend:
-    for name in ON_CPU:
-        if not BACKENDS[name].missing():
-            return BACKENDS[name].on_cpu(device_id)
-    lacks = "; ".join(f"{name}: {BACKENDS[name].missing()}" for name in ON_CPU)
+    for runtime in _cpu_runtimes():
+        if not runtime.missing():
+            return runtime.on_cpu(device_id)
+    lacks = "; ".join(f"{runtime.name}: {runtime.missing()}" for runtime in _cpu_runtimes())
     raise BackendUnavailable(f"no backend can be used: {lacks}.")
+
+
+def _cpu_runtimes() -> Iterator[CpuRuntime]:
+    for runtime in (RUNTIMES[name] for name in ON_CPU):
+        assert isinstance(runtime, CpuRuntime)
+        yield runtime
 
 
 def _told(passed: list[str]) -> str:
@@ -162,19 +162,20 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
         if name in ("auto", written):
             return written
         raise InvalidInput(
-            f"precision is {name!r}, but {model.name} is in {written}, which is how a GPU runs it; "
-            "leave precision= out, or export the file in that precision."
+            f"precision is {name!r}, but {model.name} is in {written}, which a GPU cannot change; "
+            "leave precision= out, or export the file in another precision."
         )
     for precision in backend.precisions:
         if name in ("auto", precision):
-            if precision == "int8" and model and model.rounded is None:
+            if precision == "int8" and model and model.quantised is None:
                 raise InvalidInput(
                     f"precision is {name!r}, but {model.name} has no int8 weights; leave precision= out, or use swift, "
                     "swift_lite or swift_plus."
                 )
             return precision
-    elsewhere = [other for other in ON_CPU if name in BACKENDS[other].precisions]
-    advice = f"; choose one of these, or backend={elsewhere[0]!r}, on the CPU" if elsewhere else ""
+    others = (other for other in _cpu_runtimes() if not other.missing() and name in other.cpu().precisions)
+    other = next(others, None)
+    advice = f"; choose one of these, or backend={other.name!r}, on the CPU" if other else ""
     raise InvalidInput(
         f"precision is {name!r}; the backend {backend.name!r} supports auto, {', '.join(backend.precisions)}{advice}."
     )

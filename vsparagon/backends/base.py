@@ -1,23 +1,21 @@
-"""The contract between the pipeline and a runtime.
+"""The contract between the pipelines and the runtimes: what a runtime can do here, and its form on one device.
 
-A `PictureBackend` opens a model for one input size and returns a `Session`: a fixed set of slots, each with an input
-array to fill and an output array to read. Per frame, nothing is allocated or copied that the runtime does not need.
-A `FrameBackend` runs on a device, whose memory `vsparagon.backends.device` manages.
+A `Runtime` is a library that may be installed. `on` returns it on a device, as a `Backend`: a `PictureBackend` opens a
+model for one input size and returns a `Session`, a fixed set of slots, each with an input array to fill and an output
+array to read; per frame, nothing is allocated or copied that the library does not need. A `FrameBackend` runs on a
+device whose memory `vsparagon.device` manages.
 """
 
 from __future__ import annotations
 
-import queue
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from vsparagon.backends.executor import Executor
-from vsparagon.errors import InvalidInput
-from vsparagon.layout import Array
+from vsparagon.backends.options import BuildOptions, Precision, RunOptions
+from vsparagon.backends.session import Session, Slot, StageSlot
+from vsparagon.device.executor import Executor
+from vsparagon.device.gpus import gpus
+from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
@@ -26,164 +24,25 @@ if TYPE_CHECKING:
 
     from vsparagon.models.frame import FrameNetwork
 
-LANES: Final = 3  # measured (docs/speed.md); `vsparagon.frame_pipeline` sets how many frames are in flight on them
-
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+LANES: Final = 3  # measured (docs/speed.md); `vsparagon.pipelines.frame` sets how many frames are in flight on them
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """What a compiled network depends on, apart from the model.
-
-    Attributes:
-        height, width: of the input, in pixels.
-        precision: arithmetic of the network.
-    """
-
-    height: int
-    width: int
-    precision: Precision
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How a compiled network is run.
-
-    Attributes:
-        streams: frames the runtime works on at once.
-        threads: CPU threads the runtime may use in total.
-        cache: folder for compiled networks and notes of crashes.
-    """
-
-    streams: int
-    threads: int
-    cache: Path
-
-
-class Slot(ABC):
-    """Room for one frame. One thread at a time.
-
-    Attributes:
-        input: 1,channels,H,W, to be filled before each `run`, which may change it; float32, or float16 where the
-            network takes that.
-        output: the result, valid from one `run` to the next: 1,channels,scale*H,scale*W, or a layout of the slot's
-            own. Read it through `write`, which knows the layout.
-    """
-
-    input: Array
-    output: Array
-
-    @abstractmethod
-    def run(self) -> None:
-        """Compute `output` from `input`; return when it is complete.
-
-        Raises:
-            BackendFailure: the runtime failed.
-        """
-
-    def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
-        """Copy a part of the result into one array per channel, each as large as the part.
-
-        Args:
-            target: H,W arrays; written.
-            rows, columns: of the result.
-
-        Raises:
-            BackendFailure: the runtime failed.
-        """
-        for plane, result in zip(target, self.output[0], strict=True):
-            plane[:] = result[rows, columns]
-
-
-class StageSlot(ABC):
-    """Room for one tile in one stage of a network. One thread at a time.
-
-    Attributes:
-        inputs: float32 arrays by name, shaped as `Plan.input_shapes` says; to be filled before each `run`.
-        outputs: float32 arrays by name, shaped as `Plan.output_shapes` says; valid from one `run` to the next.
-    """
-
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
-
-    @abstractmethod
-    def run(self) -> None:
-        """Compute `outputs` from `inputs`; return when they are complete.
-
-        Raises:
-            BackendFailure: the runtime failed.
-        """
-
-
-class Session[AnySlot: (Slot, StageSlot)]:
-    """An open model, or one stage of it, which lends each of its slots to one caller at a time. Thread-safe.
-
-    Attributes:
-        slots: how many there are.
-    """
-
-    def __init__(self, slots: Sequence[AnySlot]) -> None:
-        self.slots = len(slots)
-        self._free: queue.SimpleQueue[AnySlot] = queue.SimpleQueue()
-        for slot in slots:
-            self._free.put(slot)
-
-    @contextmanager
-    def slot(self) -> Iterator[AnySlot]:
-        """Lend a slot; wait while all are taken."""
-        slot = self._free.get()
-        try:
-            yield slot
-        finally:
-            self._free.put(slot)
-
-
-class PassingSession(Session[StageSlot]):
-    """One stage of many that run one after the other: it makes a slot for each use and drops it afterwards.
-
-    That saves memory. The caller must take one slot at a time.
-    """
-
-    def __init__(self, make: Callable[[], StageSlot]) -> None:
-        super().__init__([])
-        self.slots = 1
-        self._make = make
-
-    @contextmanager
-    def slot(self) -> Iterator[StageSlot]:
-        yield self._make()
-
-
-def stage_session(plan: Plan, run: RunOptions, make: Callable[[], StageSlot]) -> Session[StageSlot]:
-    """Return the session of a stage. `make` makes its slots: one per stream, or in a long plan one for each use."""
-    if plan.is_long:
-        return PassingSession(make)
-    return Session([make() for _ in range(run.streams)])
-
-
-class Backend(ABC):
-    """A runtime. Its library is not imported before it is used.
+class Runtime(ABC):
+    """A library that runs networks. It is not imported before it is used.
 
     Attributes:
         name: its value for `backend=`.
         extra: its extra in `pip install vsparagon[...]`, or "" if it is always installed.
-        precisions: what `precision=` may be; "auto" means the first.
-        place: what it runs on, for people.
     """
 
     name: str
     extra: str
-    precisions: tuple[Precision, ...]
-    place: str = "CPU"
 
     @abstractmethod
     def missing(self) -> str:
-        """Return why the runtime cannot be used here and what to do about it, or "" if it can."""
+        """Return why the library cannot be used here and what to do about it, or "" if it can."""
 
     @abstractmethod
-    def default_streams(self, threads: int) -> int:
-        """Return the default of `RunOptions.streams`, which was measured to be best for this many CPU threads."""
-
     def on(self, device_id: int) -> Backend:
         """Return this runtime on one device: a `FrameBackend` where it can use the GPU, else a `PictureBackend`.
 
@@ -191,9 +50,15 @@ class Backend(ABC):
             InvalidInput: there is no such device.
             BackendUnavailable: the device cannot be used; the message says why.
         """
+
+
+class CpuRuntime(Runtime):
+    """A runtime that works on the CPU."""
+
+    def on(self, device_id: int) -> Backend:
         return self.on_cpu(device_id)
 
-    def on_cpu(self, device_id: int) -> Backend:
+    def on_cpu(self, device_id: int) -> PictureBackend:
         """Return this runtime on the CPU, whatever GPUs there are.
 
         Raises:
@@ -203,11 +68,84 @@ class Backend(ABC):
             raise InvalidInput(
                 f"device_id is {device_id}; the backend {self.name!r} runs on the CPU and has only device 0."
             )
-        return self
+        return self.cpu()
+
+    @abstractmethod
+    def cpu(self, why: str = "") -> PictureBackend:
+        """Return this runtime on the CPU.
+
+        Args:
+            why: why it does not use a GPU, for people; "" if there is nothing to say.
+        """
+
+
+class EitherRuntime(CpuRuntime):
+    """A runtime that uses a GPU where one works, and the CPU elsewhere.
+
+    Attributes:
+        title: its name, for people.
+    """
+
+    title: str
+
+    def on(self, device_id: int) -> Backend:
+        if not gpus() and device_id == 0:
+            return self.cpu("because there is no NVIDIA GPU")
+        trouble = self.trouble_with(device_id)
+        if not trouble:
+            return self.gpu(f"cuda:{device_id}", f"cuda:{device_id} ({gpus()[device_id].name})")
+        if device_id:
+            raise BackendUnavailable(f"device_id is {device_id}, but {self.title} cannot use it: {trouble}.")
+        return self.cpu(f"because {self.title} cannot use the GPU: {trouble}")
+
+    @abstractmethod
+    def trouble_with(self, device_id: int) -> str:
+        """Return why the runtime cannot compute on a GPU, or "" if it can.
+
+        Raises:
+            InvalidInput: there is no GPU of that number.
+        """
+
+    @abstractmethod
+    def gpu(self, device: str, place: str) -> FrameBackend:
+        """Return the runtime on a GPU, in which `trouble_with` has found no fault.
+
+        Args:
+            device: in torch's notation.
+            place: the device, for people.
+        """
+
+
+class Backend(ABC):
+    """A runtime on one device.
+
+    Attributes:
+        name: of the runtime.
+        place: what it computes on, for people.
+        precisions: what `precision=` may be; "auto" means the first.
+    """
+
+    name: str
+    place: str
+    precisions: tuple[Precision, ...]
+
+    @abstractmethod
+    def default_streams(self, threads: int) -> int:
+        """Return the default of `RunOptions.streams`, which was measured to be best for this many CPU threads."""
 
 
 class PictureBackend(Backend):
-    """A runtime that takes pictures as float arrays N,C,H,W: RGB, or one plane at a time."""
+    """Takes pictures as float arrays N,C,H,W: RGB, or one plane at a time.
+
+    Args:
+        why: why it computes here, for people; "" if there is nothing to say.
+    """
+
+    def __init__(self, why: str = "") -> None:
+        self.place = f"CPU, {why}" if why else "CPU"
+
+    def default_streams(self, threads: int) -> int:
+        return threads
 
     @abstractmethod
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
@@ -231,7 +169,7 @@ class PictureBackend(Backend):
 
 
 class FrameBackend(Backend):
-    """A runtime on a device, to which frames go in their own format: colours are converted there, around the network.
+    """Takes frames in their own format: colours are converted on its device, before and after the network.
 
     Args:
         device: where its tensors lie, in torch's notation: "cuda:0", or "cpu" for tests.
@@ -259,9 +197,6 @@ class FrameBackend(Backend):
             return f"it runs checkpoints, and {model.name} is an ONNX file"
         return f"{model.name} takes pictures of one size only" if model.sizes.fixed else ""
 
-    def missing(self) -> str:
-        return ""  # `on` has already checked
-
     def default_streams(self, threads: int) -> int:
         return LANES
 
@@ -269,7 +204,7 @@ class FrameBackend(Backend):
     def prepare(self, frame: FrameNetwork, run: RunOptions) -> Any:
         """Compile or load a frame graph once for all lanes, and return what `open_executor` takes.
 
-        The caller must not hold `vsparagon.backends.device.QUEUING`.
+        The caller must not hold `vsparagon.device.lanes.QUEUING`.
 
         Args:
             frame: the network, in the precision to compute in, with a frame's conversions around it. May be moved to
@@ -287,11 +222,11 @@ class FrameBackend(Backend):
     def open_executor(self, graph: Any, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> Executor:
         """Bind a graph to the tensors of one lane, whose stream is current.
 
-        The caller holds `vsparagon.backends.device.QUEUING`.
+        The caller holds `vsparagon.device.lanes.QUEUING`.
 
         Args:
             graph: what `prepare` returned.
-            inputs: the lane's tensors, by the names in `vsparagon.layout.INPUTS`.
+            inputs: the lane's tensors, by the names in `vsparagon.colours.layout.INPUTS`.
             outputs: the same, by the names in `OUTPUTS`.
 
         Raises:

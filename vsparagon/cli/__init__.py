@@ -1,4 +1,14 @@
-"""The command `vsparagon`. Each module adds a group of subcommands with their options and runs them."""
+"""The command `vsparagon`. Each module adds a group of subcommands with their options and runs them.
+
+encode.py    `encode`
+preview.py   `preview`
+compare.py   `compare`
+image.py     `image`
+models.py    `models`, `info` and `export`
+cache.py     `cache`
+doctor.py    `doctor`
+options.py   options that several of them share
+"""
 
 from __future__ import annotations
 
@@ -14,10 +24,10 @@ from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
 from vsparagon.cli.options import in_options
 from vsparagon.errors import ParagonError
-from vsparagon.interrupt import INTERRUPTED
-from vsparagon.output import write_out
-from vsparagon.waiting import is_left_behind
-from vsparagon.windows import RUNTIME_ADVICE
+from vsparagon.system.interrupt import INTERRUPTED
+from vsparagon.system.output import write_out
+from vsparagon.system.waiting import is_left_behind
+from vsparagon.system.windows import RUNTIME_ADVICE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

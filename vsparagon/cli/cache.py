@@ -13,7 +13,8 @@ from pathlib import Path
 from vsparagon.cache import CRASH, ENGINE, KERNELS, KINDS, Kept, cache_folder, kept_files
 from vsparagon.engines.cache import Unusable, title_of
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.machine import MEBIBYTE
+from vsparagon.system.files import expanded
+from vsparagon.system.machine import MEBIBYTE
 from vsparagon.wording import counted
 
 AGES = (("day", 86_400), ("hour", 3_600), ("minute", 60))
@@ -36,7 +37,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     clear.set_defaults(run=_clear)
     for action in (listing, clear):
         action.add_argument(
-            "--folder", default="", help="the folder given as cache= or --cache (default: the user's cache folder)"
+            "--folder", default="", help="the folder used as cache= or --cache (default: the user's cache folder)"
         )
 
 
@@ -82,8 +83,8 @@ def about(file: Kept) -> str:
 
 
 def _folder(chosen: str) -> Path:
-    if chosen and not Path(chosen).expanduser().is_dir():  # listing must not create the folder
-        raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was given as cache=.")
+    if chosen and not expanded(chosen).is_dir():  # listing must not create the folder
+        raise InvalidInput(f"--folder is {chosen}, which is not a folder; give one that was used as cache= or --cache.")
     return cache_folder(chosen)
 
 

@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
-from vsparagon.errors import InvalidInput
+from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job, variant_names
 from vsparagon.extras import check_needs
 from vsparagon.wording import counted
 
@@ -37,7 +36,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--variants",
         metavar="NAMES",
         default="",
-        help="nano,swift,swift:compressed,… (default: all bundled with that profile; with --model, none)",
+        help=f"some of {variant_names()} (default: all; with --model, none), also with a profile or precision of "
+        "their own: swift,swift:compressed,swift:int8",
     )
     parser.add_argument(
         "--peers",
@@ -48,7 +48,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--output", metavar="FOLDER", type=Path, help="where to write (default: INPUT.compare)")
     add_filter_script(parser)
-    add_network(parser)
+    add_network(parser, variant=False)  # so that --variant is short for --variants
     parser.set_defaults(run=_run)
 
 
@@ -56,8 +56,6 @@ def _run(args: argparse.Namespace) -> str:
     check_needs("compare")
     from vsparagon.compare.run import compare
 
-    if args.variant:
-        raise InvalidInput("compare takes --variants, a list, instead of --variant.")
     job = read_job(args)
     made = compare(
         job,

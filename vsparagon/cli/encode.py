@@ -13,7 +13,7 @@ from vsparagon.cli.options import add_filter_script, add_network, parse_time, re
 from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
-from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ OWN_OPTIONS: Final = {
     "c:v": "--codec", "vcodec": "--codec", "crf": "--crf", "cq": "--crf", "preset": "--preset", "pix_fmt": "--pix-fmt",
     "f": "OUTPUT's suffix", "format": "OUTPUT's suffix", "filename": "OUTPUT", "colorspace": "--matrix",
 }  # fmt: skip
-# ffmpeg options that follow from the frames, and the frame properties that set them.
+# ffmpeg options that are taken from the frames, and the frame properties that set them.
 PROPERTIES: Final = {
     "color_primaries": "_Primaries", "color_trc": "_Transfer", "color_range": "_Range",
     "chroma_sample_location": "_ChromaLocation", "aspect": "_SARNum and _SARDen",
@@ -172,9 +172,9 @@ def _refusal(name: str, options: Container[str]) -> str:
     if name in options:
         return "is given twice"
     if name in OWN_OPTIONS:
-        return f"is what {OWN_OPTIONS[name]} is for"
+        return f"cannot be given; use {OWN_OPTIONS[name]} instead"
     if name in PROPERTIES:
-        return f"follows from the frames; set {PROPERTIES[name]} by std.SetFrameProps in a --filter-script"
+        return f"is taken from the frames; set {PROPERTIES[name]} by std.SetFrameProps in a --filter-script"
     return ""
 
 

@@ -13,7 +13,7 @@ from vsparagon.cli.options import NETWORK, add_model, given_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
 from vsparagon.image.stills import SUFFIXES
-from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
@@ -97,7 +97,7 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
     one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
     if one_file and output.suffix.lower() in SUFFIXES and not output.is_dir():
         if suffix and suffix != output.suffix.lower():
-            raise InvalidInput(f"--suffix is {suffix} but OUT is called {output.name}; leave one of them out.")
+            raise InvalidInput(f"--suffix is {suffix}, but OUT is called {output.name}; leave --suffix out.")
         pairs = [(sources[0], output)]
     else:
         if output.is_file():

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
-from vsparagon.bundled import PROFILES, bundled_models, checkpoint_path
 from vsparagon.errors import InvalidInput, ModelError
 from vsparagon.extras import check_needs
-from vsparagon.library import find_model
-from vsparagon.machine import MEBIBYTE
-from vsparagon.models.model import Model
+from vsparagon.geometry.extension import Sizes
+from vsparagon.lookup import find_model
+from vsparagon.models.bundled import PROFILES, bundled_model, bundled_models, checkpoint_path
+from vsparagon.models.memory import bytes_per_pixel
+from vsparagon.models.model import RANGES, Model
 from vsparagon.models.variants import SCALES, VARIANTS, AnyOptions, SwiftOptions, variant_of
-from vsparagon.tiles.extension import Sizes
+from vsparagon.system.machine import MEBIBYTE
 
 NOTES = ("licence", "training")  # metadata of a checkpoint that is shown and exported
 
@@ -67,8 +69,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_model(parser: argparse.ArgumentParser, files: str) -> None:
     parser.add_argument("model", metavar="MODEL", help=f"{', '.join(VARIANTS)}, or {files}")
-    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="of bundled weights (default 2)")
-    parser.add_argument("--profile", choices=PROFILES, default="", help="of bundled weights (default clean)")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=0, help="scale of bundled weights (default 2)")
+    parser.add_argument("--profile", choices=PROFILES, default="", help="profile of bundled weights (default clean)")
 
 
 def _models(_args: argparse.Namespace) -> str:
@@ -77,7 +79,7 @@ def _models(_args: argparse.Namespace) -> str:
         f"{name:10}  {o.network:10}  {o.num_feat:8}  {_body(o):12}  {o.parameters:10,}" for name, o in VARIANTS.items()
     ]
     lines += ["", "bundled weights                               parameters"]
-    lines += [f"{m.name:44}  {m.parameters:10,}{'  also in int8' * bool(m.rounded)}" for m in bundled_models()]
+    lines += [f"{m.name:44}  {m.parameters:10,}{'  also in int8' * bool(m.quantised)}" for m in bundled_models()]
     return "\n".join([*lines, ""])
 
 
@@ -99,18 +101,18 @@ def _of_graph(args: argparse.Namespace) -> dict[str, str]:
         "file": args.model,
         "network": _network(model),
         "scale": str(model.scale),
-        "takes": "RGB" if model.channels == 3 else "one plane: luma, or red, green and blue in turn",
+        "input": "RGB" if model.channels == 3 else "one plane: luma, or red, green and blue separately",
         "type": "float16" if model.is_half else "float32",
-        "sides": _sides(model.sizes),
+        "sizes": _sides(model.sizes),
     }
     return rows | ({"parameters": f"{model.parameters:,}"} if model.parameters else {})
 
 
 def _network(model: Model) -> str:
     return {
-        "foreign": "not one of vsparagon; run as it is",
-        "published": "one of vsparagon, as published; `vsparagon export --form extended` writes a faster form",
-        "inference": "one of vsparagon, in the form that the filter runs",
+        "foreign": "not a vsparagon network; run as it is",
+        "published": "a vsparagon network, as published; `vsparagon export --form extended` writes a faster form",
+        "inference": "a vsparagon network, in the form that the filter runs",
     }[model.form]
 
 
@@ -127,24 +129,25 @@ def _sides(sizes: Sizes) -> str:
 def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     path = _checkpoint(args)
     check_needs("info")
-    from vsparagon.checkpoint import build_generator, read_checkpoint
-    from vsparagon.models.complexity import macs_per_pixel, peak_bytes
+    from vsparagon.models.checkpoint import build_generator, read_checkpoint
+    from vsparagon.models.complexity import FRAME, macs_per_pixel
     from vsparagon.models.inference import inference_form
 
     checkpoint = read_checkpoint(path)
     model = build_generator(checkpoint, path, scale=args.scale)
     side = 2 * model.options.reach + 1
-    far = ", ".join(_far(model.options)) or "nothing"
+    far = "".join(f", {text}" for text in _far(model.options))
     published, run = macs_per_pixel(model), macs_per_pixel(inference_form(model))
-    memory = peak_bytes(model, height=1080, width=1920) / MEBIBYTE
+    memory = bytes_per_pixel(model.options) * prod(FRAME) / MEBIBYTE
     return {
         "file": str(path),
         "variant": variant_of(model.options),
         **{name: str(value) for name, value in asdict(model.options).items()},
         "parameters": f"{model.options.parameters:,}",
         "MACs per pixel": f"{published:,.0f} as published, {run:,.0f} as the filter runs it",
-        "receptive field": f"{side} x {side} pixels, and beyond it {far}",
-        "memory at 1080p": f"about {memory:,.0f} MiB of tensors in torch as published, in float32",
+        "receptive field": f"{side} x {side} pixels{far}",
+        "memory at 1080p": f"about {memory:,.0f} MiB per frame as the filter runs it, in float32 and without tiles",
+        **({"int8": "has weights trained for it"} if _is_for_int8(args, checkpoint.metadata) else {}),
         **_notes(checkpoint.metadata),
     }
 
@@ -161,15 +164,21 @@ def _checkpoint(args: argparse.Namespace) -> Path:
     return path
 
 
+def _is_for_int8(args: argparse.Namespace, metadata: dict[str, str]) -> bool:
+    if args.model in VARIANTS:  # whose int8 weights are in a file of their own
+        return bundled_model(args.model, args.scale, args.profile).quantised is not None
+    return RANGES in metadata
+
+
 def _notes(metadata: dict[str, str]) -> dict[str, str]:
     return {key: metadata[key] for key in NOTES if key in metadata}
 
 
 def _far(options: object) -> list[str]:
     names = {
-        "use_attention": "windows of 32 x 32",
-        "use_channel_mod": "the means of channel modulation",
-        "use_content_aware": "the gain",
+        "use_attention": "windows of 32 x 32 for attention",
+        "use_channel_mod": "means of the whole frame for channel modulation",
+        "use_content_aware": "means of the whole frame for the gain",
     }
     return [text for name, text in names.items() if getattr(options, name, False)]
 
@@ -177,9 +186,9 @@ def _far(options: object) -> list[str]:
 def _export(args: argparse.Namespace) -> str:
     path = _checkpoint(args)
     check_needs("export")
-    from vsparagon.checkpoint import build_generator, read_checkpoint
-    from vsparagon.export import export_onnx
+    from vsparagon.models.checkpoint import build_generator, read_checkpoint
     from vsparagon.models.inference import inference_form
+    from vsparagon.onnx.export import export_onnx
 
     if args.out.suffix.lower() != ".onnx":
         raise InvalidInput(f"the output is called {args.out.name}; it must end in .onnx.")

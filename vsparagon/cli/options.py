@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT, PROFILES, bundled
 from vsparagon.errors import InvalidInput
+from vsparagon.models.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT, PROFILES, bundled
+from vsparagon.system.files import expanded
 
 if TYPE_CHECKING:
     from vsparagon.input.job import Job, Network
@@ -32,26 +33,41 @@ SCRIPT_SAID: Final = re.compile(r" failed: |paragon\.Upscale: ")
 TIME: Final = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?")
 
 
-def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the options that choose the model and what runs it; they are arguments of `core.paragon.Upscale`."""
-    there = bundled()
-    variants = ", ".join(dict.fromkeys(variant for variant, _, _ in there))
-    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in there))
-    parser.add_argument("--variant", help=f"{variants} (default {DEFAULT_VARIANT})")
+def add_model(parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, variant: bool = True) -> None:
+    """Add the options that choose the model and what runs it; they are arguments of `core.paragon.Upscale`.
+
+    Args:
+        parser: gets the options.
+        variant: whether `--variant` is one of them.
+    """
+    scales = ", ".join(dict.fromkeys(str(scale) for _, scale, _ in bundled()))
+    if variant:
+        parser.add_argument("--variant", help=f"{variant_names()} (default {DEFAULT_VARIANT})")
     parser.add_argument("--scale", type=int, help=f"{scales} (default {DEFAULT_SCALE})")
     parser.add_argument(
         "--profile", help=f"weights trained on {' or '.join(PROFILES)} video (default {DEFAULT_PROFILE})"
     )
-    parser.add_argument("--model", metavar="FILE", help="your own model file instead of these; the scale is its own")
-    parser.add_argument("--backend", help="auto (default), or one that `vsparagon doctor` lists")
-    parser.add_argument("--precision", help="auto (default), fp32, fp16 (GPUs), bf16 or int8 (both OpenVINO)")
-    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU, as CUDA counts")
+    parser.add_argument("--model", metavar="FILE", help="your own model file instead of these; its scale is used")
+    parser.add_argument(
+        "--backend",
+        help="auto (default), tensorrt, tensorrt_rtx, torch, onnxruntime or openvino; "
+        "`vsparagon doctor` shows which of them work",
+    )
+    parser.add_argument(
+        "--precision", help="auto (default), fp32, fp16 (on GPUs), bf16 or int8 (both on the CPU with openvino)"
+    )
+    parser.add_argument("--device-id", type=int, default=0, help="number of the GPU, in CUDA's order (default 0)")
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add all options that are arguments of `core.paragon.Upscale`."""
+def variant_names() -> str:
+    """Return the names of the bundled variants, separated by commas."""
+    return ", ".join(dict.fromkeys(variant for variant, _, _ in bundled()))
+
+
+def add_network(parser: argparse.ArgumentParser, *, variant: bool = True) -> None:
+    """Add all options that are arguments of `core.paragon.Upscale`, `--variant` only if asked for."""
     network = parser.add_argument_group("network", "the arguments of core.paragon.Upscale")
-    add_model(network)
+    add_model(network, variant=variant)
     network.add_argument("--width", type=int, help="final width; without --height, the aspect ratio is kept")
     network.add_argument("--height", type=int, help="final height; without --width, the aspect ratio is kept")
     network.add_argument("--matrix", help="the input's colour matrix, if its tag is wrong: 709, 170m, 2020ncl, …")
@@ -117,7 +133,7 @@ def read_network(args: argparse.Namespace) -> Network | None:
     given = given_of(args, NETWORK)
     given |= {name: _size(name, text) for name, text in given_of(args, SIZES).items()}
     if "model" in given:
-        given["model"] = str(Path(given["model"]).expanduser().absolute())
+        given["model"] = str(expanded(given["model"]).absolute())
     return Network(**given) if given else None
 
 

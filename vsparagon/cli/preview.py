@@ -8,15 +8,15 @@ from pathlib import Path
 
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.extras import check_needs
-from vsparagon.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_sigterm
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
 Play a video while it is being upscaled. INPUT may be a VapourSynth script (.vpy).
 
-If vsview or vspreview is installed, it shows source and result as two outputs. Otherwise mpv or ffplay plays the
-result; pausing, stepping and seeking are the player's own. If the machine cannot keep up, a faster variant is used,
-and then a smaller source; the picture and the terminal say so."""
+mpv or ffplay plays the result; pausing, stepping and seeking are the player's own. If the machine cannot keep up, a
+faster variant is used, and then a smaller source; the picture and the terminal say so. If neither is installed, the
+viewer vsview or vspreview shows source and result as two outputs."""
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,8 +33,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--player",
         default="",
-        help="vsview, vspreview, mpv, ffplay, or another program that plays a URL (default: the first of these that is "
-        "installed)",
+        help="mpv, ffplay, vsview, vspreview (default: the first of these that is installed), or another program that "
+        "plays a URL",
     )
     add_filter_script(parser)
     add_network(parser)
@@ -50,13 +50,14 @@ def _run(args: argparse.Namespace) -> str:
 
     job = read_job(args)
     start = parse_time(args.start)
-    if args.player in ("", *VIEWERS) and (viewer := find_viewer(args.player)):
+    end_tidily_on_sigterm()
+    program = "" if args.player in VIEWERS else find_player(args.player)
+    if not program:
+        viewer = find_viewer(args.player)
         if start:
             _tell(f"{viewer} starts at the first frame; --start works only with mpv and ffplay")
         view(job, viewer, ab=args.ab)
         return ""
-    end_tidily_on_sigterm()
-    program = find_player(args.player)
     report = preview(job, program, start=start, ab=args.ab, tell=_tell)
     speed = f", {report.achieved:.4g} of {report.wanted:.4g} frames per second" if report.achieved else ""
     return f"{job.input}: {counted(report.frames, 'frame')} to {Path(program).stem}, with {report.level}{speed}\n"

@@ -65,7 +65,7 @@
 
   /** Zoom so that what is at this place of the stage stays there. */
   function zoomTo(wanted, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
-    const zoom = clamp(wanted, Math.min(fitting(), 1), largest);
+    const zoom = clamp(wanted, Math.min(fitting(), 1), Math.max(fitting(), largest));
     const factor = zoom / state.zoom;
     change({ fitted: false, zoom, x: x - (x - state.x) * factor, y: y - (y - state.y) * factor });
   }

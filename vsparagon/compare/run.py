@@ -11,17 +11,17 @@ from pathlib import Path
 
 import vapoursynth as vs
 
-from vsparagon.bundled import bundled
 from vsparagon.compare.page import make_page
 from vsparagon.compare.sheet import make_sheet
 from vsparagon.compare.versions import Picture, Version, read_still, versions_of
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
-from vsparagon.files import write_atomically
 from vsparagon.image.stills import SUFFIXES
 from vsparagon.input.job import Job, Network
 from vsparagon.input.opening import open_to_view, seconds_of
 from vsparagon.input.source import Source, rate_of
 from vsparagon.log import collected_log
+from vsparagon.models.bundled import bundled
+from vsparagon.system.files import replacing, write_atomically
 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # where in the video to take frames if no times are given
 
@@ -71,7 +71,7 @@ def compare(
             raise InvalidInput(f"{job.input.name} is an image; --at is for videos.")
         source = _still(job) if still else open_to_view(job).source
         if source.upscaled:
-            raise InvalidInput(f"{job.filter_script or job.input} upscales by itself; take the call out to compare.")
+            raise InvalidInput(f"{job.filter_script or job.input} calls core.paragon.Upscale itself; remove that call.")
         numbers = [0] if still else _numbers(source, at)
         network = job.network or Network()
         versions = versions_of(
@@ -86,16 +86,21 @@ def compare(
         titles = ["picture"] if still else [_title(source, n) for n in numbers]
         with _refusals(folder):  # before the work starts: the input's folder may be read-only
             folder.mkdir(parents=True, exist_ok=True)
-        frames = {title: _pictures(versions, n) for title, n in zip(titles, numbers, strict=True)}
+        frames = {}
+        for place, (title, n) in enumerate(zip(titles, numbers, strict=True), start=1):
+            tell(f"upscaling {place} of {len(numbers)}: {title}")
+            frames[title] = _pictures(versions, n)
     large = versions[0].clip
     description = (
         f"{source.clip.width}x{source.clip.height} upscaled to {large.width}x{large.height} with "
         f"{', '.join(version.name for version in versions)}."
     )
     sheet, page = folder / "compare.png", folder / "compare.html"
+    html = make_page(job.input.name, description, frames).encode()  # which takes a while: both files change at the end
     with _refusals(folder):
-        make_sheet(frames).save(sheet, compress_level=6)
-        write_atomically(page, make_page(job.input.name, description, frames).encode())
+        with replacing(sheet) as draft:
+            make_sheet(frames).save(draft, "PNG", compress_level=6)
+        write_atomically(page, html)
     return Comparison(sheet=sheet, page=page, frames=len(frames), versions=[version.name for version in versions])
 
 
@@ -117,12 +122,13 @@ def _still(job: Job) -> Source:
 
 
 def _bundled(network: Network) -> list[str]:
-    """Return the variants that have weights for the network's scale and profile.
+    """Return the variants that have weights for the network's scale, profile and precision.
 
     If there are none, return the network's own variant, so that opening it raises the error.
     """
+    there = bundled(quantised=network.precision == "int8")
     kind = (network.scale, network.profile)
-    return [variant for variant, *rest in bundled() if tuple(rest) == kind] or [network.variant]
+    return [variant for variant, *rest in there if tuple(rest) == kind] or [network.variant]
 
 
 def _numbers(source: Source, at: Sequence[float]) -> list[int]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 import vapoursynth as vs
 from PIL import Image, ImageOps
 
-from vsparagon.bundled import bundled
-from vsparagon.colour import matrix_code, read_colour
+from vsparagon.backends.options import Precision
+from vsparagon.colours.description import matrix_code, read_colour
 from vsparagon.errors import InvalidInput
 from vsparagon.filter import upscale
 from vsparagon.frames import first_frame
 from vsparagon.image.stills import as_rgb
 from vsparagon.input.job import Network
-from vsparagon.library import find_model
+from vsparagon.lookup import find_model
+from vsparagon.models.bundled import bundled
 
 Picture = npt.NDArray[np.uint8]  # H,W,3 of RGB
 
@@ -63,8 +64,8 @@ def versions_of(
 
     Args:
         clip: the source.
-        variants: names of variants, with a suffix such as ":compressed" for a profile other than the network's. There
-            must be at least one unless the network has a model file.
+        variants: names of variants, with suffixes such as ":compressed" and ":int8" for a profile and a precision other
+            than the network's. There must be at least one unless the network has a model file.
         peers: names in `KERNELS`.
         network: all other arguments of the networks.
         run: arguments of `upscale` that do not change the result.
@@ -81,9 +82,7 @@ def versions_of(
     code = matrix_code(network.matrix)
     ours = []
     for chosen in networks:
-        name = Path(chosen.model).name if chosen.model else chosen.variant
-        if not chosen.model and chosen.profile != usual.profile:
-            name = f"{name} {chosen.profile}"
+        name = Path(chosen.model).name if chosen.model else _name(chosen, usual)
         large = upscale(clip, **asdict(chosen), **run)
         ours.append(Version(name=name, clip=_as_rgb(large, "Bicubic", code)))
     size = {"width": ours[0].clip.width, "height": ours[0].clip.height}
@@ -103,9 +102,20 @@ def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:
     return replace(usual, width=clip.width * scale, height=clip.height * scale)
 
 
-def _chosen(network: Network, variant: str) -> Network:
-    name, _, profile = variant.partition(":")
-    return replace(network, variant=name, profile=profile or network.profile)
+def _chosen(network: Network, text: str) -> Network:
+    variant, *others = text.split(":")
+    for other in others:
+        is_precision = other in get_args(Precision)
+        network = replace(network, precision=other) if is_precision else replace(network, profile=other)
+    return replace(network, variant=variant)
+
+
+def _name(network: Network, usual: Network) -> str:
+    """Return the variant, followed by what differs from the usual profile and precision."""
+    parts = [network.variant]
+    parts += [network.profile] if network.profile != usual.profile else []
+    parts += [network.precision] if network.precision != usual.precision else []
+    return " ".join(parts)
 
 
 def _as_rgb(clip: vs.VideoNode, kernel: str, matrix: int | None, **size: int) -> vs.VideoNode:

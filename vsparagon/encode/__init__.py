@@ -7,7 +7,7 @@
     process.py       a running ffmpeg that is fed through a pipe
     segment.py       clip -> segment files of a few hundred frames each
     parts.py         the folder next to the output that holds the finished segments
-    environment.py   what decides the pictures, apart from the job
+    fingerprint.py   what decides the pictures, apart from the job
     cluster.py       segments encoded by other processes or machines
     join.py          segments + everything else in the input -> output
     sound.py         check that the audio can be kept, before the work starts

@@ -22,16 +22,16 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
+from vsparagon.choice import noted_choices
 from vsparagon.encode.codec import ffmpeg_with
 from vsparagon.encode.commands import RawVideo, segment_command
-from vsparagon.encode.environment import environment
+from vsparagon.encode.fingerprint import fingerprint
 from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.segment import Span, encode_segment, render
 from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import open_source, upscaled_clip
 from vsparagon.log import collected_log
-from vsparagon.runtime import noted_choices
 
 RETRIES: Final = 2  # for a segment that failed; Dask itself repeats those of a worker that died
 CLOSING_SECONDS: Final = 5
@@ -50,7 +50,7 @@ class SegmentContext:
         encoding: complete, with every default filled in.
         video: what raw frames in a pipe do not say about themselves.
         index: path prefix of BestSource's index on the machine that submits the work.
-        environment: as `vsparagon.encode.environment.environment` returns it; every worker must get the same.
+        fingerprint: as `vsparagon.encode.fingerprint.fingerprint` returns it; every worker must get the same.
         threads: VapourSynth threads in each worker; 0 keeps VapourSynth's default.
     """
 
@@ -60,7 +60,7 @@ class SegmentContext:
     encoding: Encoding
     video: RawVideo
     index: Path
-    environment: Mapping[str, str]
+    fingerprint: Mapping[str, str]
     threads: int
 
     def __hash__(self) -> int:
@@ -196,11 +196,11 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
     with collected_log(), noted_choices() as choices:
         source = open_source(context.job, index, context.track, context.origin)
         clip = upscaled_clip(source, context.job, context.encoding.pix_fmt)
-    here = environment(clip, choices, ffmpeg_with(context.encoding.codec))
-    if differing := [name for name, value in context.environment.items() if here[name] != value]:
+    here = fingerprint(clip, choices, ffmpeg_with(context.encoding.codec))
+    if differing := [name for name, value in context.fingerprint.items() if here[name] != value]:
         name = differing[0]
         raise InvalidInput(
             f"the worker on {platform.node()} would compute different frames ({name}: {here[name]}, not "
-            f"{context.environment[name]}); install the same there, and set --backend and --precision."
+            f"{context.fingerprint[name]}); install the same packages there, and set --backend and --precision."
         )
     return clip, folder

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.backends.cuda import gpus
+from vsparagon.device.gpus import gpus
 from vsparagon.encode.encoders import CODECS, NVENC
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.ffmpeg import answer_of, find_ffmpegs
@@ -83,7 +83,7 @@ def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tup
     codec = wanted.codec or _usual_codec(wanted.pix_fmt, source, muxer)
     if muxer == WEBM and codec not in AV1:
         raise InvalidInput(
-            f"{muxer} cannot hold what {codec} makes; use --codec {AV1[0]}, or an output that ends in .mkv."
+            f"{muxer} cannot hold the video of {codec}; use --codec {AV1[0]}, or an output that ends in .mkv."
         )
     program = ffmpeg_with(codec)
     able = encoder_formats(program, codec)

@@ -14,7 +14,7 @@ import av
 from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import EncodeFailure
-from vsparagon.interrupt import Interrupt
+from vsparagon.system.interrupt import Interrupt
 from vsparagon.wording import counted
 
 FINEST = 1_000_000_000  # ticks per second: the finest time base that containers can use

@@ -21,7 +21,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from vsparagon.errors import EncodeFailure, InvalidInput
-from vsparagon.files import replace
+from vsparagon.system.files import replace
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 3  # version of the layout of a job's subfolder
@@ -113,7 +113,7 @@ class PartsFolder:
         with self.failing_clearly():
             if self.is_foreign():
                 raise InvalidInput(
-                    f"the work needs the folder {self.folder}, but that is there with something else in it; rename "
+                    f"an encode to this output uses the folder {self.folder}, but that has other files in it; rename "
                     "it, or give the output another name."
                 )
             self.folder.mkdir(exist_ok=True)
@@ -225,7 +225,7 @@ class PartsFolder:
                 segments are kept.
         """
         with self.failing_clearly():
-            self._describe(delivered=_fingerprint(draft))  # if we are killed after the move, `sweep` recognises it
+            self._describe(delivered=_file_identity(draft))  # if we are killed after the move, `sweep` recognises it
         try:
             _settle(draft, self.output, overwrite=overwrite)
         except FileExistsError as error:
@@ -248,7 +248,7 @@ class PartsFolder:
         Raises:
             OSError: the output does not exist, or a manifest cannot be removed.
         """
-        if any(_read(path).get("delivered") == _fingerprint(self.output) for path in self._manifests()):
+        if any(_read(path).get("delivered") == _file_identity(self.output) for path in self._manifests()):
             self._forget()
 
     def _forget(self) -> None:
@@ -315,7 +315,7 @@ def _remove(path: Path) -> None:
         path.rmdir()
 
 
-def _fingerprint(path: Path) -> list[int]:
+def _file_identity(path: Path) -> list[int]:
     """Return what identifies a file even after it is renamed: its size and modification time (ns)."""
     state = path.stat()
     return [state.st_size, state.st_mtime_ns]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Buffer, Sequence
 from types import TracebackType
 
 from vsparagon.errors import EncodeFailure
-from vsparagon.interrupt import own_process_group
-from vsparagon.waiting import wait_for
+from vsparagon.ffmpeg import lines_said
+from vsparagon.system.interrupt import own_process_group
+from vsparagon.system.waiting import wait_for
 
 _FULL = ("No space left on device", "Disk quota exceeded")
-_CHATTER = ("Svt[", "x265 [")
 
 
 class FedProcess:
@@ -77,11 +76,9 @@ class FedProcess:
             raise self._failure()
 
     def said(self) -> list[str]:
-        """Return the lines on the process's standard error so far, without prefixes, full stops and encoder banners."""
+        """Return the lines on the process's standard error so far, as `lines_said` does."""
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").splitlines()
-        said = [re.sub(r"^(\[[^]]*\] )+", "", line).strip().rstrip(".") for line in lines]
-        return [line for line in said if line and not line.startswith(_CHATTER)]
+        return lines_said(self._log.read())
 
     def _failure(self) -> EncodeFailure:
         said = self.said()

@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol, TextIO
 
 from tqdm import tqdm
 
-from vsparagon.machine import MEBIBYTE
-from vsparagon.output import write_out
+from vsparagon.system.machine import MEBIBYTE
+from vsparagon.system.output import write_out
 
 LINE_SECONDS: Final = 5.0
 JSON_SECONDS: Final = 0.5

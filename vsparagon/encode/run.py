@@ -14,11 +14,12 @@ from typing import Any
 
 import vapoursynth as vs
 
+from vsparagon.choice import noted_choices
 from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
 from vsparagon.encode.codec import check_device, choose_encoding
 from vsparagon.encode.commands import RawVideo, join_command, segment_command
 from vsparagon.encode.contents import Contents, Cover, muxer_for, read_contents
-from vsparagon.encode.environment import environment
+from vsparagon.encode.fingerprint import fingerprint
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.left_out import left_out, remarks
 from vsparagon.encode.parts import PartsFolder
@@ -29,7 +30,6 @@ from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
 from vsparagon.log import collected_log
-from vsparagon.runtime import noted_choices
 from vsparagon.wording import counted
 
 
@@ -86,7 +86,7 @@ class _Opened:
         program: path of ffmpeg.
         encoding: complete, with every default filled in.
         video: what the clip's raw frames do not say about themselves.
-        environment: what decides the pictures, apart from the job.
+        fingerprint: what decides the pictures, apart from the job.
         left_out: what the output lacks of the input.
     """
 
@@ -100,7 +100,7 @@ class _Opened:
     program: str
     encoding: Encoding
     video: RawVideo
-    environment: Mapping[str, str]
+    fingerprint: Mapping[str, str]
     left_out: Sequence[str]
 
 
@@ -192,7 +192,7 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
         program=program,
         encoding=encoding,
         video=video,
-        environment=environment(clip, choices, program),
+        fingerprint=fingerprint(clip, choices, program),
         left_out=lost,
     )
 
@@ -231,7 +231,7 @@ def _make_elsewhere(
         encoding=opened.encoding,
         video=opened.video,
         index=parts.index,
-        environment=opened.environment,
+        fingerprint=opened.fingerprint,
         threads=max(1, vs.core.num_threads // workers.count) if workers.count else 0,
     )
     with open_client(workers=workers.count, address=workers.address) as client:
@@ -291,7 +291,7 @@ def _identity(job: Job, opened: _Opened) -> dict[str, Any]:
         EncodeFailure: a file that the job names no longer exists.
     """
     try:
-        return job.identity() | asdict(opened.encoding) | dict(opened.environment)
+        return job.identity() | asdict(opened.encoding) | dict(opened.fingerprint)
     except OSError as error:
         raise EncodeFailure(f"{error.filename} no longer exists.") from error
 

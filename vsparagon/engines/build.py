@@ -1,6 +1,6 @@
 """Build engines from ONNX, with TensorRT 10 or 11, or with TensorRT-RTX, which needs no GPU to build one.
 
-All differences between the libraries are handled in this file and in `vsparagon.backends.tensorrt_executor`.
+All differences between the libraries are handled in this file and in `vsparagon.backends.tensorrt.executor`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 from vsparagon.engines.progress import BuildProgress
 from vsparagon.errors import BackendFailure, BackendUnavailable, runtime_failure
 from vsparagon.extras import trouble_without
-from vsparagon.waiting import call_in_thread
+from vsparagon.system.waiting import call_in_thread
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from vsparagon.cache import ENGINE, KERNELS
 from vsparagon.errors import InvalidInput
-from vsparagon.files import write_atomically
+from vsparagon.system.files import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -147,7 +147,7 @@ def table(weights: npt.NDArray[np.floating], step: int, mirrored: npt.NDArray[np
     """Return source positions and weights of every sample of a resampled axis, both (taps, samples).
 
     Args:
-        weights: (phases, taps), as in `vsparagon.resampling.Kernels`.
+        weights: (phases, taps), as in `vsparagon.colours.resampling.Kernels`.
         step: source samples from one position of the kernels to the next.
         mirrored: index of the sample at each position of the extended axis.
     """

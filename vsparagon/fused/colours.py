@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vsparagon.colours.layout import Layout
+from vsparagon.colours.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
 from vsparagon.fused import kernels, shapes
 from vsparagon.fused.canvas import Canvas, Launch, padded, table, taps
-from vsparagon.layout import Layout
+from vsparagon.geometry.extension import MARGIN
 from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
-from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
-from vsparagon.tiles.extension import MARGIN
 
 COLOUR_CHANNELS = 4  # channels of the picture as features: three colours, and one of zeros
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vsparagon.backends.executor import Executor
+from vsparagon.device.executor import Executor
 from vsparagon.fused.canvas import Canvas, Room
 from vsparagon.fused.colours import Reading, Writing
-from vsparagon.fused.features import Features, reach_of
+from vsparagon.fused.features import Features, border_of
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
 
@@ -34,7 +34,7 @@ class FusedExecutor(Executor):
         canvas = Canvas(
             height=extension.extended_height,
             width=extension.extended_width,
-            border=reach_of(frame.network),
+            border=border_of(frame.network),
             device=device,
             room=room or Room(),
         )

@@ -30,7 +30,7 @@ class Unfit(Exception):
     """A network has a part that the kernels do not support; the message names it."""
 
 
-def reach_of(network: HalfForm) -> int:
+def border_of(network: HalfForm) -> int:
     """Return how far from a pixel any single convolution of a network looks, in pixels."""
     convs = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
     return max(max(conv.kernel_size) for conv in convs) // 2 + 1

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import torch
 
-from vsparagon.backends.device import lack_of_memory
+from vsparagon.colours.resampling import Kernels
+from vsparagon.device.failures import lack_of_memory
 from vsparagon.errors import first_line_of
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.half import HalfForm
-from vsparagon.resampling import Kernels
 
 OLDEST: Final = (8, 0)  # compute capability; Triton does not support matrix products on older GPUs
 
@@ -29,7 +29,7 @@ def trouble_with_attention(frame: FrameNetwork, device: torch.device) -> str:
         return "the package triton is not installed"
     from vsparagon.fused.attention import has_fitting_attention
 
-    return trouble_with_triton(device) if has_fitting_attention(frame) else "ours does not fit it"
+    return trouble_with_triton(device) if has_fitting_attention(frame) else "ours does not support its attention"
 
 
 def trouble_with_graph(frame: FrameNetwork) -> str:
@@ -37,7 +37,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
     if not find_spec("triton"):
         return "the package triton is not installed"
     if not isinstance(frame.network, HalfForm):
-        return "ours compute in float16"
+        return "ours compute only in float16"
     if frame.tiles:
         return "ours run only on whole frames"
     from vsparagon.fused.canvas import MOST_NUMBERS
@@ -58,7 +58,7 @@ def trouble_with_graph(frame: FrameNetwork) -> str:
 def trouble_with_triton(device: torch.device) -> str:
     """Return why Triton does not work on a GPU, "" if it does.
 
-    Compiles and runs a small kernel; the answer is cached. The caller must hold `vsparagon.backends.device.QUEUING`.
+    Compiles and runs a small kernel; the answer is cached. The caller must hold `vsparagon.device.lanes.QUEUING`.
 
     Raises:
         Exception: the GPU is out of memory. That may pass, so it is not cached.

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pyvips
 
 from vsparagon.errors import InvalidInput, ParagonError, check_name, reason_of
-from vsparagon.files import replacing
 from vsparagon.image.stills import is_animated_png, to_8_bit
 from vsparagon.image.tiff_exif import add_to_tiff, read_tiff
-from vsparagon.interrupt import Interrupt
+from vsparagon.system.files import replacing
+from vsparagon.system.interrupt import Interrupt
 
 logging.getLogger("pyvips").setLevel(logging.ERROR)  # failures are raised; a warning would repeat them
 
@@ -58,12 +58,12 @@ def read_picture(path: Path) -> ImageFile:
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error")
         if image.get_typeof("n-pages") and image.get("n-pages") > 1:
             raise InvalidInput(f"{path} holds {image.get('n-pages')} images; split it into files of one each.")
+        if image.format not in ("uchar", "ushort"):
+            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bits first.")
         colours = image.bands - int(image.hasalpha())
         if colours not in (1, 3) or image.interpretation not in ("srgb", "rgb", "rgb16", "b-w", "grey16"):
             kind = f"{image.interpretation} with {image.bands} samples per pixel"
             raise InvalidInput(f"{path} is {kind}; convert it to RGB or gray first.")
-        if image.format not in ("uchar", "ushort"):
-            raise InvalidInput(f"{path} has samples of type {image.format}; convert it to 8 or 16 bits first.")
         with _undisturbed():
             samples = image.numpy().reshape(image.height, image.width, image.bands)
     except (pyvips.Error, OSError) as error:

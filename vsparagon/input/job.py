@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vsparagon.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
 from vsparagon.errors import InvalidInput, check_name
-from vsparagon.model_file import files_of
+from vsparagon.models.bundled import DEFAULT_PROFILE, DEFAULT_SCALE, DEFAULT_VARIANT
+from vsparagon.models.files import files_of
 
 SCRIPT_SUFFIXES: Final = (".vpy", ".py")
 SEGMENT_FRAMES: Final = 240
@@ -100,7 +100,7 @@ class Job:
             if path is not None:
                 check_name(path)
                 if not path.is_file():
-                    raise InvalidInput(f"there is no file {path}.")
+                    raise InvalidInput(_why_no_file(path))
 
     @property
     def is_script(self) -> bool:
@@ -130,6 +130,16 @@ class Job:
             **asdict(self.encoding),
             "frames per segment": self.segment_frames,
         }
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder; give one video file or script."
+    if path.exists():
+        return f"{path} is a pipe or a device; save the video as a file, which can be read at any place."
+    if path.name == "-" or any(part.endswith(":") and len(part) > 2 for part in path.parts):  # a drive is C:
+        return f"there is no file {path}; standard input and addresses cannot be read: save the video as a file."
+    return f"there is no file {path}."
 
 
 def _digest(*paths: Path) -> str:

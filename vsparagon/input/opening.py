@@ -27,7 +27,7 @@ class Opened:
         source: its clip.
         beside: the kinds of streams that can be played along with it, of "audio" and "subtitle".
         ahead: seconds from the beginning of those streams to the first frame.
-        note: why the file's audio and subtitles cannot be played, or "".
+        note: how the timing differs from the file's, or "".
     """
 
     source: Source
@@ -48,17 +48,50 @@ def open_to_view(job: Job) -> Opened:
     overview = read_overview(job.input)
     source = open_source(job, _index(job), overview.track)
     beside = overview.kinds & {"audio", "subtitle"}
-    if not beside:
-        return Opened(source=source)
-    stamps, rate = source.timestamps, Fraction(source.clip.fps)
-    if len(stamps) != source.clip.num_frames or not rate or not _even(stamps, source.time_base, rate):
-        note = "no audio or subtitles: the frame rate is variable or unknown, and the preview plays at a constant rate"
-        return Opened(source=source, note=note)
-    return Opened(source=source, beside=beside, ahead=float(stamps[0] * source.time_base - overview.start))
+    first = _first_time(source, scripted=job.filter_script is not None)
+    if first is not None:
+        return Opened(source=source, beside=beside, ahead=float(first - overview.start))
+    cause = "the filter script changes the timing" if job.filter_script else "the frame rate is variable or unknown"
+    silent = ", without audio and subtitles" if beside else ""
+    rate = float(rate_of(source.clip))
+    return Opened(source=source, note=f"{cause}: playing at a constant {rate:.5g} frames per second{silent}")
 
 
-def _even(stamps: Sequence[int], time_base: Fraction, rate: Fraction) -> bool:
-    return all(abs((stamp - stamps[0]) * time_base - n / rate) <= UNEVEN for n, stamp in enumerate(stamps))
+def _first_time(source: Source, *, scripted: bool) -> Fraction | None:
+    """Return when the file shows the clip's first frame, in seconds; None if it shows the clip at no constant rate.
+
+    Args:
+        source: a file's clip.
+        scripted: whether a filter script has processed it; its frames may have kept their times.
+    """
+    rate, count = Fraction(source.clip.fps), source.clip.num_frames
+    times = [stamp * source.time_base for stamp in source.timestamps]
+    if not times or not rate or not _even(times):
+        return None
+    first, last = _kept_times(source.clip) if scripted else (None, None)
+    if first is None or last is None:
+        if len(times) != count:
+            return None
+        first, last = times[0], times[-1]
+    return first if abs(last - first - (count - 1) / rate) <= UNEVEN + 1 / rate else None
+
+
+def _even(times: Sequence[Fraction]) -> bool:
+    pace = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    return all(abs(time - times[0] - n * pace) <= UNEVEN for n, time in enumerate(times))
+
+
+def _kept_times(clip: vs.VideoNode) -> list[Fraction | None]:
+    """Return the times in the file, in seconds, that the first and the last frame have kept through a filter script."""
+    found: list[Fraction | None] = []
+    for n in (0, clip.num_frames - 1):
+        try:
+            with clip.get_frame(n) as frame:
+                time = frame.props.get("_AbsoluteTime")
+        except vs.Error:  # told when the frame is to be shown
+            time = None
+        found.append(None if time is None else Fraction(time))
+    return found
 
 
 def _index(job: Job) -> Path:

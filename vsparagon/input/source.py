@@ -14,15 +14,15 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.colour import usual_matrix
+from vsparagon.choice import noted_choices
+from vsparagon.colours.description import usual_matrix
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
-from vsparagon.runtime import noted_choices
-from vsparagon.waiting import call_in_thread
+from vsparagon.system.waiting import call_in_thread
 
 STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # prefixes of frame properties
 

@@ -1,6 +1,10 @@
 """The networks, as torch modules, and what is known of them without torch.
 
+bundled.py           the networks bundled with the package (without torch)
+checkpoint.py        files of weights, read and written
+recognise.py         finds a network's options in its weights (without torch)
 variants.py          options of every variant (plain data)
+files.py             the files that a model consists of
 model.py             what a backend knows of a network (plain data)
 plan.py              the stages that a network is cut into (plain data)
 memory.py            estimates the memory of its layers (plain data)
@@ -9,13 +13,13 @@ attention.py         its window attention
 swift.py             the Swift generator: plain convolutions
 munet.py             the discriminator
 generators.py        makes either generator from its options
-foreign.py           networks by others, as ONNX graphs in the place of a module
 inference.py         derives the inference form from the published form
 folding.py           folds linear parts into single kernels
 carried.py           carries the base through the body
 block_attention.py   attention in blocks
 half.py              the inference form in float16, on a float32 base
+tracing.py           finds the steps of a module
 stages.py            cuts a network into stages
 frame.py             the network with a frame's conversions around it
-complexity.py        counts multiplications and memory
+complexity.py        counts its multiply-adds
 """

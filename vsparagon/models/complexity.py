@@ -1,19 +1,12 @@
-"""What a network costs, found by running it on tensors without data."""
-
-# mypy: disable-error-code="no-untyped-call"
+"""Counts a network's multiply-adds, by running it on tensors without data."""
 
 from __future__ import annotations
 
 import copy
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from vsparagon.models.attention import OVERLAP, WINDOW, LocalWindowAttention
 from vsparagon.models.block_attention import BlockAttention
@@ -71,40 +64,3 @@ def _windows(side: int) -> tuple[int, int]:
     size = min(WINDOW, side)
     overlap = min(OVERLAP, size // 4)
     return (side + overlap - 1) // (size - overlap), size
-
-
-@torch.no_grad()
-def peak_bytes(module: nn.Module, *, height: int = FRAME[0], width: int = FRAME[1]) -> int:
-    """Estimate the peak memory, in bytes, of the module's tensors when torch runs it, including weights and input.
-
-    Scratch space inside torch's kernels and torch itself are not included.
-    """
-    with FakeTensorMode(allow_non_fake_inputs=True):  # its tensors claim to be on the CPU and hold no data
-        x = torch.empty(1, 3, height, width)
-        fixed = sum(t.untyped_storage().nbytes() for t in (x, *module.parameters(), *module.buffers()))
-        with _LiveStorages() as live:
-            module(x)
-    peak: int = fixed + live.peak
-    return peak
-
-
-class _LiveStorages(TorchDispatchMode):
-    """Tracks the memory that operations have allocated and not yet freed; `peak` is the most so far, in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak: int = 0
-        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and not isinstance(tensor, nn.Parameter):
-                storage = tensor.untyped_storage()
-                reference = StorageWeakRef(storage)
-                self._storages[reference.cdata] = (reference, storage.nbytes())
-        self._storages = {k: v for k, v in self._storages.items() if not v[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self._storages.values()))
-        return result

@@ -1,8 +1,8 @@
 """The network with a frame's conversions around it: planes in, planes out, all in one graph.
 
 So a device can take frames in their own format. The steps are those that `vsparagon.frames` takes with VapourSynth's
-resizer: from code values to RGB (`vsparagon.layout`, chroma by `vsparagon.resampling`), the extension, the network, and
-back. All of it is float32, whatever the network computes in. `vsparagon.export.frame_onnx` writes it as ONNX.
+resizer: from code values to RGB (`vsparagon.colours`), the extension, the network, and back. All of it is float32,
+whatever the network computes in. `vsparagon.onnx.export.frame_onnx` writes it as ONNX.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from vsparagon.layout import Layout
-from vsparagon.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
-from vsparagon.tiles.extension import Extension
-from vsparagon.tiles.geometry import ExactTiles, Part, whole_parts
+from vsparagon.colours.layout import Layout
+from vsparagon.colours.resampling import ACROSS, DOWN, Kernels, enlarging, reducing
+from vsparagon.geometry.extension import Extension
+from vsparagon.geometry.tiling import ExactTiles, Part, whole_parts
 
 ROWS, COLUMNS = 2, 3  # axes of N,C,H,W
 

@@ -1,7 +1,7 @@
 """The inference form of a generator: the same function of an extended picture, in fewer and larger steps.
 
 Folding is exact except for rounding and for the zero padding between two layers that became one, which is lost. That
-changes the outermost pixels only, which the filter cuts away (`vsparagon.tiles.extension`). Attention in blocks is
+changes the outermost pixels only, which the filter cuts away (`vsparagon.geometry.extension`). Attention in blocks is
 accurate to a tolerance (`vsparagon.models.block_attention`). Within the picture the result equals the published form's
 within 1e-4. The arrangement is the fastest of those measured with OpenVINO in float32 on AVX-512.
 """
@@ -29,7 +29,7 @@ from vsparagon.models.paragonsr2 import (
 from vsparagon.models.swift import Swift, SwiftForm
 from vsparagon.models.variants import VECTOR, ParagonSR2Options
 
-MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.tiles.extension` are 24a + 8
+MULTIPLE_OF = 8  # sides of the input; those of `vsparagon.geometry.extension` are 24a + 8
 LARGEST_FOLDED_BAND = 11  # beyond this, one k x k kernel costs more than the parts it replaces
 
 

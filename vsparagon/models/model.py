@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from vsparagon.errors import ModelError, reason_of
+from vsparagon.geometry.extension import WHOLE_WINDOWS, Sizes
 from vsparagon.models.memory import bytes_per_pixel
 from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options
-from vsparagon.tiles.extension import WHOLE_WINDOWS, Sizes
 
 RANGES = "ranges"  # key in a file's metadata; its value is `vsparagon.models.swift.Swift.ranges` as JSON
 
@@ -34,7 +34,7 @@ class Model:
         form: "inference" for a generator of this project in the form that the filter derives; "published" for one in
             its published form, which is slower; "foreign" for a network by others.
         parameters: number of trained parameters; None if unknown.
-        rounded: a graph for 8-bit integers, trained for that, whose metadata has the ranges under `RANGES`; None if
+        quantised: a graph for 8-bit integers, trained for that, whose metadata has the ranges under `RANGES`; None if
             there is none.
         is_half: whether the graph takes and returns float16.
         bytes_per_pixel: about how many bytes its layers need per source pixel; None if unknown.
@@ -51,7 +51,7 @@ class Model:
     form: Literal["inference", "published", "foreign"] = "foreign"
     parameters: int | None = None
     bytes_per_pixel: int | None = None
-    rounded: Path | None = None
+    quantised: Path | None = None
     is_half: bool = False
 
     @property
@@ -82,7 +82,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         form="inference",
         parameters=options.parameters,
         bytes_per_pixel=bytes_per_pixel(options),
-        rounded=graph if RANGES in notes else None,
+        quantised=graph if RANGES in notes else None,
     )
 
 

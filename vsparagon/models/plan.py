@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsparagon.tiles.geometry import BLOCK
+from vsparagon.geometry.tiling import BLOCK
 
 PICTURE, RESULT = "picture", "result"
 MAP, MEAN = "map", "mean"  # each followed by a number

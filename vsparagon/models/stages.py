@@ -22,6 +22,7 @@ from vsparagon.models.folding import ShiftedConv2d
 from vsparagon.models.inference import FrameMean, InferenceForm, Kept
 from vsparagon.models.paragonsr2 import RMSNorm
 from vsparagon.models.plan import FURTHEST, MAP, MEAN, PICTURE, RESULT, Stage
+from vsparagon.models.tracing import traced
 
 ATTENTION = (LocalWindowAttention, BlockAttention)
 
@@ -32,12 +33,6 @@ class StageModule:
 
     stage: Stage
     module: nn.Module
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        whole = (FrameMean, Kept, RMSNorm, *ATTENTION, ShiftedConv2d)
-        return isinstance(m, whole) or super().is_leaf_module(m, module_qualified_name)
 
 
 def cut(form: InferenceForm) -> list[StageModule]:
@@ -53,7 +48,7 @@ class _Cut:
     """
 
     def __init__(self, form: InferenceForm) -> None:
-        self.traced = fx.GraphModule(form, _Tracer().trace(form))
+        self.traced = traced(form, (FrameMean, Kept, RMSNorm, *ATTENTION, ShiftedConv2d))
         self.scale = form.options.scale
         modules = dict(self.traced.named_modules())
         self.module = {n: modules[str(n.target)] for n in self.traced.graph.nodes if n.op == "call_module"}

@@ -30,7 +30,7 @@ class Swift(nn.Module):
     Attributes:
         options: those options.
         ranges: lowest and highest value after each PReLU, if quantisation-aware training rounded them to 8-bit integers
-            (`vsparagon.training.rounding`); else ().
+            (`vsparagon.training.quantisation`); else ().
 
     Raises:
         InvalidInput: an option is out of range.

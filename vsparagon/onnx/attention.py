@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vsparagon.models.attention import OVERLAP, WINDOW, WindowAttention, axis_windows
-from vsparagon.onnx.graph import Graph
+from vsparagon.onnx.builder import Graph
 
 OUTSIDE = -30000.0  # added to the logits of positions beyond the border; fits every float type
 

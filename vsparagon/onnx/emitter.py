@@ -18,24 +18,18 @@ from vsparagon.errors import ModelError
 from vsparagon.models.attention import LocalWindowAttention, WindowAttention
 from vsparagon.models.block_attention import BlockAttention, is_whole
 from vsparagon.models.folding import ShiftedConv2d
-from vsparagon.models.foreign import ForeignNetwork
 from vsparagon.models.inference import FrameMean
 from vsparagon.models.paragonsr2 import GlobalMean, RMSNorm
+from vsparagon.models.tracing import traced
 from vsparagon.onnx.attention import AxisTensors, dynamic_axis, emit_attention, fixed_axis
-from vsparagon.onnx.block_attention import emit_blocks
+from vsparagon.onnx.block_attention import BlockEmitter
+from vsparagon.onnx.builder import Graph
+from vsparagon.onnx.foreign import ForeignNetwork
 from vsparagon.onnx.functions import FUNCTIONS
-from vsparagon.onnx.graph import Graph
 
 TYPES = {torch.float32: Graph.FLOAT, torch.float16: Graph.FLOAT16, torch.uint8: Graph.BYTE}
 
 _WHOLE = (GlobalMean, FrameMean, RMSNorm, LocalWindowAttention, BlockAttention, ShiftedConv2d, ForeignNetwork)
-
-
-class _Tracer(fx.Tracer):
-    """Does not look into modules that `Emitter` writes as a whole."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _WHOLE) or super().is_leaf_module(m, module_qualified_name)
 
 
 class Emitter:
@@ -61,7 +55,7 @@ class Emitter:
         decides: bool = True,
     ) -> None:
         with torch.enable_grad():  # without gradients, a generator works in strips to save memory
-            self.traced = fx.GraphModule(module, _Tracer().trace(module))
+            self.traced = traced(module, _WHOLE)
         self.graph = graph
         self.given = given
         self.size = size
@@ -172,9 +166,8 @@ class Emitter:
         known = all(side is None or is_whole(side) for side in self.size)
         if self.graph.half or not self.decides or not known:
             return self._attention(module.exact, name, x)
-        return emit_blocks(
-            self.graph, module, x, name, self.size, lambda inner: self._attention(module.exact, f"{name}.exact", inner)
-        )
+        blocks = BlockEmitter(self.graph, module, x, name, self.size)
+        return blocks.emit(lambda inner: self._attention(module.exact, f"{name}.exact", inner))
 
     def _foreign(self, network: ForeignNetwork, name: str, x: str) -> str:
         graph = self.graph

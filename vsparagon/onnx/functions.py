@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
 from vsparagon.errors import ModelError
-from vsparagon.onnx.graph import Graph
+from vsparagon.onnx.builder import Graph
 
 
 def _unary(kind: str) -> Callable[[Graph, str, str], str]:

@@ -15,5 +15,5 @@ player's own keys, timeline and audio work as with any file.
 
 from typing import Final
 
-VIEWERS: Final = ("vsview", "vspreview")  # the first that is installed is used
-PLAYERS: Final = ("mpv", "ffplay")  # if there is no viewer, the first of these
+PLAYERS: Final = ("mpv", "ffplay")  # the first that is found is used
+VIEWERS: Final = ("vsview", "vspreview")  # if there is no player, the first of these

@@ -10,10 +10,13 @@ from typing import Any, Final
 
 import vapoursynth as vs
 
-from vsparagon.bundled import bundled
+from vsparagon.backends.base import Backend
+from vsparagon.choice import noted_choices
+from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
+from vsparagon.models.bundled import bundled
 
 # The variants to fall back to if one is too slow, each faster than the one before (docs/speed.md).
 FASTER: Final = {
@@ -23,10 +26,11 @@ FASTER: Final = {
     "swift": ("swift_lite",),
     "swift_plus": ("swift", "swift_lite"),
 }
-FASTER_IN_BF16: Final = FASTER | {"nano": ("swift", "swift_lite")}
+FASTER_IF_QUANTISED: Final = FASTER | {"nano": ("swift", "swift_lite")}  # in bfloat16 and in 8-bit integers
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # least width and height of a reduced source, in pixels
 LINE: Final = 2  # width of the line between the halves, in pixels
+TEXT_MARGIN: Final = 16  # around VapourSynth's text, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +63,8 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
         ParagonError: the network or the clip cannot be used.
     """
     pix_fmt = preview_format(source.clip)
-    first = upscaled_clip(source, job, pix_fmt)
+    with noted_choices() as choices:
+        first = upscaled_clip(source, job, pix_fmt)
     if source.upscaled:
         return [Level(name=job.input.name, open=lambda: first)]
     network = job.network or Network()
@@ -79,8 +84,8 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     name = Path(network.model).stem if network.model else network.variant
     found = [level(name, first, network, Fraction(1))]
     fixed = replace(network, **size)
-    for faster in _faster_variants(fixed):
-        name, fixed = faster, replace(fixed, variant=faster)
+    for faster in _faster_networks(fixed, choices[-1].backend):
+        name, fixed = f"{faster.variant} int8" if faster.precision != network.precision else faster.variant, faster
         found.append(level(name, None, fixed, Fraction(1)))
     for share in SMALLER:
         small = reduced(source.clip, share)
@@ -94,12 +99,17 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
     return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
 
 
-def _faster_variants(network: Network) -> list[str]:
+def _faster_networks(network: Network, backend: Backend) -> list[Network]:
+    """Return the bundled networks to fall back to, in 8-bit integers if the precision is open."""
     if network.model:
         return []
-    faster = FASTER_IN_BF16 if network.precision == "bf16" else FASTER
-    there = bundled(rounded=network.precision == "int8")
-    return [v for v in faster.get(network.variant, ()) if (v, network.scale, network.profile) in there]
+    variants: tuple[str, ...] = ()
+    if network.precision == "auto" and "int8" in backend.precisions:
+        network, variants = replace(network, precision="int8"), (network.variant,)
+    faster = FASTER_IF_QUANTISED if network.precision in ("bf16", "int8") else FASTER
+    variants += faster.get(network.variant, ())
+    there = bundled(quantised=network.precision == "int8")
+    return [replace(network, variant=v) for v in variants if (v, network.scale, network.profile) in there]
 
 
 def reduced(clip: vs.VideoNode, share: Fraction) -> vs.VideoNode:
@@ -125,20 +135,34 @@ def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
         left: the source, enlarged by bicubic to the size and format of `right`.
         right: the result; its frame properties are kept.
         name: of the level that made the result.
+
+    Raises:
+        InvalidInput: the clips are too narrow for that.
     """
+    if right.width < 3 * LINE:
+        raise InvalidInput(f"--ab needs a result that is at least {3 * LINE} pixels wide; this one has {right.width}.")
     middle = right.width // 4 * 2
-    scale = text_scale(right)
     peak = 1 << right.format.bits_per_sample
     white: Any = [peak * 235 // 256, *[peak // 2] * (right.format.num_planes - 1)]
     line = right.std.BlankClip(width=LINE, color=white)
     parts = [
-        left.text.Text("bicubic", 7, scale).std.Crop(right=left.width - middle),
+        with_text(left, "bicubic", 7).std.Crop(right=left.width - middle),
         line,
-        right.std.Crop(left=middle + LINE).text.Text(name, 9, scale),
+        with_text(right.std.Crop(left=middle + LINE), name, 9),
     ]
     return vs.core.std.StackHorizontal(parts).std.CopyFrameProps(right)
 
 
-def text_scale(clip: vs.VideoNode) -> int:
-    """Return the scale at which text is drawn so that it is legible when the picture fills a screen."""
-    return max(1, int(clip.height) // 360)
+def with_text(clip: vs.VideoNode, text: str, place: int) -> vs.VideoNode:
+    """Return the clip with text that is legible when the picture fills a screen; a clip too small for text as it is.
+
+    Args:
+        clip: of a format in `PIXEL_FORMATS`.
+        text: what is drawn.
+        place: where, by the keys of a numeric keypad: 7 is the top left corner.
+    """
+    scale = max(1, int(clip.height) // 360)
+    if clip.width < 2 * TEXT_MARGIN + 8 * scale or clip.height < 2 * TEXT_MARGIN + 16 * scale:  # a character's size
+        return clip
+    drawn: vs.VideoNode = clip.text.Text(text, place, scale)
+    return drawn

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from vsparagon.errors import BackendUnavailable
-from vsparagon.extras import installation
 from vsparagon.ffmpeg import colour_arguments
 from vsparagon.preview import PLAYERS
-from vsparagon.waiting import wait_for
+from vsparagon.system.waiting import wait_for
 
 # ffmpeg's option -> the same parameter of its filter setparams. The chroma location is in the y4m header already.
 PARAMETERS: Final = {
@@ -52,22 +51,20 @@ class Show:
 
 
 def find_player(name: str) -> str:
-    """Return the path of the player to run.
+    """Return the path of the player to run, or "" if none of `PLAYERS` is found.
 
     Args:
         name: "mpv", "ffplay" or another program that takes an address; "" for the first of `PLAYERS` that is found.
 
     Raises:
-        BackendUnavailable: it was not found.
+        BackendUnavailable: the named program was not found.
     """
     for candidate in (name,) if name else PLAYERS:
         if found := shutil.which(candidate):
             return _itself(found)
     if name:
         raise BackendUnavailable(f"the program {name} was not found; choose another with --player.")
-    raise BackendUnavailable(
-        f"no player found: install mpv (or ffmpeg's ffplay), or a viewer with {installation('preview')}."
-    )
+    return ""
 
 
 def _itself(program: str) -> str:

@@ -54,7 +54,7 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
         if start >= lasts:
             raise InvalidInput(f"--start is {start:g} s, but {job.input.name} lasts {lasts:.1f} s.")
         if ab and source.upscaled:
-            raise InvalidInput(f"{job.filter_script or job.input} upscales by itself, so --ab has no source to show.")
+            raise InvalidInput(f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave --ab out.")
         screen = Screen(levels_for(source, job, ab=ab), tell)
         if opened.note:
             tell(opened.note)
@@ -80,6 +80,6 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
                 code = player.wait()
     if failures:
         raise ParagonError(f"a frame cannot be made: {reason_of(failures[0])}") from failures[0]
-    if code and not screen.frames:
+    if code:
         raise ParagonError(f"{program} failed with exit code {code}; its output is above.")
     return Report(frames=screen.frames, level=screen.level, achieved=screen.speed, wanted=screen.wanted)

@@ -10,7 +10,7 @@ from typing import Final
 import vapoursynth as vs
 
 from vsparagon.input.source import rate_of
-from vsparagon.preview.levels import Level, text_scale
+from vsparagon.preview.levels import Level, with_text
 
 SETTLING_FRAMES: Final = 8  # not measured after a start: decoders go back to a key frame, networks warm up
 MEASURED_SECONDS: Final = 2.0  # of computation, after which the speed is judged
@@ -109,7 +109,7 @@ class Screen:
 
     def _note(self, text: str) -> None:
         self._tell(text)
-        self._shown = self._plain.text.Text(text, 1, text_scale(self._plain))
+        self._shown = with_text(self._plain, text, 1)
         self._note_left = round(NOTE_SECONDS * self.wanted)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from vsparagon.preview.y4m import RawFile
 
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a player may leave at any time
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -53,7 +60,7 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
 
         def _answer(self) -> tuple[int, int]:
             """Send the headers, and return the first byte and the length of the content; (0, 0) for an error."""
-            if not secrets.compare_digest(self.path, path):
+            if not secrets.compare_digest(self.path.encode("latin-1"), path.encode()):  # as http.server decodes it
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return 0, 0
             wanted = RANGE.fullmatch(self.headers.get("Range", ""))
@@ -77,7 +84,7 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (its name in the base class)
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _Server(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = False  # so that leaving waits for the frame in progress
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -11,8 +12,9 @@ from typing import Final
 
 import vapoursynth as vs
 
-from vsparagon.colour import MATRICES, UNSPECIFIED, usual_matrix
+from vsparagon.colours.description import MATRICES, UNSPECIFIED, usual_matrix
 from vsparagon.errors import BackendUnavailable, ParagonError
+from vsparagon.extras import installation
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
@@ -21,30 +23,34 @@ from vsparagon.preview import VIEWERS
 from vsparagon.preview.levels import enlarged_plainly, levels_for
 
 SCRIPT: Final = """\
-from pathlib import PosixPath, WindowsPath
+import pickle
+from pathlib import Path
 
 from {viewer} import set_output
-from vsparagon.input.job import Encoding, Job, Network
 from vsparagon.preview.viewer import outputs
 
-job = {job!r}
+job = pickle.loads(Path({job!r}).read_bytes())
 for number, (name, clip) in enumerate(outputs(job, ab={ab})):
     set_output(clip, number, name)
 """
 
 
 def find_viewer(name: str) -> str:
-    """Return the name of an installed viewer, or "" if there is none.
+    """Return the name of an installed viewer.
 
     Args:
         name: one of `VIEWERS`, or "" for the first that is installed.
 
     Raises:
-        BackendUnavailable: the named viewer is not installed.
+        BackendUnavailable: the named viewer is not installed, or none is.
     """
     found = next((viewer for viewer in VIEWERS if name in ("", viewer) and find_spec(viewer)), "")
     if name and not found:
         raise BackendUnavailable(f"{name} is not installed; install it with pip install {name}.")
+    if not found:
+        raise BackendUnavailable(
+            f"no player found: install mpv (or ffmpeg's ffplay), or a viewer with {installation('preview')}."
+        )
     return found
 
 
@@ -96,8 +102,9 @@ def view(job: Job, viewer: str, *, ab: bool) -> None:
     """
     outputs(job, ab=ab)  # to raise errors here; the viewer would show them as a traceback
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / f"{job.input.stem}.vpy"
-        script.write_text(SCRIPT.format(viewer=viewer, job=job, ab=ab), encoding="utf-8")
+        script, kept = Path(folder) / f"{job.input.stem}.vpy", Path(folder) / "job.pickle"
+        kept.write_bytes(pickle.dumps(job))
+        script.write_text(SCRIPT.format(viewer=viewer, job=str(kept), ab=ab), encoding="utf-8")
         code = subprocess.run([sys.executable, "-m", viewer, str(script)], stdout=sys.stderr).returncode
     if code:
         raise ParagonError(

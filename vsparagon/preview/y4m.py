@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import vapoursynth as vs
 
-from vsparagon.colour import FULL, frame_range
+from vsparagon.colours.description import FULL, frame_range
 from vsparagon.frames import first_frame
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import rate_of

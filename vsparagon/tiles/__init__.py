@@ -1,7 +1,7 @@
 """Upscale a picture in tiles with the result of the whole frame, or blended tiles if the network allows no better.
 
-extension.py   the extended picture that a network sees: mirrored beyond its borders
-geometry.py    positions and weights of tiles; pure geometry
-ways.py        run a network on the whole picture, in exact tiles, in stages of tiles or in blended tiles
-choice.py      choose among these by model, picture size and the caller's arguments
+choice.py     what the caller asked for
+planning.py   plan the tiles from that, the model and the picture's size
+tilings.py    the plan: the whole picture, exact tiles, stages of tiles or blended tiles
+runners.py    run an open network by a plan
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,6 +21,7 @@ from vsparagon.training.gan import GanOptions
 from vsparagon.training.losses import AnyLoss, CharbonnierLoss
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser
 from vsparagon.training.pairs import Folders
+from vsparagon.training.precision import PrecisionName
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -71,9 +73,10 @@ class Training(_Section, frozen=True, kw_only=True):
             with zeros there, which never shows in the filter because it extends frames.
         gan_opt: adversarial loss; needs a `network_d`.
         gan_start_iter: iteration at which the adversarial loss starts.
-        branch_channels: width of the extra branches of 3x3 convolutions (`vsparagon.training.branches`); 0 for none.
-        int8: whether to use quantisation-aware training for `precision="int8"` (`vsparagon.training.rounding`); only
-            for swift, swift_lite and swift_plus, and best from trained weights.
+        branch_channels: width of the extra branches of 3x3 convolutions (`vsparagon.training.reparameterisation`);
+            0 for none.
+        int8: whether to use quantisation-aware training for `precision="int8"` (`vsparagon.training.quantisation`);
+            only for swift, swift_lite and swift_plus, and best from trained weights.
         ema_decay: decay of the moving average of the weights, which is what is measured and saved.
         grad_clip: whether to limit the norm of the generator's gradient to 1.
     """
@@ -141,8 +144,10 @@ class Config(_Section, frozen=True, kw_only=True):
         datasets, train, val, logger, path: the sections of these names.
         network_d: the discriminator; without one, the generator is trained for fidelity alone.
         manual_seed: for initial weights and data.
-        precision: of the forward passes: float32, or mixed with bfloat16.
-        threads: torch's CPU threads; 0 for torch's default.
+        precision: of the generator's forward passes: float32, or mixed with bfloat16. On a GPU, torch's default lets
+            convolutions in float32 use TF32.
+        threads: torch's CPU threads; 0 for torch's default, as many as there are cores. They wait for each other in
+            loops, so fewer are faster on a processor that other programs use, too.
         licence: of the weights; it is written into their file.
     """
 
@@ -155,7 +160,7 @@ class Config(_Section, frozen=True, kw_only=True):
     logger: Logger = Logger()
     path: Paths = Paths()
     manual_seed: Count = 0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: PrecisionName = "32-true"
     threads: Count = 0
     licence: str | None = None
 
@@ -190,8 +195,8 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     except OSError as error:
         raise InvalidInput(f"cannot read the configuration {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise InvalidInput(f"the configuration {path} is not in UTF-8; save it so.") from None
-    except YAMLError as error:
+        raise InvalidInput(f"the configuration {path} is not in UTF-8; save it as UTF-8.") from None
+    except (YAMLError, ValueError) as error:  # ValueError for dates that do not exist
         raise InvalidInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise InvalidInput(f"{path} holds {type(tree).__name__} instead of keys and values.")
@@ -201,7 +206,10 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
         config = msgspec.convert(tree, Config)
         _check(config)
     except (msgspec.ValidationError, InvalidInput) as error:
-        raise InvalidInput(f"{path}: {error}".replace("`$.", "`")) from None
+        choices = ", ".join(_choices(str(error)))
+        raise InvalidInput(
+            f"{path}: {error}".replace("`$.", "`") + (f"; choose one of {choices}." if choices else "")
+        ) from None
     return config
 
 
@@ -228,7 +236,44 @@ def _set(tree: dict[str, Any], change: str) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise InvalidInput(f"{change!r}: {section} is a value, not a section.")
-    tree[key] = _parse(value)
+    try:
+        tree[key] = _parse(value)
+    except (YAMLError, ValueError) as error:
+        raise InvalidInput(f"{change!r}: the value is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _choices(message: str) -> list[str]:
+    """Return what may stand in the place where msgspec found an unknown word; empty if the message is of another kind.
+
+    Args:
+        message: of msgspec, for example "Invalid enum value 'SGD' - at `$.train.optim_g.type`".
+    """
+    found = re.fullmatch(r"Invalid (?:enum )?value '.*' - at `\$(.*)`", message)
+    kinds: list[inspect.Type] = [inspect.type_info(Config)] if found else []
+    for place in re.findall(r"\w+", found[1]) if found else ():
+        inner: list[inspect.Type] = []
+        for kind in kinds:
+            match kind:
+                case inspect.StructType(tag_field=field, tag=tag) if field == place:
+                    inner.append(inspect.LiteralType((tag,)))
+                case inspect.StructType(fields=fields):
+                    inner += [field.type for field in fields if field.encode_name == place]
+                case inspect.VarTupleType(item_type=item):
+                    inner.append(item)
+        kinds = list(_alternatives(inner))
+    return [str(value) for kind in kinds if isinstance(kind, inspect.LiteralType) for value in kind.values]
+
+
+def _alternatives(kinds: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
+    """Yield types without their annotations, and instead of a union the types in it."""
+    for kind in kinds:
+        match kind:
+            case inspect.Metadata(type=inner):
+                yield from _alternatives([inner])
+            case inspect.UnionType(types=types):
+                yield from _alternatives(types)
+            case _:
+                yield kind
 
 
 def _check(config: Config) -> None:
@@ -245,7 +290,7 @@ def _check(config: Config) -> None:
     if train.int8 and not isinstance(options, SwiftOptions):
         raise InvalidInput("train.int8 is for swift, swift_lite and swift_plus; leave it out.")
     if 2 * train.loss_border >= data.lq_size:
-        raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves nothing of lq_size {data.lq_size}.")
+        raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves no pixels of lq_size {data.lq_size}.")
     if config.network_d is not None:
         side = (data.lq_size - 2 * train.loss_border) * options.scale >> len(config.network_d.ch_mult)
         if side < 1:

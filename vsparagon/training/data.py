@@ -17,6 +17,7 @@ from msgspec import Meta
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from vsparagon.errors import InvalidInput
 from vsparagon.training.degradation import Degradation, Pair, degrade
 from vsparagon.training.pairs import Folders, PairFiles, folder_pairs, load_pair, read_pairs
 from vsparagon.training.pictures import Picture
@@ -24,10 +25,8 @@ from vsparagon.training.resize import REACH
 
 Positive = Annotated[int, Meta(ge=1)]
 
-CLIP_SIDE = 128
-"""Side of the clips of the video degradation in low-resolution pixels."""
-CROPS_PER_CLIP = 8
-"""Crops taken from a clip: an encoder's start costs more than a few frames."""
+CLIP_SIDE = 128  # sides of a degraded clip in low-resolution pixels, or less for small pictures
+CROPS_PER_CLIP = 8  # more than one, because starting an encoder takes longer than encoding a few frames
 
 
 class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +38,8 @@ class TrainingData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             suffix); without them, low resolution is made during training.
         degradation: how low resolution is made without `dataroot_lq`.
         lq_size: side of a low-resolution crop in pixels.
-        batch_size_per_gpu: crops per step and process.
+        batch_size_per_gpu: crops per step and process. With the video degradation, choose a multiple of 8: so many
+            crops are cut from one clip, which several worker processes would otherwise make more than once.
         use_hflip: whether to mirror crops at random.
         use_rot: whether to rotate crops by a random multiple of 90 degrees.
         num_worker_per_gpu: processes that prepare crops; 0 prepares them between the steps.
@@ -116,7 +116,12 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
 
     def _picture(self, random: np.random.Generator) -> Pair:
         chosen = int(random.choice(len(self._files), p=self._probability))
-        return self._kept.get(chosen) or load_pair(*self._files[chosen], self._scale)
+        if pair := self._kept.get(chosen):
+            return pair
+        try:
+            return load_pair(*self._files[chosen], self._scale)
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"cannot read {self._files[chosen][0]} any more: {error}") from error
 
     def _cut(self, pair: Pair, random: np.random.Generator) -> Pair:
         side = self._data.lq_size

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from vsparagon.layout import Layout
+from vsparagon.colours.layout import Layout
 from vsparagon.training.pictures import Picture, to_picture
 from vsparagon.training.resize import Kernel, reduce, resize
 
@@ -130,8 +130,12 @@ def _blurred(picture: Picture, sigma: float) -> Picture:
     taps /= taps.sum()
     padded = np.pad(picture.astype(np.float32), ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
     height, width = picture.shape[:2]
-    tall = np.add.reduce([tap * padded[i : i + height] for i, tap in enumerate(taps)])
-    return to_picture(np.add.reduce([tap * tall[:, i : i + width] for i, tap in enumerate(taps)]))
+    tall, wide = np.zeros((height, *padded.shape[1:]), np.float32), np.zeros(picture.shape, np.float32)
+    for i, tap in enumerate(taps):
+        tall += tap * padded[i : i + height]
+    for i, tap in enumerate(taps):
+        wide += tap * tall[:, i : i + width]
+    return to_picture(wide)
 
 
 def _noisy(picture: Picture, sigma: float, random: np.random.Generator) -> Picture:

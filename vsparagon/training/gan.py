@@ -20,8 +20,7 @@ from vsparagon.errors import InvalidInput
 
 log = logging.getLogger(__name__)
 
-HEALTHY = (0.3, 0.7)
-"""Discriminator's loss over generator's loss, as the design document has it."""
+HEALTHY = (0.3, 0.7)  # range of the discriminator's loss divided by the generator's, from the design document
 
 
 class GanOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +44,7 @@ class GanOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         times = [time for time, _ in self.gan_weight_steps]
         if times != sorted(set(times)) or (times and times[0] < 1):
-            raise InvalidInput(f"gan_weight_steps counts {times}; the iterations must rise from at least 1.")
+            raise InvalidInput(f"gan_weight_steps has the iterations {times}; they must rise, and start at 1 or later.")
         if times and self.gan_weight_steps[-1][1] != self.gan_weight:
             raise InvalidInput(
                 f"gan_weight_steps ends at {self.gan_weight_steps[-1][1]} and gan_weight is {self.gan_weight}; "

@@ -13,7 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from vsparagon.layout import Layout
+from vsparagon.colours.layout import Layout
 
 YCBCR = Layout(family="yuv", bits=32, is_float=True, matrix=6).from_rgb()[0]  # of BT.601
 

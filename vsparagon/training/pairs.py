@@ -30,7 +30,9 @@ def folder_pairs(high: Folders, low: Folders | None) -> list[PairFiles]:
     highs = folders(high)
     lows: Sequence[Path | None] = [None] * len(highs) if low is None else folders(low)
     if len(lows) != len(highs):
-        raise InvalidInput(f"dataroot_lq has {len(lows)} folders and dataroot_gt {len(highs)}; give as many of both.")
+        raise InvalidInput(
+            f"dataroot_lq has {len(lows)} folders and dataroot_gt {len(highs)}; give the same number of both."
+        )
     return list(zip(highs, lows, strict=True))
 
 

@@ -18,10 +18,14 @@ def load_picture(path: Path) -> Picture:
     """Read an image as H,W,3 uint8 RGB, without transparency.
 
     Raises:
-        OSError, ValueError: the file is not an image, is damaged, or has samples of more than 16 bits.
+        OSError, ValueError: the file is not an image, is damaged, has samples of more than 16 bits, or so many pixels
+            that Pillow refuses it.
     """
-    with Image.open(path) as image:
-        return as_rgb(image)
+    try:
+        with Image.open(path) as image:
+            return as_rgb(image)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; cut it into smaller pictures") from error
 
 
 def to_picture(values: npt.NDArray[np.floating]) -> Picture:

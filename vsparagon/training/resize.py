@@ -14,8 +14,7 @@ from vsparagon.training.pictures import Picture, to_picture
 Kernel = Literal["bicubic", "area", "lanczos"]
 Real = npt.NDArray[np.float64]
 
-REACH = 3
-"""Source pixels of a reduced picture that any kernel reads to either side."""
+REACH = 3  # how far the widest kernel reads to each side when it reduces a picture, in reduced pixels
 
 
 def resize(picture: Picture, height: int, width: int, kernel: Kernel = "bicubic") -> Picture:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vsparagon.errors import ModelError, first_line_of
-from vsparagon.files import write_atomically
+from vsparagon.system.files import write_atomically
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

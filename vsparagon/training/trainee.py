@@ -14,18 +14,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from vsparagon.checkpoint import read_checkpoint
 from vsparagon.errors import InvalidInput, ModelError, reason_of
+from vsparagon.models.bundled import WEIGHTS
+from vsparagon.models.checkpoint import read_checkpoint
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.munet import MUNet
 from vsparagon.models.swift import Swift
-from vsparagon.training.branches import branch_out, collapsed
 from vsparagon.training.config import Config
 from vsparagon.training.gan import Balance, Discrimination
 from vsparagon.training.losses import weighted_sum
 from vsparagon.training.optimisation import average, set_rate
 from vsparagon.training.porting import port_weights
-from vsparagon.training.rounding import begin_ranges, limits_of, round_while_training, trained_ranges
+from vsparagon.training.quantisation import begin_ranges, limits_of, quantise_while_training, trained_ranges
+from vsparagon.training.reparameterisation import branch_out, collapsed
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Trainee:
             branch_out(network, self._settings.branch_channels)
         if self._settings.int8:
             assert isinstance(network, Swift)  # `vsparagon.training.config`
-            round_while_training(network)
+            quantise_while_training(network)
         self.averaged = copy.deepcopy(network).eval().to(fabric.device)
         self._network = network
         self._generator, self._optim_g = fabric.setup(network, self._settings.optim_g.create(network))
@@ -175,7 +176,8 @@ class Trainee:
             done, self._balance.ratio = int(state["iteration"]), state["ratio"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(
-                f"cannot resume from the saved state: it is of another network, or of none ({reason_of(error)})."
+                "cannot resume from the saved state: it belongs to another network, or is not the state of a run "
+                f"({reason_of(error)})."
             ) from error
         for name in ("optim_g", "optim_d"):
             for group in self._holders[name].param_groups if name in self._holders else ():
@@ -185,7 +187,11 @@ class Trainee:
 
 
 def _begin_from(path: Path, network: Generator) -> None:
-    ported = port_weights(network, read_checkpoint(path).weights)
+    try:
+        weights = read_checkpoint(path).weights
+    except ModelError as error:
+        raise ModelError(f"path.pretrain_network_g: {error} The bundled weights are in {WEIGHTS}.") from error
+    ported = port_weights(network, weights)
     trained = [name for name, weight in network.named_parameters() if weight.requires_grad]
     fits = sum(name in ported.taken for name in trained)
     if fits < LEAST_SHARE * len(trained):

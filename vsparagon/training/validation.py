@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vsparagon.tiles.extension import extension_for
+from vsparagon.geometry.extension import extension_for
 from vsparagon.training.degradation import Degradation, Pair, degrade
 from vsparagon.training.pairs import read_pairs
 from vsparagon.training.pictures import Picture, to_picture

@@ -7,6 +7,7 @@ imported. One worker serves all filters of this process and ends with it.
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -14,22 +15,20 @@ import threading
 import weakref
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from vsparagon.errors import BackendFailure, BackendUnavailable
-from vsparagon.interrupt import own_process_group
-from vsparagon.machine import python_executable
-from vsparagon.waiting import result_of
+from vsparagon.errors import BackendFailure, BackendUnavailable, ParagonError
+from vsparagon.system.interrupt import own_process_group
+from vsparagon.system.machine import python_executable
+from vsparagon.system.waiting import result_of
 
 SERVER: Final = "vsparagon.backends.openvino.server"
 
 
 class WorkerProcess:
     """The worker and the channel to it. Thread-safe.
-
-    Attributes:
-        ended: how it ended, as an error message; "" while it runs.
 
     Raises:
         BackendUnavailable: it cannot be started.
@@ -50,7 +49,7 @@ class WorkerProcess:
             )
         except OSError as error:
             raise BackendUnavailable(f"a process for OpenVINO cannot be started: {error}.") from error
-        self.ended = ""
+        self._owner, self._end = os.getpid(), ""
         self._tickets = itertools.count()
         self._answers: dict[int, Future[Any]] = {}
         self._released: deque[int] = deque()
@@ -61,6 +60,13 @@ class WorkerProcess:
     def pid(self) -> int:
         """The worker's process id."""
         return self._process.pid
+
+    @property
+    def ended(self) -> str:
+        """Why it answers no longer, as an error message; "" while it does."""
+        if os.getpid() != self._owner:
+            return "OpenVINO's own process answers only the one that started it, not its forks; open the clip again."
+        return self._end
 
     def kill(self) -> None:
         """End the worker at once; calls that wait for an answer raise `BackendFailure`."""
@@ -76,6 +82,9 @@ class WorkerProcess:
             ParagonError: the method raised it.
             BackendFailure: the worker has ended.
         """
+        return result_of(self._answer(method, arguments))
+
+    def _answer(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
         assert self._process.stdin is not None
         answer: Future[Any] = Future()
         with self._lock:
@@ -90,7 +99,7 @@ class WorkerProcess:
                 self._process.stdin.flush()
             except OSError:  # the worker has ended: `_listen` answers
                 pass
-        return result_of(answer)
+        return answer
 
     def release_with(self, owner: object, handle: int) -> None:
         """Release a handle in the worker once `owner` is garbage-collected."""
@@ -99,22 +108,22 @@ class WorkerProcess:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        while True:
-            try:
-                ticket, result, error = pickle.load(self._process.stdout)  # noqa: S301 -- ours
-            except Exception:  # the stream has ended, or an answer is unreadable, as all later ones would be
-                break
-            answer = self._answers.pop(ticket)
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
+        with suppress(Exception):  # the stream has ended, or an answer is unreadable, as all later ones would be
+            while True:
+                self._deliver(*pickle.load(self._process.stdout))  # noqa: S301 -- ours
         self._process.kill()
         code = self._process.wait()
         with self._lock:
-            self.ended = f"OpenVINO's own process ended (exit status {code}); open the clip again."
+            self._end = f"OpenVINO's own process ended (exit status {code}); open the clip again."
             for answer in self._answers.values():
-                answer.set_exception(BackendFailure(self.ended))
+                answer.set_exception(BackendFailure(self._end))
+
+    def _deliver(self, ticket: int, result: Any, error: ParagonError | None) -> None:
+        answer = self._answers.pop(ticket)
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
 
 
 _worker: WorkerProcess | None = None

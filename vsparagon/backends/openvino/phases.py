@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vsparagon.layout import Array
+from vsparagon.colours.layout import Array
 
 # The widest numbers that hold whole samples, by bytes: one of them is moved at a time.
 WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}

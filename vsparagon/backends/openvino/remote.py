@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from vsparagon.backends.base import BuildOptions, PictureBackend, RunOptions, Session, Slot, StageSlot, stage_session
+from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.openvino.client import WorkerProcess, worker_process
+from vsparagon.backends.openvino.cpu import OpenVINOCpu
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
+from vsparagon.backends.options import BuildOptions, RunOptions
+from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
+from vsparagon.colours.layout import Array
 from vsparagon.errors import BackendFailure
-from vsparagon.layout import Array
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 
@@ -75,23 +78,12 @@ class _RemoteStageSlot(StageSlot):
 
 
 class RemoteOpenVINO(PictureBackend):
-    """OpenVINO in the worker.
+    """OpenVINO in the worker."""
 
-    Args:
-        local: the backend that cannot be used in this process.
-    """
+    name, precisions = OpenVINOCpu.name, OpenVINOCpu.precisions
 
-    place = "CPU, in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt"
-
-    def __init__(self, local: PictureBackend) -> None:
-        self.name, self.extra, self.precisions = local.name, local.extra, local.precisions
-        self._local = local
-
-    def missing(self) -> str:
-        return ""  # `local.missing` has already asked the worker
-
-    def default_streams(self, threads: int) -> int:
-        return self._local.default_streams(threads)
+    def __init__(self) -> None:
+        super().__init__("in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt")
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         opened = _Opened(worker_process(), model, build, run)

@@ -9,23 +9,22 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import queue
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any, BinaryIO
 
-from vsparagon.backends.base import BuildOptions, RunOptions, Session, Slot, StageSlot
-from vsparagon.backends.openvino import OpenVINO, import_trouble
+from vsparagon.backends.openvino.cpu import OpenVINOCpu
+from vsparagon.backends.openvino.library import import_trouble
 from vsparagon.backends.openvino.remote import INPUT, OUTPUT
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
+from vsparagon.backends.options import BuildOptions, RunOptions
+from vsparagon.backends.session import Session, Slot, StageSlot
 from vsparagon.errors import BackendFailure, ParagonError, reason_of
-from vsparagon.model_file import read_graph
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
-
-THREADS: Final = 512  # more than there can be callers: a `take` may wait for a slot that only another message frees
 
 
 class _Taken[AnySlot: (Slot, StageSlot)]:
@@ -68,7 +67,7 @@ class Server:
     """The sessions and slots that the client holds, by handle. Messages call its methods, several at a time."""
 
     def __init__(self) -> None:
-        self._backend = OpenVINO()
+        self._backend = OpenVINOCpu()
         self._handles = itertools.count()
         self._opened: dict[int, list[Session[Any]]] = {}
         self._taken: dict[int, Any] = {}
@@ -77,9 +76,9 @@ class Server:
         """Return why OpenVINO cannot be imported here, or "" if it can."""
         return import_trouble()
 
-    def read_graph(self, graph: Path, name: str, checkpoint: Path | None) -> Model:
-        """See `vsparagon.model_file.read_graph`."""
-        return read_graph(graph, name, checkpoint)
+    def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function that uses OpenVINO, and return its result."""
+        return function(*arguments)
 
     def open(self, model: Model | Plan, build: BuildOptions, run: RunOptions) -> tuple[int, int]:
         """Open a model, or the stages of a plan; return a handle and the number of slots of each session."""
@@ -120,28 +119,43 @@ class Server:
 def serve(server: Server, messages: BinaryIO, answers: BinaryIO) -> None:
     """Answer messages in parallel until their stream ends; errors are answers, too."""
     lock = threading.Lock()
+    calls: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    idle = 0  # threads; there are as many as there were calls at once: a `take` may wait for what another call frees
 
-    def answer(ticket: int, method: str, arguments: tuple[Any, ...]) -> None:
-        try:
-            data = pickle.dumps((ticket, getattr(server, method)(*arguments), None))
-        except ParagonError as error:
-            data = pickle.dumps((ticket, None, error))
-        except Exception as error:
-            failure = BackendFailure(f"OpenVINO's own process failed: {reason_of(error)}")
-            data = pickle.dumps((ticket, None, failure))
-        with lock:
-            answers.write(data)
-            answers.flush()
-
-    with ThreadPoolExecutor(THREADS) as pool:
+    def work() -> None:
+        nonlocal idle
         while True:
-            try:
-                ticket, released, method, arguments = pickle.load(messages)  # noqa: S301 -- ours
-            except EOFError:
-                return
-            for handle in released:
-                server.release(handle)
-            pool.submit(answer, ticket, method, arguments)
+            data = _answer(server, *calls.get())
+            with lock, suppress(OSError):  # the client has ended
+                idle += 1  # not after the answer, as in an executor: the client may call again at once
+                answers.write(data)
+                answers.flush()
+
+    for ticket, released, method, arguments in _received(messages):
+        for handle in released:
+            server.release(handle)
+        with lock:
+            if idle:
+                idle -= 1
+            else:
+                threading.Thread(target=work, daemon=True).start()
+        calls.put((ticket, method, arguments))
+
+
+def _received(messages: BinaryIO) -> Iterator[tuple[Any, ...]]:
+    with suppress(EOFError, pickle.UnpicklingError):  # the client has ended, perhaps in the middle of a message
+        while True:
+            yield pickle.load(messages)  # noqa: S301 -- ours
+
+
+def _answer(server: Server, ticket: int, method: str, arguments: tuple[Any, ...]) -> bytes:
+    try:
+        return pickle.dumps((ticket, getattr(server, method)(*arguments), None))
+    except ParagonError as error:
+        return pickle.dumps((ticket, None, error))
+    except Exception as error:
+        failure = BackendFailure(f"OpenVINO's own process failed: {reason_of(error)}")
+        return pickle.dumps((ticket, None, failure))
 
 
 def main() -> None:
@@ -149,3 +163,4 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(Server(), sys.stdin.buffer, answers)
+    os._exit(0)  # nobody waits for the answers to calls in progress

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from vsparagon.layout import Array
+from vsparagon.colours.layout import Array
 
 ALIGNMENT = 64  # bytes
 

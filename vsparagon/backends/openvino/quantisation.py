@@ -1,0 +1,42 @@
+"""Convolutions in 8-bit integers: inputs and weights are quantised as in the quantisation-aware training."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from vsparagon.models.model import RANGES
+
+LEVELS = 256  # for inputs of convolutions; one level is 0
+WEIGHT_LEVELS = 255  # for weights, symmetric about 0
+
+
+def ranges_of(network: Any) -> list[tuple[float, float]]:
+    """Return the lowest and the highest value after each PReLU of a network, from its file's metadata."""
+    return [(low, high) for low, high in json.loads(network.get_rt_info()["framework"][RANGES].value)]
+
+
+def quantise_convolutions(openvino: Any, network: Any, ranges: list[tuple[float, float]]) -> None:
+    """Quantise the output of each PReLU, and the weights of the convolutions that take it.
+
+    OpenVINO turns those convolutions into integer ones. The first convolution, which takes the picture, stays as it is.
+
+    Args:
+        openvino: the module.
+        network: only convolutions take the output of its PReLUs; changed in place.
+        ranges: lowest and highest value after each PReLU, in the order of the graph; divided into `LEVELS` levels.
+    """
+    ops = openvino.opset13
+    active = [step for step in network.get_ordered_ops() if step.get_type_name() == "PRelu"]
+    for step, (low, high) in zip(active, ranges, strict=True):
+        given_to = list(step.output(0).get_target_inputs())
+        quantised = ops.fake_quantize(step, *(np.float32(limit) for limit in (low, high, low, high)), LEVELS)
+        for target in given_to:
+            target.replace_source_output(quantised.output(0))
+            weights = target.get_node().input(1)
+            kernel = weights.get_source_output().get_node()
+            most = np.abs(kernel.data).max((1, 2, 3), keepdims=True)
+            limits = (ops.constant(limit) for limit in (-most, most, -most, most))
+            weights.replace_source_output(ops.fake_quantize(kernel, *limits, WEIGHT_LEVELS).output(0))

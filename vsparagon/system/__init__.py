@@ -1,0 +1,10 @@
+"""What the operating system provides, where Python's own library is not enough.
+
+files.py       replace files as a whole
+output.py      a standard output that may be closed early
+interrupt.py   Ctrl-C
+waiting.py     wait for what heeds no Ctrl-C
+machine.py     memory, threads and names of this machine
+cgroups.py     the memory limits of Linux's control groups
+windows.py     what only Windows is asked
+"""
