@@ -26,7 +26,7 @@ FASTER: Final = {
     "swift": ("swift_lite",),
     "swift_plus": ("swift", "swift_lite"),
 }
-FASTER_IF_QUANTISED: Final = FASTER | {"nano": ("swift", "swift_lite")}  # in bfloat16 and in 8-bit integers
+FASTER_IN_LOW_PRECISION: Final = FASTER | {"nano": ("swift", "swift_lite")}  # bfloat16 and 8-bit integers
 SMALLER: Final = (Fraction(3, 4), Fraction(1, 2), Fraction(1, 4))
 LEAST: Final = 16  # least width and height of a reduced source, in pixels
 LINE: Final = 2  # width of the line between the halves, in pixels
@@ -106,7 +106,7 @@ def _faster_networks(network: Network, backend: Backend) -> list[Network]:
     variants: tuple[str, ...] = ()
     if network.precision == "auto" and "int8" in backend.precisions:
         network, variants = replace(network, precision="int8"), (network.variant,)
-    faster = FASTER_IF_QUANTISED if network.precision in ("bf16", "int8") else FASTER
+    faster = FASTER_IN_LOW_PRECISION if network.precision in ("bf16", "int8") else FASTER
     variants += faster.get(network.variant, ())
     there = bundled(quantised=network.precision == "int8")
     return [replace(network, variant=v) for v in variants if (v, network.scale, network.profile) in there]

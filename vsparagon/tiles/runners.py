@@ -31,7 +31,7 @@ def open_runner(
     backend: PictureBackend,
     precision: Precision,
     options: RunOptions,
-) -> Runner:
+) -> AnyRunner:
     """Open a network for a tiling.
 
     Args:
@@ -55,7 +55,7 @@ def open_runner(
     return WholeRunner(tiling, model, extension, session)
 
 
-class Runner(ABC):
+class Runner[AnyTiling: Tiling](ABC):
     """Turns the planes of a picture into those of the upscaled picture. Thread-safe.
 
     Attributes:
@@ -63,11 +63,11 @@ class Runner(ABC):
         in_flight: pictures that make progress at once; further ones wait.
     """
 
-    tiling: Tiling
+    tiling: AnyTiling
     in_flight: int
 
-    def __init__(self, model: Model, extension: Extension) -> None:
-        self.model, self.extension = model, extension
+    def __init__(self, tiling: AnyTiling, model: Model, extension: Extension) -> None:
+        self.tiling, self.model, self.extension = tiling, model, extension
         self._buffers: queue.SimpleQueue[Array] = queue.SimpleQueue()
 
     @abstractmethod
@@ -110,20 +110,16 @@ class Runner(ABC):
         return row.in_picture(self.model.scale), column.in_picture(self.model.scale)
 
 
-class _OneSession(Runner):
+class _OneSession[AnyTiling: Tiling](Runner[AnyTiling]):
     """Runs the whole network on each tile."""
 
-    def __init__(self, model: Model, extension: Extension, session: Session[Slot]) -> None:
-        super().__init__(model, extension)
+    def __init__(self, tiling: AnyTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
+        super().__init__(tiling, model, extension)
         self._session, self.in_flight = session, session.slots
 
 
-class WholeRunner(_OneSession):
+class WholeRunner(_OneSession[WholeTiling]):
     """Runs a network on the whole extended picture."""
-
-    def __init__(self, tiling: WholeTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
-        super().__init__(model, extension, session)
-        self.tiling = tiling
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._session.slot() as slot:
@@ -132,24 +128,19 @@ class WholeRunner(_OneSession):
             slot.write(target, *self._in_result(*whole_parts(self.extension)))
 
 
-class ExactRunner(_OneSession):
+class ExactRunner(_OneSession[ExactTiling]):
     """Runs a network on exact tiles."""
-
-    def __init__(self, tiling: ExactTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
-        super().__init__(model, extension, session)
-        self.tiling = tiling
-        self._rows, self._columns = tiling.rows.parts, tiling.columns.parts
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         with self._extended(source) as extended, self._session.slot() as slot:
-            for row, column in product(self._rows, self._columns):
+            for row, column in product(self.tiling.rows.parts, self.tiling.columns.parts):
                 slot.input[0] = self._cut(extended, row.start, column.start)
                 slot.run()
                 place = self._in_picture(row, column)
                 slot.write([plane[place] for plane in target], *self._in_result(row, column))
 
 
-class StagedRunner(Runner):
+class StagedRunner(Runner[StagedTiling]):
     """Runs one stage after the other.
 
     Whole-picture statistics are thus computed once, from the same pixels as without tiles, and whatever a stage sees
@@ -159,8 +150,8 @@ class StagedRunner(Runner):
     def __init__(
         self, tiling: StagedTiling, model: Model, extension: Extension, sessions: Sequence[Session[StageSlot]]
     ) -> None:
-        super().__init__(model, extension)
-        self.tiling, self._plan, self._sessions, self.in_flight = tiling, tiling.plan, sessions, tiling.frames
+        super().__init__(tiling, model, extension)
+        self._plan, self._sessions, self.in_flight = tiling.plan, sessions, tiling.frames
         whole = (extension.extended_height, extension.extended_width)
         sizes, shown = (tiling.height, tiling.width), (extension.height, extension.width)
         self._tiles = [tiling.grid.tiles(side, size=size) for side, size in zip(whole, sizes, strict=True)]
@@ -226,22 +217,18 @@ def _kept(output: Array, row: Part, column: Part, block: int = 1) -> Array:
     return output[:, rows, columns]
 
 
-class BlendedRunner(_OneSession):
+class BlendedRunner(_OneSession[BlendedTiling]):
     """Runs a network on tiles that are blended."""
-
-    def __init__(self, tiling: BlendedTiling, model: Model, extension: Extension, session: Session[Slot]) -> None:
-        super().__init__(model, extension, session)
-        self.tiling = tiling
-        self._rows, self._columns = tiling.rows, tiling.columns
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         s, size = self.model.scale, (self.extension.extended_height, self.extension.extended_width)
         blended = np.zeros((self.model.channels, size[0] * s, size[1] * s), np.float32)
+        rows, columns = self.tiling.rows, self.tiling.columns
         height, width = self.tiling.height * s, self.tiling.width * s
         tile = np.empty((self.model.channels, height, width), np.float32)
         with self._extended(source) as extended, self._session.slot() as slot:
-            for y, down in zip(self._rows.starts, self._rows.weights, strict=True):
-                for x, across in zip(self._columns.starts, self._columns.weights, strict=True):
+            for y, down in zip(rows.starts, rows.weights, strict=True):
+                for x, across in zip(columns.starts, columns.weights, strict=True):
                     slot.input[0] = self._cut(extended, y, x)
                     slot.run()
                     slot.write(list(tile), slice(0, height), slice(0, width))
@@ -250,3 +237,6 @@ class BlendedRunner(_OneSession):
         shown = self._in_result(*whole_parts(self.extension))
         for plane, result in zip(target, blended, strict=True):
             plane[:] = result[shown]
+
+
+type AnyRunner = WholeRunner | ExactRunner | StagedRunner | BlendedRunner

@@ -20,11 +20,9 @@ class WholeTiling:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExactTiling:
-    """Tiles whose margins contain all that the network looks at; the result is that of the whole picture."""
-
-    rows: ExactTiles
-    columns: ExactTiles
+class _Tiling[Tiles: (ExactTiles, BlendedTiles)]:
+    rows: Tiles
+    columns: Tiles
 
     @property
     def height(self) -> int:
@@ -33,6 +31,10 @@ class ExactTiling:
     @property
     def width(self) -> int:
         return self.columns.size
+
+
+class ExactTiling(_Tiling[ExactTiles]):
+    """Tiles whose margins contain all that the network looks at; the result is that of the whole picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +55,8 @@ class StagedTiling:
     frames: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlendedTiling:
+class BlendedTiling(_Tiling[BlendedTiles]):
     """Overlapping tiles that are blended: for networks of unknown reach."""
-
-    rows: BlendedTiles
-    columns: BlendedTiles
-
-    @property
-    def height(self) -> int:
-        return self.rows.size
-
-    @property
-    def width(self) -> int:
-        return self.columns.size
 
 
 type Tiling = WholeTiling | ExactTiling | StagedTiling | BlendedTiling
