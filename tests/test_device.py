@@ -66,7 +66,7 @@ def test_frames_are_those_of_the_resizers_way_and_go_another(format_id, device, 
     def never(*arguments):
         raise AssertionError("the resizer was asked")
 
-    monkeypatch.setattr("vsparagon.filter.to_rgb", never)
+    monkeypatch.setattr("vsparagon.chains.to_rgb", never)
     assert_same(on_device(clip), expected)
 
 

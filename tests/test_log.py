@@ -9,7 +9,7 @@ from contextlib import suppress
 import vapoursynth as vs
 
 import vsparagon
-from vsparagon.filter import with_properties
+from vsparagon.frames import with_properties
 from vsparagon.log import collected_log, vapoursynth_log
 
 log = logging.getLogger("vsparagon.somewhere")
@@ -41,7 +41,7 @@ def test_what_a_new_colour_brings_in_mid_film_is_told(monkeypatch):
         log.info("something that takes minutes")
         return with_properties(*given)
 
-    monkeypatch.setattr("vsparagon.filter.with_properties", telling)
+    monkeypatch.setattr("vsparagon.chains.with_properties", telling)
     messages = []
     handle = vs.core.add_log_handler(lambda level, text: messages.append(text))
     try:

@@ -8,6 +8,7 @@ from typing import Final
 import vapoursynth as vs
 import vsutil
 
+from vsparagon.colours.description import RGB_MATRIX, matrix_code
 from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
 from vsparagon.frames import Target
@@ -117,3 +118,19 @@ def target_of(clip: vs.VideoNode, *, scale: int, width: int, height: int, format
         if pixels > MOST_PIXELS:
             raise InvalidInput(f"{what} has more than the {MOST_PIXELS} pixels that a frame may have.")
     return Target(format=video_format, width=width, height=height)
+
+
+def matrix_of(name: str, source: vs.VideoFormat, target: vs.VideoFormat) -> int | None:
+    """Return the ITU-T H.273 code of the matrix that was given; None for "".
+
+    Args:
+        name: one of `vsparagon.colours.description.MATRICES`, or "".
+        source, target: the formats of the clip and of the result.
+
+    Raises:
+        InvalidInput: the name is unknown, or does not suit the formats.
+    """
+    code = matrix_code(name)
+    if code == RGB_MATRIX and {source.color_family, target.color_family} != {vs.RGB}:
+        raise InvalidInput('matrix is "rgb", which is not the matrix of a YUV or GRAY clip; give one such as "709".')
+    return code

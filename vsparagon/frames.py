@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import vapoursynth as vs
 import vsutil
 
@@ -28,10 +27,9 @@ from vsparagon.colours.description import (
     is_subsampled,
     matrix_name,
 )
-from vsparagon.colours.layout import CONSTANT_MATRICES, Family, Layout, Plane
+from vsparagon.colours.layout import CONSTANT_MATRICES, AnyPlane, Family, Layout, Plane
 from vsparagon.errors import InvalidInput, reason_of
 
-AnyPlane = npt.NDArray[Any]
 PROBE = 64  # side of the picture on which conversions are tested, in pixels
 LARGEST_NUMBER = (1 << 63) - 1  # that a frame property can hold
 

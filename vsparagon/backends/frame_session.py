@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from vsparagon.backends.base import FrameBackend
+from vsparagon.colours.layout import AnyPlane
 from vsparagon.device.executor import Executor
 from vsparagon.device.failures import device_errors
-from vsparagon.device.lanes import QUEUING, Lane, Lanes, Plane
+from vsparagon.device.lanes import QUEUING, Lane, Lanes
 
 
 class FrameSession:
@@ -33,7 +34,7 @@ class FrameSession:
                     self._executors[lane] = backend.open_executor(graph, lane.inputs, lane.outputs)
                 lane.finish()
 
-    def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
+    def enlarge(self, source: Sequence[AnyPlane], target: Sequence[AnyPlane]) -> None:
         """Write the enlarged frame.
 
         Args:

@@ -7,7 +7,7 @@ torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ Family = Literal["gray", "rgb", "yuv"]
 Matrix = npt.NDArray[np.float64]
 Array = npt.NDArray[np.floating]
 Plane = npt.NDArray[np.float32]  # of RGB: H,W, nominal range 0..1
+AnyPlane = npt.NDArray[Any]  # H,W, in the sample type of the frame's format
 
 # Names of the planes that a frame graph (`vsparagon.models.frame`) takes and returns.
 INPUTS = ("plane0", "plane1", "plane2")

@@ -18,17 +18,15 @@ from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
-import numpy.typing as npt
 import torch
 
-from vsparagon.colours.layout import INPUTS, OUTPUTS
+from vsparagon.colours.layout import INPUTS, OUTPUTS, AnyPlane
 from vsparagon.device.executor import Executor
 from vsparagon.device.failures import device_errors
 from vsparagon.errors import first_line_of
 
 log = logging.getLogger(__name__)
 
-Plane = npt.NDArray[Any]  # H,W, in the sample type of the frame's format
 Shapes = Sequence[tuple[tuple[int, ...], torch.dtype]]
 
 # Held to queue work or to open graphs: what another thread queues on a stream during its capture becomes part of that
@@ -115,7 +113,7 @@ class Staging:
         self._sources, self._results = ([_samples(tensor) for tensor in side] for side in (self._up, self._down))
         self._back = Mark(device)
 
-    def load(self, planes: Sequence[Plane]) -> None:
+    def load(self, planes: Sequence[AnyPlane]) -> None:
         for samples, plane in zip(self._sources, planes, strict=True):
             samples[:] = plane
 
@@ -129,7 +127,7 @@ class Staging:
                 pinned.copy_(tensor, non_blocking=True)
             self._back.set()
 
-    def unload(self, planes: Sequence[Plane]) -> None:
+    def unload(self, planes: Sequence[AnyPlane]) -> None:
         """Wait for the result and write it into planes."""
         self._back.wait()
         for plane, samples in zip(planes, self._results, strict=True):
@@ -204,7 +202,7 @@ def release_memory() -> None:
     torch.cuda.empty_cache()
 
 
-def _samples(tensor: torch.Tensor) -> Plane:
+def _samples(tensor: torch.Tensor) -> AnyPlane:
     """Return a view of the samples in a CPU tensor, H,W; pairs of bytes become 16-bit numbers."""
     array = tensor.numpy()
     return array.view("<u2")[..., 0] if array.ndim == 3 else array

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
 
-import numpy.typing as npt
 from torch import nn
 
 from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.frame_session import FrameSession
 from vsparagon.backends.options import Precision
 from vsparagon.choice import Choice
-from vsparagon.colours.layout import Layout
+from vsparagon.colours.layout import AnyPlane, Layout
 from vsparagon.device.failures import device_errors
 from vsparagon.device.lanes import QUEUING, Lanes, release_memory
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory
@@ -50,11 +49,14 @@ class FramePipeline:
         scale: enlargement of both sides.
         extension: of the source frames.
         in_flight: calls of `enlarge` that make progress at once; further calls wait.
+        converts_colours: True: frames keep their own format and colours, which the device converts.
 
     Raises:
         InvalidInput: the model cannot be run in the requested tiles.
         ModelError: the checkpoint cannot be read, or the ONNX graph cannot be embedded in a frame graph.
     """
+
+    converts_colours: ClassVar[Literal[True]] = True
 
     def __init__(self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
         assert isinstance(choice.backend, FrameBackend)
@@ -69,7 +71,7 @@ class FramePipeline:
         self._lanes: dict[str, Lanes] = {}
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
 
-    def enlarge(self, source: Sequence[npt.NDArray[Any]], target: Sequence[npt.NDArray[Any]]) -> None:
+    def enlarge(self, source: Sequence[AnyPlane], target: Sequence[AnyPlane]) -> None:
         """Upscale a float32 RGB picture, as `vsparagon.pipelines.picture.PicturePipeline` does.
 
         Args:
@@ -81,22 +83,35 @@ class FramePipeline:
             OutOfDeviceMemory: the device does not have enough memory even for a frame in tiles.
             BackendFailure: the runtime or the device failed.
         """
-        session, channels = self.plain_session(), self._model.channels
+        session, channels = self._plain_session(), self._model.channels
         for first in range(0, len(source), channels):
             session.enlarge(source[first : first + channels], target[first : first + channels])
 
-    def plain_session(self) -> FrameSession:
-        """Return the session that `enlarge` uses, opened on the first call; errors are those of `session`."""
-        plain = PLAIN[self._model.channels]
-        return self.session(plain, plain)
-
-    def session(self, source: Layout, target: Layout) -> FrameSession:
-        """Return the session for frames of these layouts, opened on the first call.
+    def open_pictures(self) -> Callable[[Sequence[AnyPlane], Sequence[AnyPlane]], None]:
+        """Return `enlarge` after opening what it needs, which otherwise happens on its first call.
 
         Raises:
             OutOfDeviceMemory: the device does not have enough memory even for a frame in tiles.
             BackendFailure: the runtime refused the network.
         """
+        self._plain_session()
+        return self.enlarge
+
+    def open_frames(self, source: Layout, target: Layout) -> Callable[[Sequence[AnyPlane], Sequence[AnyPlane]], None]:
+        """Return the function that upscales frames of one layout to another, and converts their colours on the device.
+
+        Raises:
+            OutOfDeviceMemory: the device does not have enough memory even for a frame in tiles.
+            BackendFailure: the runtime refused the network.
+        """
+        return self._session(source, target).enlarge
+
+    def _plain_session(self) -> FrameSession:
+        plain = PLAIN[self._model.channels]
+        return self._session(plain, plain)
+
+    def _session(self, source: Layout, target: Layout) -> FrameSession:
+        """Return the session for frames of these layouts, opened on the first call."""
         with self._lock:
             if (source, target) not in self._sessions:
                 self._sessions[source, target] = self._opened(source, target)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
 
 from vsparagon.backends.base import PictureBackend
 from vsparagon.choice import Choice
@@ -28,12 +29,15 @@ class PicturePipeline:
         extension: of the source pictures.
         tiling: how they are divided.
         in_flight: calls of `enlarge` that make progress at once; further calls wait.
+        converts_colours: False: pictures are RGB, or single planes.
 
     Raises:
         InvalidInput: the model cannot be run in the requested tiles, or the cache folder cannot be written to.
         BackendUnavailable: cutting a checkpoint into stages for the first time needs torch.
         BackendFailure: the runtime refused the model.
     """
+
+    converts_colours: ClassVar[Literal[False]] = False
 
     def __init__(self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
         model = choice.model
@@ -51,6 +55,10 @@ class PicturePipeline:
         )
         self.tiling, self.in_flight = self._runner.tiling, self._runner.in_flight
         self._channels = model.channels
+
+    def open_pictures(self) -> Callable[[Sequence[Plane], Sequence[Plane]], None]:
+        """Return `enlarge`, for which the constructor has opened everything."""
+        return self.enlarge
 
     def enlarge(self, source: Sequence[Plane], target: Sequence[Plane]) -> None:
         """Upscale a picture, float32.

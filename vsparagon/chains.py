@@ -1,0 +1,159 @@
+"""The nodes that make the upscaled clip: a chain of them for each colour description that the clip's frames have."""
+
+from __future__ import annotations
+
+import logging
+
+import vapoursynth as vs
+
+from vsparagon.colours.description import Colour, matrix_name, read_colour
+from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.frames import (
+    Target,
+    check_convertible,
+    described,
+    first_frame,
+    float_function,
+    frame_function,
+    from_float,
+    layouts,
+    target_colour,
+    to_luma_and_chroma,
+    to_rgb,
+    with_properties,
+)
+from vsparagon.log import vapoursynth_log
+from vsparagon.pipelines import AnyPipeline
+from vsparagon.stream import map_frames, passing
+
+log = logging.getLogger(__name__)
+
+
+class Conversion:
+    """The colour descriptions of a clip's frames, and those that the result is to have.
+
+    Args:
+        clip: the source.
+        target: format and size of the result.
+        matrix: code of the clip's matrix, overriding its frame properties, or of the result's if the clip is RGB; or
+            None.
+
+    Attributes:
+        clip, target: as given.
+        first: colour description of the clip's first frame.
+
+    Raises:
+        InvalidInput: the first frame cannot be made or converted.
+    """
+
+    def __init__(self, clip: vs.VideoNode, target: Target, *, matrix: int | None) -> None:
+        self.clip, self.target, self._matrix = clip, target, matrix
+        self._checked: set[tuple[Colour, str, str]] = set()
+        with first_frame(clip) as frame:
+            self.first = read_colour(frame, matrix)
+            self._check(frame, self.first)
+
+    def colour_of(self, frame: vs.VideoFrame) -> Colour:
+        """Return the colour description of one of the clip's frames.
+
+        Raises:
+            InvalidInput: the frame cannot be converted, or has alpha although the first frame has none.
+        """
+        colour = read_colour(frame, self._matrix)
+        if colour.has_alpha and not self.first.has_alpha:
+            raise InvalidInput("the frame has alpha (_Alpha) but the clip's first frame has none.")
+        self._check(frame, colour)
+        return colour
+
+    def wanted(self, colour: Colour) -> Colour:
+        """Return the colour description of the result for frames of the given one."""
+        return target_colour(colour, self.clip.format, self.target, self._matrix)
+
+    def _check(self, frame: vs.VideoFrame, colour: Colour) -> None:
+        kind = described(frame, colour)
+        if kind not in self._checked:
+            check_convertible(self.clip, frame, colour, self.target, self.wanted(colour))
+            self._checked.add(kind)
+
+
+class Chains:
+    """Upscales a clip with an opened network.
+
+    Args:
+        conversion: of the clip.
+        pipeline: the network, opened for the clip's size.
+        channels: of the network: 3 for red, green and blue, or 1.
+    """
+
+    def __init__(self, conversion: Conversion, pipeline: AnyPipeline, *, channels: int) -> None:
+        self._conversion, self._pipeline, self._channels = conversion, pipeline, channels
+        self._clip, self._target = conversion.clip, conversion.target
+        self._made: dict[Colour, vs.VideoNode] = {}
+
+    def by_frame(self) -> vs.VideoNode:
+        """Return the upscaled clip: each frame from the chain for its own colour description.
+
+        Raises:
+            InvalidInput, ModelError, BackendUnavailable, BackendFailure: the chain of the first frame cannot be made.
+        """
+        first = self.of(self._conversion.first)
+
+        def choose(n: int, f: vs.VideoFrame) -> vs.VideoNode:
+            try:
+                return self.of(self._conversion.colour_of(f))
+            except (ParagonError, vs.Error) as error:
+                return vs.core.paragon.internal_fail(first, f"paragon.Upscale: frame {n}: {error}")
+
+        return first.std.FrameEval(choose, prop_src=[self._clip], clip_src=[first])
+
+    def of(self, colour: Colour) -> vs.VideoNode:
+        """Return the whole clip, upscaled as if every frame had this colour description.
+
+        Raises:
+            InvalidInput, ModelError, BackendUnavailable, BackendFailure: the network cannot be run.
+        """
+        if colour not in self._made:
+            # If it appears mid-film, it may need an engine of its own, which takes minutes to build.
+            with vapoursynth_log():
+                self._made[colour] = self._make(colour, self._conversion.wanted(colour))
+        return self._made[colour]
+
+    def _make(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
+        if self._channels == 1 and self._clip.format.color_family != vs.RGB:
+            result = self._luma_alone(colour, wanted)
+        elif (result := self._on_device(colour, wanted)) is None:
+            result = self._by_resizer(colour, wanted)
+        return with_properties(result, self._clip, wanted)
+
+    def _by_resizer(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
+        """Convert colours with VapourSynth's resizer, before and after the network."""
+        return from_float(self._enlarged(to_rgb(self._clip, colour)), self._clip.format, self._target, wanted)
+
+    def _luma_alone(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
+        """Upscale luma with a network that takes one plane, and chroma, if there is any, with the resizer."""
+        source = to_luma_and_chroma(self._clip, colour)
+        result = self._enlarged(source.std.ShufflePlanes(0, vs.GRAY))
+        if source.format.color_family == vs.YUV:
+            chroma = source.resize.Spline36(result.width, result.height)
+            result = vs.core.std.ShufflePlanes([result, chroma, chroma], [0, 1, 2], vs.YUV)
+        return from_float(result, self._clip.format, self._target, wanted)
+
+    def _enlarged(self, clip: vs.VideoNode) -> vs.VideoNode:
+        """Upscale an RGBS or GRAYS clip with the network alone."""
+        scale, clip = self._pipeline.scale, passing(clip)
+        blank = clip.std.BlankClip(width=clip.width * scale, height=clip.height * scale, keep=True)
+        function = float_function(self._pipeline.open_pictures(), scale)
+        return map_frames(clip, blank, function, self._pipeline.in_flight)
+
+    def _on_device(self, colour: Colour, wanted: Colour) -> vs.VideoNode | None:
+        """Upscale frames in their own format, with their colours converted on the device; None if that cannot be."""
+        pipeline, clip, target = self._pipeline, self._clip, self._target
+        if self._channels == 1 or not pipeline.converts_colours:
+            return None
+        known = layouts(clip.format, colour, target.format, wanted)
+        if not known or (target.width, target.height) != (clip.width * pipeline.scale, clip.height * pipeline.scale):
+            why = "a size of your own" if known else f"the matrix {matrix_name(colour.matrix)}"
+            log.info("colours are converted by VapourSynth's resizer on the CPU, which %s needs", why)
+            return None
+        blank = clip.std.BlankClip(width=target.width, height=target.height, format=target.format.id, keep=True)
+        return map_frames(clip, blank, frame_function(pipeline.open_frames(*known), target), pipeline.in_flight)
