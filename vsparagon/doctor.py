@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
@@ -62,9 +62,8 @@ def examine() -> Iterator[Finding]:
     ):
         try:
             yield from ask()
-        except ParagonError as error:  # its message ends with what to do
-            text, _, advice = str(error).rstrip(".").partition("; ")
-            yield Finding(topic=_topic(ask), state="problem", text=text, advice=advice)
+        except ParagonError as error:
+            yield _complaint(_topic(ask), "problem", str(error))
         except Exception as error:  # anything may be broken; that is what this module is for
             yield Finding(
                 topic=_topic(ask),
@@ -72,6 +71,12 @@ def examine() -> Iterator[Finding]:
                 text=f"{type(error).__name__}: {reason_of(error)}",
                 advice="install vsparagon again: pip install --force-reinstall --no-deps . (in its repository)",
             )
+
+
+def _complaint(topic: str, state: State, message: str) -> Finding:
+    """Return a finding from the message of an error: as `vsparagon.errors` says, the advice follows a semicolon."""
+    text, _, advice = message.rstrip(".").partition("; ")
+    return Finding(topic=topic, state=state, text=text, advice=advice)
 
 
 def _topic(ask: Callable[[], Iterator[Finding]]) -> str:
@@ -147,8 +152,7 @@ def _backends() -> Iterator[Finding]:
     for name, runtime in RUNTIMES.items():
         place, why = available_on(runtime)
         if why:
-            text, _, advice = why.partition("; ")
-            yield Finding(topic=f"backend {name}", state="optional", text=text, advice=advice)
+            yield _complaint(f"backend {name}", "optional", why)
         else:
             text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(runtime.on(0).precisions)}"
             yield Finding(topic=f"backend {name}", state="ok", text=text)
@@ -189,9 +193,8 @@ def _cache() -> Iterator[Finding]:
     try:
         folder = cache_folder("")
     except InvalidInput as error:
-        text, _, advice = str(error).rstrip(".").partition("; ")
-        text += ": compiled networks are not cached"
-        yield Finding(topic="cache", state="optional", text=text, advice=advice)
+        complaint = _complaint("cache", "optional", str(error))
+        yield replace(complaint, text=f"{complaint.text}: compiled networks are not cached")
         return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
@@ -206,8 +209,7 @@ def _ffmpeg() -> Iterator[Finding]:
         programs = find_ffmpegs()
         found = [f"{ffmpeg_version(program)} ({program})" for program in programs]
     except ParagonError as error:
-        text, _, advice = str(error).partition("; ")
-        yield Finding(topic="ffmpeg", state="optional", text=text, advice=advice)
+        yield _complaint("ffmpeg", "optional", str(error))
         return
     yield Finding(topic="ffmpeg", state="ok", text=", ".join(found))
     from vsparagon.device.gpus import gpus

@@ -1,7 +1,7 @@
 """The errors of vsparagon: one base class, and one subclass for each case a caller may want to handle differently.
 
 `vsparagon.plugin` turns every `ParagonError` into a `vapoursynth.Error`. The message is one line that says what was
-given, what is expected and what to do.
+given and, after a semicolon, what is expected or what to do.
 """
 
 import re
