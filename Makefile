@@ -44,7 +44,7 @@ sanitize: $(STAMPS)/test  ## test the native library under AddressSanitizer, whi
 	@# Python itself leaks at exit. libstdc++ is loaded early, or exceptions of C++ could not be followed.
 	PYTHONPATH=$(CURDIR)/.sanitized PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-	    $(RUN) -m pytest tests/test_bridge.py $(PYTEST_ARGS)
+	    $(RUN) -m pytest tests/filter/test_bridge.py $(PYTEST_ARGS)
 	rm -rf .sanitized
 
 wheel: $(STAMPS)/wheel  ## build the wheels for Linux and Windows into dist/

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from places import GOLDEN
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 if sys.platform == "win32":
@@ -91,7 +92,7 @@ def test_goes_on_after_kill_and_equals_an_undisturbed_run(film, whole, slow, tmp
 def test_what_is_logged_the_first_time_only_is_no_reason_to_start_anew(film, slow, tmp_path):
     torch = pytest.importorskip("torch", reason="makes a checkpoint")
     safetensors_torch = pytest.importorskip("safetensors.torch", reason="reads the weights of the checkpoint")
-    weights = Path(__file__).parent / "golden" / "nano_x2_no_attention.weights.safetensors"
+    weights = GOLDEN / "nano_x2_no_attention.weights.safetensors"
     model, out = tmp_path / "mine.pth", tmp_path / "out.mkv"
     torch.save({"params_ema": safetensors_torch.load_file(weights)}, model)
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}

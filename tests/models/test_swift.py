@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 import onnxruntime  # noqa: E402
 import vapoursynth as vs  # noqa: E402
 from clips import arrays, clip_of, photograph  # noqa: E402
+from networks import random_swift  # noqa: E402
 
 from vsparagon import ModelError, Upscaler  # noqa: E402
 from vsparagon.models.bundled import bundled_models, describe  # noqa: E402
@@ -17,23 +18,11 @@ from vsparagon.models.checkpoint import load_generator, save_generator  # noqa: 
 from vsparagon.models.complexity import macs_per_pixel  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.inference import inference_form  # noqa: E402
-from vsparagon.models.swift import Swift  # noqa: E402
 from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 # With values beyond 0..1, as in saturated YUV.
 BEYOND = torch.from_numpy(1.6 * photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255 - 0.3)
 PICTURE = torch.from_numpy(photograph(47, 62).transpose(2, 0, 1)[None].astype(np.float32) / 255)
-
-
-def random_swift(variant: str = "swift", **options: int) -> Swift:
-    """Return a generator that adds something to its anchor, and whose slopes differ."""
-    torch.manual_seed(0)
-    model = create_generator(variant, **options)
-    assert isinstance(model, Swift)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model.eval()
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])

@@ -14,8 +14,8 @@ pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 pytest.importorskip("onnxruntime", reason="it runs the stand-in's engines")
 
 import tensorrt_stand_in  # noqa: E402
+from engines import KEY  # noqa: E402
 from tensorrt_stand_in import MARK, STREAM, Fault, stand_in  # noqa: E402
-from test_engine_cache import KEY  # noqa: E402
 
 from vsparagon.backends.tensorrt import executor as tensorrt_executor  # noqa: E402
 from vsparagon.engines.build import TensorRTLibrary  # noqa: E402

@@ -6,19 +6,19 @@ import builtins
 import runpy
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import vapoursynth as vs
 from clips import arrays, clip_in
+from places import SCRIPTS
 
 torch = pytest.importorskip("torch", reason="devices are reached through torch")
 pytest.importorskip("onnx", reason="frame graphs are ONNX")
 onnxruntime = pytest.importorskip("onnxruntime", reason="it computes the frames")
 
 import numpy as np  # noqa: E402
-from onnx_files import shuffle_network  # noqa: E402
+from onnx_files import one_node, shuffle_network  # noqa: E402
 from tensorrt_stand_in import MARK, stand_in  # noqa: E402
 
 from vsparagon.backends import (  # noqa: E402
@@ -253,17 +253,6 @@ def lane_of(*shape):
     return {"plane0": torch.zeros(shape)}, {"result0": torch.zeros(shape)}
 
 
-def graph(kind="Abs"):
-    from onnx import TensorProto, helper
-
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("plane0", "result0")]
-    nodes = [helper.make_node(kind, ["plane0"], ["result0"])]
-    model = helper.make_model(
-        helper.make_graph(nodes, "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 18)], ir_version=8
-    )
-    return model.SerializeToString()
-
-
 def test_provider_that_fell_back_to_the_cpu_is_an_error(monkeypatch, recwarn):
     if CUDA in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has the CUDA provider")
@@ -271,16 +260,16 @@ def test_provider_that_fell_back_to_the_cpu_is_an_error(monkeypatch, recwarn):
     with pytest.raises(
         BackendFailure, match=r"CUDAExecutionProvider: .*fallback to CPU EP has been explicitly disabled"
     ):
-        OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+        OnnxRuntimeExecutor(one_node(), *lane_of(4, 4))
     # If a library ignores that entry, the executor checks the chosen provider.
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_session_config_entry", lambda self, key, value: None)
     with pytest.raises(BackendFailure, match=r"fell back to the CPU: its CUDA provider cannot be loaded"):
-        OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+        OnnxRuntimeExecutor(one_node(), *lane_of(4, 4))
 
 
 def test_onnxruntime_reads_and_writes_the_lanes_own_memory():
     inputs, outputs = lane_of(4, 4)
-    executor = OnnxRuntimeExecutor(graph(), inputs, outputs)
+    executor = OnnxRuntimeExecutor(one_node(), inputs, outputs)
     inputs["plane0"].fill_(-3)
     executor.enqueue()
     assert (outputs["result0"] == 3).all()
@@ -290,8 +279,8 @@ def test_what_onnxruntime_says_is_the_message(monkeypatch):
     with pytest.raises(BackendFailure, match=r"refused the network on CPUExecutionProvider: .+"):
         OnnxRuntimeExecutor(b"no graph", *lane_of(4, 4))
     with pytest.raises(BackendFailure, match="contiguous"):
-        OnnxRuntimeExecutor(graph(), {"plane0": torch.zeros(4, 8)[:, ::2]}, {"result0": torch.zeros(4, 4)})
-    executor = OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+        OnnxRuntimeExecutor(one_node(), {"plane0": torch.zeros(4, 8)[:, ::2]}, {"result0": torch.zeros(4, 4)})
+    executor = OnnxRuntimeExecutor(one_node(), *lane_of(4, 4))
 
     class Session:
         def run_with_iobinding(self, *arguments):
@@ -308,7 +297,7 @@ def test_provider_that_fails_is_not_told_on_standard_output(monkeypatch, capfd):
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fails)
     with pytest.raises(OutOfDeviceMemory, match="refused the network on CPUExecutionProvider: CUDA failure 2"):
-        OnnxRuntimeExecutor(graph(), *lane_of(4, 4))
+        OnnxRuntimeExecutor(one_node(), *lane_of(4, 4))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
     assert "out of memory" in onnxruntime_cuda.provider_trouble.__wrapped__(0)
     assert capfd.readouterr().out == ""
@@ -324,7 +313,7 @@ def test_memory_that_onnxruntime_lacks_at_its_second_run_is_missed_when_a_lane_i
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", run)
     with pytest.raises(OutOfDeviceMemory, match="size 12345"):
-        OnnxRuntimeCuda("cpu", "a stand-in").open_executor(graph(), *lane_of(4, 4))
+        OnnxRuntimeCuda("cpu", "a stand-in").open_executor(one_node(), *lane_of(4, 4))
 
 
 def test_onnxruntime_that_lacks_its_cuda_is_unavailable_not_a_crash(monkeypatch):
@@ -439,7 +428,7 @@ def test_frame_graphs_build_for_real(precision, format_id, monkeypatch, tmp_path
 
 
 def test_script_builds_ahead_what_the_filter_takes(engines, tmp_path, monkeypatch, capsys):
-    script = Path(__file__).parents[1] / "scripts" / "build_engine.py"
+    script = SCRIPTS / "build_engine.py"
     options = ["--backend", engines.name, "--clip", "yuv420p8", "--width", "64", "--height", "48"]
     monkeypatch.setattr(sys, "argv", [str(script), *options, "--cache", str(tmp_path)])
     with pytest.raises(SystemExit, match="0"):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 GAN = {"network_d": "{type: munet, num_feat: 4, ch_mult: [1, 2]}", "train.gan_opt": "{gan_weight: 1.0}"}
 
 

@@ -6,15 +6,14 @@ import subprocess
 import sys
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 pytest.importorskip("torch")  # an export needs it
 
 from vsparagon.onnx.graph_cache import EXPORTERS
 
-ROOT = Path(__file__).resolve().parents[1]
 # Packages and modules that an export imports, but whose changes do not affect its graphs.
 NEUTRAL = {"colours", "errors", "geometry", "system"}
 

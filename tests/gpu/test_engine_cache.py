@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from engines import KEY
+from engines import ENGINE, KEY
+from places import SUPPORT
 
 pytest.importorskip("filelock", reason="builds are locked with it")
 
 from vsparagon.engines import cache as engine_cache
 from vsparagon.engines.cache import LOCK, STALE, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
 
-ENGINE = b"an engine" * 100
 PATIENCE = 60  # seconds
 
 
@@ -126,7 +126,7 @@ def test_discarded_engine_is_built_again(cache):
 PROCESS = """
 import logging, sys, time
 from pathlib import Path
-from test_engine_cache import KEY, ENGINE
+from engines import ENGINE, KEY
 from vsparagon.engines import cache as engine_cache
 from vsparagon.engines.cache import EngineCache
 
@@ -148,7 +148,7 @@ say("done")
 
 def start(cache, build="pass", before=""):
     code = PROCESS.format(build=build, before=before)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])}
     return subprocess.Popen(
         [sys.executable, "-c", code, str(cache.folder)],
         stdout=subprocess.PIPE,

@@ -1,7 +1,8 @@
 """Configurations: what is read, and what is refused by the name of its key."""
 
 import pytest
-from training_runs import ROOT, write_config
+from places import ROOT
+from training_runs import write_config
 
 from vsparagon.errors import InvalidInput
 from vsparagon.models.variants import VARIANTS

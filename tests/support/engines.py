@@ -1,7 +1,13 @@
 """Helpers for tests of engines."""
 
+import os
+import signal
+import threading
+import time
+
 from vsparagon.engines.cache import EngineKey
 
+ENGINE = b"an engine" * 100
 KEY = EngineKey(
     model="0f" * 32,
     precision="fp16",
@@ -46,3 +52,30 @@ def building_process(before: str) -> str:
         before: code to run first: one of the programs above, or "".
     """
     return _PROCESS.format(before=before)
+
+
+def interrupt_a_build() -> None:
+    """Send Ctrl-C while TensorRT-RTX works: the next report ends the build, and the caller gets KeyboardInterrupt."""
+    from vsparagon.engines.build import build_engine, load_library
+    from vsparagon.engines.progress import BuildProgress
+    from vsparagon.models.generators import create_generator
+    from vsparagon.onnx.export import onnx_model
+
+    steps, report = [], BuildProgress.step
+
+    def slow(self: BuildProgress, phase: str, step: int) -> bool:
+        steps.append(step)
+        if len(steps) == 3:
+            threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            time.sleep(0.5)
+        return report(self, phase, step)
+
+    BuildProgress.step = slow
+    graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
+    try:
+        build_engine(load_library("tensorrt_rtx"), graph, name="nano")
+    except KeyboardInterrupt:
+        assert 3 <= len(steps) < 40, "the build must end early"
+        assert not any(thread.name == "vsparagon-build" for thread in threading.enumerate())
+    else:
+        raise AssertionError("the build was not interrupted")

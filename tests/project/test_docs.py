@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vapoursynth as vs
+from places import ROOT
 
 pytest.importorskip("skimage", reason="the photographs come from scikit-image")
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
@@ -38,7 +39,6 @@ from vsparagon.input.source import run_script
 from vsparagon.log import collected_log
 from vsparagon.lookup import find_model
 
-ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "docs" / f"{name}.md"
     for name in ("first-encode", "preview", "choosing", "cookbook", "trouble", "training", "cluster")

@@ -10,7 +10,7 @@ from clips import arrays, clip_of, photograph
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning_fabric", reason="needs the extra [train]")
 
-from test_swift import random_swift  # noqa: E402
+from networks import random_swift  # noqa: E402
 from training_runs import changes, load_script, write_config, write_pictures  # noqa: E402
 
 from vsparagon import InvalidInput, ModelError, Upscaler  # noqa: E402

@@ -12,7 +12,7 @@ from benchmarking.jobs import Candidate, Settings, Size, job_from, job_of
 from benchmarking.picture import HELD, moving_picture
 from benchmarking.report import Column, Report
 from benchmarking.rounds import Result, Worker, compare
-from training_runs import ROOT
+from places import ROOT
 
 from vsparagon.errors import BackendFailure, BackendUnavailable, EncodeFailure, InvalidInput
 

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training needs it")
 
 from clips import photograph
 from PIL import Image
-from training_runs import ROOT
+from places import ROOT
 
 
 def made(folder, photos, monkeypatch):

@@ -30,6 +30,16 @@ def graph(
     return path
 
 
+def one_node(kind="Abs"):
+    """Return an ONNX file, as bytes, that applies one operation to the 4x4 samples of one plane."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("plane0", "result0")]
+    nodes = [helper.make_node(kind, ["plane0"], ["result0"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 18)], ir_version=8
+    )
+    return model.SerializeToString()
+
+
 def shuffle_network(path, *, channels=3, scale=2, kind="f32", **arguments):
     """Write a network that sharpens a little and repeats each pixel, by a 3x3 convolution and a pixel shuffle."""
     kernel = np.zeros((channels * scale * scale, channels, 3, 3), KINDS[kind][1])

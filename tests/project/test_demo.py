@@ -4,7 +4,6 @@ import itertools
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from demonstration.film import SCENES, make_clip
 from demonstration.sheet import CAPTION, MARGIN, ZOOM, take_picture
 from films import read
 from PIL import Image
+from places import SCRIPTS
 
 from vsparagon.compare.sheet import find_detail
 from vsparagon.ffmpeg import colour_arguments, find_ffmpeg
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "demo.py"
+SCRIPT = SCRIPTS / "demo.py"
 WIDTH, HEIGHT, FRAMES = 96, 64, 30
 core: Any = vs.core
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from places import GOLDEN
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 pytest.importorskip("safetensors", reason="the golden vectors are safetensors files")
@@ -22,8 +23,6 @@ from safetensors.torch import load_file  # noqa: E402
 
 from vsparagon.models.generators import create_generator  # noqa: E402
 from vsparagon.models.paragonsr2 import ParagonSR2  # noqa: E402
-
-FOLDER = Path(__file__).parent / "golden"
 
 # In float32, another order of summation makes a difference of about 5e-6. A larger one means another computation.
 GOLDEN_TOLERANCE = 2e-5
@@ -49,7 +48,7 @@ class Golden:
 
 def golden_paths() -> dict[str, Path]:
     """Return the weights file of every golden, by name."""
-    folders = [FOLDER]
+    folders = [GOLDEN]
     if os.environ.get("VSPARAGON_GOLDEN"):
         folders.append(Path(os.environ["VSPARAGON_GOLDEN"]))
     suffix = ".weights.safetensors"

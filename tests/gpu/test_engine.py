@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from contextlib import nullcontext
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from engines import STOP_IN_THE_MIDDLE, TELL_STEPS, building_process
 from goldens import golden
+from places import SCRIPTS, SUPPORT
 
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
@@ -33,7 +29,7 @@ from vsparagon.models.variants import VARIANTS  # noqa: E402
 from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 PROFILES = {"input": Profile(smallest=(1, 3, 64, 64), usual=(1, 3, 540, 960), largest=(1, 3, 1080, 1920))}
-SCRIPT = Path(__file__).parents[1] / "scripts" / "build_engine.py"
+SCRIPT = SCRIPTS / "build_engine.py"
 
 needs_rtx = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed; it builds engines without a GPU"
@@ -125,33 +121,13 @@ def test_progress_counts_phases_within_phases_and_speaks_at_intervals(caplog):
     assert [record.getMessage() for record in caplog.records] == ["it: 50 %, part", "it: 75 %, all"]
 
 
-def interrupt_a_build():
-    """Send Ctrl-C while the library works: the next report ends the build, and the caller gets KeyboardInterrupt."""
-    steps = []
-    report = BuildProgress.step
-
-    def slow(self, phase, step):
-        steps.append(step)
-        if len(steps) == 3:
-            threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-            time.sleep(0.5)
-        return report(self, phase, step)
-
-    BuildProgress.step = slow
-    graph = onnx_model(create_generator("nano"), height=64, width=64).SerializeToString()
-    with pytest.raises(KeyboardInterrupt):
-        build_engine(rtx(), graph, name="nano")
-    assert 3 <= len(steps) < 40, "the build must end early"
-    assert not any(thread.name == "vsparagon-build" for thread in threading.enumerate())
-
-
 @needs_rtx
 def test_interrupted_build_ends_within_a_step():
     # In a process of its own, as for users: in one that many tests had used before, the library crashed once.
-    code = "import test_engine; test_engine.interrupt_a_build()"
+    code = "import engines; engines.interrupt_a_build()"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
+        cwd=SUPPORT,
         capture_output=True,
         text=True,
         timeout=100,

@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import vsparagon
 
-ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = Path("vapoursynth", "plugins", "vsparagon")
 MANIFEST = b"[VapourSynth Manifest V1]\nlibparagon\n"
 

@@ -9,17 +9,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import vapoursynth as vs
 from clips import arrays, clip_of, photograph
 from engines import STOP_IN_THE_MIDDLE, TELL_STEPS, building_process
+from places import SCRIPTS
 
 torch = pytest.importorskip("torch", reason="GPUs are reached through torch")
 pytest.importorskip("onnx", reason="frame graphs are ONNX")
 
-from onnx_files import shuffle_network  # noqa: E402
+from onnx_files import one_node, shuffle_network  # noqa: E402
 
 from vsparagon import backends  # noqa: E402
 from vsparagon.backends.base import FrameBackend  # noqa: E402
@@ -111,7 +111,7 @@ def test_interrupted_build_ends_and_keeps_nothing(library, tmp_path):
 
 
 def test_script_builds_an_engine_of_any_size(library, tmp_path):
-    script = Path(__file__).parents[1] / "scripts" / "build_engine.py"
+    script = SCRIPTS / "build_engine.py"
     command = [sys.executable, script, "--backend", library, "--shapes", "64x64/320x180/640x360", "--output", "engine"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)
     from vsparagon.backends.tensorrt.executor import Engine
@@ -150,15 +150,13 @@ def test_onnxruntime_computes_on_the_gpu_alone():
     bound = backends.RUNTIMES["onnxruntime"].on(0)
     if not isinstance(bound, OnnxRuntimeCuda):
         pytest.skip(bound.place)
-    from test_device_runtimes import graph
-
     planes = [{name: torch.full((4, 4), -3.0, device="cuda")} for name in ("plane0", "result0")]
     with torch.cuda.stream(torch.cuda.Stream()):
-        executor = bound.open_executor(graph(), *planes)
+        executor = bound.open_executor(one_node(), *planes)
         assert executor._session.get_providers()[0] == CUDA
         executor.enqueue()
         torch.cuda.current_stream().synchronize()
     assert (planes[1]["result0"] == 3).all()
     # The provider has no kernel for this operator, so ONNX Runtime would run it on the CPU.
     with pytest.raises(BackendFailure, match="CPU"), torch.cuda.stream(torch.cuda.Stream()):
-        OnnxRuntimeExecutor(graph("Acosh"), *planes)
+        OnnxRuntimeExecutor(one_node("Acosh"), *planes)
