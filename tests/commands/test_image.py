@@ -37,9 +37,8 @@ def card():
 
 
 def write(path, card, *, bands=3, depth=8, exif=True):
-    samples = np.rint(card[..., :bands] * (2**depth - 1)).astype(np.uint8 if depth == 8 else np.uint16)
-    if bands == 2:
-        samples = samples[..., [0, 1]]
+    planes = card[..., [0, -1]] if bands == 2 else card[..., :bands]
+    samples = np.rint(planes * (2**depth - 1)).astype(np.uint8 if depth == 8 else np.uint16)
     image = pyvips.Image.new_from_array(samples)
     gray = bands < 3
     kinds = {(8, False): "srgb", (16, False): "rgb16", (8, True): "b-w", (16, True): "grey16"}
@@ -234,6 +233,21 @@ def fail_with(error):
         raise error
 
     return fail
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("bands", [2, 4], ids=["gray", "rgb"])
+def test_hidden_colours_leave_visible_ones_as_they_are(bands, depth, tmp_path):
+    """A bright disc on black that is fully transparent has no dark rim, and stays black where nothing is visible."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    disc = (y - 19.0) ** 2 + (x - 30.0) ** 2 < 14**2
+    write(tmp_path / "in.png", np.repeat(disc[..., None], bands, axis=2) * 0.8, bands=bands, depth=depth)
+    assert main(["image", str(tmp_path / "in.png"), str(tmp_path / "out.png")]) == 0
+    found = read(tmp_path / "out.png")[1] / (2**depth - 1)
+    colour, alpha = found[..., :-1], found[..., -1]
+    np.testing.assert_allclose(colour[alpha > 0], 0.8, atol=0.01)
+    assert not colour[alpha == 0].any()
+    assert np.count_nonzero(alpha == 0) > 0.4 * alpha.size
 
 
 def test_transparency_of_webp_is_kept(card, tmp_path):

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ OPAQUE: Final = (".jpg", ".jpeg")
 KEPT: Final = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data", "orientation", "resolution-unit")
 
 Samples = npt.NDArray[Any]  # uint8 or uint16
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,21 +80,52 @@ def read_picture(path: Path) -> ImageFile:
 def enlarge(picture: ImageFile, upscale: Callable[[Samples], Samples]) -> ImageFile:
     """Return the image enlarged. Gray and alpha go through the same network as three equal channels.
 
+    Colours of fully transparent pixels, mostly black, would darken the visible pixels beside them. The network is given
+    colours from nearby instead; where the result is fully transparent, it has the hidden colours of the original.
+
     Args:
         picture: the image.
         upscale: maps H,W,3 to scale*H,scale*W,3 of the same type.
     """
-    alpha = picture.alpha
-    if alpha is not None:
-        alpha = _enlarge_plane(alpha, upscale)
-    gray = picture.colour.shape[2] == 1
-    colour = _enlarge_plane(picture.colour, upscale) if gray else upscale(picture.colour)
-    return ImageFile(colour=colour, alpha=alpha, header=picture.header)
+    if picture.alpha is None or picture.alpha.all():
+        colour, alpha = _enlarge_planes(picture.colour, upscale), picture.alpha
+        return replace(picture, colour=colour, alpha=None if alpha is None else _enlarge_planes(alpha, upscale))
+    weight = np.divide(picture.alpha, np.iinfo(picture.alpha.dtype).max, dtype=np.float32)
+    visible = np.rint(_filled(picture.colour.astype(np.float32), weight)).astype(picture.colour.dtype)
+    colour, alpha = _enlarge_planes(visible, upscale), _enlarge_planes(picture.alpha, upscale)
+    scale = len(alpha) // len(picture.alpha)
+    hidden = picture.colour.repeat(scale, axis=0).repeat(scale, axis=1)
+    return replace(picture, colour=np.where(alpha == 0, hidden, colour), alpha=alpha)
 
 
-def _enlarge_plane(plane: Samples, upscale: Callable[[Samples], Samples]) -> Samples:
-    enlarged = upscale(np.repeat(plane, 3, axis=2))
-    return np.rint(enlarged.mean(axis=2, keepdims=True)).astype(plane.dtype)
+def _enlarge_planes(planes: Samples, upscale: Callable[[Samples], Samples]) -> Samples:
+    if planes.shape[2] == 3:
+        return upscale(planes)
+    enlarged = upscale(np.repeat(planes, 3, axis=2))
+    return np.rint(enlarged.mean(axis=2, keepdims=True)).astype(planes.dtype)
+
+
+def _filled(colour: Floats, weight: Floats) -> Floats:
+    """Replace colours of weight 0 by a mean of those nearby: of the smallest of 2x2, 4x4, … blocks that has any.
+
+    Args:
+        colour: H,W,C.
+        weight: H,W,1, 0 or more.
+    """
+    if weight.all() or not weight.any():
+        return colour
+    weights = _block_sums(weight)
+    means = np.divide(_block_sums(colour * weight), np.where(weights > 0, weights, 1), dtype=np.float32)
+    height, width = weight.shape[:2]
+    nearby = _filled(means, weights).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.where(weight > 0, colour, nearby)
+
+
+def _block_sums(planes: Floats) -> Floats:
+    """Return the sums of 2x2 blocks; what is missing at the end counts as 0."""
+    even = np.pad(planes, [(0, planes.shape[0] % 2), (0, planes.shape[1] % 2), (0, 0)])
+    rows = even[::2] + even[1::2]
+    return rows[:, ::2] + rows[:, 1::2]
 
 
 def write_picture(picture: ImageFile, path: Path, *, quality: int) -> None:
