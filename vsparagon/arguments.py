@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import vapoursynth as vs
 import vsutil
@@ -49,7 +49,7 @@ def _check_subsampling(what: str, video_format: vs.VideoFormat) -> None:
         )
 
 
-def pair_of(name: str, value: int | Sequence[int]) -> tuple[int, int] | None:
+def pair_of(name: str, value: object) -> tuple[int, int] | None:
     """Return (height, width) from an argument that gives width and height or one number for both; None for 0 or ().
 
     Args:
@@ -59,7 +59,8 @@ def pair_of(name: str, value: int | Sequence[int]) -> tuple[int, int] | None:
     Raises:
         InvalidInput: there are more than two numbers, or they are not integers.
     """
-    values = list(value) if isinstance(value, Sequence) else [value]  # VapourSynth passes one number as an int
+    # VapourSynth passes one number as an int. A text is a sequence, too, but not of numbers.
+    values: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     for number in values:
         check_integers(**{name: number})
     if not values or values == [0]:

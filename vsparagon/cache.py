@@ -85,6 +85,14 @@ def _temporary_folder(why: str) -> Path:
     return folder
 
 
+def keep_latest(folder: Path, pattern: str, count: int) -> None:
+    """Remove files that match a pattern in a folder, except this number of those that were used last."""
+    with suppress(OSError):  # another process may be doing the same; on Windows, files in use stay
+        paths = sorted(folder.glob(pattern), key=lambda path: path.stat().st_atime, reverse=True)
+        for path in paths[count:]:
+            path.unlink()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kept:
     """A file in the cache.

@@ -7,7 +7,7 @@ import logging
 import vapoursynth as vs
 
 from vsparagon.colours.description import Colour, matrix_name, read_colour
-from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.errors import InvalidInput, OutOfDeviceMemory, ParagonError
 from vsparagon.frames import (
     Target,
     check_convertible,
@@ -88,7 +88,7 @@ class Chains:
     def __init__(self, conversion: Conversion, pipeline: AnyPipeline, *, channels: int) -> None:
         self._conversion, self._pipeline, self._channels = conversion, pipeline, channels
         self._clip, self._target = conversion.clip, conversion.target
-        self._made: dict[Colour, vs.VideoNode] = {}
+        self._made: dict[Colour, vs.VideoNode | ParagonError] = {}
 
     def by_frame(self) -> vs.VideoNode:
         """Return the upscaled clip: each frame from the chain for its own colour description.
@@ -115,8 +115,20 @@ class Chains:
         if colour not in self._made:
             # If it appears mid-film, it may need an engine of its own, which takes minutes to build.
             with vapoursynth_log():
-                self._made[colour] = self._make(colour, self._conversion.wanted(colour))
-        return self._made[colour]
+                self._made[colour] = self._tried(colour)
+        made = self._made[colour]
+        if isinstance(made, ParagonError):
+            raise made.with_traceback(None)
+        return made
+
+    def _tried(self, colour: Colour) -> vs.VideoNode | ParagonError:
+        """Make a chain. Return an error that would come again, so that not every frame takes the time to meet it."""
+        try:
+            return self._make(colour, self._conversion.wanted(colour))
+        except OutOfDeviceMemory:
+            raise
+        except ParagonError as error:
+            return error
 
     def _make(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
         if self._channels == 1 and self._clip.format.color_family != vs.RGB:

@@ -71,6 +71,17 @@ def test_networks_that_differ_in_weights_alone_are_kept_apart(tmp_path):
     assert len(list(tmp_path.glob("openvino-*/*/*.blob"))) == len(list(tmp_path.glob("openvino-*/*"))) == 2
 
 
+def test_compiled_networks_of_many_sizes_do_not_pile_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("vsparagon.backends.openvino.cpu.MOST_BLOBS", 3)
+    upscaler = Upscaler("swift_lite", backend="openvino", cache=str(tmp_path))
+    for width in range(20, 25):
+        before = set(tmp_path.glob("openvino-*/*/*.blob"))
+        upscaler(photograph(16, width))
+        after = set(tmp_path.glob("openvino-*/*/*.blob"))
+        assert len(after - before) == 1, "the latest is kept"
+        assert len(after) == min(len(before) + 1, 3)
+
+
 def test_integer_pictures_are_the_rounded_float_ones():
     picture = photograph(48, 64)
     exact = Upscaler()(picture.astype(np.float32) / 255)

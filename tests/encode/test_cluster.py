@@ -19,6 +19,10 @@ from subprocess import PIPE, Popen  # noqa: E402
 
 from films import UNEVEN, command, encode, equals, finished_segments, make_film  # noqa: E402
 
+from vsparagon.encode import cluster  # noqa: E402
+from vsparagon.encode.segment import Span  # noqa: E402
+from vsparagon.errors import EncodeFailure  # noqa: E402
+
 pytestmark = pytest.mark.slow
 
 SEGMENT, FRAMES = 12, 101
@@ -167,6 +171,15 @@ def test_failure_in_a_worker_is_one_line(film, tmp_path):
     assert line.startswith("vsparagon: frame 30 cannot be made: ")
     assert "bad luck" in line
     assert not out.exists()
+
+
+def test_full_disk_of_a_worker_is_not_taken_for_a_lost_connection(monkeypatch):
+    def full(context):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cluster, "_open", full)
+    with pytest.raises(EncodeFailure, match=r"the worker on .+ cannot make segment 3: No space left on device; run"):
+        cluster.make_segment(None, Span(number=3, first=30, last=40))
 
 
 def test_worker_that_would_make_other_pictures_is_refused(film, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -300,6 +301,12 @@ def joined(film):
         join(take, [film], timing_of_file(range(30), Fraction(1, 30)), {})
 
     return call
+
+
+def test_missing_folder_for_temporary_files_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(EncodeFailure, match="no temporary file can be made: No such file or directory; set TMPDIR"):
+        FedProcess([sys.executable])
 
 
 def test_ffmpeg_that_fails_while_joining_says_why(joined, monkeypatch):

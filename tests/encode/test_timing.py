@@ -20,9 +20,10 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 from films import UNEVEN, encode, ffmpeg, make_film, needs_svtav1, read, samples, stamps, times
 
 import vsparagon
-from vsparagon.encode.join import MICROSECOND, timing_of_durations, timing_of_file
+from vsparagon.encode.join import MICROSECOND, join, timing_of_durations, timing_of_file
 from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.run import _timing
+from vsparagon.errors import EncodeFailure
 from vsparagon.ffmpeg import find_ffmpegs
 from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source
@@ -186,6 +187,31 @@ def test_filter_script_that_doubles_frames_keeps_the_sync(tmp_path):
     assert begin > 0.3
     assert after["video"] == pytest.approx([begin + n / 60 for n in range(120)], abs=2e-3)  # the input counts in ms
     assert after["audio"] == pytest.approx(times(source)["audio"], abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [700, 5000])
+def test_high_speed_video_keeps_order_and_times(rate, tmp_path):
+    """Segments have timestamps in milliseconds, which 5,000 frames per second do not leave time for."""
+    script = tmp_path / "fast.vpy"
+    script.write_text(
+        "import vapoursynth as vs\n"
+        f"blank = vs.core.std.BlankClip(width=64, height=48, format=vs.GRAY8, length=12, fpsnum={rate}, fpsden=1)\n"
+        "blank.std.FrameEval(lambda n: blank.std.BlankClip(color=18 * n + 16, length=12)).set_output()\n"
+    )
+    out = tmp_path / "out.mp4"
+    done = encode(script, out, "--codec", "libx264", "--segment-frames", 8)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(out)) as container:
+        shown = [(float(f.pts * f.time_base), np.asarray(f.planes[0]).mean()) for f in container.decode(video=0)]
+    assert [time for time, _ in shown] == pytest.approx([n / rate for n in range(12)], abs=2e-5)
+    assert [level for _, level in shown] == pytest.approx([18 * n + 16 for n in range(12)], abs=6)
+
+
+def test_frames_of_one_time_are_not_put_into_any_order(tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=5000:d=0.002", "-c:v", "libx264", tmp_path / "segment.mkv")
+    timing = timing_of_file(range(10), Fraction(1, 5000))
+    with pytest.raises(EncodeFailure, match=r"segment.mkv has several frames at one time; remove it"):
+        join([find_ffmpegs()[0], "-i", "-", "-f", "null", "-"], [tmp_path / "segment.mkv"], timing, {})
 
 
 def test_times_before_zero_are_moved():

@@ -113,7 +113,7 @@ ARGUMENTS = [
     ({"model": "a\0b.onnx"}, "the model file a\\0b.onnx cannot be read (embedded null byte)"),
     ({"tilesize": [40]}, "tilesize is 40x40; each side must be at least 64"),
     ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
-    ({"overlap": [8, 8]}, "overlap must be at least 0, and tilesize must be given"),
+    ({"overlap": [8, 8]}, "overlap is 8x8, but there is no tilesize; give tilesize=, too"),
     ({"memory_mb": -5}, "memory_mb is -5; it must be 0 (default) or more"),
 ]  # fmt: skip
 
@@ -273,6 +273,7 @@ def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
         ({"width": "64"}, "width is '64'; give an integer."),
         ({"tilesize": 64.0}, "tilesize is 64.0; give an integer."),
         ({"tilesize": (64, 64.5)}, "tilesize is 64.5; give an integer."),
+        ({"tilesize": "512x384"}, "tilesize is '512x384'; give an integer."),
     ],
     ids=str,
 )

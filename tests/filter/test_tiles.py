@@ -154,7 +154,8 @@ def test_filter_takes_tiles():
     ("tiles", "message"),
     [
         ({"size": (63, 100)}, "tilesize is 100x63; each side must be at least 64"),
-        ({"overlap": (8, 8)}, "overlap must be at least 0, and tilesize must be given"),
+        ({"overlap": (8, 8)}, "overlap is 8x8, but there is no tilesize; give tilesize=, too"),
+        ({"overlap": (-4, 8), "size": (64, 64)}, "overlap is 8x-4; it must be at least 0"),
         ({"size": (64, 64), "overlap": (40, 8)}, "overlap is 8x40, more than half of tilesize, 64x64"),
         ({"memory_mb": 1}, "memory_mb is 1; the smallest tiles need 3"),
         ({"memory_mb": -1}, "memory_mb is -1"),

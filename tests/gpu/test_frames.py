@@ -298,6 +298,27 @@ def test_memory_that_torch_keeps_for_later_is_given_back_before_a_library_asks_f
     assert done == ["given back", "opened", "given back", "opened"]
 
 
+@pytest.mark.parametrize(("error", "tries"), [(BackendFailure, 1), (OutOfDeviceMemory, 4)])
+def test_colours_that_cannot_be_opened_are_not_tried_again_for_each_frame(error, tries, device, monkeypatch):
+    """Opening may mean minutes of building; only a lack of memory may pass."""
+    prepare, tried = TorchCuda.prepare, []
+
+    def fail(self, frame, run):
+        if frame.source.matrix != 1:  # BT.709, as the first frames
+            tried.append(frame)
+            raise error("no engine can be built.")
+        return prepare(self, frame, run)
+
+    monkeypatch.setattr(TorchCuda, "prepare", fail)
+    parts = [clip_in(vs.YUV420P8, size=(48, 64)).std.SetFrameProp("_Matrix", intval=code) for code in (1, 6)]
+    result = on_device(parts[0] + parts[1].std.Loop(3))
+    result.get_frame(0).close()
+    for n in (len(parts[0]), len(parts[0]) + 1):
+        with pytest.raises(vs.Error, match=rf"frame {n}: no engine can be built\."):
+            result.get_frame(n)
+    assert len(tried) == tries
+
+
 LOOKS_AT_ALL = str(golden_paths()["nano_x2"])  # a device cannot run it in tiles
 
 

@@ -22,7 +22,7 @@ from clips import counted
 from films import read
 
 from vsparagon.cli.options import parse_time
-from vsparagon.errors import InvalidInput
+from vsparagon.errors import InvalidInput, OutOfDeviceMemory
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.preview import screen as screens
 from vsparagon.preview.levels import Level
@@ -177,6 +177,21 @@ def test_slow_machine_goes_from_way_to_way_and_says_so():
         "25.0 of 30 frames per second with way 30: there is no faster setting",
     ]
     assert screen.speed == pytest.approx(25, abs=0.1)
+
+
+def test_level_that_cannot_be_opened_is_passed_over():
+    def fail():
+        raise OutOfDeviceMemory("there is not enough memory.")
+
+    told = []
+    first, last = grays(10, 20)
+    screen = Screen([first, Level(name="large", open=fail), last], told.append)
+    deliver(screen, screens.SETTLING_FRAMES / 20 + screens.MEASURED_SECONDS + 0.1, 20)
+    assert told == [
+        "large cannot be used: there is not enough memory.",
+        "20.0 of 30 frames per second with way 10: switching to way 20",
+    ]
+    assert (screen.level, shown(screen, 100)[0, 0]) == ("way 20", 20)
 
 
 def test_fast_machine_stays_and_a_jump_is_not_held_against_it():

@@ -162,6 +162,16 @@ def make_segment(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
     Raises:
         ParagonError: the segment cannot be made here, or would differ from those of the submitting process.
     """
+    try:
+        return _made_here(context, span)
+    except OSError as error:  # of this machine; for the submitting process, it would be one of the connection
+        raise EncodeFailure(
+            f"the worker on {platform.node()} cannot make segment {span.number}: {error.strerror or error}; "
+            "run the command again."
+        ) from error
+
+
+def _made_here(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
     with _opening:
         clip, _ = _open(context)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(render(clip, span.first, span.last)) as frames:

@@ -18,6 +18,8 @@ from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
 from vsparagon.input.source import rate_of
 
+FINEST_RATE = 1000  # frames per second up to which the timestamps of Matroska, milliseconds, differ
+
 
 @dataclass(frozen=True, kw_only=True)
 class RawVideo:
@@ -53,14 +55,18 @@ class RawVideo:
 
 
 def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path) -> list[str]:
-    """Return the command that encodes raw frames from standard input into a Matroska file."""
+    """Return the command that encodes raw frames from standard input into a Matroska file.
+
+    Its timestamps only tell the order of the frames; `vsparagon.encode.join` replaces them.
+    """
+    rate = min(video.rate, Fraction(FINEST_RATE))
     options = encoder_options(encoding, video.props)
     raw = ffmpeg.input(
         "pipe:0",
         format="rawvideo",
         pix_fmt=encoding.pix_fmt if encoding.pix_fmt.endswith("p") else f"{encoding.pix_fmt}le",
         video_size=(video.width, video.height),
-        framerate=f"{video.rate.numerator}/{video.rate.denominator}",
+        framerate=f"{rate.numerator}/{rate.denominator}",
         **video.labels,
     )
     encoded = raw.output(str(out), **options | video.labels | video.shape | {"format": "matroska"})

@@ -161,9 +161,15 @@ def _decoding(timing: Timing, place: int) -> int:
 
 
 def _placed(container: av.container.InputContainer) -> Iterator[tuple[Any, int]]:
-    """Yield the video packets in storage order, each with its place in display order."""
+    """Yield the video packets in storage order, each with its place in display order.
+
+    Raises:
+        EncodeFailure: several packets have the same timestamp.
+    """
     packets = [packet for packet in container.demux(video=0) if packet.size]
     places = {stamp: place for place, stamp in enumerate(sorted(int(packet.pts or 0) for packet in packets))}
+    if len(places) < len(packets):
+        raise EncodeFailure(f"{container.name} has several frames at one time; remove it.")
     for packet in packets:
         yield packet, places[int(packet.pts or 0)]
 

@@ -31,7 +31,12 @@ class FedProcess:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        try:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        except OSError as error:
+            raise EncodeFailure(
+                f"no temporary file can be made: {error.strerror}; set TMPDIR to another folder."
+            ) from error
         try:
             self._process = subprocess.Popen(
                 command,

@@ -9,6 +9,7 @@ from typing import Final
 
 import vapoursynth as vs
 
+from vsparagon.errors import ParagonError
 from vsparagon.input.source import rate_of
 from vsparagon.preview.levels import Level, with_text
 
@@ -97,15 +98,25 @@ class Screen:
         if fps >= self.wanted * SHORTFALL:
             return
         slow = f"{fps:.1f} of {self.wanted:.5g} frames per second with {self.level}"
-        if self._cheaper:
-            cheaper = self._cheaper.pop(0)
-            self._plain, self.level = cheaper.open(), cheaper.name
+        if self._switch():
             self._note(f"{slow}: switching to {self.level}")
             self._restart()
             self._whole = Pace()
         elif not self._told_slow:
             self._told_slow = True
             self._note(f"{slow}: there is no faster setting")
+
+    def _switch(self) -> bool:
+        """Go on to the next level that can be opened, and return whether there is one."""
+        while self._cheaper:
+            cheaper = self._cheaper.pop(0)
+            try:
+                self._plain, self.level = cheaper.open(), cheaper.name
+            except (ParagonError, vs.Error) as error:
+                self._tell(f"{cheaper.name} cannot be used: {error}")
+            else:
+                return True
+        return False
 
     def _note(self, text: str) -> None:
         self._tell(text)

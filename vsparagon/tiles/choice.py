@@ -37,15 +37,17 @@ class TileChoice:
             raise InvalidInput(
                 f"tilesize is {self.size[1]}x{self.size[0]}; each side must be at least {SMALLEST_TILE}."
             )
-        if self.overlap and (min(self.overlap) < 0 or not self.size):
-            raise InvalidInput(
-                "overlap must be at least 0, and tilesize must be given, too; give both, or leave overlap= out."
-            )
-        if self.overlap and self.size and any(2 * o > s for o, s in zip(self.overlap, self.size, strict=True)):
-            raise InvalidInput(
-                f"overlap is {self.overlap[1]}x{self.overlap[0]}, more than half of tilesize, "
-                f"{self.size[1]}x{self.size[0]}; give a smaller overlap= or a larger tilesize=."
-            )
+        if self.overlap:
+            overlap = f"{self.overlap[1]}x{self.overlap[0]}"
+            if min(self.overlap) < 0:
+                raise InvalidInput(f"overlap is {overlap}; it must be at least 0.")
+            if not self.size:
+                raise InvalidInput(f"overlap is {overlap}, but there is no tilesize; give tilesize=, too.")
+            if any(2 * o > s for o, s in zip(self.overlap, self.size, strict=True)):
+                raise InvalidInput(
+                    f"overlap is {overlap}, more than half of tilesize, {self.size[1]}x{self.size[0]}; give a smaller "
+                    "overlap= or a larger tilesize=."
+                )
         if self.memory_mb < 0:
             raise InvalidInput(f"memory_mb is {self.memory_mb}; it must be 0 (default) or more.")
         if self.memory_mb and self.size:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from vsparagon.backends.openvino.quantisation import quantise_convolutions, rang
 from vsparagon.backends.openvino.surgery import Rim, narrow, ports, take_shuffle, unseen_rim
 from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
+from vsparagon.cache import keep_latest
 from vsparagon.colours.layout import Array
 from vsparagon.errors import BackendFailure, reason_of
 from vsparagon.models.model import Model
@@ -26,6 +27,8 @@ from vsparagon.models.plan import Plan
 
 if TYPE_CHECKING:
     import openvino
+
+MOST_BLOBS: Final = 100  # compiled networks to keep for each network: one for each size of picture, precision, …
 
 
 class _OpenVINOSlot(Slot):
@@ -123,10 +126,10 @@ class OpenVINOCpu(PictureBackend):
             network = core.read_model(graph)
             network.reshape([1, model.channels, build.height, build.width])
             parts = _taken_apart(network, model, build.precision)
-            compiled = core.compile_model(parts.network, "CPU", _config(graph, build, run))
+            compiled = _compiled(parts.network, graph, build.precision, run)
             base = None
             if parts.base:
-                base = core.compile_model(parts.base, "CPU", _config(graph, replace(build, precision="fp32"), run))
+                base = _compiled(parts.base, graph, "fp32", run)
             # One slot more than streams: a frame is copied in or out while the others compute.
             slots = [_slot(parts, compiled, base) for _ in range(run.streams + 1)]
         except RuntimeError as error:
@@ -142,7 +145,7 @@ class OpenVINOCpu(PictureBackend):
                 network = core.read_model(graph)
                 shapes = plan.input_shapes(index, build.height, build.width)
                 network.reshape({name: list(shape) for name, shape in shapes.items()})
-                return core.compile_model(network, "CPU", _config(graph, build, run))
+                return _compiled(network, graph, build.precision, run)
             except RuntimeError as error:
                 raise BackendFailure(
                     f"OpenVINO refused a stage of {plan.checkpoint.name}: {reason_of(error)}"
@@ -223,17 +226,20 @@ def _slot(parts: _Parts, compiled: openvino.CompiledModel, base: openvino.Compil
     return _PhasesSlot(request, parts.shuffle, parts.rim) if parts.shuffle else _OpenVINOSlot(request)
 
 
-def _config(graph: Path, build: BuildOptions, run: RunOptions) -> dict[str, str]:
+def _compiled(network: Any, graph: Path, precision: Precision, run: RunOptions) -> openvino.CompiledModel:
     version = "-".join(import_openvino().__version__.split("-")[:2])  # the rest may contain slashes
     # A folder for each network: OpenVINO 2025.4 confuses networks that differ in their weights alone.
-    weights = hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
-    return {
-        "INFERENCE_PRECISION_HINT": "bf16" if build.precision == "bf16" else "f32",
+    folder = run.cache / f"openvino-{version}" / hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "NUM_STREAMS": str(run.streams),
         "INFERENCE_NUM_THREADS": str(run.threads),
         "ENABLE_CPU_PINNING": "NO",
-        "CACHE_DIR": str(run.cache / f"openvino-{version}" / weights),
+        "CACHE_DIR": str(folder),
     }
+    compiled = openvino_core().compile_model(network, "CPU", options)
+    keep_latest(folder, "*.blob", MOST_BLOBS)
+    return compiled
 
 
 def _run(*requests: openvino.InferRequest) -> None:
