@@ -343,6 +343,7 @@ def test_bad_picture_among_good_ones_is_named_and_the_rest_is_made(card, tmp_pat
     ("arguments", "said"),
     [
         (["none.png", "out.png"], "none.png: no image found"),
+        (["clear.png", "-"], "OUT is -, but images are not written to standard output; give a file or a folder."),
         (["clear.png", "out.jpg"], "transparency"),
         (["cmyk.jpg", "out.jpg"], "convert it to RGB"),
         (["five.tif", "out.tif"], "five.tif is srgb with 5 samples per pixel; convert it to RGB or gray first."),

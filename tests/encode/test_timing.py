@@ -176,6 +176,15 @@ def test_filter_script_that_drops_frames_keeps_the_sync(mkv, tmp_path):
     assert after["audio"] == pytest.approx(before["audio"], abs=1e-3)
 
 
+def test_frame_rate_that_a_script_sets_is_not_used_and_this_is_told(mkv, tmp_path):
+    script = tmp_path / "slow.vpy"
+    script.write_text("clip.std.AssumeFPS(fpsnum=20).set_output()")
+    done = encode(mkv, tmp_path / "out.mkv", "--filter-script", script)
+    assert done.returncode == 0, done.stderr
+    assert "\nthe script's frame rate, 20, is not used: frames keep their times in the file\n" in done.stderr
+    assert times(tmp_path / "out.mkv")["video"] == pytest.approx(times(mkv)["video"], abs=1e-3)
+
+
 def test_filter_script_that_doubles_frames_keeps_the_sync(tmp_path):
     source = make_film(tmp_path / "in.mkv", video="setpts=PTS+0.3/TB")
     script = tmp_path / "double.vpy"

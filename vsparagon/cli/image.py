@@ -93,6 +93,8 @@ def _pairs(inputs: Sequence[str], output: Path, suffix: str | None) -> list[tupl
     Raises:
         InvalidInput: there is no image, or an output is unusable: of unknown type, the image itself, or shared by two.
     """
+    if str(output) == "-":
+        raise InvalidInput("OUT is -, but images are not written to standard output; give a file or a folder.")
     sources = list(dict.fromkeys(path for text in inputs for path in _found(text)))
     one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
     if one_file and output.suffix.lower() in SUFFIXES and not output.is_dir():
@@ -125,8 +127,11 @@ def _found(text: str) -> Iterable[Path]:
         raise InvalidInput("IN is empty; give an image, a folder or a pattern.")
     if path.is_file():
         return [path]
-    names = path.iterdir() if path.is_dir() else map(Path, glob.glob(text, recursive=True))  # noqa: PTH207  (a pattern)
-    found = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
+    try:
+        names = path.iterdir() if path.is_dir() else map(Path, glob.glob(text, recursive=True))  # noqa: PTH207  (a pattern)
+        found = sorted(name for name in names if name.suffix.lower() in SUFFIXES and name.is_file())
+    except OSError as error:
+        raise InvalidInput(f"{text} cannot be read: {error.strerror}.") from error
     if not found:
         raise InvalidInput(f"{text}: no image found ({', '.join(SUFFIXES)}).")
     return found

@@ -70,6 +70,9 @@ def remarks(contents: Contents | None, source: Source, job: Job) -> list[str]:
     stamps = source.timestamps
     if source.strayed and stamps:
         notes.append(f"timestamps missing or wrong in the file, interpolated: {counted(source.strayed, 'frame')}")
+    if len(stamps) == len(source.clip) and source.clip.fps != source.rate:
+        rate = float(source.clip.fps)
+        notes.append(f"the script's frame rate, {rate:.5g}, is not used: frames keep their times in the file")
     if stamps and not job.end:
         end = float(stamps[-1] * source.time_base - contents.start)
         longest = float(max((later - earlier for earlier, later in pairwise(stamps)), default=0) * source.time_base)

@@ -38,6 +38,7 @@ class Source:
             is no file or its timestamps are useless.
         time_base: in seconds.
         strayed: how many timestamps were missing or wrong in the whole file and are interpolated here.
+        rate: frames per second of the file, before any script; 0 if it is not known, or if there is no file.
     """
 
     clip: vs.VideoNode
@@ -45,6 +46,7 @@ class Source:
     timestamps: Sequence[int] = ()
     time_base: Fraction = Fraction(1)
     strayed: int = 0
+    rate: Fraction = Fraction(0)
 
 
 def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0)) -> Source:
@@ -78,6 +80,7 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
         upscaled=False,
         timestamps=stamps,
         strayed=strayed,
+        rate=Fraction(found["clip"].fps),
         time_base=Fraction(found["timebasenum"], found["timebaseden"]),
     )
     source = _part(source, job, origin)
