@@ -2,8 +2,8 @@
 
 How a frame passes through the package, and how a model gets to the code that runs it:
 
-    clip -> plugin -> filter -> chains -> frames (to RGB) -> stream -> pipelines.picture (tiles, backends)
-         -> frames (from RGB) -> clip
+    clip -> plugin -> filter -> chains -> colours (to RGB) -> stream -> pipelines.picture (tiles, backends)
+         -> colours (from RGB) -> clip
     clip -> plugin -> filter -> chains -> stream -> pipelines.frame (models.frame, device, fused) -> clip    on a GPU
     name or file -> lookup -> models.bundled, or lookup.model_file -> models.checkpoint -> onnx.graph_cache -> graph
     graph -> engines -> backends.tensorrt

@@ -9,9 +9,9 @@ import vapoursynth as vs
 import vsutil
 
 from vsparagon.colours.description import RGB_MATRIX, matrix_code
+from vsparagon.colours.formats import Target
 from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
-from vsparagon.frames import Target
 
 LARGEST: Final = 1 << 16  # width or height of a result, in pixels
 FURTHEST_SUBSAMPLING: Final = 2  # of chroma, as a base-2 logarithm

@@ -6,27 +6,27 @@ import logging
 
 import vapoursynth as vs
 
-from vsparagon.colours.description import Colour, matrix_name, read_colour
-from vsparagon.errors import InvalidInput, OutOfDeviceMemory, ParagonError
-from vsparagon.frames import (
-    Target,
+from vsparagon.colours.conversion import (
     check_convertible,
-    described,
-    first_frame,
-    float_function,
-    frame_function,
+    conversion_key,
     from_float,
-    layouts,
     target_colour,
     to_luma_and_chroma,
     to_rgb,
-    with_properties,
 )
+from vsparagon.colours.description import Colour, matrix_name, read_colour
+from vsparagon.colours.formats import Target, layouts
+from vsparagon.colours.properties import with_properties
+from vsparagon.errors import InvalidInput, OutOfDeviceMemory, ParagonError
+from vsparagon.frames import first_frame, frame_function
 from vsparagon.log import vapoursynth_log
 from vsparagon.pipelines import AnyPipeline
 from vsparagon.stream import map_frames, passing
 
 log = logging.getLogger(__name__)
+
+# Frame properties that decide how the resizer converts a frame. The others are copied from the source at the end.
+CONVERTED_BY = ("_Matrix", "_Range", "_ChromaLocation", "_Transfer", "_Primaries")
 
 
 class Conversion:
@@ -70,7 +70,7 @@ class Conversion:
         return target_colour(colour, self.clip.format, self.target, self._matrix)
 
     def _check(self, frame: vs.VideoFrame, colour: Colour) -> None:
-        kind = described(frame, colour)
+        kind = conversion_key(frame, colour)
         if kind not in self._checked:
             check_convertible(self.clip, frame, colour, self.target, self.wanted(colour))
             self._checked.add(kind)
@@ -154,7 +154,7 @@ class Chains:
         """Upscale an RGBS or GRAYS clip with the network alone."""
         scale, clip = self._pipeline.scale, passing(clip)
         blank = clip.std.BlankClip(width=clip.width * scale, height=clip.height * scale, keep=True)
-        function = float_function(self._pipeline.open_pictures(), scale)
+        function = frame_function(self._pipeline.open_pictures(), blank, keep=CONVERTED_BY)
         return map_frames(clip, blank, function, self._pipeline.in_flight)
 
     def _on_device(self, colour: Colour, wanted: Colour) -> vs.VideoNode | None:
@@ -168,4 +168,4 @@ class Chains:
             log.info("colours are converted by VapourSynth's resizer on the CPU, which %s needs", why)
             return None
         blank = clip.std.BlankClip(width=target.width, height=target.height, format=target.format.id, keep=True)
-        return map_frames(clip, blank, frame_function(pipeline.open_frames(*known), target), pipeline.in_flight)
+        return map_frames(clip, blank, frame_function(pipeline.open_frames(*known), blank), pipeline.in_flight)

@@ -9,7 +9,7 @@ from contextlib import suppress
 import vapoursynth as vs
 
 import vsparagon
-from vsparagon.frames import with_properties
+from vsparagon.colours.properties import with_properties
 from vsparagon.log import collected_log, vapoursynth_log
 
 log = logging.getLogger("vsparagon.somewhere")

@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch", reason="the frame's conversions are a torch
 
 from torch import nn  # noqa: E402
 
+from vsparagon.colours.conversion import from_float, target_colour, to_rgb  # noqa: E402
 from vsparagon.colours.description import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
+from vsparagon.colours.formats import Target, layouts  # noqa: E402
 from vsparagon.colours.layout import Layout  # noqa: E402
-from vsparagon.frames import Target, from_float, layouts, target_colour, to_rgb  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.geometry.tiling import exact_tiles  # noqa: E402
 from vsparagon.lookup import find_model  # noqa: E402

@@ -1,8 +1,8 @@
 """The network with a frame's conversions around it: planes in, planes out, all in one graph.
 
-So a device can take frames in their own format. The steps are those that `vsparagon.frames` takes with VapourSynth's
-resizer: from code values to RGB (`vsparagon.colours`), the extension, the network, and back. All of it is float32,
-whatever the network computes in. `vsparagon.onnx.export.frame_onnx` writes it as ONNX.
+So a device can take frames in their own format. The steps are those that `vsparagon.colours.conversion` takes with
+VapourSynth's resizer: from code values to RGB (`vsparagon.colours`), the extension, the network, and back. All of it is
+float32, whatever the network computes in. `vsparagon.onnx.export.frame_onnx` writes it as ONNX.
 """
 
 from __future__ import annotations
