@@ -12,7 +12,7 @@ import vapoursynth as vs
 
 from vsparagon import backends
 from vsparagon.backends import ON_CPU, ON_GPU, choose_backend, choose_precision, describe
-from vsparagon.backends.base import CpuRuntime, FrameBackend, PictureBackend
+from vsparagon.backends.base import EitherRuntime, FrameBackend, PictureBackend
 from vsparagon.device import gpus
 from vsparagon.device.gpus import Gpu
 from vsparagon.errors import BackendUnavailable, InvalidInput
@@ -33,12 +33,12 @@ class OnGpu(FrameBackend):
 class OnCpu(PictureBackend):
     precisions = ("fp32",)
 
-    def __init__(self, name):
-        super().__init__()
+    def __init__(self, name, why):
+        super().__init__(why)
         self.name = name
 
 
-class Pretended(CpuRuntime):
+class Pretended(EitherRuntime):
     """A runtime that works on the GPU or only on the CPU, or that is broken or not installed."""
 
     def __init__(self, name, state):
@@ -48,7 +48,7 @@ class Pretended(CpuRuntime):
         return f"{self.name} not installed; pip install it" if self._state == "missing" else ""
 
     def cpu(self, why=""):
-        return OnCpu(self.name)
+        return OnCpu(self.name, why)
 
     def on(self, device_id):
         if self._state == "broken":
@@ -56,7 +56,7 @@ class Pretended(CpuRuntime):
         return OnGpu(self.name) if self._state == "gpu" else self.cpu()
 
 
-for pretence in (OnGpu, OnCpu):
+for pretence in (OnGpu, OnCpu, Pretended):
     pretence.__abstractmethods__ = frozenset()  # none of them is called
 
 
@@ -122,17 +122,19 @@ def test_graphs_of_others_go_where_they_can_be_run_and_the_log_says_why(machine,
     with caplog.at_level(logging.INFO):
         found = choose_backend("auto", model=GRAPH)
     assert (found.name, isinstance(found, FrameBackend)) == ("onnxruntime", True)
-    assert "torch (it runs checkpoints, and net.onnx is an ONNX file)" in caplog.text
+    assert "torch (only on CPU, because it runs checkpoints, and net.onnx is an ONNX file)" in caplog.text
     assert choose_backend("auto", model=replace(GRAPH, checkpoint=Path("net.pth"))).name == "torch"
     found = choose_backend("auto", model=FIXED)
     assert (found.name, isinstance(found, PictureBackend)) == ("openvino", True)
     assert "no backend can use the GPU: " in caplog.text
-    assert "onnxruntime (net.onnx takes pictures of one size only)" in caplog.text
+    assert "onnxruntime (only on CPU, because net.onnx takes pictures of one size only)" in caplog.text
     caplog.set_level(logging.INFO)
     for name, model in (("torch", GRAPH), ("onnxruntime", FIXED)):
         assert isinstance(choose_backend(name, model=model), PictureBackend)
-        assert f"backend {name} is on the CPU instead of the GPU: " in caplog.text
-    with pytest.raises(InvalidInput, match="device_id is 1"):
+        assert f"backend {name} is on the CPU, because " in caplog.text
+    with pytest.raises(
+        BackendUnavailable, match=r"'onnxruntime' cannot be used: net\.onnx takes pictures of one size only"
+    ):
         choose_backend("onnxruntime", 1, model=FIXED)
 
 

@@ -51,10 +51,8 @@ def describe() -> list[str]:
 
 def available_on(runtime: Runtime) -> tuple[str, str]:
     """Return ("available on PLACE", "") for a runtime that works on device 0, else ("", reason)."""
-    if missing := runtime.missing():
-        return "", missing
     try:
-        return f"available on {runtime.on(0).place}", ""
+        return f"available on {_bound(runtime, 0, None).place}", ""
     except BackendUnavailable as error:
         return "", str(error)
 
@@ -78,25 +76,30 @@ def choose_backend(name: str, device_id: int = 0, *, model: Model | None = None)
         return (_first_on_gpu(device_id, model) if gpus() else None) or _first_on_cpu(device_id)
     if name not in RUNTIMES:
         raise InvalidInput(f"unknown backend {name!r}; the backends are auto, {', '.join(RUNTIMES)}.")
-    runtime = RUNTIMES[name]
-    if missing := runtime.missing():
-        raise BackendUnavailable(f"backend {name!r} cannot be used: {missing}.")
     try:
-        found = runtime.on(device_id)
+        found = _bound(RUNTIMES[name], device_id, model)
     except BackendUnavailable as error:
-        raise BackendUnavailable(f"backend {name!r} cannot be used: {error}") from error
-    if not (why := _refusal(found, model)):
-        if gpus() and isinstance(runtime, EitherRuntime) and isinstance(found, PictureBackend):
-            log.warning("backend %s is on the %s", name, found.place)
-        return found
-    if isinstance(runtime, CpuRuntime):
-        log.warning("backend %s is on the CPU instead of the GPU: %s", name, why)
-        return runtime.on_cpu(device_id)
-    raise BackendUnavailable(f'backend {name!r} cannot be used: {why}; backend="openvino" runs it on the CPU.')
+        raise BackendUnavailable(f"backend {name!r} cannot be used: {str(error).rstrip('.')}.") from error
+    if gpus() and isinstance(RUNTIMES[name], EitherRuntime) and isinstance(found, PictureBackend):
+        log.warning("backend %s is on the %s", name, found.place)
+    return found
 
 
-def _refusal(backend: Backend, model: Model | None) -> str:
-    return backend.refusal(model) if model and isinstance(backend, FrameBackend) else ""
+def _bound(runtime: Runtime, device_id: int, model: Model | None) -> Backend:
+    """Return a runtime on a device; on the CPU, if it works there and the GPU is no place for the model.
+
+    Raises:
+        InvalidInput: no such device.
+        BackendUnavailable: it lacks something or cannot run the model there.
+    """
+    if missing := runtime.missing():
+        raise BackendUnavailable(missing)
+    backend = runtime.on(device_id)
+    if model is None or not isinstance(backend, FrameBackend) or not (refusal := backend.refusal(model)):
+        return backend
+    if isinstance(runtime, CpuRuntime) and device_id == 0:
+        return runtime.cpu(f"because {refusal}")
+    raise BackendUnavailable(f'{refusal}; backend="openvino" runs it on the CPU')
 
 
 def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
@@ -107,22 +110,18 @@ def _first_on_gpu(device_id: int, model: Model | None) -> Backend | None:
     """
     passed: list[str] = []
     for name in ON_GPU:
-        why = RUNTIMES[name].missing()
-        if not why:
-            try:
-                backend = RUNTIMES[name].on(device_id)
-            except BackendUnavailable as error:
-                why = str(error)
-            else:
-                why = _refusal(backend, model)
-                if isinstance(backend, FrameBackend) and not why:
-                    log.info("backend auto chose %s on %s; not usable: %s", name, backend.place, _told(passed))
-                    return backend
-                why = why or f"only on {backend.place}"
-        passed.append(f"{name} ({why})")
+        try:
+            backend = _bound(RUNTIMES[name], device_id, model)
+        except BackendUnavailable as error:
+            passed.append(f"{name} ({error})")
+            continue
+        if isinstance(backend, FrameBackend):
+            log.info("backend auto chose %s on %s; not usable: %s", name, backend.place, "; ".join(passed) or "none")
+            return backend
+        passed.append(f"{name} (only on {backend.place})")
     if device_id:
-        raise BackendUnavailable(f"device_id is {device_id}, but no backend can use that GPU: {_told(passed)}.")
-    log.warning("no backend can use the GPU: %s", _told(passed))
+        raise BackendUnavailable(f"device_id is {device_id}, but no backend can use that GPU: {'; '.join(passed)}.")
+    log.warning("no backend can use the GPU: %s", "; ".join(passed))
     return None
 
 
@@ -138,10 +137,6 @@ def _cpu_runtimes() -> Iterator[CpuRuntime]:
     for runtime in (RUNTIMES[name] for name in ON_CPU):
         assert isinstance(runtime, CpuRuntime)
         yield runtime
-
-
-def _told(passed: list[str]) -> str:
-    return "; ".join(passed) or "none"
 
 
 def choose_precision(backend: Backend, name: str, model: Model | None = None) -> Precision:
