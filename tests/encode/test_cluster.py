@@ -17,7 +17,7 @@ if sys.platform != "linux":
 
 from subprocess import PIPE, Popen  # noqa: E402
 
-from films import UNEVEN, command, encode, equals, finished_segments, make_film  # noqa: E402
+from films import FRAMES, SEGMENT, command, encode, equals, finished_segments  # noqa: E402
 
 from vsparagon.encode import cluster  # noqa: E402
 from vsparagon.encode.segment import Span  # noqa: E402
@@ -25,7 +25,6 @@ from vsparagon.errors import EncodeFailure  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-SEGMENT, FRAMES = 12, 101
 SLOW = """
 import time
 def wait(n, f):
@@ -33,19 +32,6 @@ def wait(n, f):
     return f
 clip.std.ModifyFrame(clip, wait).set_output()
 """
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "film.mkv", seconds=4, video=UNEVEN)
-
-
-@pytest.fixture(scope="module")
-def whole(film, tmp_path_factory):
-    """The result of a single process."""
-    out = tmp_path_factory.mktemp("whole") / "out.mkv"
-    assert encode(film, out, "--segment-frames", SEGMENT).returncode == 0
-    return out
 
 
 @pytest.fixture

@@ -18,12 +18,10 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 if sys.platform == "win32":
     pytest.skip("needs POSIX signals", allow_module_level=True)
 
-from films import UNEVEN, command, encode, equals, finished_segments, make_film, start_until
+from films import FRAMES, SEGMENT, UNEVEN, command, encode, equals, finished_segments, make_film, start_until
 
 pytestmark = pytest.mark.slow
 
-SEGMENT = 12
-FRAMES = 101
 # A slow source, so that a kill happens in the middle of the work. It logs which frames were requested.
 SLOW = """
 import time
@@ -34,21 +32,6 @@ def wait(n, f):
     return f
 clip.std.ModifyFrame(clip, wait).set_output()
 """
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "film.mkv", seconds=4, video=UNEVEN)
-
-
-@pytest.fixture(scope="module")
-def whole(film, tmp_path_factory):
-    """The result of an uninterrupted run."""
-    out = tmp_path_factory.mktemp("whole") / "out.mkv"
-    done = encode(film, out, "--segment-frames", SEGMENT)
-    assert done.returncode == 0, done.stderr
-    assert f" {FRAMES} frames " in done.stdout
-    return out
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import vapoursynth as vs
-from clips import arrays, clip_of, photograph
+from clips import arrays, assert_same_planes, clip_of, photograph
 
 torch = pytest.importorskip("torch", reason="the frame's conversions are a torch module")
 
@@ -94,15 +94,6 @@ def by_resizer(network, clip, colour, target, wanted):
     return arrays(from_float(blank.std.ModifyFrame([rgb, blank], enlarge), clip.format, target, wanted).get_frame(0))
 
 
-def assert_same_frame(ours, theirs, video_format):
-    """Assert equality within one code value; float32 within a thousandth of an 8-bit one, float16 as it can resolve."""
-    step = 1.0 if video_format.sample_type == vs.INTEGER else 4e-6 if video_format.bits_per_sample == 32 else 1e-3
-    assert len(ours) == len(theirs) == video_format.num_planes
-    for plane, reference in zip(ours, theirs, strict=True):
-        assert plane.shape == reference.shape
-        assert np.abs(plane - reference).max() <= step
-
-
 def compare(source, colour, target=None, picture=None):
     picture = photograph(HEIGHT, WIDTH) if picture is None else picture
     wanted_format = target or source
@@ -112,7 +103,7 @@ def compare(source, colour, target=None, picture=None):
     frame = frame_network(Smooth(), source, colour, wanted_format, wanted)
     with torch.inference_mode():
         ours = [samples(plane.numpy()) for plane in frame(tensors(clip.get_frame(0)))]
-    assert_same_frame(ours, by_resizer(Smooth(), clip, colour, result, wanted), wanted_format)
+    assert_same_planes(ours, by_resizer(Smooth(), clip, colour, result, wanted), wanted_format)
 
 
 def query(family, kind, bits, sub=(0, 0)):

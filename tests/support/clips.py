@@ -74,3 +74,18 @@ def counted(
         return frame
 
     return blank.std.ModifyFrame(blank, fill).std.SetFrameProps(_Matrix=1, **props)
+
+
+def assert_same_planes(
+    ours: Sequence[npt.NDArray[np.float64]], theirs: Sequence[npt.NDArray[np.float64]], video_format: vs.VideoFormat
+) -> None:
+    """Assert that two ways of converting colours agree.
+
+    Integers may differ by one code value, because both ways round; float32 by 1e-5, a few of its roundings on values
+    around 1, and float16 by its own resolution there.
+    """
+    allowed = 1.0 if video_format.sample_type == vs.INTEGER else 1e-5 if video_format.bits_per_sample == 32 else 1e-3
+    assert len(ours) == len(theirs) == video_format.num_planes
+    for plane, reference in zip(ours, theirs, strict=True):
+        assert plane.shape == reference.shape
+        assert np.abs(plane - reference).max() <= allowed

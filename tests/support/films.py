@@ -36,6 +36,8 @@ FONT = bytes(range(256)) * 8
 TAGS = "setparams=colorspace=bt709:color_primaries=bt470bg:color_trc=iec61966-2-1:range=tv"
 # Frames 10 to 12 and every seventh frame are missing, and the video starts 0.3 s after the audio.
 UNEVEN = "select='not(between(n,10,12))*not(eq(mod(n,7),3))',setpts=PTS+0.3/TB"
+# Frames of the film in tests/encode/conftest.py, and of each segment of it.
+FRAMES, SEGMENT = 101, 12
 
 needs_svtav1 = pytest.mark.skipif(
     not any(encoder_formats(program, "libsvtav1") for program in find_ffmpegs()),
