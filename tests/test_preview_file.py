@@ -34,9 +34,10 @@ HDR = {
 }
 FORMATS = {
     **{f"yuv{s}p": getattr(vs, f"YUV{s}P8") for s in (420, 422, 444)},
-    **{f"yuv{s}p{d}le": getattr(vs, f"YUV{s}P{d}") for s in (420, 422, 444) for d in (9, 10, 12, 14, 16)},
+    **{f"yuv{s}p{d}le": getattr(vs, f"YUV{s}P{d}") for s in (420, 422, 444) for d in (10, 12, 16)},
     "gbrp": vs.RGB24,
     "gbrp10le": vs.RGB30,
+    "gbrp12le": vs.RGB36,
     "gbrp16le": vs.RGB48,
 }
 

@@ -13,9 +13,13 @@ from vsparagon.colours.description import FULL, UNSPECIFIED, frame_range, is_sub
 from vsparagon.input.source import rate_of
 from vsparagon.preview.matroska import Video, element
 
-EIGHT_BITS: Final = {(0, 0): b"444P", (1, 0): b"Y42B", (1, 1): b"I420"}
-SUBSAMPLINGS: Final = {(0, 0): 0, (1, 0): 10, (1, 1): 11}  # as names of formats with more than 8 bits have them
-DEPTHS: Final = (8, 9, 10, 12, 14, 16)
+DEPTHS: Final = (8, 10, 12, 16)
+# Subsampling in width and height -> FourCCs of YUV at these depths. VLC knows them, too, except those of 16 bits.
+FOURCCS: Final = {
+    (1, 1): (b"I420", b"I0AL", b"I0CL", b"Y3\x0b\x10"),
+    (1, 0): (b"I422", b"I2AL", b"I2CL", b"Y3\x0a\x10"),
+    (0, 0): (b"I444", b"I4AL", b"I4CL", b"Y3\x00\x10"),
+}
 # VapourSynth's _ChromaLocation -> ChromaSitingHorz and ChromaSitingVert, which cannot say "bottom".
 SITINGS: Final = {0: (1, 2), 1: (2, 2), 2: (1, 1), 3: (2, 1)}
 # MatrixCoefficients, TransferCharacteristics and Primaries: codes of ITU-T H.273, as in frame properties.
@@ -31,22 +35,23 @@ def preview_format(source: vs.VideoFormat) -> int:
     """
     bits = source.bits_per_sample if source.sample_type == vs.INTEGER else max(DEPTHS)
     shape = (source.subsampling_w, source.subsampling_h)
+    across, down = shape if shape in FOURCCS else (0, 0)
     wanted = source.replace(
         color_family=vs.RGB if source.color_family == vs.RGB else vs.YUV,
         sample_type=vs.INTEGER,
         bits_per_sample=next((depth for depth in DEPTHS if depth >= bits), max(DEPTHS)),
-        subsampling_w=shape[0] if shape in SUBSAMPLINGS else 0,
-        subsampling_h=shape[1] if shape in SUBSAMPLINGS else 0,
+        subsampling_w=across,
+        subsampling_h=down,
     )
     return int(wanted.id)
 
 
 def fourcc(video_format: vs.VideoFormat) -> bytes:
     """Return the four bytes by which ffmpeg and mpv know the planes of a `preview_format`, one after the other."""
-    shape, depth = (video_format.subsampling_w, video_format.subsampling_h), video_format.bits_per_sample
+    depth = video_format.bits_per_sample
     if video_format.color_family == vs.RGB:
         return b"G3" + bytes([0, depth])
-    return EIGHT_BITS[shape] if depth == 8 else b"Y3" + bytes([SUBSAMPLINGS[shape], depth])
+    return FOURCCS[video_format.subsampling_w, video_format.subsampling_h][DEPTHS.index(depth)]
 
 
 def described(clip: vs.VideoNode, props: Mapping[str, Any], times: Sequence[int], title: str) -> Video:

@@ -79,7 +79,7 @@ def player_command(program: str, show: Show) -> list[str]:
         return [program, *_mpv_options(show), show.address]
     if kind == "ffplay":
         options = ["-hide_banner", "-loglevel", "error", "-autoexit", "-window_title", show.title]
-        options += ["-ss", f"{show.start:g}"] if show.start else []  # it would read the beginning twice
+        options += ["-ss", f"{show.start:.3f}"] if show.start else []  # with -ss 0, ffplay would read the start twice
         return [program, *options, show.address]
     return [program, show.address]
 
@@ -89,7 +89,7 @@ def _mpv_options(show: Show) -> list[str]:
         "--ytdl=no",  # do not pass the address to youtube-dl
         "--msg-level=all=error",
         "--autofit-larger=100%x95%",
-        f"--start={show.start:g}",
+        f"--start={show.start:.3f}",
         # A few seconds of raw video: stepping back is immediate, and memory use stays small.
         "--cache=yes",
         "--demuxer-max-bytes=128MiB",
