@@ -11,6 +11,7 @@ from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.source import Source
 from vsparagon.preview.levels import levels_for, with_text
+from vsparagon.preview.viewer import outputs
 
 
 def source_of(clip, upscaled=False):
@@ -132,3 +133,16 @@ def test_halves_of_any_format_are_divided_by_a_white_line(tmp_path, format_id, s
             column = 64 >> made.format.subsampling_w
             found = [np.asarray(frame[0])[50, 64], *(np.asarray(frame[plane])[25, column] for plane in (1, 2))]
         assert tuple(found) == line
+
+
+def test_viewer_gets_rgb_with_no_matrix_of_yuv(tmp_path):
+    script = tmp_path / "own.vpy"
+    script.write_text(
+        "import vapoursynth as vs\n"
+        "clip = vs.core.paragon.Upscale(vs.core.std.BlankClip(None, 64, 48, vs.RGB24, 2))\n"
+        'clip.std.RemoveFrameProps("_Matrix").std.RemoveFrameProps("_Primaries").set_output()\n'
+    )
+    [(_name, clip)] = outputs(Job(input=script), ab=False)
+    with clip.get_frame(0) as frame:
+        assert frame.props.get("_Matrix", 0) == 0
+        assert frame.props["_Primaries"] != 2
