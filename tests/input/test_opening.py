@@ -1,10 +1,10 @@
-"""An input opened for viewing: whether the file's sound fits the clip, and what is said if it does not."""
+"""An input opened for viewing: when its frames are shown, and whether the file's sound fits them."""
 
 import pytest
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
-from films import UNEVEN, ffmpeg, make_film
+from films import UNEVEN, ffmpeg, make_film, stamps
 
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
@@ -13,6 +13,11 @@ from vsparagon.input.opening import open_to_view
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     return make_film(tmp_path_factory.mktemp("film") / "film.mkv")
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    return make_film(tmp_path_factory.mktemp("film") / "uneven.mkv", video=UNEVEN)
 
 
 def opened(film, tmp_path, script=""):
@@ -52,10 +57,42 @@ def test_sound_is_left_out_and_said_so_if_a_filter_script_changes_the_timing(scr
     )
 
 
-def test_variable_rate_is_told_without_sound_too(tmp_path):
-    uneven = make_film(tmp_path / "uneven.mkv", video=UNEVEN)
-    ffmpeg("-i", uneven, "-map", "0:v", "-c", "copy", tmp_path / "silent.mkv")
-    for film, end in ((uneven, ", without audio and subtitles"), (tmp_path / "silent.mkv", "")):
-        note = opened(film, tmp_path).note
-        assert note.startswith("the frame rate is variable or unknown: playing at a constant 2")
-        assert note.endswith(f" frames per second{end}")
+def test_steady_frames_are_shown_at_the_clips_rate(film, tmp_path):
+    times = opened(film, tmp_path, "clip.std.SelectEvery(5, [0, 1, 3, 4])").times
+    assert (len(times), times[:4]) == (48, [0, 41_666, 83_333, 125_000])
+
+
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        ("", slice(None)),
+        ("clip.std.BoxBlur()", slice(None)),
+        ("clip.std.RemoveFrameProps()", slice(None)),
+        ("clip[9:30]", slice(9, 30)),
+        ("clip.std.Crop(top=4)[:20]", slice(20)),
+    ],
+)
+def test_frames_of_variable_rate_keep_the_files_times_and_its_sound(script, part, uneven, tmp_path):
+    found = opened(uneven, tmp_path, script)
+    expected = stamps(uneven, "video")[part]
+    assert (found.beside, found.note) == ({"audio", "subtitle"}, "")
+    assert found.ahead == pytest.approx(expected[0], abs=1e-6)
+    assert found.times == pytest.approx([(time - expected[0]) * 1e6 for time in expected], abs=1)
+
+
+@pytest.mark.parametrize(
+    "script", ["clip.std.AssumeFPS(fpsnum=50)", "clip.std.SelectEvery(2, 0)", "(clip[:9] + clip[20:])"]
+)
+def test_changed_timing_of_variable_rate_is_told(script, uneven, tmp_path):
+    found = opened(uneven, tmp_path, script)
+    assert not found.beside
+    assert found.note.startswith("the filter script changes the timing: playing at a constant ")
+    assert len(found.times) == found.source.clip.num_frames
+
+
+def test_file_without_timestamps_is_told_and_plays_at_its_nominal_rate(film, tmp_path):
+    ffmpeg("-i", film, "-map", "0:v", "-c", "copy", tmp_path / "raw.h264")
+    found = opened(tmp_path / "raw.h264", tmp_path)
+    assert found.note.startswith("the file has no usable timestamps: playing at a constant ")
+    assert found.note.endswith(" frames per second")
+    assert len(found.times) == 60

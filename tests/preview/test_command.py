@@ -19,16 +19,23 @@ import pytest
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
-from films import UNEVEN, make_film
+from films import UNEVEN, make_film, stamps
 
-# A player: it opens an address, reads `most` bytes of it, and prints what it got.
+# A player: it reads `most` bytes from an address.
 PLAYER = """#!{python}
 import sys, urllib.request
 with urllib.request.urlopen(sys.argv[-1]) as answer:
-    header = answer.readline()
-    got = len(answer.read({most}))
-sys.stderr.write(f"player: {{header.decode().strip()}}, {{got}} bytes\\n")
+    answer.read({most})
 sys.exit({code})
+"""
+# A player that prints what it is given.
+DECODER = """#!{python}
+import sys, av
+with av.open(sys.argv[-1]) as film:
+    frames = list(film.decode(video=0))
+first = frames[0]
+sys.stderr.write(f"player: {{len(frames)}} frames, {{first.width}}x{{first.height}} {{first.format.name}}, ")
+sys.stderr.write(f"{{int(first.colorspace)}} {{int(first.color_primaries)}} {{int(first.color_trc)}}\\n")
 """
 # A viewer, called like vsview and vspreview: it runs the script and prints what it is given.
 VIEWER = """
@@ -71,10 +78,11 @@ needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="the player is 
 
 @needs_posix
 def test_any_program_that_takes_an_address_plays(film, tmp_path):
-    done = run(film, "--player", write_player(tmp_path), "--ab")
+    player = write_player(tmp_path)
+    player.write_text(DECODER.format(python=sys.executable))
+    done = run(film, "--player", player, "--ab")
     assert done.returncode == 0, done.stderr
-    header = "YUV4MPEG2 W128 H96 F30:1 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2 XCOLORRANGE=LIMITED"
-    assert f"player: {header}, {60 * 18438} bytes" in done.stderr
+    assert "player: 60 frames, 128x96 yuv420p, 1 5 13\n" in done.stderr  # as the film is labelled
     assert done.stdout.startswith(f"{film}: 60 frames to player, with nano")
     assert not list(film.parent.glob("*index*"))
 
@@ -264,35 +272,74 @@ class Mpv:
         self._socket.close()
 
 
-@pytest.mark.skipif(shutil.which("mpv") is None, reason="there is no mpv")
+@pytest.fixture
+def mpv(tmp_path, started):
+    """A function that previews an input in a paused mpv, and returns the process and mpv when it shows a frame."""
+
+    def start(*arguments: object) -> tuple[subprocess.Popen[str], Mpv]:
+        (tmp_path / "mpv.conf").write_text(f"vo=null\nao=null\npause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
+        process = started(*command(*arguments, "--player", "mpv"), MPV_HOME=str(tmp_path))
+        mpv = Mpv(tmp_path / "mpv.sock")
+        while mpv.do("get_property", "seeking") is not False or not mpv.do("get_property", "video-out-params"):
+            time.sleep(0.02)
+        return process, mpv
+
+    return start
+
+
+needs_mpv = pytest.mark.skipif(shutil.which("mpv") is None, reason="there is no mpv")
+
+
+@needs_mpv
 @pytest.mark.parametrize("name", ["even.mkv", "uneven.mkv"])
-def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_at_once(name, tmp_path, started):
-    uneven = name.startswith("un")
-    film = make_film(tmp_path / name, seconds=10, video=UNEVEN if uneven else "setpts=PTS+0.3/TB")
-    (tmp_path / "mpv.conf").write_text(f"vo=null\nao=null\npause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
-    process = started(*command(film, "--player", "mpv", "--start", "4"), MPV_HOME=str(tmp_path))
-    mpv = Mpv(tmp_path / "mpv.sock")
-    while mpv.do("get_property", "seeking") is not False:
-        time.sleep(0.02)
-    assert mpv.do("get_property", "time-pos") == pytest.approx(4, abs=0.05)
-    shown = mpv.do("get_property", "video-out-params")
+def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_to_any_frame_at_once(name, tmp_path, mpv):
+    film = make_film(tmp_path / name, seconds=10, video=UNEVEN if name.startswith("un") else "setpts=PTS+0.3/TB")
+    process, player = mpv(film, "--start", "4")
+    assert player.do("get_property", "time-pos") == pytest.approx(4, abs=0.05)
+    assert player.do("get_property", "media-title") == name
+    shown = player.do("get_property", "video-out-params")
     assert (shown["w"], shown["h"], shown["colormatrix"], shown["primaries"], shown["colorlevels"]) == (
         128, 96, "bt.709", "bt.601-625", "limited",
     )  # fmt: skip
-    tracks = mpv.do("get_property", "track-list")
-    assert [track["codec"] for track in tracks if track["selected"]] == ["rawvideo", *(["aac"] * (not uneven))]
-    assert any(track["type"] == "sub" for track in tracks) == (not uneven)
-    if not uneven:
-        assert mpv.do("get_property", "audio-delay") == pytest.approx(-0.3, abs=0.002)
-    for place in (8.0, 1.0):
-        mpv.do("seek", place, "absolute+exact")
-        mpv.wait("playback-restart")
-        assert mpv.do("get_property", "time-pos") == pytest.approx(place, abs=0.05)
-    mpv.quit()
+    tracks = player.do("get_property", "track-list")
+    assert [track["codec"] for track in tracks if track["selected"]] == ["rawvideo", "aac"]
+    assert any(track["type"] == "sub" for track in tracks)
+    assert player.do("get_property", "audio-delay") == pytest.approx(-0.3, abs=0.002)
+    times = [time - 0.3 for time in stamps(film, "video")]
+    for number in (200, 30):
+        player.do("seek", times[number], "absolute+exact")
+        player.wait("playback-restart")
+        assert player.do("get_property", "time-pos") == pytest.approx(times[number], abs=0.002)
+    player.do("frame-step")
+    player.do("frame-back-step")
+    player.do("frame-back-step")
+    deadline = time.monotonic() + 20
+    while player.do("get_property", "time-pos") != pytest.approx(times[29], abs=0.002):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    player.quit()
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
     assert stdout.startswith(f"{film}: ")
-    assert ("without audio and subtitles" in stderr) == uneven
+    assert "constant" not in stderr
+
+
+@needs_mpv
+def test_mpv_shows_hdr_and_any_chroma_location(tmp_path, mpv):
+    (tmp_path / "hdr.vpy").write_text(
+        "import vapoursynth as vs\n"
+        "clip = vs.core.std.BlankClip(None, 64, 48, vs.YUV420P10, 60, 30, 1, color=[500, 512, 512])\n"
+        "clip = clip.std.SetFrameProps(_Matrix=9, _Primaries=9, _Transfer=16, _ChromaLocation=2)\n"
+        "clip.std.SetFrameProps(ContentLightLevelMax=1000, ContentLightLevelAverage=400).set_output()\n"
+    )
+    _process, player = mpv(tmp_path / "hdr.vpy")
+    shown = player.do("get_property", "video-out-params")
+    assert (shown["pixelformat"], shown["colormatrix"], shown["primaries"], shown["gamma"]) == (
+        "yuv420p10", "bt.2020-ncl", "bt.2020", "pq",
+    )  # fmt: skip
+    assert shown["chroma-location"] == "uhd"
+    assert shown["sig-peak"] == pytest.approx(1000 / 203, abs=0.01)
+    player.quit()
 
 
 @pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")

@@ -11,6 +11,7 @@ from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.source import Source
 from vsparagon.preview.levels import levels_for, with_text
+from vsparagon.preview.viewer import outputs
 
 
 def source_of(clip, upscaled=False):
@@ -111,3 +112,37 @@ def test_smaller_sources_have_whole_chroma(tmp_path):
     levels = levels_for(source_of(clip), Job(input=tmp_path / "x.mkv"), ab=False)
     assert [level.name for level in levels][-2:] == ["swift_lite int8 from 44x32", "swift_lite int8 from 30x22"]
     assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 5
+
+
+@pytest.mark.parametrize(
+    ("format_id", "shown", "line"),
+    [
+        (vs.RGB24, vs.RGB24, (235, 235, 235)),
+        (vs.RGBS, vs.RGB48, (60160, 60160, 60160)),
+        (vs.GRAY8, vs.YUV444P8, (235, 128, 128)),
+        (vs.YUV420P12, vs.YUV420P12, (3760, 2048, 2048)),
+    ],
+)
+def test_halves_of_any_format_are_divided_by_a_white_line(tmp_path, format_id, shown, line):
+    clip = vs.core.std.BlankClip(None, 64, 48, format_id, 2)
+    levels = levels_for(source_of(clip), Job(input=tmp_path / "x.mkv"), ab=True)
+    for level in (levels[0], levels[-1]):
+        made = level.open()
+        assert made.format.id == shown
+        with made.get_frame(0) as frame:
+            column = 64 >> made.format.subsampling_w
+            found = [np.asarray(frame[0])[50, 64], *(np.asarray(frame[plane])[25, column] for plane in (1, 2))]
+        assert tuple(found) == line
+
+
+def test_viewer_gets_rgb_with_no_matrix_of_yuv(tmp_path):
+    script = tmp_path / "own.vpy"
+    script.write_text(
+        "import vapoursynth as vs\n"
+        "clip = vs.core.paragon.Upscale(vs.core.std.BlankClip(None, 64, 48, vs.RGB24, 2))\n"
+        'clip.std.RemoveFrameProps("_Matrix").std.RemoveFrameProps("_Primaries").set_output()\n'
+    )
+    [(_name, clip)] = outputs(Job(input=script), ab=False)
+    with clip.get_frame(0) as frame:
+        assert frame.props.get("_Matrix", 0) == 0
+        assert frame.props["_Primaries"] != 2

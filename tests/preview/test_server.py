@@ -1,8 +1,7 @@
-"""`vsparagon preview`: the clip as a file, how players read it, and what happens if the machine is too slow."""
+"""`vsparagon preview`: how players read the file, and what happens if the machine is too slow."""
 
 from __future__ import annotations
 
-import io
 import socket
 import struct
 import sys
@@ -14,31 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import vapoursynth as vs
-
-pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
-
-import av
 from clips import counted
-from films import read
 
 from vsparagon.cli.options import parse_time
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory
-from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.preview import screen as screens
+from vsparagon.preview.description import described
 from vsparagon.preview.levels import Level
 from vsparagon.preview.screen import Screen
 from vsparagon.preview.server import served
-from vsparagon.preview.y4m import RawFile
+from vsparagon.preview.virtual_file import VirtualFile
 
 core: Any = vs.core
 
 
-def content(clip):
-    """Return what a file of the clip must contain, as VapourSynth itself writes it."""
-    out = io.BytesIO()
-    clip.output(out, y4m=True)
-    _, _, frames = out.getvalue().partition(b"\n")
-    return frames
+def file_of(clip):
+    times = [round(n * 1_000_000 / clip.fps) for n in range(clip.num_frames)]
+    return VirtualFile(clip, described(clip, {}, times, "a film"), lambda _seconds: None)
 
 
 def fetch(address, **headers):
@@ -46,51 +37,9 @@ def fetch(address, **headers):
         return answer.status, dict(answer.headers), answer.read()
 
 
-@pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10", "yuv444p12"])
-def test_file_is_read_by_ffmpeg_as_the_clip(name, tmp_path):
-    clip = counted(PIXEL_FORMATS[name], _SARNum=4, _SARDen=3, _ChromaLocation=2)
-    taken = []
-    file = RawFile(clip, taken.append)
-    whole = b"".join(file.read(0))
-    assert len(whole) == file.size
-    assert whole.partition(b"\n")[2] == content(clip)
-    assert len(taken) == clip.num_frames
-    (tmp_path / "clip.y4m").write_bytes(whole)
-    with av.open(str(tmp_path / "clip.y4m")) as container:
-        stream = container.streams.video[0]
-        assert stream.pix_fmt.removesuffix("le") == name
-        assert stream.average_rate == 30
-        assert str(stream.sample_aspect_ratio) == "4/3"
-        assert sum(1 for _ in container.decode(stream)) == clip.num_frames
-
-
-@pytest.mark.parametrize("full", [0, 1])
-def test_file_tells_the_range(full, tmp_path):
-    path = tmp_path / "it.y4m"
-    path.write_bytes(b"".join(RawFile(counted().std.SetFrameProps(_Range=full), lambda _seconds: None).read(0)))
-    with read(path).get_frame(0) as frame:
-        assert frame.props["_Range"] == full
-
-
-@pytest.mark.parametrize("first", [0, 1, 40, 41, 66, 4660, 9287, 50_000])
-def test_file_can_be_read_from_any_byte(first):
-    file = RawFile(counted(), lambda _seconds: None)
-    assert b"".join(file.read(first)) == b"".join(file.read(0))[first:]
-
-
-def test_reading_from_the_middle_makes_no_frame_before_it():
-    asked = []
-    clip = counted()
-    noted = clip.std.FrameEval(lambda n: asked.append(n) or clip)
-    file = RawFile(noted, lambda _seconds: None)
-    asked.clear()
-    next(iter(file.read(file.size - 4 * 4614)))
-    assert min(asked) == 16
-
-
 def test_server_answers_ranges_and_only_to_those_who_know_the_address():
     begun = []
-    file = RawFile(counted(), lambda _seconds: None)
+    file = file_of(counted())
     whole = b"".join(file.read(0))
     with served(file, lambda: begun.append(1), pytest.fail) as address:
         status, headers, body = fetch(address)
@@ -114,7 +63,7 @@ def test_server_answers_ranges_and_only_to_those_who_know_the_address():
 
 def test_server_is_silent_about_strange_requests_and_readers_that_break_off(capfd):
     at_once = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-    with served(RawFile(counted(), lambda _seconds: None), lambda: None, pytest.fail) as address:
+    with served(file_of(counted()), lambda: None, pytest.fail) as address:
         url = urllib.parse.urlsplit(address)
         for request in (b"GET /\xe9 HTTP/1.1\r\n\r\n", b"GET ", f"GET {url.path} HTTP/1.1\r\n\r\n".encode()):
             with socket.create_connection((url.hostname, url.port)) as reader:
@@ -131,7 +80,7 @@ def test_reader_that_leaves_stops_the_work():
     clip = counted(width=640, height=480, length=2000)
     noted = clip.std.FrameEval(lambda n: asked.append(n) or clip)
     with (
-        served(RawFile(noted, lambda _seconds: None), lambda: None, pytest.fail) as address,
+        served(file_of(noted), lambda: None, pytest.fail) as address,
         urllib.request.urlopen(address) as answer,
     ):
         answer.read(1_000_000)

@@ -34,7 +34,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--player",
         default="",
         help="mpv, ffplay, vsview, vspreview (default: the first of these that is installed), or another program that "
-        "plays a URL",
+        "plays uncompressed Matroska video from a URL",
     )
     add_filter_script(parser)
     add_network(parser)

@@ -30,6 +30,7 @@ from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.segment import Span, encode_segment, render
 from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.input.job import Encoding, Job
+from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import open_source, upscaled_clip
 from vsparagon.log import collected_log
 
@@ -205,7 +206,7 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
         index = Path(folder.name) / "source"
     with collected_log(), noted_choices() as choices:
         source = open_source(context.job, index, context.track, context.origin)
-        clip = upscaled_clip(source, context.job, context.encoding.pix_fmt)
+        clip = upscaled_clip(source, context.job, PIXEL_FORMATS[context.encoding.pix_fmt])
     here = fingerprint(clip, choices, ffmpeg_with(context.encoding.codec))
     if differing := [name for name, value in context.fingerprint.items() if here[name] != value]:
         name = differing[0]

@@ -28,6 +28,7 @@ from vsparagon.encode.segment import Span, all_spans, encode_segment, render, st
 from vsparagon.encode.sound import check_sound
 from vsparagon.errors import EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
+from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
 from vsparagon.log import collected_log
 from vsparagon.wording import counted
@@ -176,7 +177,7 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         if contents:
             check_sound(program, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
-        clip = upscaled_clip(source, job, encoding.pix_fmt)
+        clip = upscaled_clip(source, job, PIXEL_FORMATS[encoding.pix_fmt])
     video = RawVideo.of(clip)
     lost = left_out(contents, job, source, encoding, video)
     for text in [*remarks(contents, source, job), *(f"left out: {what}" for what in lost)]:

@@ -20,7 +20,6 @@ from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job, Network
-from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.times import mended
 from vsparagon.system.waiting import call_in_thread
 
@@ -34,19 +33,19 @@ class Source:
     Attributes:
         clip: the clip.
         upscaled: whether a script has upscaled it with `core.paragon.Upscale`.
+        rate: frames per second of the file (before any script), on average; 0 if there is no file.
         timestamps: of the file's frames (before any script), strictly rising, in units of `time_base`; empty if there
             is no file or its timestamps are useless.
         time_base: in seconds.
         strayed: how many timestamps were missing or wrong in the whole file and are interpolated here.
-        rate: frames per second of the file, before any script; 0 if it is not known, or if there is no file.
     """
 
     clip: vs.VideoNode
     upscaled: bool
+    rate: Fraction = Fraction(0)
     timestamps: Sequence[int] = ()
     time_base: Fraction = Fraction(1)
     strayed: int = 0
-    rate: Fraction = Fraction(0)
 
 
 def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0)) -> Source:
@@ -78,9 +77,9 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
     source = Source(
         clip=found["clip"],
         upscaled=False,
+        rate=Fraction(found["clip"].fps),
         timestamps=stamps,
         strayed=strayed,
-        rate=Fraction(found["clip"].fps),
         time_base=Fraction(found["timebasenum"], found["timebaseden"]),
     )
     source = _part(source, job, origin)
@@ -157,13 +156,13 @@ def _with_times(source: Source) -> vs.VideoNode:
     return clip
 
 
-def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
-    """Return the clip as it is encoded: upscaled, unless a script has done so, and in the given format.
+def upscaled_clip(source: Source, job: Job, wanted: int) -> vs.VideoNode:
+    """Return the clip upscaled, unless a script has done so, and in the given format.
 
     Args:
         source: the clip.
         job: names the network and how it is run.
-        pix_fmt: a name in `PIXEL_FORMATS`.
+        wanted: id of a VapourSynth format.
 
     Raises:
         ParagonError: the network or the clip cannot be used, or a script upscales although the job names a network.
@@ -174,7 +173,7 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
         return upscale(
             source.clip,
             **asdict(job.network or Network()),
-            format=PIXEL_FORMATS[pix_fmt],
+            format=wanted,
             device_id=job.device_id,
             num_streams=job.num_streams,
             cache=job.cache,
@@ -184,7 +183,7 @@ def upscaled_clip(source: Source, job: Job, pix_fmt: str) -> vs.VideoNode:
             f"{job.filter_script or job.input} calls core.paragon.Upscale itself; leave out either the network "
             "options or that call."
         )
-    return converted(source.clip, PIXEL_FORMATS[pix_fmt])
+    return converted(source.clip, wanted)
 
 
 def rate_of(clip: vs.VideoNode) -> Fraction:
@@ -193,17 +192,17 @@ def rate_of(clip: vs.VideoNode) -> Fraction:
 
 
 def converted(clip: vs.VideoNode, wanted: int, **size: int) -> vs.VideoNode:
-    """Return the clip converted to a YUV format by the bicubic resizer, with error diffusion.
+    """Return the clip converted by the bicubic resizer, with error diffusion.
 
     Args:
         clip: of any format.
-        wanted: id of a VapourSynth format.
+        wanted: id of a VapourSynth format, of YUV or of the clip's colour family.
         size: `width` and `height` in pixels; without them, the size stays.
     """
     if clip.format.id == wanted and not size:
         return clip
     arguments: dict[str, Any] = {"format": wanted, "dither_type": "error_diffusion", **size}
-    if clip.format.color_family != vs.YUV:
+    if clip.format.color_family != vs.core.get_video_format(wanted).color_family:
         with first_frame(clip) as frame:
             arguments["matrix"] = usual_matrix(frame)
     converted: vs.VideoNode = clip.resize.Bicubic(**arguments)

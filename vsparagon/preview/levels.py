@@ -14,9 +14,9 @@ from vsparagon.backends.base import Backend
 from vsparagon.choice import noted_choices
 from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
-from vsparagon.input.pixel_formats import pixel_format_candidates
 from vsparagon.input.source import Source, converted, upscaled_clip
 from vsparagon.models.bundled import bundled
+from vsparagon.preview.description import preview_format
 
 # The variants to fall back to if one is too slow, each faster than the one before (docs/speed.md).
 FASTER: Final = {
@@ -46,11 +46,6 @@ class Level:
     open: Callable[[], vs.VideoNode]
 
 
-def preview_format(clip: vs.VideoNode) -> str:
-    """Return the pixel format in which a clip is previewed: a name in `PIXEL_FORMATS`."""
-    return pixel_format_candidates(clip.format)[0]
-
-
 def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     """Return the levels for a source, the most expensive first; only one for a script that upscales by itself.
 
@@ -62,9 +57,9 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     Raises:
         ParagonError: the network or the clip cannot be used.
     """
-    pix_fmt = preview_format(source.clip)
+    wanted = preview_format(source.clip.format)
     with noted_choices() as choices:
-        first = upscaled_clip(source, job, pix_fmt)
+        first = upscaled_clip(source, job, wanted)
     if source.upscaled:
         return [Level(name=job.input.name, open=lambda: first)]
     network = job.network or Network()
@@ -76,7 +71,7 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
             made = clip
             if made is None:
                 chosen = replace(job, network=network)
-                made = upscaled_clip(replace(source, clip=reduced(source.clip, share)), chosen, pix_fmt)
+                made = upscaled_clip(replace(source, clip=reduced(source.clip, share)), chosen, wanted)
             return halves(plain, made, name) if plain else made
 
         return Level(name=name, open=make)
@@ -143,7 +138,9 @@ def halves(left: vs.VideoNode, right: vs.VideoNode, name: str) -> vs.VideoNode:
         raise InvalidInput(f"--ab needs a result that is at least {3 * LINE} pixels wide; this one has {right.width}.")
     middle = right.width // 4 * 2
     peak = 1 << right.format.bits_per_sample
-    white: Any = [peak * 235 // 256, *[peak // 2] * (right.format.num_planes - 1)]
+    white: Any = [peak * 235 // 256] * right.format.num_planes
+    if right.format.color_family == vs.YUV:
+        white[1:] = [peak // 2, peak // 2]
     line = right.std.BlankClip(width=LINE, color=white)
     parts = [
         with_text(left, "bicubic", 7).std.Crop(right=left.width - middle),
@@ -157,7 +154,7 @@ def with_text(clip: vs.VideoNode, text: str, place: int) -> vs.VideoNode:
     """Return the clip with text that is legible when the picture fills a screen; a clip too small for text as it is.
 
     Args:
-        clip: of a format in `PIXEL_FORMATS`.
+        clip: in a `preview_format`.
         text: what is drawn.
         place: where, by the keys of a numeric keypad: 7 is the top left corner.
     """

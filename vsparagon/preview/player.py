@@ -7,23 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from vsparagon.errors import BackendUnavailable
-from vsparagon.ffmpeg import colour_arguments
 from vsparagon.preview import PLAYERS
 from vsparagon.system.waiting import wait_for
 
-# ffmpeg's option -> the same parameter of its filter setparams. The chroma location is in the y4m header already.
-PARAMETERS: Final = {
-    "-colorspace": "colorspace",
-    "-color_primaries": "color_primaries",
-    "-color_trc": "color_trc",
-    "-color_range": "range",
-}
+# VapourSynth's _ChromaLocation -> mpv's name, which assumes 0. It is all that mpv does not read from a Matroska file.
+CHROMA_LOCATIONS: Final = {1: "mpeg1/jpeg", 2: "uhd"}
 LAST_SECONDS: Final = 3.0  # that a player gets to end before it is killed
 
 
@@ -35,7 +29,7 @@ class Show:
         address: of the video.
         title: of the window.
         start: where to begin, in seconds from the first frame.
-        props: frame properties of the first frame, for the colours.
+        chroma_location: as VapourSynth numbers it; 0 also if chroma is not subsampled.
         beside: the file that audio and subtitles come from.
         kinds: which of "audio" and "subtitle" to play from it.
         ahead: seconds from the beginning of those streams to the first frame.
@@ -44,7 +38,7 @@ class Show:
     address: str
     title: str
     start: float
-    props: Mapping[str, object]
+    chroma_location: int
     beside: Path
     kinds: frozenset[str]
     ahead: float
@@ -85,8 +79,8 @@ def player_command(program: str, show: Show) -> list[str]:
         return [program, *_mpv_options(show), show.address]
     if kind == "ffplay":
         options = ["-hide_banner", "-loglevel", "error", "-autoexit", "-window_title", show.title]
-        options += ["-vf", _labels(show.props)] if _labels(show.props) else []
-        return [program, *options, "-ss", f"{show.start:g}", show.address]
+        options += ["-ss", f"{show.start:.3f}"] if show.start else []  # with -ss 0, ffplay would read the start twice
+        return [program, *options, show.address]
     return [program, show.address]
 
 
@@ -95,28 +89,20 @@ def _mpv_options(show: Show) -> list[str]:
         "--ytdl=no",  # do not pass the address to youtube-dl
         "--msg-level=all=error",
         "--autofit-larger=100%x95%",
-        f"--force-media-title={show.title}",
-        f"--start={show.start:g}",
+        f"--start={show.start:.3f}",
         # A few seconds of raw video: stepping back is immediate, and memory use stays small.
         "--cache=yes",
         "--demuxer-max-bytes=128MiB",
         "--demuxer-max-back-bytes=256MiB",
     ]
-    if labels := _labels(show.props):
-        options.append(f"--vf-append={labels}")
+    if location := CHROMA_LOCATIONS.get(show.chroma_location):
+        options.append(f"--vf-append=format=chroma-location={location}")
     if show.kinds:
         # Either option adds all tracks of the file, and selects a track of its own kind.
         kind = "audio" if "audio" in show.kinds else "sub"
         options += [f"--{kind}-file={show.beside}"]
         options += [f"--audio-delay={-show.ahead:.6f}", f"--sub-delay={-show.ahead:.6f}"]
     return options
-
-
-def _labels(props: Mapping[str, object]) -> str:
-    """Return the ffmpeg filter that labels the colours, which a y4m header cannot; "" if there is nothing to label."""
-    said = colour_arguments(props)
-    pairs = [f"{PARAMETERS[o]}={v}" for o, v in zip(said[::2], said[1::2], strict=True) if o in PARAMETERS]
-    return f"setparams={':'.join(pairs)}" if pairs else ""
 
 
 class RunningPlayer:

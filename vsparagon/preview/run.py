@@ -10,11 +10,12 @@ from vsparagon.frames import first_frame
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view, seconds_of
 from vsparagon.log import collected_log
+from vsparagon.preview.description import described
 from vsparagon.preview.levels import levels_for
 from vsparagon.preview.player import RunningPlayer, Show, player_command
 from vsparagon.preview.screen import Screen
 from vsparagon.preview.server import served
-from vsparagon.preview.y4m import RawFile
+from vsparagon.preview.virtual_file import VirtualFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +65,15 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
             failures.append(error)
             player.stop()
 
-        with served(RawFile(screen.clip, screen.delivered), screen.begin, fail) as address:
-            with first_frame(screen.clip) as frame:
-                props = dict(frame.props)
+        with first_frame(screen.clip) as frame:
+            props = dict(frame.props)
+        video = described(screen.clip, props, opened.times, job.input.name)
+        with served(VirtualFile(screen.clip, video, screen.delivered), screen.begin, fail) as address:
             show = Show(
                 address=address,
                 title=job.input.name,
                 start=start,
-                props=props,
+                chroma_location=props.get("_ChromaLocation", 0),
                 beside=job.input,
                 kinds=opened.beside,
                 ahead=opened.ahead,

@@ -44,7 +44,7 @@ class Screen:
 
     Attributes:
         clip: what is shown.
-        wanted: its frames per second.
+        wanted: its frames per second, on average.
         level: name of the level shown now.
         frames: number of frames delivered in all.
     """

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from vsparagon.preview.y4m import RawFile
+from vsparagon.preview.virtual_file import VirtualFile
 
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -23,7 +23,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Exception], None]) -> Iterator[str]:
+def served(file: VirtualFile, on_begin: Callable[[], None], on_failure: Callable[[Exception], None]) -> Iterator[str]:
     """Serve a file for as long as the context is open, and yield its address.
 
     The address contains a secret, since other users of this machine can reach the port.
@@ -33,7 +33,7 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
         on_begin: called before each response with content, so after each seek.
         on_failure: called with the exception if the content cannot be made. Both are called on a server thread.
     """
-    path = f"/{secrets.token_urlsafe()}.y4m"
+    path = f"/{secrets.token_urlsafe()}.mkv"
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -76,7 +76,7 @@ def served(file: RawFile, on_begin: Callable[[], None], on_failure: Callable[[Ex
                     self.send_header("Content-Range", f"bytes {first}-{last}/{file.size}")
             self.send_header("Connection", "close")  # a player that seeks connects again
             self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Type", "video/x-yuv4mpeg")
+            self.send_header("Content-Type", "video/matroska")
             self.send_header("Content-Length", str(length))
             self.end_headers()
             return first, length

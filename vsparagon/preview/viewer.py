@@ -77,12 +77,15 @@ def outputs(job: Job, *, ab: bool) -> list[tuple[str, vs.VideoNode]]:
 
 
 def _described(clip: vs.VideoNode) -> vs.VideoNode:
-    """Return the clip with matrix, primaries and transfer filled in as players guess them.
+    """Return the clip with primaries, transfer and, except for RGB, matrix filled in as players guess them.
 
     Viewers cannot convert a clip for which only some of them are known.
     """
+    names = ["_Primaries", "_Transfer"]
+    if clip.format.color_family != vs.RGB:
+        names.append("_Matrix")
     with first_frame(clip) as frame:
-        said = {name: frame.props.get(name, UNSPECIFIED) for name in ("_Matrix", "_Primaries", "_Transfer")}
+        said = {name: frame.props.get(name, UNSPECIFIED) for name in names}
         guessed = MATRICES["709" if usual_matrix(frame) == MATRICES["709"] else "170m"]  # one number for all three
     missing = {name: guessed for name, value in said.items() if value == UNSPECIFIED}
     described: vs.VideoNode = clip.std.SetFrameProps(**missing) if missing else clip
