@@ -136,6 +136,11 @@ def test_enlargement_whose_size_the_format_cannot_have():
         vsparagon.upscale(odd, scale=3, format=vs.YUV420P8)
 
 
+def test_matrix_that_the_result_cannot_have():
+    with pytest.raises(vsparagon.InvalidInput, match="the matrix 2020cl needs matching transfer and primaries"):
+        vsparagon.upscale(clip_of([photograph(40, 56)]), format=vs.YUV420P8, matrix="2020cl")
+
+
 @pytest.mark.parametrize(("make", "message"), CLIPS.values(), ids=CLIPS)
 def test_clip_that_cannot_be_used(make, message):
     with pytest.raises(vs.Error) as caught:

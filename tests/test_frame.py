@@ -146,6 +146,17 @@ def test_planes_smaller_than_the_kernels_are_converted_as_by_the_resizer(sub, lo
     compare(source, described(source, location=location), picture=picture)
 
 
+def test_description_given_decides_rather_than_the_frames_properties():
+    source = query(vs.YUV, vs.INTEGER, 8, (1, 1))
+    colour = described(source, value_range=FULL, location=1)
+    clip = clip_in(source, colour, photograph(HEIGHT, WIDTH))
+    tagged, other = (
+        arrays(to_rgb(c, colour).get_frame(0))
+        for c in (clip, clip.std.SetFrameProps(_Range=LIMITED, _ChromaLocation=4, _Matrix=6))
+    )
+    assert all((a == b).all() for a, b in zip(tagged, other, strict=True))
+
+
 @pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", CONSTANT)
 def test_every_constant_matrix(matrix, value_range):
