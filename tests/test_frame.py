@@ -160,8 +160,18 @@ def test_description_given_decides_rather_than_the_frames_properties():
 @pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", CONSTANT)
 def test_every_constant_matrix(matrix, value_range):
-    source = query(vs.YUV, vs.INTEGER, 16)
-    compare(source, described(source, matrix=matrix, value_range=value_range))
+    source, rgb = query(vs.YUV, vs.INTEGER, 16), query(vs.RGB, vs.INTEGER, 16)
+    for target in (source, rgb):  # both ways, and one of them alone: together, they would hide a wrong matrix
+        compare(source, described(source, matrix=matrix, value_range=value_range), target)
+
+
+@pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
+@pytest.mark.parametrize("bits", [8, 10, 16])
+@pytest.mark.parametrize("family", [vs.GRAY, vs.RGB, vs.YUV], ids=["gray", "rgb", "yuv"])
+def test_overshoot_is_clamped_to_the_legal_codes(family, bits, value_range):
+    source = query(family, vs.INTEGER, bits)
+    picture = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (HEIGHT, WIDTH, 3))
+    compare(source, described(source, value_range=value_range), picture=picture)
 
 
 @pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
