@@ -12,7 +12,7 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 import vsparagon
 from vsparagon import ModelError, Upscaler
 from vsparagon.cli import main
-from vsparagon.geometry.extension import extension_for
+from vsparagon.geometry.extension import Sizes, extension_for
 from vsparagon.input.job import Job, Network
 from vsparagon.lookup import find_model
 from vsparagon.models.checkpoint import load_generator, save_generator
@@ -28,7 +28,7 @@ PICTURE = photograph(100, 140).astype(np.float32) / 255
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("scale", [1, 2, 3])
 def test_network_of_any_signature(tmp_path, backend, kind, channels, scale):
     path = shuffle_network(tmp_path / "net.onnx", channels=channels, scale=scale, kind=kind)
     result = Upscaler(model=str(path), backend=backend)(PICTURE)
@@ -81,19 +81,21 @@ def test_files_of_a_model_are_all_that_decide_what_it_does(tmp_path):
     assert job.identity()["model file"] != before["model file"]
 
 
-def test_network_that_needs_a_multiple_gets_it(tmp_path):
-    # Reduced by 4, enlarged by 4 and added to the input: the shapes agree only for multiples of 4.
+@pytest.mark.parametrize("step", [4, 8, 64])
+def test_network_that_needs_a_multiple_gets_it(step, tmp_path):
+    # Reduced, enlarged again and added to the input: the shapes agree only for multiples of the step.
     nodes = [
-        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Resize", ["small", "", "four"], ["large"], mode="nearest"),
+        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[step] * 2, strides=[step] * 2),
+        helper.make_node("Resize", ["small", "", "step"], ["large"], mode="nearest"),
         helper.make_node("Add", ["x", "large"], ["sum"]),
         helper.make_node("Resize", ["sum", "", "two"], ["y"], mode="nearest"),
     ]
-    factors = {"four": np.array([1, 1, 4, 4], np.float32), "two": np.array([1, 1, 2, 2], np.float32)}
+    factors = {"step": np.array([1, 1, step, step], np.float32), "two": np.array([1, 1, 2, 2], np.float32)}
     path = graph(tmp_path / "net.onnx", nodes, factors)
     picture = photograph(37, 41).astype(np.float32) / 255
     for backend in ("openvino", "onnxruntime"):
         assert Upscaler(model=str(path), backend=backend)(picture).shape == (74, 82, 3)
+    assert find_model(model=str(path)).sizes == Sizes(step=step, minimum=step)
 
 
 def test_design_as_onnx_in_the_filter(tmp_path):
@@ -289,11 +291,14 @@ def test_axes_named_the_other_way_round(tmp_path):
         assert np.abs(Upscaler(model=str(path), backend=backend)(PICTURE) - shuffled(PICTURE, 2)).max() < 1e-5
 
 
-def test_extended_form_of_fixed_size_is_refused(tmp_path):
-    torch.manual_seed(0)
+@pytest.mark.parametrize("axes", [(2, 3), (2,), (3,)])
+def test_extended_form_of_fixed_size_is_refused(axes, tmp_path):
     path = tmp_path / "net.onnx"
-    form = inference_form(create_generator("nano", use_attention=False))
-    export_onnx(form, path, height=104, width=104)
+    export_onnx(inference_form(create_generator("nano", use_attention=False)), path)
+    model = onnx.load(path)
+    for axis in axes:
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 104
+    onnx.save(model, path)
     with pytest.raises(ModelError, match="is an extended form with a fixed size"):
         Upscaler(model=str(path))
 
