@@ -36,6 +36,18 @@ def test_network_of_any_signature(tmp_path, backend, kind, channels, scale):
     assert np.abs(result - shuffled(PICTURE, scale)).max() < (1e-5 if kind == "f32" else 3e-3)
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_network_that_does_not_name_its_channels(tmp_path, backend, channels):
+    path = shuffle_network(tmp_path / "net.onnx", channels=channels)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_param = f"channels of {value.name}"
+    onnx.save(model, path)
+    result = Upscaler(model=str(path), backend=backend)(PICTURE)
+    assert np.abs(result - shuffled(PICTURE, 2)).max() < 1e-5
+
+
 @pytest.mark.parametrize("channels", [3, 1])
 def test_network_in_bfloat16(tmp_path, channels):
     result = Upscaler(model=str(shuffle_network(tmp_path / "net.onnx", channels=channels)), precision="bf16")(PICTURE)
@@ -120,9 +132,12 @@ def test_design_as_onnx_is_not_cut_where_it_looks_at_the_whole_frame(tmp_path):
 
 
 def test_design_as_onnx_is_known_by_what_it_says(tmp_path, capsys):
-    export_onnx(create_generator("nano").eval(), tmp_path / "nano.onnx")
+    network = create_generator("nano").eval()
+    export_onnx(network, tmp_path / "nano.onnx")
     assert main(["info", str(tmp_path / "nano.onnx")]) == 0
-    assert "a vsparagon network, as published; `vsparagon export --form extended`" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a vsparagon network, as published; `vsparagon export --form extended`" in said
+    assert f"parameters  {network.options.parameters:,}\n" in said
 
 
 def test_onnxruntime_refuses_several_pictures_at_once(tmp_path):
@@ -182,6 +197,27 @@ def two_inputs(path):
     return graph(path, [helper.make_node("Add", ["a", "b"], ["y"])], {}, scale=1, inputs=("a", "b"))
 
 
+def two_outputs(path):
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in ("y", "z")]
+    return graph(path, nodes, {}, scale=1, outputs=("y", "z"))
+
+
+def bytes_out(path):
+    node = helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.UINT8)
+    model = onnx.load(graph(path, [node], {}, scale=1))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+    return path
+
+
+def of_any_rank(path):
+    model = onnx.load(graph(path, [helper.make_node("Identity", ["x"], ["y"])], {}, scale=1))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    return path
+
+
 def half_size(path):
     node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
     return graph(path, [node], {})
@@ -215,6 +251,9 @@ def size_by_content(path):
     ("make", "found"),
     [
         (two_inputs, r"in: a \[1,3,\?,\?\] f32, b"),
+        (two_outputs, r"out: y \[1,3,\?,\?\] f32, z"),
+        (bytes_out, r"out: y \[1,3,\?,\?\] u8"),
+        (of_any_rank, r"in: x \[\.\.\.\] f32"),
         (half_size, "f32"),
         (four_channels, r"in: x \[1,4,\?,\?\] f32"),
         (whole_numbers, r"in: x \[1,3,\?,\?\] u8"),
