@@ -110,6 +110,17 @@ def test_network_that_needs_a_multiple_gets_it(step, tmp_path):
     assert find_model(model=str(path)).sizes == Sizes(step=step, minimum=step)
 
 
+def test_network_that_needs_some_pixels_gets_them(tmp_path):
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["wide"], mode="reflect"),  # which takes more pixels than it adds
+        helper.make_node("AveragePool", ["wide"], ["y"], kernel_shape=[61, 61]),
+    ]
+    path = graph(tmp_path / "net.onnx", nodes, {"pads": np.array([0, 0, 30, 30, 0, 0, 30, 30])}, scale=1)
+    assert find_model(model=str(path)).sizes == Sizes(minimum=31)
+    for backend in ("openvino", "onnxruntime"):
+        assert Upscaler(model=str(path), backend=backend)(PICTURE[:3, :5]).shape == (3, 5, 3)
+
+
 def test_design_as_onnx_in_the_filter(tmp_path):
     torch.manual_seed(0)
     network = create_generator("micro", scale=3).eval()
