@@ -29,7 +29,7 @@ def check_clip(clip: vs.VideoNode) -> None:
         raise InvalidInput(
             "the clip has variable format; convert it to one format, for example with clip.resize.Bicubic(format=...)."
         )
-    if not (clip.width and clip.height):
+    if not clip.width:  # nor a height: VapourSynth has both or neither
         raise InvalidInput(
             "the clip has variable size; resize it to one size, for example with clip.resize.Bicubic(width, height)."
         )

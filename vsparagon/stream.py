@@ -31,8 +31,6 @@ def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunctio
         except ParagonError as error:  # VapourSynth shows a traceback; "from None" keeps it short, message last
             raise vs.Error(f"paragon.Upscale: {error}") from None
 
-    if lanes == 1:
-        return passing(blank.std.ModifyFrame([source], call))
     dealt = [passing(blank[lane::lanes].std.ModifyFrame([source[lane::lanes]], call)) for lane in range(lanes)]
     return passing(vs.core.std.Interleave(dealt))
 

@@ -110,6 +110,7 @@ def test_auto_chooses_openvino_on_a_cpu_and_says_so(caplog):
 def test_runtime_stays_within_the_threads_given():
     choice = make_choice(find_model(), threads=1)
     assert (choice.options.threads, choice.options.streams) == (1, 1)
+    assert make_choice(find_model(), num_streams=64).options.streams == 64
     assert str(choice).endswith(", 1 thread, 1 frame at once")
 
 

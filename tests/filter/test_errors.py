@@ -12,11 +12,14 @@ from clips import clip_of, photograph
 
 import vsparagon
 from vsparagon import Upscaler, backends
+from vsparagon.arguments import target_of
 from vsparagon.backends.onnxruntime import OnnxRuntime
 from vsparagon.backends.openvino.library import import_trouble
 from vsparagon.cli import main
 from vsparagon.lookup import find_model
 from vsparagon.models.bundled import describe
+
+EIGHTHS = vs.core.core.query_video_format(vs.YUV, vs.INTEGER, 8, 3, 0).id  # chroma of an eighth of the width
 
 
 def good() -> vs.VideoNode:
@@ -59,7 +62,7 @@ CLIPS = {
         "the matrix ictcp needs matching transfer and primaries",
     ),
     "chroma coarser than the resizer converts": (
-        lambda: vs.core.core.std.BlankClip(format=vs.core.core.query_video_format(vs.YUV, vs.INTEGER, 8, 3, 0).id),
+        lambda: vs.core.core.std.BlankClip(format=EIGHTHS),
         "the clip is YUVssw3ssh0P8; VapourSynth's resizer cannot convert chroma that is subsampled more than 4 times",
     ),
     "YUV tagged as RGB": (lambda: good().std.SetFrameProps(_Matrix=0), "the frame is YUV but its matrix is RGB"),
@@ -94,6 +97,7 @@ ARGUMENTS = [
     ({"format": 12345}, "format is 12345, which is not a video format"),
     ({"format": -1}, "format is -1, which is not a video format"),
     ({"format": vs.GRAY32}, "format is Gray32; give one of up to 16-bit integer, half or float"),
+    ({"format": EIGHTHS}, "format is YUVssw3ssh0P8; VapourSynth's resizer cannot convert chroma that is subsampled"),
     ({"matrix": "chromacl", "format": vs.RGB24}, "the matrix chromacl needs matching transfer"),
     ({"matrix": "2020cl"}, "the clip's colours cannot be converted (Resize error"),
     ({"matrix": "rgb"}, 'matrix is "rgb", which is not the matrix of a YUV or GRAY clip; give one such as "709"'),
@@ -119,9 +123,22 @@ ARGUMENTS = [
 
 
 def test_clip_whose_enlargement_no_frame_could_hold():
-    large = vs.core.core.std.BlankClip(width=16384, height=8192, format=vs.GRAY8)
-    with pytest.raises(vsparagon.InvalidInput, match="the network's output of 32768x16384 has more than the 268435456"):
-        vsparagon.upscale(large, width=64, height=64)
+    large = vs.core.core.std.BlankClip(width=8192, height=4096, format=vs.GRAY8)
+    with pytest.raises(vsparagon.InvalidInput, match="the network's output of 24576x12288 has more than the 268435456"):
+        vsparagon.upscale(large, scale=3, width=64, height=64)
+    most = target_of(vs.core.core.std.BlankClip(width=8192, height=8192), scale=2, width=0, height=0, format_id=0)
+    assert most.width * most.height == 268435456
+
+
+def test_enlargement_whose_size_the_format_cannot_have():
+    odd = vs.core.core.std.BlankClip(width=16, height=15, format=vs.RGB24)
+    with pytest.raises(vsparagon.InvalidInput, match=r"the result would be 48x45, .* such as those of 48x46"):
+        vsparagon.upscale(odd, scale=3, format=vs.YUV420P8)
+
+
+def test_matrix_that_the_result_cannot_have():
+    with pytest.raises(vsparagon.InvalidInput, match="the matrix 2020cl needs matching transfer and primaries"):
+        vsparagon.upscale(clip_of([photograph(40, 56)]), format=vs.YUV420P8, matrix="2020cl")
 
 
 @pytest.mark.parametrize(("make", "message"), CLIPS.values(), ids=CLIPS)
@@ -144,8 +161,9 @@ def test_argument_that_cannot_be_used(arguments, message):
     assert "\n" not in text
 
 
-def test_empty_names_mean_choose():
-    chosen, left_out = (vs.core.core.paragon.Upscale(good(), **a) for a in ({"backend": "", "precision": ""}, {}))
+def test_empty_names_and_zeros_mean_choose():
+    empty = {"backend": "", "precision": "", "tilesize": 0, "overlap": 0}
+    chosen, left_out = (vs.core.core.paragon.Upscale(good(), **arguments) for arguments in (empty, {}))
     assert np.array_equal(np.asarray(chosen.get_frame(0)[0]), np.asarray(left_out.get_frame(0)[0]))
 
 

@@ -5,6 +5,7 @@ import vapoursynth as vs
 from clips import arrays, clip_of, photograph
 
 import vsparagon
+from vsparagon.colours.description import MATRICES, matrix_code
 
 HDR = {
     "MasteringDisplayMaxLuminance": 1000.0,
@@ -36,15 +37,23 @@ def test_all_properties_survive(clip):
 
 
 @pytest.mark.parametrize(
-    ("size", "matrix"), [((48, 64), 6), ((32, 1278), 6), ((32, 1280), 1), ((576, 16), 6), ((578, 16), 1)]
+    ("size", "matrix"), [((48, 64), 6), ((32, 1279), 6), ((32, 1280), 1), ((576, 16), 6), ((577, 16), 1)]
 )
 def test_untagged_matrix_is_what_players_assume_and_is_written_down(size, matrix):
-    source = tagged(clip_of([photograph(32, 32)], vs.YUV420P8, matrix=1).resize.Point(size[1], size[0]), _Matrix=2)
+    source = tagged(clip_of([photograph(32, 32)], vs.YUV444P8, matrix=1).resize.Point(size[1], size[0]), _Matrix=2)
     result = vsparagon.upscale(source)
     assert result.get_frame(0).props["_Matrix"] == matrix
     same = vsparagon.upscale(tagged(source, _Matrix=matrix))
     for guessed, told in zip(arrays(result.get_frame(0)), arrays(same.get_frame(0)), strict=True):
         assert (guessed == told).all()
+
+
+@pytest.mark.parametrize("name", sorted(MATRICES.keys() - {"2020cl"}))  # which needs another transfer function
+def test_matrices_have_the_names_of_the_resizer(name):
+    others = {"transfer_in_s": "st2084", "transfer_s": "st2084", "primaries_in_s": "2020", "primaries_s": "2020"}
+    format_id = vs.RGBS if name == "rgb" else vs.YUV444PS
+    frame = vs.core.core.std.BlankClip(format=vs.RGBS).resize.Point(format=format_id, matrix_s=name, **others)
+    assert frame.get_frame(0).props["_Matrix"] == matrix_code(name)
 
 
 @pytest.mark.parametrize("matrix", [0, 8, 10, 14])
@@ -108,6 +117,17 @@ def test_a_matrix_that_lacks_something_is_told_at_its_frame(clip):
     result.get_frame(0)
     with pytest.raises(vs.Error, match=r"^paragon.Upscale: frame 1: .*2020cl needs matching transfer and primaries"):
         result.get_frame(1)
+    complete = tagged(clip[0], _Matrix=10, _Transfer=1, _Primaries=9)
+    result = vsparagon.upscale(vs.core.core.std.Splice([complete, tagged(complete, _Transfer=2)]))
+    result.get_frame(0)
+    with pytest.raises(vs.Error, match=r"^paragon.Upscale: frame 1: .*2020cl needs matching transfer and primaries"):
+        result.get_frame(1)
+
+
+def test_a_range_that_nobody_knows_is_limited(clip):
+    known, unknown = (vsparagon.upscale(tagged(clip, _Range=value)).get_frame(0) for value in (0, 2))
+    assert all((a == b).all() for a, b in zip(arrays(known), arrays(unknown), strict=True))
+    assert unknown.props["_Range"] == 0
 
 
 @pytest.mark.parametrize("location", range(6))
@@ -136,7 +156,7 @@ def test_sample_aspect_ratio_follows_a_change_of_shape(clip):
     kept = vsparagon.upscale(absurd, width=112, height=40).get_frame(0).props
     assert kept["_SARDen"] == 2**62 + 1, "a ratio that properties cannot hold must be left as it was"
     assert "_SARNum" not in vsparagon.upscale(clip, width=112, height=40).get_frame(0).props
-    for number, other in ((0, 0), (0, 9), (8, 0)):
+    for number, other in ((0, 0), (0, 9), (8, 0), (8, 1.5), (1.5, 9)):
         unknown = vsparagon.upscale(tagged(clip, _SARNum=number, _SARDen=other), width=112, height=40).get_frame(0)
         assert (unknown.props["_SARNum"], unknown.props["_SARDen"]) == (number, other)
 

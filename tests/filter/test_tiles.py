@@ -113,8 +113,12 @@ def test_networks_that_look_far_are_taken_whole_where_memory_allows(monkeypatch)
         assert together <= max(FAST_MEMORY, mebibytes * 2**20 // 4)
     whole = extension.extended_height * extension.extended_width
     assert tiles[400] < tiles[6000] < tiles[100_000] == whole
-    bounded = plan_tiles(TileChoice(memory_mb=200), far, extension, streams=1, cache=Path())
-    assert bounded.height * bounded.width * far.bytes_per_pixel * 2 <= 200 * 2**20
+    areas = []
+    for memory_mb in (200, 600, 1200):
+        bounded = plan_tiles(TileChoice(memory_mb=memory_mb), far, extension, streams=1, cache=Path())
+        areas.append(bounded.height * bounded.width)
+        assert areas[-1] * far.bytes_per_pixel * 2 <= memory_mb * 2**20
+    assert areas[0] < tiles[400] < areas[1] < areas[2]
 
 
 def test_tiles_without_what_they_look_at_would_show(monkeypatch):
@@ -143,7 +147,7 @@ def test_smaller_memory_gives_smaller_tiles():
 def test_filter_takes_tiles():
     clip = clip_of([photograph(120, 160)])
     plain = vsparagon.upscale(clip).get_frame(0)
-    for arguments in ({"tilesize": 64}, {"tilesize": [100, 64], "overlap": [32, 24]}, {"memory_mb": 20}):
+    for arguments in ({"tilesize": 64}, {"tilesize": [100, 64], "overlap": [50, 0]}, {"memory_mb": 20}):
         tiled = clip.paragon.Upscale(**arguments).get_frame(0)
         for plane in range(3):
             difference = np.abs(np.asarray(plain[plane]).astype(int) - np.asarray(tiled[plane]))
@@ -322,11 +326,12 @@ def test_stages_fit_into_the_memory_that_is_said_to_be_needed(opened):
     assert asked == [1], "there must be one slot for each picture in flight"
 
 
-def test_stages_need_a_checkpoint(opened):
+@pytest.mark.parametrize("tiles", [{"size": (64, 64)}, {"memory_mb": 50}], ids=str)
+def test_stages_need_a_checkpoint(opened, tiles):
     model, cache = opened("micro_x3")
     alone = replace(model, checkpoint=None)
     with pytest.raises(vsparagon.InvalidInput, match="give its checkpoint as model="):
-        plan_tiles(TileChoice(size=(64, 64)), alone, extension_for(100, 100), streams=1, cache=Path(cache))
+        plan_tiles(TileChoice(**tiles), alone, extension_for(1080, 1920), streams=1, cache=Path(cache))
 
 
 def test_plan_names_each_thing_before_it_is_taken(opened):

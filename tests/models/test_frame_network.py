@@ -138,11 +138,32 @@ def test_planes_smaller_than_the_kernels_are_converted_as_by_the_resizer(sub, lo
     compare(source, described(source, location=location), picture=picture)
 
 
+def test_description_given_decides_rather_than_the_frames_properties():
+    source = query(vs.YUV, vs.INTEGER, 8, (1, 1))
+    colour = described(source, value_range=FULL, location=1)
+    clip = clip_in(source, colour, photograph(HEIGHT, WIDTH))
+    tagged, other = (
+        arrays(to_rgb(c, colour).get_frame(0))
+        for c in (clip, clip.std.SetFrameProps(_Range=LIMITED, _ChromaLocation=4, _Matrix=6))
+    )
+    assert all((a == b).all() for a, b in zip(tagged, other, strict=True))
+
+
 @pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", CONSTANT)
 def test_every_constant_matrix(matrix, value_range):
-    source = query(vs.YUV, vs.INTEGER, 16)
-    compare(source, described(source, matrix=matrix, value_range=value_range))
+    source, rgb = query(vs.YUV, vs.INTEGER, 16), query(vs.RGB, vs.INTEGER, 16)
+    for target in (source, rgb):  # both ways, and one of them alone: together, they would hide a wrong matrix
+        compare(source, described(source, matrix=matrix, value_range=value_range), target)
+
+
+@pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])
+@pytest.mark.parametrize("bits", [8, 10, 16])
+@pytest.mark.parametrize("family", [vs.GRAY, vs.RGB, vs.YUV], ids=["gray", "rgb", "yuv"])
+def test_overshoot_is_clamped_to_the_legal_codes(family, bits, value_range):
+    source = query(family, vs.INTEGER, bits)
+    picture = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (HEIGHT, WIDTH, 3))
+    compare(source, described(source, value_range=value_range), picture=picture)
 
 
 @pytest.mark.parametrize("value_range", [LIMITED, FULL], ids=["limited", "full"])

@@ -12,7 +12,7 @@ from onnx_files import KINDS, graph, shuffle_network, shuffled
 import vsparagon
 from vsparagon import ModelError, Upscaler
 from vsparagon.cli import main
-from vsparagon.geometry.extension import extension_for
+from vsparagon.geometry.extension import Sizes, extension_for
 from vsparagon.input.job import Job, Network
 from vsparagon.lookup import find_model
 from vsparagon.models.checkpoint import load_generator, save_generator
@@ -28,12 +28,24 @@ PICTURE = photograph(100, 140).astype(np.float32) / 255
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("scale", [1, 2, 3])
 def test_network_of_any_signature(tmp_path, backend, kind, channels, scale):
     path = shuffle_network(tmp_path / "net.onnx", channels=channels, scale=scale, kind=kind)
     result = Upscaler(model=str(path), backend=backend)(PICTURE)
     assert result.shape == (100 * scale, 140 * scale, 3)
     assert np.abs(result - shuffled(PICTURE, scale)).max() < (1e-5 if kind == "f32" else 3e-3)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("channels", [3, 1])
+def test_network_that_does_not_name_its_channels(tmp_path, backend, channels):
+    path = shuffle_network(tmp_path / "net.onnx", channels=channels)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_param = f"channels of {value.name}"
+    onnx.save(model, path)
+    result = Upscaler(model=str(path), backend=backend)(PICTURE)
+    assert np.abs(result - shuffled(PICTURE, 2)).max() < 1e-5
 
 
 @pytest.mark.parametrize("channels", [3, 1])
@@ -81,19 +93,32 @@ def test_files_of_a_model_are_all_that_decide_what_it_does(tmp_path):
     assert job.identity()["model file"] != before["model file"]
 
 
-def test_network_that_needs_a_multiple_gets_it(tmp_path):
-    # Reduced by 4, enlarged by 4 and added to the input: the shapes agree only for multiples of 4.
+@pytest.mark.parametrize("step", [4, 8, 64])
+def test_network_that_needs_a_multiple_gets_it(step, tmp_path):
+    # Reduced, enlarged again and added to the input: the shapes agree only for multiples of the step.
     nodes = [
-        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("Resize", ["small", "", "four"], ["large"], mode="nearest"),
+        helper.make_node("AveragePool", ["x"], ["small"], kernel_shape=[step] * 2, strides=[step] * 2),
+        helper.make_node("Resize", ["small", "", "step"], ["large"], mode="nearest"),
         helper.make_node("Add", ["x", "large"], ["sum"]),
         helper.make_node("Resize", ["sum", "", "two"], ["y"], mode="nearest"),
     ]
-    factors = {"four": np.array([1, 1, 4, 4], np.float32), "two": np.array([1, 1, 2, 2], np.float32)}
+    factors = {"step": np.array([1, 1, step, step], np.float32), "two": np.array([1, 1, 2, 2], np.float32)}
     path = graph(tmp_path / "net.onnx", nodes, factors)
     picture = photograph(37, 41).astype(np.float32) / 255
     for backend in ("openvino", "onnxruntime"):
         assert Upscaler(model=str(path), backend=backend)(picture).shape == (74, 82, 3)
+    assert find_model(model=str(path)).sizes == Sizes(step=step, minimum=step)
+
+
+def test_network_that_needs_some_pixels_gets_them(tmp_path):
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["wide"], mode="reflect"),  # which takes more pixels than it adds
+        helper.make_node("AveragePool", ["wide"], ["y"], kernel_shape=[61, 61]),
+    ]
+    path = graph(tmp_path / "net.onnx", nodes, {"pads": np.array([0, 0, 30, 30, 0, 0, 30, 30])}, scale=1)
+    assert find_model(model=str(path)).sizes == Sizes(minimum=31)
+    for backend in ("openvino", "onnxruntime"):
+        assert Upscaler(model=str(path), backend=backend)(PICTURE[:3, :5]).shape == (3, 5, 3)
 
 
 def test_design_as_onnx_in_the_filter(tmp_path):
@@ -118,9 +143,12 @@ def test_design_as_onnx_is_not_cut_where_it_looks_at_the_whole_frame(tmp_path):
 
 
 def test_design_as_onnx_is_known_by_what_it_says(tmp_path, capsys):
-    export_onnx(create_generator("nano").eval(), tmp_path / "nano.onnx")
+    network = create_generator("nano").eval()
+    export_onnx(network, tmp_path / "nano.onnx")
     assert main(["info", str(tmp_path / "nano.onnx")]) == 0
-    assert "a vsparagon network, as published; `vsparagon export --form extended`" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a vsparagon network, as published; `vsparagon export --form extended`" in said
+    assert f"parameters  {network.options.parameters:,}\n" in said
 
 
 def test_onnxruntime_refuses_several_pictures_at_once(tmp_path):
@@ -180,6 +208,27 @@ def two_inputs(path):
     return graph(path, [helper.make_node("Add", ["a", "b"], ["y"])], {}, scale=1, inputs=("a", "b"))
 
 
+def two_outputs(path):
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in ("y", "z")]
+    return graph(path, nodes, {}, scale=1, outputs=("y", "z"))
+
+
+def bytes_out(path):
+    node = helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.UINT8)
+    model = onnx.load(graph(path, [node], {}, scale=1))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+    return path
+
+
+def of_any_rank(path):
+    model = onnx.load(graph(path, [helper.make_node("Identity", ["x"], ["y"])], {}, scale=1))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    return path
+
+
 def half_size(path):
     node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
     return graph(path, [node], {})
@@ -213,6 +262,9 @@ def size_by_content(path):
     ("make", "found"),
     [
         (two_inputs, r"in: a \[1,3,\?,\?\] f32, b"),
+        (two_outputs, r"out: y \[1,3,\?,\?\] f32, z"),
+        (bytes_out, r"out: y \[1,3,\?,\?\] u8"),
+        (of_any_rank, r"in: x \[\.\.\.\] f32"),
         (half_size, "f32"),
         (four_channels, r"in: x \[1,4,\?,\?\] f32"),
         (whole_numbers, r"in: x \[1,3,\?,\?\] u8"),
@@ -289,11 +341,14 @@ def test_axes_named_the_other_way_round(tmp_path):
         assert np.abs(Upscaler(model=str(path), backend=backend)(PICTURE) - shuffled(PICTURE, 2)).max() < 1e-5
 
 
-def test_extended_form_of_fixed_size_is_refused(tmp_path):
-    torch.manual_seed(0)
+@pytest.mark.parametrize("axes", [(2, 3), (2,), (3,)])
+def test_extended_form_of_fixed_size_is_refused(axes, tmp_path):
     path = tmp_path / "net.onnx"
-    form = inference_form(create_generator("nano", use_attention=False))
-    export_onnx(form, path, height=104, width=104)
+    export_onnx(inference_form(create_generator("nano", use_attention=False)), path)
+    model = onnx.load(path)
+    for axis in axes:
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 104
+    onnx.save(model, path)
     with pytest.raises(ModelError, match="is an extended form with a fixed size"):
         Upscaler(model=str(path))
 

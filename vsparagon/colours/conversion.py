@@ -37,9 +37,11 @@ def to_luma_and_chroma(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
 
 def _to_float(clip: vs.VideoNode, colour: Colour, format_id: int) -> vs.VideoNode:
     # The resizer gives frame properties precedence over its arguments.
-    properties = {"_Range": colour.range, "_Matrix": conversion_matrix(clip.format, colour.matrix)}
-    if is_subsampled(clip.format):
-        properties["_ChromaLocation"] = colour.chroma_location
+    properties = {
+        "_Range": colour.range,
+        "_Matrix": conversion_matrix(clip.format, colour.matrix),
+        "_ChromaLocation": colour.chroma_location,
+    }
     # Without _Field: the resizer would shift a frame that it takes for a single field.
     described = clip.std.RemoveFrameProps(["_Field"]).std.SetFrameProps(**properties)
     return _without_needless(described, properties["_Matrix"]).resize.Spline36(format=format_id)
@@ -62,11 +64,9 @@ def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colou
         target: format and size of the result.
         colour: colour description of the result.
     """
-    arguments: dict[str, Any] = {"range": colour.range}
+    arguments: dict[str, Any] = {"range": colour.range, "chromaloc": colour.chroma_location}
     if target.format.color_family != vs.RGB:
         arguments["matrix"] = conversion_matrix(source, colour.matrix)
-    if is_subsampled(target.format):
-        arguments["chromaloc"] = colour.chroma_location
     clip = _without_needless(clip, arguments.get("matrix"))
     clip = clip.resize.Spline36(target.width, target.height, target.format.id, **arguments)
     if target.format.sample_type == vs.INTEGER and colour.range == LIMITED:
@@ -101,7 +101,7 @@ def target_colour(colour: Colour, source: vs.VideoFormat, target: Target, matrix
         full = LIMITED
     else:
         code, full = colour.matrix, colour.range
-    location = colour.chroma_location if is_subsampled(source) and is_subsampled(target.format) else LEFT
+    location = colour.chroma_location if is_subsampled(target.format) else LEFT
     return Colour(matrix=code, range=full, chroma_location=location, has_alpha=colour.has_alpha)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import vapoursynth as vs
 
-from vsparagon.colours.description import FULL, LEFT, MATRICES, RGB_MATRIX, Colour, is_subsampled
+from vsparagon.colours.description import FULL, MATRICES, RGB_MATRIX, Colour
 from vsparagon.colours.layout import CONSTANT_MATRICES, Family, Layout
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
@@ -63,7 +63,7 @@ def _layout(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layout
         subsampling_h=video_format.subsampling_h,
         matrix=code,
         full=colour.range == FULL and not is_float,
-        chroma_location=colour.chroma_location if is_subsampled(video_format) else LEFT,
+        chroma_location=colour.chroma_location,
     )
 
 

@@ -54,18 +54,17 @@ def plan_tiles(choice: TileChoice, model: Model, extension: Extension, *, stream
                 f"memory_mb cannot be used with {model.name}, whose memory use is not known; use tilesize= instead."
             )
         return _blended(choice, model, extension)
-    wanted = choice.size or choice.memory_mb
     budget = (choice.memory_mb or available_memory() // SHARE) * MEBIBYTE
     per_pixel = model.bytes_per_pixel * (streams + 1)
     area = max(FAST_AREA, FAST_MEMORY // per_pixel)
     tiles = exact_tiling(choice, model, extension, streams=streams, area=area)
     most = MOST_COMPUTED * extension.height * extension.width
-    if tiles and not wanted and (model.reach or 0) > FAR and _computed(tiles) > most:
+    if tiles and (model.reach or 0) > FAR and _computed(tiles) > most:
         tiles = exact_tiling(choice, model, extension, streams=streams, area=max(area, budget // per_pixel))
     if tiles:
         return tiles
     needed = extension.extended_height * extension.extended_width * per_pixel
-    if not choice.size and (needed <= budget or not (wanted or model.checkpoint)):
+    if not choice.size and (needed <= budget or not (choice.memory_mb or model.checkpoint)):
         return _whole(extension)
     if model.checkpoint is None:
         raise _needs_whole(model, "leave tilesize= and memory_mb= out")
