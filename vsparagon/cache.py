@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,10 +78,10 @@ def usable_cache_folder(chosen: str) -> Path:
 
 @cache
 def _temporary_folder(why: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="vsparagon-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)  # unlike shutil.rmtree, it removes read-only files on Windows, too
     log.warning("%s Until then, each process compiles its networks again.", why)
-    return folder
+    return Path(folder.name)
 
 
 @dataclass(frozen=True, kw_only=True)
