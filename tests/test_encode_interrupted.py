@@ -120,6 +120,8 @@ def test_many_kills_at_any_moment_do_no_harm(film, whole, slow, tmp_path):
             if out.exists():  # killed between the delivery of the output and the removal of the segments
                 assert encode(*arguments).returncode == 1
                 break
+    else:  # a machine too busy for every one of them
+        assert encode(*arguments).returncode == 0
     assert kills >= 2
     equals(out, whole)
 
