@@ -33,6 +33,16 @@ def wait(n, f):
 clip.std.ModifyFrame(clip, wait).set_output()
 """
 
+# A source that stops in the middle until a file appears.
+GATED = """
+import pathlib, time
+def wait(n, f):
+    while n >= {first} and not pathlib.Path({gate!r}).exists():
+        time.sleep(0.01)
+    return f
+clip.std.ModifyFrame(clip, wait).set_output()
+"""
+
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
@@ -228,11 +238,13 @@ def test_damaged_segment_is_made_again(film, whole, slow, tmp_path):
     equals(out, whole)
 
 
-def test_two_runs_for_one_output_do_not_meet(film, slow, tmp_path):
-    out = tmp_path / "out.mkv"
-    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
+def test_two_runs_for_one_output_do_not_meet(film, tmp_path):
+    out, script, gate = tmp_path / "out.mkv", tmp_path / "gated.vpy", tmp_path / "gate"
+    script.write_text(GATED.format(first=2 * SEGMENT, gate=str(gate)))
+    arguments = (film, out, "--segment-frames", SEGMENT, "--filter-script", script)
     first = start_until(out, 1, *arguments)
     second = encode(*arguments)
+    gate.touch()
     assert (second.returncode, second.stderr) == (1, f"vsparagon: another process is already writing {out}.\n")
     first.communicate(timeout=60)
     assert first.returncode == 0
