@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from vsparagon.errors import InvalidInput
-from vsparagon.system.files import expanded
+from vsparagon.system.files import expanded, remove
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +78,10 @@ def usable_cache_folder(chosen: str) -> Path:
 
 @cache
 def _temporary_folder(why: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="vsparagon-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)  # unlike shutil.rmtree, it removes read-only files on Windows, too
     log.warning("%s Until then, each process compiles its networks again.", why)
-    return folder
+    return Path(folder.name)
 
 
 def keep_latest(folder: Path, pattern: str, count: int) -> None:
@@ -90,7 +89,7 @@ def keep_latest(folder: Path, pattern: str, count: int) -> None:
     with suppress(OSError):  # another process may be doing the same; on Windows, files in use stay
         paths = sorted(folder.glob(pattern), key=lambda path: path.stat().st_atime, reverse=True)
         for path in paths[count:]:
-            path.unlink()
+            remove(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ converts its result. `native/paragon.c` describes the steps of a call.
 """
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -42,7 +41,7 @@ def _upscale(**arguments: Any) -> vs.VideoNode:
 
     for name, value in arguments.items():
         if isinstance(value, bytes):  # not UTF-8, for example the name of a file
-            arguments[name] = os.fsdecode(value)
+            arguments[name] = value.decode(errors="surrogateescape")  # on Windows, os.fsdecode would raise
     return upscale(**arguments)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -87,6 +88,23 @@ def test_what_cannot_be_removed_is_an_error(folder, capsys, monkeypatch):
     err = capsys.readouterr().err
     assert "freed 3.0 MiB" in err
     assert "89.blob (in use)" in err
+
+
+def test_clear_removes_read_only_files_on_windows(folder, capsys, monkeypatch):
+    """OpenVINO writes its files read-only, and Windows does not remove such files."""
+    unlink = Path.unlink
+    kept = folder / "openvino-2026.1" / "0a" / "89.blob"
+    kept.chmod(0o444)
+
+    def as_windows_does(self, missing_ok=False):
+        if self.exists() and not self.stat().st_mode & stat.S_IWRITE:
+            raise PermissionError(13, "Access is denied")
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", as_windows_does)
+    assert main(["cache", "clear", "openvino", "--folder", str(folder)]) == 0
+    assert capsys.readouterr().out == f"removed 2 files, 2.0 KiB, from {folder}\n"
+    assert not kept.exists()
 
 
 def test_interrupted_clear_leaves_no_plan_without_its_stages(folder):

@@ -89,7 +89,9 @@ def test_page_needs_no_other_file_and_takes_any_name(film, compared):
 @pytest.mark.parametrize(("width", "kind"), [(16383, "webp"), (16384, "png")])
 def test_page_holds_a_picture_that_is_too_wide_for_webp(width, kind, tmp_path):
     picture = np.random.default_rng(1).integers(0, 256, (1, width, 3), np.uint8)
-    (tmp_path / "page.html").write_text(made := make_page("x.png", "", {"picture": {"nano": picture}}))
+    (tmp_path / "page.html").write_text(
+        made := make_page("x.png", "", {"picture": {"nano": picture}}), encoding="utf-8"
+    )
     np.testing.assert_array_equal(pictures_of(tmp_path / "page.html")["picture"]["nano"], picture)
     assert f"data:image/{kind};" in made
 
@@ -316,7 +318,7 @@ def test_page_works_in_a_browser(page, tmp_path):
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_page_never_shrinks_a_tiny_picture_to_enlarge_it(tmp_path):
     page = tmp_path / "page.html"
-    page.write_text(make_page("x.png", "", {"picture": {"nano": np.zeros((2, 2, 3), np.uint8)}}))
+    page.write_text(make_page("x.png", "", {"picture": {"nano": np.zeros((2, 2, 3), np.uint8)}}), encoding="utf-8")
     with Browser(tmp_path / "profile") as browser:
         browser.open(page)
         fitted = browser.ask("document.getElementById('zoom').value")

@@ -105,8 +105,8 @@ ARGUMENTS = [
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
     ({"num_streams": -2}, "num_streams is -2; it must be between 0 (default) and 64"),
     ({"num_streams": 65}, "num_streams is 65; it must be between 0 (default) and 64"),
-    ({"cache": "/dev/null/here"}, "the cache folder /dev/null/here cannot be created"),
-    ({"model": "/nowhere/net.onnx"}, "the model file /nowhere/net.onnx cannot be read (No such file or directory)"),
+    ({"cache": f"{__file__}{os.sep}here"}, f"the cache folder {__file__}{os.sep}here cannot be created"),
+    ({"model": "nowhere.onnx"}, "the model file nowhere.onnx cannot be read (No such file or directory)"),
     ({"model": "net.onnx", "variant": "nano"}, "variant is 'nano', which chooses a bundled network, and model is 'net"),
     ({"model": "net.onnx", "profile": "clean"}, "profile is 'clean', which chooses a bundled network, and model is"),
     (
@@ -114,7 +114,7 @@ ARGUMENTS = [
         "memory_mb is 90 and tilesize is 64x64; both set the size of the tiles, so give only one of them",
     ),
     ({"model": b"caf\xe9.onnx"}, "the model file caf?.onnx cannot be read (No such file or directory)"),
-    ({"model": "a\0b.onnx"}, "the model file a\\0b.onnx cannot be read (embedded null byte)"),
+    ({"model": "a\0b.onnx"}, "the model file a\\0b.onnx cannot be read (embedded null "),
     ({"tilesize": [40]}, "tilesize is 40x40; each side must be at least 64"),
     ({"tilesize": [64, 64, 64]}, "tilesize is [64, 64, 64]; give width and height, or one number for both"),
     ({"overlap": [8, 8]}, "overlap is 8x8, but there is no tilesize; give tilesize=, too"),
@@ -304,6 +304,7 @@ def test_numbers_of_another_type_are_refused_in_python(arguments, message):
             Upscaler(**arguments)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Python takes every home there for a neighbour of the user's own")
 def test_home_of_an_unknown_user_is_a_path_like_any_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(vsparagon.ModelError, match=r"the model file ~nosuch/net\.onnx cannot be read"):

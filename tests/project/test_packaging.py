@@ -59,7 +59,8 @@ class Place:
         venv.create(folder, symlinks=sys.platform != "win32")
         variables = {"base": str(folder), "platbase": str(folder)}
         self.site = Path(sysconfig.get_path("platlib", "venv", vars=variables))
-        self.python = str(Path(sysconfig.get_path("scripts", "venv", vars=variables), "python"))
+        scripts = sysconfig.get_path("scripts", "venv", vars=variables)
+        self.python = str(Path(scripts, f"python{sysconfig.get_config_var('EXE')}"))
         for package in ("vapoursynth", "setuptools"):
             for file in distribution(package).files or []:
                 if not {"..", "__pycache__"} & set(file.parts):

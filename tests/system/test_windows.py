@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from vsparagon import cli, doctor
-from vsparagon.encode.parts import PartsFolder
+from vsparagon.encode.parts import PartsFolder, Segment
 from vsparagon.encode.progress import Json
 from vsparagon.errors import EncodeFailure
 from vsparagon.preview.player import find_player
@@ -63,6 +63,29 @@ def test_output_that_a_player_has_open_is_named(tmp_path, monkeypatch, refusals)
         refusals += [32] * 20
         with pytest.raises(EncodeFailure, match=r"out\.mkv cannot be replaced: .*close the program that has it open"):
             parts.deliver(draft, overwrite=True)
+
+
+def test_file_that_the_ffmpeg_of_a_killed_run_has_open_stays_until_later(tmp_path, monkeypatch):
+    out, unlink = tmp_path / "out.mkv", Path.unlink
+    with PartsFolder(out) as parts:
+        parts.resume({})
+        draft, kept = parts.draft("segment.mkv"), parts.draft("segment.mkv")
+        draft.write_bytes(b"film")
+        parts.keep(0, draft, Segment(frames=1, bytes=4, durations=(), times=()))
+        kept.touch()
+
+    def refuse(self, missing_ok=False):
+        if self == kept:
+            raise windows_error(32)
+        unlink(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with PartsFolder(out) as parts:
+            parts.resume({})
+            assert list(parts.segments) == [0]
+    with PartsFolder(out):
+        assert not kept.exists()
 
 
 def test_player_is_run_itself_and_not_its_wrapper_for_the_console(tmp_path, monkeypatch):

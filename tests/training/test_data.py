@@ -4,6 +4,7 @@ import logging
 import pickle
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
             crops[number]
     said = [record.getMessage() for record in caplog.records]
     assert crops.pictures == 2
-    assert sorted(line.split(":")[0].rsplit("/", 1)[1] for line in said) == [
+    assert sorted(Path(line.removeprefix("left out ").split(": ")[0]).name for line in said) == [
         "cut.png",
         "large.png",
         "small.png",

@@ -13,7 +13,7 @@ from pathlib import Path
 from vsparagon.cache import CRASH, ENGINE, KERNELS, KINDS, Kept, cache_folder, kept_files
 from vsparagon.engines.cache import Unusable, title_of
 from vsparagon.errors import InvalidInput, ParagonError
-from vsparagon.system.files import expanded
+from vsparagon.system.files import expanded, remove
 from vsparagon.system.machine import MEBIBYTE
 from vsparagon.wording import counted
 
@@ -60,7 +60,7 @@ def _clear(args: argparse.Namespace) -> str:
     removed, left = [], []
     for file in (file for file in kept_files(folder, args.kind) if args.kind or file.kind != "crashes"):
         try:
-            file.path.unlink(missing_ok=True)
+            remove(file.path)
             removed.append(file)
         except OSError as error:  # such as a file in use on Windows
             left.append(f"{file.path} ({error.strerror})")

@@ -123,7 +123,7 @@ class PartsFolder:
                 raise InvalidInput(f"another process is already writing {self.output}.") from None
             for abandoned in self.folder.glob("part-*"):
                 if _is_ours(abandoned):
-                    abandoned.unlink()
+                    _remove(abandoned)  # on Windows not while the ffmpeg of a killed run still has it open
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -94,6 +94,19 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())  # otherwise a power failure could leave an empty file under the new name
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it exists, even a read-only one, which Windows would keep.
+
+    Raises:
+        OSError: the file cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        path.chmod(0o600)
+        path.unlink(missing_ok=True)
+
+
 def expanded(path: str) -> Path:
     """Return a path with a leading "~" or "~user" replaced by that user's home, if the user is known."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
