@@ -21,7 +21,7 @@ from vsparagon.errors import InvalidInput, OutOfDeviceMemory, ParagonError
 from vsparagon.frames import first_frame, frame_function
 from vsparagon.log import vapoursynth_log
 from vsparagon.pipelines import AnyPipeline
-from vsparagon.stream import map_frames, passing
+from vsparagon.stream import map_frames, without_cache
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class Chains:
 
     def _enlarged(self, clip: vs.VideoNode) -> vs.VideoNode:
         """Upscale an RGBS or GRAYS clip with the network alone."""
-        scale, clip = self._pipeline.scale, passing(clip)
+        scale, clip = self._pipeline.scale, without_cache(clip)
         blank = clip.std.BlankClip(width=clip.width * scale, height=clip.height * scale, keep=True)
         function = frame_function(self._pipeline.open_pictures(), blank, keep=CONVERTED_BY)
         return map_frames(clip, blank, function, self._pipeline.in_flight)

@@ -31,11 +31,11 @@ def map_frames(source: vs.VideoNode, blank: vs.VideoNode, function: FrameFunctio
         except ParagonError as error:  # VapourSynth shows a traceback; "from None" keeps it short, message last
             raise vs.Error(f"paragon.Upscale: {error}") from None
 
-    dealt = [passing(blank[lane::lanes].std.ModifyFrame([source[lane::lanes]], call)) for lane in range(lanes)]
-    return passing(vs.core.std.Interleave(dealt))
+    dealt = [without_cache(blank[lane::lanes].std.ModifyFrame([source[lane::lanes]], call)) for lane in range(lanes)]
+    return without_cache(vs.core.std.Interleave(dealt))
 
 
-def passing(clip: vs.VideoNode) -> vs.VideoNode:
+def without_cache(clip: vs.VideoNode) -> vs.VideoNode:
     """Return the clip with VapourSynth's frame cache switched off: frames are large, and each is requested once."""
     clip.std.SetVideoCache(mode=0)
     return clip

@@ -28,6 +28,31 @@ class Stage:
     reach: int
     has_windows: bool
 
+    @property
+    def means_in(self) -> list[str]:
+        """Names of the means that it takes."""
+        return [name for name in self.inputs if name.startswith(MEAN)]
+
+    @property
+    def maps_in(self) -> list[str]:
+        """Names of the maps that it takes, with the picture."""
+        return [name for name in self.inputs if not name.startswith(MEAN)]
+
+    @property
+    def means_out(self) -> list[str]:
+        """Names of the means that it makes."""
+        return [name for name in self.outputs if name.startswith(MEAN)]
+
+    @property
+    def maps_out(self) -> list[str]:
+        """Names of the maps that it makes, without the result."""
+        return [name for name in self.outputs if name.startswith(MAP)]
+
+    @property
+    def makes_result(self) -> bool:
+        """Whether it makes the result."""
+        return RESULT in self.outputs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -55,20 +80,18 @@ class Plan:
 
     def input_shapes(self, index: int, height: int, width: int) -> dict[str, tuple[int, int, int, int]]:
         """Return the shapes of a stage's inputs, by name, for a tile of this size in source pixels."""
-        return {
-            name: (1, self.channels[name], *((1, 1) if name.startswith(MEAN) else (height, width)))
-            for name in self.stages[index].inputs
-        }
+        stage = self.stages[index]
+        sizes = dict.fromkeys(stage.maps_in, (height, width)) | dict.fromkeys(stage.means_in, (1, 1))
+        return {name: (1, self.channels[name], *sizes[name]) for name in stage.inputs}
 
     def output_shapes(self, index: int, height: int, width: int) -> dict[str, tuple[int, int, int, int]]:
         """Return the shapes of a stage's outputs, by name, for a tile of this size in source pixels."""
-
-        def size(name: str) -> tuple[int, int]:
-            if name == RESULT:
-                return height * self.scale, width * self.scale
-            return (height // BLOCK, width // BLOCK) if name.startswith(MEAN) else (height, width)
-
-        return {name: (1, self.channels[name], *size(name)) for name in self.stages[index].outputs}
+        stage = self.stages[index]
+        sizes = dict.fromkeys(stage.maps_out, (height, width))
+        sizes |= dict.fromkeys(stage.means_out, (height // BLOCK, width // BLOCK))
+        if stage.makes_result:
+            sizes[RESULT] = (height * self.scale, width * self.scale)
+        return {name: (1, self.channels[name], *sizes[name]) for name in stage.outputs}
 
     def is_used_after(self, index: int, name: str) -> bool:
         """Return whether a later stage takes the input of this name."""
@@ -79,7 +102,7 @@ class Plan:
         """The most channels of whole-frame maps that are held at once, including the picture."""
         most, held = 0, {PICTURE}
         for index, stage in enumerate(self.stages):
-            held |= {name for name in stage.outputs if name.startswith(MAP)}
+            held |= set(stage.maps_out)
             most = max(most, sum(self.channels[name] for name in held))
             held = {name for name in held if self.is_used_after(index, name)}
         return most

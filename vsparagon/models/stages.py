@@ -168,5 +168,5 @@ def channels_of(parts: Sequence[StageModule]) -> dict[str, int]:
     for part in parts:
         results = part.module([known[name] for name in part.stage.inputs])
         for name, value in zip(part.stage.outputs, results, strict=True):
-            known[name] = value.mean((2, 3), keepdim=True) if name.startswith(MEAN) else value
+            known[name] = value.mean((2, 3), keepdim=True) if name in part.stage.means_out else value
     return {name: value.shape[1] for name, value in known.items()}

@@ -17,7 +17,6 @@ from vsparagon.errors import InvalidInput
 from vsparagon.models.frame import FrameNetwork
 from vsparagon.models.model import RANGES
 from vsparagon.models.paragonsr2 import ParagonSR2
-from vsparagon.models.plan import MEAN
 from vsparagon.models.recognise import FORMAT_VERSION
 from vsparagon.models.stages import StageModule
 from vsparagon.models.swift import Swift, SwiftForm
@@ -148,7 +147,7 @@ def stage_onnx(part: StageModule, channels: Mapping[str, int]) -> onnx.ModelProt
     results = Emitter(part.module, graph, list(stage.inputs), (None, None)).run()
     model = graph.model(
         {
-            name: (graph.FLOAT, [1, channels[name], *((1, 1) if name.startswith(MEAN) else ("height", "width"))])
+            name: (graph.FLOAT, [1, channels[name], *((1, 1) if name in stage.means_in else ("height", "width"))])
             for name in stage.inputs
         },
         {

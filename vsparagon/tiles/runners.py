@@ -19,7 +19,7 @@ from vsparagon.colours.layout import Array, Plane
 from vsparagon.geometry.extension import MARGIN, Extension
 from vsparagon.geometry.tiling import BLOCK, Part, whole_parts
 from vsparagon.models.model import Model
-from vsparagon.models.plan import MEAN, PICTURE, RESULT
+from vsparagon.models.plan import PICTURE, RESULT
 from vsparagon.tiles.tilings import BlendedTiling, ExactTiling, StagedTiling, Tiling, WholeTiling
 
 
@@ -175,34 +175,25 @@ class StagedRunner(Runner[StagedTiling]):
     def _run(self, index: int, slot: StageSlot, known: dict[str, Array], target: Sequence[Plane]) -> dict[str, Array]:
         """Run a stage on all tiles and return its outputs, except the result, which is written to the target."""
         stage, channels = self._plan.stages[index], self._plan.channels
-        size = self.extension.extended_height, self.extension.extended_width
-        made: dict[str, Array] = {
-            name: np.zeros(channels[name]) if name.startswith(MEAN) else np.empty((channels[name], *size), np.float32)
-            for name in stage.outputs
-            if name != RESULT
-        }
-        for name in stage.inputs:
-            if name.startswith(MEAN):
-                slot.inputs[name][0, :, 0, 0] = known[name]
-        rows, columns = self._last_tiles if RESULT in stage.outputs else self._tiles
+        height, width = self.extension.extended_height, self.extension.extended_width
+        maps = {name: np.empty((channels[name], height, width), np.float32) for name in stage.maps_out}
+        sums = {name: np.zeros(channels[name]) for name in stage.means_out}
+        for name in stage.means_in:
+            slot.inputs[name][0, :, 0, 0] = known[name]
+        rows, columns = self._last_tiles if stage.makes_result else self._tiles
         for row, column in product(rows.parts, columns.parts):
-            for name in stage.inputs:
-                if not name.startswith(MEAN):
-                    slot.inputs[name][0] = self._cut(known[name], row.start, column.start)
+            for name in stage.maps_in:
+                slot.inputs[name][0] = self._cut(known[name], row.start, column.start)
             slot.run()
-            for name, output in slot.outputs.items():
-                if name == RESULT:
-                    seen, place = self._in_result(row, column), self._in_picture(row, column)
-                    for plane, values in zip(target, output[0], strict=True):
-                        plane[place] = values[seen]
-                elif name.startswith(MEAN):
-                    made[name] += _kept(output[0], row, column, BLOCK).sum((1, 2), float)
-                else:
-                    made[name][:, row.first : row.end, column.first : column.end] = _kept(output[0], row, column)
-        for name, value in made.items():
-            if name.startswith(MEAN):
-                value /= size[0] * size[1] / BLOCK**2
-        return made
+            for name, whole in maps.items():
+                whole[:, row.first : row.end, column.first : column.end] = _kept(slot.outputs[name][0], row, column)
+            for name, total in sums.items():
+                total += _kept(slot.outputs[name][0], row, column, BLOCK).sum((1, 2), float)
+            if stage.makes_result:
+                seen, place = self._in_result(row, column), self._in_picture(row, column)
+                for plane, values in zip(target, slot.outputs[RESULT][0], strict=True):
+                    plane[place] = values[seen]
+        return maps | {name: total * BLOCK**2 / (height * width) for name, total in sums.items()}
 
 
 def _kept(output: Array, row: Part, column: Part, block: int = 1) -> Array:
