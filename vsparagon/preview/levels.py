@@ -63,30 +63,33 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     if source.upscaled:
         return [Level(name=job.input.name, open=lambda: first)]
     network = job.network or Network()
-    size = {"width": first.width, "height": first.height}
     plain = enlarged_plainly(source, first) if ab else None
 
-    def level(name: str, clip: vs.VideoNode | None, network: Network, share: Fraction) -> Level:
+    def shown(name: str, clip: vs.VideoNode) -> vs.VideoNode:
+        return halves(plain, clip, name) if plain else clip
+
+    def level(name: str, network: Network, share: Fraction = Fraction(1)) -> Level:
         def make() -> vs.VideoNode:
-            made = clip
-            if made is None:
-                chosen = replace(job, network=network)
-                made = upscaled_clip(replace(source, clip=reduced(source.clip, share)), chosen, wanted)
-            return halves(plain, made, name) if plain else made
+            smaller = replace(source, clip=reduced(source.clip, share))
+            return shown(name, upscaled_clip(smaller, replace(job, network=network), wanted))
 
         return Level(name=name, open=make)
 
-    name = Path(network.model).stem if network.model else network.variant
-    found = [level(name, first, network, Fraction(1))]
-    fixed = replace(network, **size)
-    for faster in _faster_networks(fixed, choices[-1].backend):
-        name, fixed = f"{faster.variant} int8" if faster.precision != network.precision else faster.variant, faster
-        found.append(level(name, None, fixed, Fraction(1)))
+    asked = Path(network.model).stem if network.model else network.variant
+    fixed = replace(network, width=first.width, height=first.height)
+    faster = {_name(one, fixed): one for one in _faster_networks(fixed, choices[-1].backend)}
+    levels = [Level(name=asked, open=lambda: shown(asked, first))]
+    levels += [level(name, network) for name, network in faster.items()]
+    name, fastest = [(asked, fixed), *faster.items()][-1]
     for share in SMALLER:
         small = reduced(source.clip, share)
         if small.width >= LEAST and small.height >= LEAST:
-            found.append(level(f"{name} from {small.width}x{small.height}", None, fixed, share))
-    return found
+            levels.append(level(f"{name} from {small.width}x{small.height}", fastest, share))
+    return levels
+
+
+def _name(network: Network, asked: Network) -> str:
+    return f"{network.variant} int8" if network.precision != asked.precision else network.variant
 
 
 def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
