@@ -101,8 +101,9 @@ def exact_tiling(
             bytes_per_pixel *= streams + 1
             room = choice.memory_mb * MEBIBYTE // bytes_per_pixel
             area = min(area, room)
-            if room < min(SMALLEST_TILE**2, extension.extended_height * extension.extended_width):
-                least = -(-(SMALLEST_TILE**2) * bytes_per_pixel // MEBIBYTE)
+            smallest = min(SMALLEST_TILE**2, extension.extended_height * extension.extended_width)
+            if room < smallest:
+                least = -(-smallest * bytes_per_pixel // MEBIBYTE)
                 raise InvalidInput(f"memory_mb is {choice.memory_mb}; the smallest tiles need {least}.")
         rows, columns = tile_counts(height, width, reach=reach, area=area)
     row_tiles, column_tiles = exact_tiles_of(extension, reach, rows, columns)

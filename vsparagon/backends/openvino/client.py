@@ -87,9 +87,9 @@ class WorkerProcess:
     def _answer(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
         assert self._process.stdin is not None
         answer: Future[Any] = Future()
+        self._check()  # in a fork, the lock may be held by a thread that does not exist there
         with self._lock:
-            if self.ended:
-                raise BackendFailure(self.ended)
+            self._check()
             ticket = next(self._tickets)
             released = [self._released.popleft() for _ in range(len(self._released))]
             message = pickle.dumps((ticket, released, method, arguments))
@@ -100,6 +100,10 @@ class WorkerProcess:
             except OSError:  # the worker has ended: `_listen` answers
                 pass
         return answer
+
+    def _check(self) -> None:
+        if self.ended:
+            raise BackendFailure(self.ended)
 
     def release_with(self, owner: object, handle: int) -> None:
         """Release a handle in the worker once `owner` is garbage-collected."""
