@@ -210,8 +210,8 @@ def test_fork_has_a_worker_of_its_own():
         "from vsparagon.backends.openvino.client import worker_process\n"
         "worker = worker_process()\n"
         "assert worker.call('trouble') == ''\n"
-        "with worker._lock:\n"  # as if another thread were just asking
-        "    child = os.fork()\n"
+        "worker._lock.acquire()\n"  # as if another thread were just asking
+        "child = os.fork()\n"
         "if not child:\n"
         "    signal.alarm(50)\n"
         "    try:\n"
@@ -220,6 +220,7 @@ def test_fork_has_a_worker_of_its_own():
         "        print(error, flush=True)\n"
         "    os._exit(worker_process() is worker or worker_process().call('trouble') != '')\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
+        "worker._lock.release()\n"
         "assert worker.call('trouble') == ''\n"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
