@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +52,8 @@ NEEDS: Final = {
 
 def version_of(package: str) -> str:
     """Return the version of an installed package, or "" if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and not always needed
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -111,6 +112,8 @@ def installation(extra: str) -> str:
 @cache
 def _asked_for() -> Mapping[str, SpecifierSet]:
     """Return the package versions that vsparagon requires, over all extras; empty if it is not installed itself."""
+    from importlib.metadata import PackageNotFoundError, requires
+
     from packaging.requirements import Requirement
 
     try:

@@ -1,6 +1,6 @@
 """Installed packages that are too old are reported before they fail."""
 
-from importlib.metadata import PackageNotFoundError
+from importlib import metadata
 
 import pytest
 
@@ -13,8 +13,8 @@ from vsparagon.extras import NEEDS, check_needs, too_old, trouble_without
 @pytest.fixture
 def installed(monkeypatch):
     """Pretended versions of installed packages; the others keep their own."""
-    versions, found = {}, extras.version
-    monkeypatch.setattr(extras, "version", lambda package: versions.get(package) or found(package))
+    versions, found = {}, metadata.version
+    monkeypatch.setattr(metadata, "version", lambda package: versions.get(package) or found(package))
     return versions
 
 
@@ -55,10 +55,10 @@ def test_all_that_commands_and_backends_need_has_an_oldest_version():
 
 def test_nothing_is_too_old_for_a_copy_that_is_not_installed(installed, monkeypatch):
     def fail(package):
-        raise PackageNotFoundError(package)
+        raise metadata.PackageNotFoundError(package)
 
     installed["torch"] = "1.0"
-    monkeypatch.setattr(extras, "requires", fail)
+    monkeypatch.setattr(metadata, "requires", fail)
     extras._asked_for.cache_clear()
     try:
         assert too_old("torch") == ""
