@@ -118,8 +118,7 @@ class FramePipeline:
             return self._sessions[source, target]
 
     def _opened(self, source: Layout, target: Layout) -> FrameSession:
-        with QUEUING, device_errors(self._backend.place):
-            release_memory()  # libraries with their own allocator cannot use the memory that torch caches
+        self._release()
         try:
             return self._open(source, target)
         except OutOfDeviceMemory as error:
@@ -128,12 +127,16 @@ class FramePipeline:
                 raise
             message = str(error)
         # Outside the except block, because the traceback keeps the allocated tensors alive.
-        with QUEUING, device_errors(self._backend.place):
-            release_memory()
+        self._release()
         count = len(smaller[0].parts) * len(smaller[1].parts)
         log.warning("%s Trying once more with each frame in %d tiles.", message, count)
         self._tiles = smaller
         return self._open(source, target)
+
+    def _release(self) -> None:
+        """Give back the memory that torch caches: libraries with their own allocator cannot use it."""
+        with QUEUING, device_errors(self._backend.place):
+            release_memory()
 
     def _open(self, source: Layout, target: Layout) -> FrameSession:
         frame = FrameNetwork(
