@@ -130,10 +130,8 @@ def _vspipe() -> Iterator[Finding]:
     import vapoursynth as vs
 
     program = shutil.which("vspipe", path=str(Path(vs.__file__).parent)) or shutil.which("vspipe")
-    advice = (
-        "run `vapoursynth config` once with this Python (it needs a shared libpython); "
-        "`vsparagon encode` does not need vspipe"
-    )
+    shared = "" if os.name == "nt" else " (it needs a shared libpython)"
+    advice = f"run `vapoursynth config` once with this Python{shared}; `vsparagon encode` does not need vspipe"
     if program is None:
         yield Finding(topic="vspipe", state="optional", text="not found", advice=advice)
         return
