@@ -54,6 +54,20 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"vsparagon {vsparagon.__version__}\n"
 
 
+def test_ctrl_c_while_modules_are_imported_is_one_line():
+    code = (
+        "import runpy, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'vsparagon.cli.options':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "runpy.run_module('vsparagon', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "vsparagon: stopped\n")
+
+
 @pytest.mark.parametrize("command", ["encode", "preview", "compare", "image"])
 def test_help_needs_none_of_what_the_commands_run(command):
     code = (
