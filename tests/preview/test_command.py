@@ -310,13 +310,12 @@ def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_to_any_frame_at_onc
         player.do("seek", times[number], "absolute+exact")
         player.wait("playback-restart")
         assert player.do("get_property", "time-pos") == pytest.approx(times[number], abs=0.002)
-    player.do("frame-step")
-    player.do("frame-back-step")
-    player.do("frame-back-step")
-    deadline = time.monotonic() + 20
-    while player.do("get_property", "time-pos") != pytest.approx(times[29], abs=0.002):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    for step, number in (("frame-step", 31), ("frame-back-step", 30), ("frame-back-step", 29)):
+        player.do(step)
+        deadline = time.monotonic() + 20
+        while player.do("get_property", "time-pos") != pytest.approx(times[number], abs=0.002):
+            assert time.monotonic() < deadline, step
+            time.sleep(0.02)
     player.quit()
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
