@@ -237,6 +237,7 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
         choice = make_choice(model, backend="openvino")
         pipeline = PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=size))
         assert isinstance(pipeline.tiling, kind)
+    assert "statistics" not in caplog.text
 
 
 def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_path):
