@@ -78,6 +78,11 @@ KNOWN = {
         {"k": weights(3, 3, 3, 7), "pads": np.array([0, 0, 2, 6, 0, 0, 0, 0]), **K12},
         7,
     ),
+    "padded before, one sided twice": (
+        [node("Pad", "x pads", "p"), node("Conv", "p k", "b"), node("Conv", "b k2", "a", pads=[0, 4, 0, 0]), *LAST],
+        {"k": weights(3, 3, 3, 7), "pads": np.array([0, 0, 2, 6, 0, 0, 0, 0]), "k2": weights(3, 3, 1, 5), **K12},
+        11,
+    ),
     "two ways": (*two_ways([6, 6, 0, 0]), 7),
     "two ways, other sided": (*two_ways([0, 0, 6, 6]), 7),
     "norm of channels": (
@@ -150,6 +155,11 @@ STRANGE = {
         {"k": weights(12, 3, SIDE // 2 + 1, SIDE // 2 + 1), **K12},
     ),
 }  # fmt: skip
+POINTWISE = (
+    "Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "Log", "Mish",
+    "Neg", "Relu", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh",
+)  # fmt: skip
+REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
 STATISTICS = {
     "pooled": [node("GlobalAveragePool", "x", "m"), node("Mul", "x m", "a"), *LAST],
     "reduced": [node("ReduceMean", "x", "m", axes=[2, 3]), node("Sub", "x m", "a"), *LAST],
@@ -182,6 +192,25 @@ def test_a_pixel_changes_what_is_within_reach_and_no_more(nodes, constants, most
     seen = max(abs(side // 2 - at) for side in (*rows, *columns))
     assert seen == most
     assert most <= reach <= most + 1
+
+
+@pytest.mark.parametrize("kind", POINTWISE)
+def test_operators_of_single_pixels_add_nothing_to_the_reach(kind, tmp_path):
+    given = [node(kind, "x", "a"), *LAST]
+    plain = [node("Conv", "x k12", "last", pads=[1] * 4), SHUFFLE]
+    reaches = [reach_of(read(graph(tmp_path / "net.onnx", nodes, K12, opset=20))) for nodes in (given, plain)]
+    assert reaches[0] == reaches[1]
+
+
+@pytest.mark.parametrize("kind", REDUCTIONS)
+def test_statistics_of_channels_are_local_and_those_of_pixels_are_not(kind, tmp_path):
+    nodes = [node(kind, "x axes", "m"), node("Sub", "x m", "a"), *LAST]
+    networks = [
+        read(graph(tmp_path / "net.onnx", nodes, {"axes": np.array(axes), **K12}, opset=20)) for axes in ([1], [2, 3])
+    ]
+    assert reach_of(networks[0]) < 3
+    with pytest.raises(LooksAtAll, match=kind):
+        reach_of(networks[1])
 
 
 @pytest.mark.parametrize(("nodes", "constants"), STRANGE.values(), ids=STRANGE)

@@ -214,10 +214,12 @@ def test_blended_tiles_sum_to_one(pixels, size, share, scale):
     np.testing.assert_allclose(total, 1, atol=1e-5)
 
 
-def test_blended_tiles_fade_over_the_middle_half_of_what_they_share():
-    tiles = blended_tiles(20, size=12, overlap=4, scale=1)
+@pytest.mark.parametrize(("scale", "fade"), [(1, [0, 0.25, 0.75]), (2, [0, 0, 0.125, 0.375, 0.625, 0.875])])
+def test_blended_tiles_fade_over_the_middle_half_of_what_they_share(scale, fade):
+    tiles = blended_tiles(20, size=12, overlap=4, scale=scale)
     assert tiles.starts == (0, 8)
-    assert tiles.weights.tolist() == [[*[1] * 9, 0.75, 0.25, 0], [0, 0.25, 0.75, *[1] * 9]]
+    second = [*fade, *[1] * (12 * scale - len(fade))]
+    assert tiles.weights.tolist() == [second[::-1], second]
 
 
 @given(height=st.integers(16, 2200), width=st.integers(16, 4100), reach=st.sampled_from([8, 9, 20]))
