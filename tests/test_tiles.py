@@ -342,6 +342,13 @@ def test_frames_too_large_for_the_memory_there_is_are_taken_in_stages_or_whole(o
         assert isinstance(tiling, kind)
 
 
+def test_networks_that_look_very_far_are_cut_into_stages(opened):
+    model, cache = opened("micro_x3")
+    where = {"extension": extension_for(1080, 1920), "streams": 1, "cache": Path(cache)}
+    for reach, kind in ((48, ExactTiling), (49, StagedTiling)):
+        assert isinstance(plan_tiles(TileChoice(size=(200, 200)), replace(model, sight=reach), **where), kind)
+
+
 def test_stages_take_tiles_of_the_size_asked_for(opened):
     model, cache = opened("micro_x3")
     choice = TileChoice(size=(400, 300))
