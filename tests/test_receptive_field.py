@@ -269,6 +269,16 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
     assert "statistics" not in caplog.text
 
 
+@pytest.mark.parametrize(("overlap", "shared"), [(None, (32, 32)), ((0, 16), (0, 16))])
+def test_blended_tiles_overlap_as_asked(overlap, shared, tmp_path):
+    nodes, constants = STRANGE["stride"]
+    choice = make_choice(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
+    tiles = TileChoice(size=(64, 64), overlap=overlap)
+    tiling = PicturePipeline(choice, height=176, width=176, tiles=tiles).tiling  # 192 with the margins
+    counts = [len(axis.starts) for axis in (tiling.rows, tiling.columns)]
+    assert counts == [1 + -(-(192 - 64) // (64 - pixels)) for pixels in shared]
+
+
 def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_path):
     nodes = [
         node("Shape", "x", "size"),

@@ -351,9 +351,10 @@ def test_networks_that_look_very_far_are_cut_into_stages(opened):
 
 def test_stages_take_tiles_of_the_size_asked_for(opened):
     model, cache = opened("micro_x3")
-    choice = TileChoice(size=(400, 300))
+    choice = TileChoice(size=(400, 300), overlap=(139, 8))
     tiling = plan_tiles(choice, model, extension_for(1080, 1920), streams=1, cache=Path(cache))
     assert (tiling.height, tiling.width) == (392, 296), "the largest of whole windows"
+    assert tiling.grid.reach == 70, "half of the overlap on each side"
 
 
 def test_stages_take_no_more_frames_at_once_than_planned(opened, monkeypatch):
