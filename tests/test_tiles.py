@@ -229,6 +229,8 @@ def test_tile_counts_keep_to_the_area(height, width, reach):
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300), reach=st.integers(5, 30), area=st.integers(1, 40_000))
+@example(height=32, width=64, reach=5, area=42 * 74)  # just one tile
+@example(height=32, width=63, reach=5, area=42 * 42)  # two would fit, but are too small
 def test_tile_counts_compute_the_fewest_pixels(height, width, reach, area):
     most = max(1, height // SMALLEST_PART), max(1, width // SMALLEST_PART)
     tiles = {
