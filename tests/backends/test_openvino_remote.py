@@ -234,6 +234,12 @@ def test_what_fails_there_is_told_here(conflict):
     assert worker.call("trouble") == ""
 
 
+def test_what_libraries_print_there_does_not_disturb_the_answers(capfd, conflict):
+    assert worker_process().call("compute", os.write, 1, b"a line of a library\n") == 20
+    assert worker_process().call("trouble") == ""
+    assert tuple(capfd.readouterr()) == ("", "a line of a library\n")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit()"])
 def test_worker_ends_with_its_process(end):

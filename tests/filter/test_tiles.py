@@ -3,6 +3,8 @@
 import itertools
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +20,7 @@ from skimage import data
 import vsparagon
 from vsparagon.backends.options import RunOptions
 from vsparagon.choice import make_choice
-from vsparagon.geometry.extension import MARGIN, extension_for
+from vsparagon.geometry.extension import MARGIN, Sizes, extension_for
 from vsparagon.geometry.tiling import SMALLEST_PART, Grid, blended_tiles, exact_tiles, tile_counts
 from vsparagon.lookup import find_model
 from vsparagon.models.bundled import bundled_models
@@ -27,7 +29,7 @@ from vsparagon.onnx.graph_cache import plan_stages
 from vsparagon.pipelines.picture import PicturePipeline
 from vsparagon.tiles.choice import TileChoice
 from vsparagon.tiles.planning import FAST_AREA, FAST_MEMORY, plan_tiles
-from vsparagon.tiles.runners import open_runner
+from vsparagon.tiles.runners import StagedRunner, open_runner
 from vsparagon.tiles.tilings import ExactTiling, StagedTiling, WholeTiling
 
 MODELS = {model.name: model for model in bundled_models()}
@@ -170,6 +172,22 @@ def test_tiles_that_cannot_be(tiles, message):
         plan_tiles(TileChoice(**tiles), MODELS["nano x2 clean"], extension_for(100, 100), streams=1, cache=Path())
 
 
+def test_tiles_of_margins_alone_cannot_be():
+    model = MODELS["nano x2 clean"]
+    where = {"extension": extension_for(100, 100), "streams": 1, "cache": Path()}
+    assert plan_tiles(TileChoice(size=(64, 64)), replace(model, sight=31), **where).height == 64
+    with pytest.raises(vsparagon.InvalidInput, match="each side of tilesize must be more than 64 for nano x2 clean"):
+        plan_tiles(TileChoice(size=(64, 64)), replace(model, sight=32), **where)
+
+
+@given(pixels=st.integers(1, 500), step=st.integers(1, 64), rest=st.integers(0, 63), minimum=st.integers(1, 200))
+def test_extension_is_the_smallest_that_the_network_accepts(pixels, step, rest, minimum):
+    accepted = Sizes(step=step, rest=rest % step, minimum=minimum)
+    sides = (side for side in range(pixels + 2 * MARGIN, 1000) if side >= minimum and side % step == rest % step)
+    extension, side = extension_for(pixels, pixels, accepted), next(sides)
+    assert (extension.extended_height, extension.extended_width) == (side, side)
+
+
 @given(pixels=st.integers(1, 3000), reach=st.integers(8, 60), count=st.integers(1, 40))
 def test_exact_tiles_cover_each_pixel_once_with_all_around_it(pixels, reach, count):
     extended = extension_for(pixels, pixels).extended_height
@@ -196,10 +214,12 @@ def test_blended_tiles_sum_to_one(pixels, size, share, scale):
     np.testing.assert_allclose(total, 1, atol=1e-5)
 
 
-def test_blended_tiles_fade_over_the_middle_half_of_what_they_share():
-    tiles = blended_tiles(20, size=12, overlap=4, scale=1)
+@pytest.mark.parametrize(("scale", "fade"), [(1, [0, 0.25, 0.75]), (2, [0, 0, 0.125, 0.375, 0.625, 0.875])])
+def test_blended_tiles_fade_over_the_middle_half_of_what_they_share(scale, fade):
+    tiles = blended_tiles(20, size=12, overlap=4, scale=scale)
     assert tiles.starts == (0, 8)
-    assert tiles.weights.tolist() == [[*[1] * 9, 0.75, 0.25, 0], [0, 0.25, 0.75, *[1] * 9]]
+    second = [*fade, *[1] * (12 * scale - len(fade))]
+    assert tiles.weights.tolist() == [second[::-1], second]
 
 
 @given(height=st.integers(16, 2200), width=st.integers(16, 4100), reach=st.sampled_from([8, 9, 20]))
@@ -209,6 +229,8 @@ def test_tile_counts_keep_to_the_area(height, width, reach):
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300), reach=st.integers(5, 30), area=st.integers(1, 40_000))
+@example(height=32, width=64, reach=5, area=42 * 74)  # just one tile
+@example(height=32, width=63, reach=5, area=42 * 42)  # two would fit, but are too small
 def test_tile_counts_compute_the_fewest_pixels(height, width, reach, area):
     most = max(1, height // SMALLEST_PART), max(1, width // SMALLEST_PART)
     tiles = {
@@ -297,27 +319,81 @@ def test_stages_without_what_they_look_at_would_show(opened, monkeypatch, name):
 def test_memory_decides_between_whole_and_stages(opened):
     model, cache = opened("micro_x3")
     extension = extension_for(1080, 1920)
-    kinds = []
-    for memory_mb in (40_000, 800, 500):
+    kinds, frames = [], []
+    for memory_mb in (40_000, 3000, 500):
         tiling = plan_tiles(TileChoice(memory_mb=memory_mb), model, extension, streams=2, cache=Path(cache))
         kinds.append(type(tiling))
         if isinstance(tiling, StagedTiling):
+            frames.append(tiling.frames)
             held = plan_stages(model.checkpoint, Path(cache)).kept_channels * 4 * 1112 * 1952
             assert (
                 tiling.frames * (held + 2 * tiling.height * tiling.width * model.bytes_per_pixel) <= memory_mb * 2**20
             )
     assert kinds == [WholeTiling, StagedTiling, StagedTiling]
+    assert frames == [2, 1]
     with pytest.raises(vsparagon.InvalidInput, match=r"memory_mb is 50; .* needs \d+ for a frame of this size"):
         plan_tiles(TileChoice(memory_mb=50), model, extension, streams=2, cache=Path(cache))
 
 
-def test_stages_fit_into_the_memory_that_is_said_to_be_needed(opened):
+def test_frames_too_large_for_the_memory_there_is_are_taken_in_stages_or_whole(opened, monkeypatch):
     model, cache = opened("micro_x3")
-    where = {"extension": extension_for(1080, 1920), "streams": 3, "cache": Path(cache)}
+    monkeypatch.setattr("vsparagon.tiles.planning.available_memory", lambda: 2000)
+    for checkpoint, kind in ((model.checkpoint, StagedTiling), (None, WholeTiling)):
+        given = replace(model, checkpoint=checkpoint)
+        tiling = plan_tiles(TileChoice(), given, extension_for(1080, 1920), streams=2, cache=Path(cache))
+        assert isinstance(tiling, kind)
+
+
+def test_networks_that_look_very_far_are_cut_into_stages(opened):
+    model, cache = opened("micro_x3")
+    where = {"extension": extension_for(1080, 1920), "streams": 1, "cache": Path(cache)}
+    for reach, kind in ((48, ExactTiling), (49, StagedTiling)):
+        assert isinstance(plan_tiles(TileChoice(size=(200, 200)), replace(model, sight=reach), **where), kind)
+
+
+def test_stages_take_tiles_of_the_size_asked_for(opened):
+    model, cache = opened("micro_x3")
+    choice = TileChoice(size=(400, 300), overlap=(139, 8))
+    tiling = plan_tiles(choice, model, extension_for(1080, 1920), streams=1, cache=Path(cache))
+    assert (tiling.height, tiling.width) == (392, 296), "the largest of whole windows"
+    assert tiling.grid.reach == 70, "half of the overlap on each side"
+
+
+def test_stages_take_no_more_frames_at_once_than_planned(opened, monkeypatch):
+    model, cache = opened("nano_x2")
+    monkeypatch.setattr("vsparagon.onnx.graph_cache.FEW", 1)
+    choice = make_choice(model, backend="openvino", num_streams=4, cache=cache)
+    pipeline = PicturePipeline(choice, height=48, width=64, tiles=TileChoice(size=(64, 64)))
+    assert pipeline.in_flight == 1
+    running, most, extended = [], 0, StagedRunner._extended
+
+    @contextmanager
+    def noted(self, source):
+        nonlocal most
+        running.append(source)
+        most = max(most, len(running))
+        with extended(self, source) as picture:
+            yield picture
+        running.pop()
+
+    monkeypatch.setattr(StagedRunner, "_extended", noted)
+    source, target = np.zeros((3, 48, 64), np.float32), np.empty((3, 96, 128), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: pipeline.enlarge(source, target), range(8)))
+    assert most == 1
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (16, 1920), (1080, 16)], ids=str)
+def test_stages_fit_into_the_memory_that_is_said_to_be_needed(opened, size):
+    model, cache = opened("micro_x3")
+    where = {"extension": extension_for(*size), "streams": 3, "cache": Path(cache)}
     with pytest.raises(vsparagon.InvalidInput, match=r"needs \d+") as refused:
-        plan_tiles(TileChoice(memory_mb=50), model, **where)
+        plan_tiles(TileChoice(memory_mb=1), model, **where)
     least = int(re.search(r"needs (\d+)", str(refused.value))[1])
     tiling = plan_tiles(TileChoice(memory_mb=least), model, **where)
+    held = tiling.plan.kept_channels * 4 * where["extension"].extended_height * where["extension"].extended_width
+    used = held + len(tiling.plan.stages) * tiling.height * tiling.width * model.bytes_per_pixel
+    assert (least - 1) * 2**20 < used <= least * 2**20
     asked = []
     backend = SimpleNamespace(open_stages=lambda plan, build, run: asked.append(run.streams))
     options = RunOptions(threads=4, streams=3, cache=Path(cache))

@@ -269,14 +269,14 @@ class ShortOfMemory(TorchCuda):
         return super().open_executor(graph, inputs, outputs)
 
 
-@pytest.mark.parametrize(("arguments", "least"), [({}, 4), ({"tilesize": 128}, 40)], ids=["whole", "in tiles"])
-def test_too_little_memory_is_tried_once_more_in_smaller_tiles(arguments, least, monkeypatch, caplog):
-    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(least))
+@pytest.mark.parametrize(("arguments", "count"), [({}, 15), ({"tilesize": [200, 256]}, 25)], ids=["whole", "in tiles"])
+def test_too_little_memory_is_tried_once_more_in_smaller_tiles(arguments, count, monkeypatch, caplog):
+    monkeypatch.setattr(Torch, "on", lambda self, device_id: ShortOfMemory(5))
     clip = clip_in(vs.YUV420P8, size=(200, 240))
     with caplog.at_level("WARNING"):
         result = on_device(clip, **arguments)
     assert "a small stand-in failed: CUDA out of memory. Tried to allocate 20.00 GiB." in caplog.text
-    assert "Trying once more with each frame in" in caplog.text
+    assert f"Trying once more with each frame in {count} tiles." in caplog.text
     assert_same(result, by_resizer(clip))
 
 

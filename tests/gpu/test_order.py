@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from vsparagon.backends.torch.cuda import Eager, Prepared, TorchCuda  # noqa: E4
 from vsparagon.colours.layout import Layout  # noqa: E402
 from vsparagon.device.lanes import Lanes, Staging  # noqa: E402
 from vsparagon.device.recorded import exact_convolutions  # noqa: E402
+from vsparagon.errors import OutOfDeviceMemory  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.models.frame import FrameNetwork  # noqa: E402
 from vsparagon.models.generators import create_generator  # noqa: E402
@@ -163,9 +165,9 @@ def opened(lanes=2, in_flight=2):
 def test_each_lane_records_its_work_once_after_trying_it_on_its_own_stream(cuda):
     opened()
     each = ["compute", "sync", "begin", "compute", "end", "mark"]
-    streams = ["stream 0", "stream 1"]
-    log = [entry for entry in cuda.taken() if entry[0] != "wait"]
-    assert log == [(what, stream) for stream in streams for what in each]
+    streams, log = ["stream 0", "stream 1"], cuda.taken()
+    assert [entry for entry in log if entry[0] != "wait"] == [(what, stream) for stream in streams for what in each]
+    assert [what for what, _ in log] == 2 * [*each, "wait"], "what fails must fail before the first frame"
 
 
 def test_a_frame_goes_up_is_computed_and_comes_down_on_one_stream(cuda):
@@ -213,6 +215,18 @@ def test_frames_wait_for_each_other_where_no_more_pinned_memory_can_be_had(cuda,
         3 * [round(g * 1023 / 255)] for g in range(0, 256, 51)
     ]
     assert caplog.messages == ["not computing more frames at once, because memory is short: CUDA error: out of memory"]
+
+
+def test_no_more_pinned_memory_is_made_than_for_the_frames_in_flight(cuda):
+    _, kept, _ = opened(lanes=1, in_flight=2)
+    with kept.staging(), kept.staging():
+        assert kept._made() is None
+
+
+def test_lack_of_memory_for_lanes_is_told(cuda, monkeypatch):
+    monkeypatch.setattr(torch, "zeros", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory.\nThings to know")))
+    with pytest.raises(OutOfDeviceMemory, match=r"a GPU failed: CUDA out of memory\."):
+        opened()
 
 
 def test_frames_wait_while_further_colours_are_opened_on_their_lanes(cuda):

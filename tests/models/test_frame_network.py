@@ -302,6 +302,12 @@ def test_half_form_is_near_the_inference_form_and_nearer_than_half_throughout(va
     assert ours.mean() < throughout.mean() / 2
 
 
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_network_is_in_the_precision_asked_for(precision):
+    types = {weights.dtype for weights in network_of(find_model(), precision).state_dict().values()}
+    assert (torch.float16 in types) == (precision == "fp16")
+
+
 def test_a_network_of_free_size_needs_no_more_than_the_margin():
     layout = Layout(family="rgb", bits=32, is_float=True)
     extension = extension_for(17, 19, Sizes())

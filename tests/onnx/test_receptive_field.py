@@ -78,6 +78,11 @@ KNOWN = {
         {"k": weights(3, 3, 3, 7), "pads": np.array([0, 0, 2, 6, 0, 0, 0, 0]), **K12},
         7,
     ),
+    "padded before, one sided twice": (
+        [node("Pad", "x pads", "p"), node("Conv", "p k", "b"), node("Conv", "b k2", "a", pads=[0, 4, 0, 0]), *LAST],
+        {"k": weights(3, 3, 3, 7), "pads": np.array([0, 0, 2, 6, 0, 0, 0, 0]), "k2": weights(3, 3, 1, 5), **K12},
+        11,
+    ),
     "two ways": (*two_ways([6, 6, 0, 0]), 7),
     "two ways, other sided": (*two_ways([0, 0, 6, 6]), 7),
     "norm of channels": (
@@ -150,6 +155,11 @@ STRANGE = {
         {"k": weights(12, 3, SIDE // 2 + 1, SIDE // 2 + 1), **K12},
     ),
 }  # fmt: skip
+POINTWISE = (
+    "Abs", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "Log", "Mish",
+    "Neg", "Relu", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh",
+)  # fmt: skip
+REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
 STATISTICS = {
     "pooled": [node("GlobalAveragePool", "x", "m"), node("Mul", "x m", "a"), *LAST],
     "reduced": [node("ReduceMean", "x", "m", axes=[2, 3]), node("Sub", "x m", "a"), *LAST],
@@ -182,6 +192,25 @@ def test_a_pixel_changes_what_is_within_reach_and_no_more(nodes, constants, most
     seen = max(abs(side // 2 - at) for side in (*rows, *columns))
     assert seen == most
     assert most <= reach <= most + 1
+
+
+@pytest.mark.parametrize("kind", POINTWISE)
+def test_operators_of_single_pixels_add_nothing_to_the_reach(kind, tmp_path):
+    given = [node(kind, "x", "a"), *LAST]
+    plain = [node("Conv", "x k12", "last", pads=[1] * 4), SHUFFLE]
+    reaches = [reach_of(read(graph(tmp_path / "net.onnx", nodes, K12, opset=20))) for nodes in (given, plain)]
+    assert reaches[0] == reaches[1]
+
+
+@pytest.mark.parametrize("kind", REDUCTIONS)
+def test_statistics_of_channels_are_local_and_those_of_pixels_are_not(kind, tmp_path):
+    nodes = [node(kind, "x axes", "m"), node("Sub", "x m", "a"), *LAST]
+    networks = [
+        read(graph(tmp_path / "net.onnx", nodes, {"axes": np.array(axes), **K12}, opset=20)) for axes in ([1], [2, 3])
+    ]
+    assert reach_of(networks[0]) < 3
+    with pytest.raises(LooksAtAll, match=kind):
+        reach_of(networks[1])
 
 
 @pytest.mark.parametrize(("nodes", "constants"), STRANGE.values(), ids=STRANGE)
@@ -237,6 +266,17 @@ def test_networks_of_one_size_or_of_steps_stay_blended(tmp_path, caplog):
         choice = make_choice(model, backend="openvino")
         pipeline = PicturePipeline(choice, height=150, width=200, tiles=TileChoice(size=size))
         assert isinstance(pipeline.tiling, kind)
+    assert "statistics" not in caplog.text
+
+
+@pytest.mark.parametrize(("overlap", "shared"), [(None, (32, 32)), ((0, 16), (0, 16))])
+def test_blended_tiles_overlap_as_asked(overlap, shared, tmp_path):
+    nodes, constants = STRANGE["stride"]
+    choice = make_choice(open_model_file(written(tmp_path / "net.onnx", nodes, constants), tmp_path))
+    tiles = TileChoice(size=(64, 64), overlap=overlap)
+    tiling = PicturePipeline(choice, height=176, width=176, tiles=tiles).tiling  # 192 with the margins
+    counts = [len(axis.starts) for axis in (tiling.rows, tiling.columns)]
+    assert counts == [1 + -(-(192 - 64) // (64 - pixels)) for pixels in shared]
 
 
 def test_network_that_computes_its_coordinates_is_not_cut_as_if_it_had_none(tmp_path):
