@@ -93,7 +93,7 @@ def test_files_of_a_model_are_all_that_decide_what_it_does(tmp_path):
     assert job.identity()["model file"] != before["model file"]
 
 
-@pytest.mark.parametrize("step", [4, 8, 64])
+@pytest.mark.parametrize("step", [4, 8, 12, 64, 192])
 def test_network_that_needs_a_multiple_gets_it(step, tmp_path):
     # Reduced, enlarged again and added to the input: the shapes agree only for multiples of the step.
     nodes = [

@@ -24,8 +24,8 @@ from vsparagon.onnx.graph_cache import inference_graph
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = (".safetensors", ".pth", ".pt", ".ckpt")
-STEPS = (1, 2, 4, 8, 16, 32, 64)
-ROOM = 192  # side of an input that any network should accept; a multiple of every step
+ROOM = 192  # side of an input that any network should accept
+STEPS = [step for step in range(1, ROOM) if ROOM % step == 0]  # of sides that a network accepts, besides ROOM itself
 POSSIBLE_SCALES = range(1, 17)
 
 
@@ -180,7 +180,7 @@ def _sizes(network: Any, channels: int, scale: int) -> Sizes:
     def taken(side: int) -> bool:
         return _scale(network, channels, side, side) == scale
 
-    step = next(step for step in STEPS if all(taken(ROOM + n * step) for n in (1, 3)) or step == STEPS[-1])
+    step = next((step for step in STEPS if all(taken(ROOM + n * step) for n in (1, 3))), ROOM)
     minimum = next((side for side in range(step, ROOM, step) if taken(side)), ROOM)
     return Sizes(step=step, minimum=minimum)
 
