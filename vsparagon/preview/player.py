@@ -18,6 +18,9 @@ from vsparagon.system.waiting import wait_for
 
 # VapourSynth's _ChromaLocation -> mpv's name, which assumes 0. It is all that mpv does not read from a Matroska file.
 CHROMA_LOCATIONS: Final = {1: "mpeg1/jpeg", 2: "uhd"}
+# For ffplay's index of all frames, 24 bytes each. Its default, 1 MiB, thins the index of films of more than 43,690
+# frames, and seeks would end up to three frames early.
+INDEX_BYTES: Final = 100_000_000
 LAST_SECONDS: Final = 3.0  # that a player gets to end before it is killed
 
 
@@ -79,6 +82,7 @@ def player_command(program: str, show: Show) -> list[str]:
         return [program, *_mpv_options(show), show.address]
     if kind == "ffplay":
         options = ["-hide_banner", "-loglevel", "error", "-autoexit", "-window_title", show.title]
+        options += ["-indexmem", str(INDEX_BYTES)]
         options += ["-ss", f"{show.start:.3f}"] if show.start else []  # with -ss 0, ffplay would read the start twice
         return [program, *options, show.address]
     return [program, show.address]
