@@ -1,4 +1,4 @@
-"""A film that several files encode, and what an encode without any disturbance makes of it."""
+"""Films that several files encode, and what an encode without any disturbance makes of one."""
 
 import pytest
 from films import FRAMES, SEGMENT, UNEVEN, encode, make_film
@@ -17,3 +17,9 @@ def whole(film, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert f" {FRAMES} frames " in done.stdout
     return out
+
+
+@pytest.fixture(scope="session")
+def mkv(tmp_path_factory):
+    """A film with uneven frame times, all kinds of streams, and a name that needs quotes."""
+    return make_film(tmp_path_factory.mktemp("film") / "a film, 1.mkv", video=UNEVEN)

@@ -17,7 +17,7 @@ import vapoursynth as vs
 
 pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffmpeg-python")
 
-from films import UNEVEN, encode, ffmpeg, make_film, needs_svtav1, read, samples, stamps, times
+from films import encode, ffmpeg, make_film, needs_svtav1, read, samples, stamps, times
 
 import vsparagon
 from vsparagon.encode.join import MICROSECOND, join, timing_of_durations, timing_of_file
@@ -27,11 +27,6 @@ from vsparagon.errors import EncodeFailure
 from vsparagon.ffmpeg import find_ffmpegs
 from vsparagon.input.job import Job
 from vsparagon.input.source import Source, open_source
-
-
-@pytest.fixture(scope="module")
-def mkv(tmp_path_factory):
-    return make_film(tmp_path_factory.mktemp("film") / "film.mkv", video=UNEVEN)
 
 
 def found_first(program: str, folder: Path) -> dict[str, str]:

@@ -36,6 +36,7 @@ FONT = bytes(range(256)) * 8
 TAGS = "setparams=colorspace=bt709:color_primaries=bt470bg:color_trc=iec61966-2-1:range=tv"
 # Frames 10 to 12 and every seventh frame are missing, and the video starts 0.3 s after the audio.
 UNEVEN = "select='not(between(n,10,12))*not(eq(mod(n,7),3))',setpts=PTS+0.3/TB"
+STREAMS = [("audio", "aac"), ("subtitle", "subrip"), ("video", "h264"), ("attachment", "")]  # of such a film as .mkv
 # Frames of the film in tests/encode/conftest.py, and of each segment of it.
 FRAMES, SEGMENT = 101, 12
 
