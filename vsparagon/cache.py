@@ -85,7 +85,10 @@ def _temporary_folder(why: str) -> Path:
 
 
 def keep_latest(folder: Path, pattern: str, count: int) -> None:
-    """Remove files that match a pattern in a folder, except this number of those that were used last."""
+    """Remove files that match a pattern in a folder, except this number of those that were read or made last.
+
+    Where the file system does not note when files are read, those that were made last are kept.
+    """
     with suppress(OSError):  # another process may be doing the same; on Windows, files in use stay
         paths = sorted(folder.glob(pattern), key=lambda path: path.stat().st_atime, reverse=True)
         for path in paths[count:]:

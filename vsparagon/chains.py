@@ -113,22 +113,21 @@ class Chains:
             InvalidInput, ModelError, BackendUnavailable, BackendFailure: the network cannot be run.
         """
         if colour not in self._made:
-            # If it appears mid-film, it may need an engine of its own, which takes minutes to build.
-            with vapoursynth_log():
-                self._made[colour] = self._tried(colour)
+            try:
+                # If it appears mid-film, it may need an engine of its own, which takes minutes to build.
+                with vapoursynth_log():
+                    self._made[colour] = self._make(colour, self._conversion.wanted(colour))
+            except OutOfDeviceMemory:
+                raise
+            except ParagonError as error:
+                # It would come again: not every frame is to take the time to meet it. What is kept is a copy, because
+                # the traceback would keep alive whatever was allocated.
+                self._made[colour] = type(error)(*error.args)
+                raise
         made = self._made[colour]
         if isinstance(made, ParagonError):
             raise made.with_traceback(None)
         return made
-
-    def _tried(self, colour: Colour) -> vs.VideoNode | ParagonError:
-        """Make a chain. Return an error that would come again, so that not every frame takes the time to meet it."""
-        try:
-            return self._make(colour, self._conversion.wanted(colour))
-        except OutOfDeviceMemory:
-            raise
-        except ParagonError as error:
-            return error
 
     def _make(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
         if self._channels == 1 and self._clip.format.color_family != vs.RGB:

@@ -1,7 +1,9 @@
 """Frames on a device, for which the CPU stands in here: memory, order, errors, and how the filter uses it."""
 
+import gc
 import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -299,10 +301,17 @@ def test_colours_that_cannot_be_opened_are_not_tried_again_for_each_frame(error,
     """Opening may mean minutes of building; only a lack of memory may pass."""
     prepare, tried = TorchCuda.prepare, []
 
+    class Allocated:
+        pass
+
     def fail(self, frame, run):
         if frame.source.matrix != 1:  # BT.709, as the first frames
-            tried.append(frame)
-            raise error("no engine can be built.")
+            allocated = Allocated()
+            tried.append(weakref.ref(allocated))
+            try:
+                raise RuntimeError("a library's own")
+            except RuntimeError as cause:
+                raise error("no engine can be built.") from cause
         return prepare(self, frame, run)
 
     monkeypatch.setattr(TorchCuda, "prepare", fail)
@@ -313,6 +322,8 @@ def test_colours_that_cannot_be_opened_are_not_tried_again_for_each_frame(error,
         with pytest.raises(vs.Error, match=rf"frame {n}: no engine can be built\."):
             result.get_frame(n)
     assert len(tried) == tries
+    gc.collect()
+    assert not any(allocated() for allocated in tried), "the error that is kept keeps nothing else"
 
 
 LOOKS_AT_ALL = str(golden_paths()["nano_x2"])  # a device cannot run it in tiles

@@ -18,7 +18,7 @@ from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
 from vsparagon.input.source import rate_of
 
-FINEST_RATE = 1000  # frames per second up to which the timestamps of Matroska, milliseconds, differ
+HIGHEST_RATE = 1000  # frames per second up to which the timestamps of Matroska, milliseconds, differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path
 
     Its timestamps only tell the order of the frames; `vsparagon.encode.join` replaces them.
     """
-    rate = min(video.rate, Fraction(FINEST_RATE))
+    rate = min(video.rate, Fraction(HIGHEST_RATE))
     options = encoder_options(encoding, video.props)
     raw = ffmpeg.input(
         "pipe:0",
