@@ -146,7 +146,7 @@ def _graph_of(result: Result) -> tuple[str, ...]:
 
 
 def _row(result: Result, first: Result, graph: Result, bus: Result, copying: Result) -> Row:
-    moved = graph.opening["moved"]
+    moved = graph.opening("moved")
     return {
         "name": result.candidate.name,
         "size": result.candidate.size,
@@ -154,7 +154,7 @@ def _row(result: Result, first: Result, graph: Result, bus: Result, copying: Res
         "frames_per_second": result.frames_per_second,
         "beside_first": result.speed_beside(first),
         "processor_ms": 1000 * result.median("processor"),
-        "bus_megabytes": (graph.opening["up"] + graph.opening["down"]) / 1e6,
+        "bus_megabytes": (graph.opening("up") + graph.opening("down")) / 1e6,
         "bus_frames": bus.frames_per_second,
         "of_bus": result.speed_beside(bus),
         "graph_frames": graph.frames_per_second,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,7 @@ START_COLUMNS = (
 # A script as a user writes it. It prints the seconds for import, evaluation and first frame.
 SCRIPT = """
 import sys, time
-import vapoursynth as vs, numpy
+import vapoursynth as vs
 begin = time.perf_counter()
 import vsparagon
 imported = time.perf_counter()
@@ -108,7 +109,9 @@ def measure_start(networks: Sequence[Network], sizes: Sequence[Size], settings: 
 
 
 def _run(program: str, cache: str) -> list[float]:
-    done = subprocess.run([sys.executable, "-c", program, cache], stdout=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", program, cache]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode:
         raise BackendFailure("a script with the filter failed; its message is above.")
     return [float(number) for number in done.stdout.split()]

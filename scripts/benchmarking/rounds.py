@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +24,21 @@ class Result:
 
     Attributes:
         candidate: the candidate.
-        opening: figures that its worker reported when it was ready.
+        openings: figures of each time that it was opened.
         turns: figures of each round.
     """
 
     candidate: Candidate
-    opening: dict[str, float]
+    openings: list[dict[str, float]]
     turns: list[dict[str, float]]
 
     def median(self, key: str) -> float:
         """Return the median of a figure over the rounds."""
         return statistics.median(turn[key] for turn in self.turns)
+
+    def opening(self, key: str) -> float:
+        """Return the median of a figure over the openings."""
+        return statistics.median(opening[key] for opening in self.openings)
 
     @property
     def frames_per_second(self) -> float:
@@ -60,7 +64,6 @@ class Worker:
 
     Attributes:
         candidate: as above.
-        opening: figures that it reported when it was ready; empty before `open`.
     """
 
     def __init__(self, candidate: Candidate, settings: Settings, preloaded: Sequence[str] = ()) -> None:
@@ -68,21 +71,13 @@ class Worker:
         job = job_of(candidate, settings)
         paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode, which loads faster
         if threads := job["settings"]["threads"]:
             environment["OPENBLAS_NUM_THREADS"] = str(threads)  # for the sgemm
         command = [sys.executable, "-m", "benchmarking.worker", json.dumps(job), *preloaded]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.opening: dict[str, float] = {}
-
-    def open(self) -> None:
-        """Open the candidate, and wait until it is ready.
-
-        Raises:
-            BackendFailure: the process failed.
-        """
-        self.opening = self.turn()
 
     def turn(self) -> dict[str, float]:
         """Ask the process for one answer: first the opening figures, then those of one turn each.
@@ -110,7 +105,9 @@ class Worker:
         return facts
 
 
-def compare(candidates: Sequence[Candidate], settings: Settings, *, preloaded: Sequence[str] = ()) -> list[Result]:
+def compare(
+    candidates: Sequence[Candidate], settings: Settings, *, preloaded: Sequence[str] = (), reopened: bool = False
+) -> list[Result]:
     """Let the candidates take turns, and return their results in order.
 
     Args:
@@ -118,6 +115,8 @@ def compare(candidates: Sequence[Candidate], settings: Settings, *, preloaded: S
         settings: common to all of them.
         preloaded: modules that all workers import at once, before they open one after the other. It saves time, but
             spoils the time to the first frame.
+        reopened: whether each round also opens every candidate in a new process, for the sake of the opening figures.
+            The first opening alone would count the time to read libraries from the disk.
 
     Raises:
         BackendFailure: a candidate failed.
@@ -127,10 +126,20 @@ def compare(candidates: Sequence[Candidate], settings: Settings, *, preloaded: S
         for candidate in candidates:
             workers.append(Worker(candidate, settings, preloaded))
             stack.callback(workers[-1].close)
-        for worker in workers:
-            worker.open()
-        rounds = [[worker.turn() for worker in workers] for _ in range(settings.rounds)]
+        openings = [[worker.turn()] for worker in workers]
+        turns: list[list[dict[str, float]]] = [[] for _ in workers]
+        for _ in range(settings.rounds):
+            for worker, own in zip(workers, turns, strict=True):
+                own.append(worker.turn())
+            for candidate, own in zip(candidates, openings, strict=True):
+                if reopened and own[0]:
+                    own.append(_opening(candidate, settings))
     return [
-        Result(candidate=worker.candidate, opening=worker.opening, turns=list(turns))
-        for worker, turns in zip(workers, zip(*rounds, strict=True), strict=True)
+        Result(candidate=candidate, openings=opened, turns=measured)
+        for candidate, opened, measured in zip(candidates, openings, turns, strict=True)
     ]
+
+
+def _opening(candidate: Candidate, settings: Settings) -> dict[str, float]:
+    with closing(Worker(candidate, settings)) as worker:
+        return worker.turn()
