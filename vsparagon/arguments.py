@@ -12,8 +12,10 @@ from vsparagon.colours.description import RGB_MATRIX, matrix_code
 from vsparagon.colours.formats import Target
 from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
+from vsparagon.models.model import Model
 
 LARGEST: Final = 1 << 16  # width or height of a result, in pixels
+CHROMA: Final = ("network", "resizer")  # what may upscale it
 FURTHEST_SUBSAMPLING: Final = 2  # of chroma, as a base-2 logarithm
 
 
@@ -119,6 +121,26 @@ def target_of(clip: vs.VideoNode, *, scale: int, width: int, height: int, format
         if pixels > MOST_PIXELS:
             raise InvalidInput(f"{what} has more than the {MOST_PIXELS} pixels that a frame may have.")
     return Target(format=video_format, width=width, height=height)
+
+
+def gets_only_luma(chroma: str, source: vs.VideoFormat, model: Model) -> bool:
+    """Return whether the network upscales only luma, and VapourSynth's resizer the chroma.
+
+    Args:
+        chroma: what upscales it: "network", "resizer" or, for the default, "": the network if it takes colours.
+        source: format of the clip.
+        model: the network.
+
+    Raises:
+        InvalidInput: another name, or one that does not suit the clip or the network.
+    """
+    if chroma not in ("", *CHROMA):
+        raise InvalidInput(f"chroma is {chroma!r}; it must be one of {', '.join(CHROMA)}.")
+    if chroma == "network" and model.channels == 1:
+        raise InvalidInput(f'chroma is "network", but {model.name} takes one plane; leave chroma= out.')
+    if chroma == "resizer" and source.color_family == vs.RGB:
+        raise InvalidInput(f'chroma is "resizer", but the clip is {source.name}, without chroma; leave chroma= out.')
+    return source.color_family == vs.YUV and (chroma == "resizer" or model.channels == 1)
 
 
 def matrix_of(name: str, source: vs.VideoFormat, target: vs.VideoFormat) -> int | None:

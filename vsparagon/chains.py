@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import vapoursynth as vs
 
@@ -10,12 +11,13 @@ from vsparagon.colours.conversion import (
     check_convertible,
     conversion_key,
     from_float,
+    resized,
     target_colour,
-    to_luma_and_chroma,
+    to_gray,
     to_rgb,
 )
 from vsparagon.colours.description import Colour, matrix_name, read_colour
-from vsparagon.colours.formats import Target, layouts
+from vsparagon.colours.formats import Target, layouts, luma_format
 from vsparagon.colours.properties import with_properties
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory, ParagonError
 from vsparagon.frames import first_frame, frame_function
@@ -81,13 +83,14 @@ class Chains:
 
     Args:
         conversion: of the clip.
-        pipeline: the network, opened for the clip's size.
+        pipeline: the network, opened for the clip's size; for single planes if it gets only luma or the clip is GRAY.
         channels: of the network: 3 for red, green and blue, or 1.
+        only_luma: whether the network upscales the luma of a YUV clip, and VapourSynth's resizer the chroma.
     """
 
-    def __init__(self, conversion: Conversion, pipeline: AnyPipeline, *, channels: int) -> None:
+    def __init__(self, conversion: Conversion, pipeline: AnyPipeline, *, channels: int, only_luma: bool) -> None:
         self._conversion, self._pipeline, self._channels = conversion, pipeline, channels
-        self._clip, self._target = conversion.clip, conversion.target
+        self._clip, self._target, self._only_luma = conversion.clip, conversion.target, only_luma
         self._made: dict[Colour, vs.VideoNode | ParagonError] = {}
 
     def by_frame(self) -> vs.VideoNode:
@@ -130,24 +133,29 @@ class Chains:
         return made
 
     def _make(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
-        if self._channels == 1 and self._clip.format.color_family != vs.RGB:
-            result = self._luma_alone(colour, wanted)
-        elif (result := self._on_device(colour, wanted)) is None:
-            result = self._by_resizer(colour, wanted)
-        return with_properties(result, self._clip, wanted)
+        upscaled = self._with_luma if self._only_luma else self._whole
+        return with_properties(upscaled(self._clip, self._target, colour, wanted), self._clip, wanted)
 
-    def _by_resizer(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
-        """Convert colours with VapourSynth's resizer, before and after the network."""
-        return from_float(self._enlarged(to_rgb(self._clip, colour)), self._clip.format, self._target, wanted)
+    def _whole(self, clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode:
+        """Upscale all planes with the network, with colours converted on the device if that can be."""
+        result = self._on_device(clip, target, colour, wanted)
+        if result is None:
+            in_float = to_gray if clip.format.color_family == vs.GRAY else to_rgb
+            result = from_float(self._enlarged(in_float(clip, colour)), clip.format, target, wanted)
+        return result
 
-    def _luma_alone(self, colour: Colour, wanted: Colour) -> vs.VideoNode:
-        """Upscale luma with a network that takes one plane, and chroma, if there is any, with the resizer."""
-        source = to_luma_and_chroma(self._clip, colour)
-        result = self._enlarged(source.std.ShufflePlanes(0, vs.GRAY))
-        if source.format.color_family == vs.YUV:
-            chroma = source.resize.Spline36(result.width, result.height)
-            result = vs.core.std.ShufflePlanes([result, chroma, chroma], [0, 1, 2], vs.YUV)
-        return from_float(result, self._clip.format, self._target, wanted)
+    def _with_luma(self, clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode:
+        """Upscale the luma of a YUV clip with the network, and chroma with VapourSynth's resizer."""
+        if target.format.color_family == vs.RGB:
+            scale, float_yuv = self._pipeline.scale, vs.core.get_video_format(vs.YUV444PS)
+            enlarged = Target(format=float_yuv, width=clip.width * scale, height=clip.height * scale)
+            return from_float(self._with_luma(clip, enlarged, colour, colour), clip.format, target, wanted)
+        luma_target = replace(target, format=luma_format(target.format))
+        luma = self._whole(clip.std.ShufflePlanes(0, vs.GRAY), luma_target, colour, wanted)
+        if target.format.color_family == vs.GRAY:
+            return luma
+        chroma = resized(clip, target, colour, wanted)
+        return vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV).std.CopyFrameProps(chroma)
 
     def _enlarged(self, clip: vs.VideoNode) -> vs.VideoNode:
         """Upscale an RGBS or GRAYS clip with the network alone."""
@@ -156,9 +164,9 @@ class Chains:
         function = frame_function(self._pipeline.open_pictures(), blank, keep=CONVERTED_BY)
         return map_frames(clip, blank, function, self._pipeline.in_flight)
 
-    def _on_device(self, colour: Colour, wanted: Colour) -> vs.VideoNode | None:
+    def _on_device(self, clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode | None:
         """Upscale frames in their own format, with their colours converted on the device; None if that cannot be."""
-        pipeline, clip, target = self._pipeline, self._clip, self._target
+        pipeline = self._pipeline
         if self._channels == 1 or not pipeline.converts_colours:
             return None
         known = layouts(clip.format, colour, target.format, wanted)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import vapoursynth as vs
 
-from vsparagon.arguments import check_clip, matrix_of, pair_of, target_of
+from vsparagon.arguments import check_clip, gets_only_luma, matrix_of, pair_of, target_of
 from vsparagon.chains import Chains, Conversion
 from vsparagon.choice import make_choice, note_choice
 from vsparagon.errors import check_integers
@@ -33,6 +33,7 @@ def upscale(
     height: int = 0,
     format: int = 0,  # noqa: A002  (the field's word, and the argument's name in core.paragon.Upscale)
     matrix: str = "",
+    chroma: str = "",
     tilesize: int | Sequence[int] = (),
     overlap: int | Sequence[int] = (),
     memory_mb: int = 0,
@@ -58,6 +59,8 @@ def upscale(
         format: of the result instead of the clip's; a preset or registered format id such as `vs.YUV444P16`.
         matrix: of the clip, overriding its frame properties; for an RGB clip, that of a YUV or GRAY result. The names
             are those of VapourSynth's resizer: "709", "170m", "2020ncl", …
+        chroma: what upscales the chroma of a YUV clip: "network" (default) or "resizer", VapourSynth's, with which
+            networks compute less; networks for one plane get only luma in any case.
         tilesize: width and height, or one number for both, of the tiles that a frame is computed in, in source pixels;
             at least 64.
         overlap: the same for the least overlap of neighbouring tiles; at most half of `tilesize`, which it needs.
@@ -81,6 +84,7 @@ def upscale(
     )
     tiles = TileChoice(size=pair_of("tilesize", tilesize), overlap=pair_of("overlap", overlap), memory_mb=memory_mb)
     network = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
+    only_luma = gets_only_luma(chroma, clip.format, network)
     target = target_of(clip, scale=network.scale, width=width, height=height, format_id=format)
     conversion = Conversion(clip, target, matrix=matrix_of(matrix, clip.format, target.format))
     choice = make_choice(
@@ -93,10 +97,12 @@ def upscale(
         cache=cache,
     )
     log.info("running %s", choice)
-    if network.channels == 1:
-        parts = "red, green and blue separately" if clip.format.color_family == vs.RGB else "only luma"
-        log.info("%s takes one plane and gets %s", network.name, parts)
-    pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles)
-    upscaled = Chains(conversion, pipeline, channels=network.channels).by_frame()
+    if only_luma:
+        log.info("%s gets only luma; VapourSynth's resizer upscales the chroma", network.name)
+    elif network.channels == 1 and clip.format.color_family == vs.RGB:
+        log.info("%s takes one plane and gets red, green and blue separately", network.name)
+    gray = only_luma or clip.format.color_family == vs.GRAY
+    pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles, gray=gray)
+    upscaled = Chains(conversion, pipeline, channels=network.channels, only_luma=only_luma).by_frame()
     note_choice(choice)
     return upscaled

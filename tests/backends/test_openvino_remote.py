@@ -78,6 +78,16 @@ def test_frames_are_the_same(arguments, request):
     assert (np.array(here) == np.array(there)).all()
 
 
+def test_a_network_folded_to_luma_is_the_same(request):
+    clip = clip_of([photograph(60, 80)], vs.YUV420P8, matrix=1)
+
+    def frame():
+        return arrays(clip.paragon.Upscale(variant="swift", precision="int8", chroma="resizer").get_frame(0))[0]
+
+    here, there = apart_after(request, frame)
+    assert (here == there).all()
+
+
 @pytest.mark.parametrize("name", ["nano_x2", "micro_x2_full_body"])
 def test_stages_are_the_same(name, request, tmp_path):
     pytest.importorskip("onnx", reason="stages are exported as ONNX")

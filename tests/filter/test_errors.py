@@ -103,6 +103,7 @@ ARGUMENTS = [
     ({"matrix": "rgb"}, 'matrix is "rgb", which is not the matrix of a YUV or GRAY clip; give one such as "709"'),
     ({"matrix": "rgb", "format": vs.RGB24}, 'matrix is "rgb", which is not the matrix of a YUV or GRAY clip'),
     ({"matrix": "601ish"}, "unknown matrix '601ish'; use one of rgb, 709"),
+    ({"chroma": "bicubic"}, "chroma is 'bicubic'; it must be one of network, resizer"),
     ({"num_streams": -2}, "num_streams is -2; it must be between 0 (default) and 64"),
     ({"num_streams": 65}, "num_streams is 65; it must be between 0 (default) and 64"),
     ({"cache": f"{__file__}{os.sep}here"}, f"the cache folder {__file__}{os.sep}here cannot be created"),

@@ -28,10 +28,10 @@ def make_format(family: int, kind: int, bits: int, sub: tuple[int, int]) -> vs.V
 
 
 def steps(video_format: vs.VideoFormat) -> float:
-    """Return the size of one code value in the format's samples; for floats, that of a 12-bit one."""
+    """Return the size of one code value in the format's samples; for floats, that of a 12-bit or half one near 1."""
     if video_format.sample_type == vs.INTEGER:
         return 1.0
-    return 1.0 / 4096
+    return 1.0 / 4096 if video_format.bits_per_sample == 32 else 1.0 / 2048
 
 
 @pytest.fixture(scope="module")

@@ -103,5 +103,10 @@ def test_the_log_says_what_the_network_is_given(network):
     finally:
         core.core.remove_log_handler(handle)
     told = "\n".join(messages)
-    assert "luma.onnx takes one plane and gets only luma" in told
+    assert "luma.onnx gets only luma; VapourSynth's resizer upscales the chroma" in told
     assert "luma.onnx takes one plane and gets red, green and blue separately" in told
+
+
+def test_it_cannot_be_asked_to_upscale_chroma(network):
+    with pytest.raises(vs.Error, match='chroma is "network", but luma.onnx takes one plane; leave chroma= out'):
+        core.paragon.Upscale(clip_of([PICTURE], vs.YUV420P8, matrix=1), model=network, chroma="network")

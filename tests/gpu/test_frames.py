@@ -64,7 +64,8 @@ def test_frames_are_those_of_the_resizers_way_and_go_another(format_id, device, 
     def never(*arguments):
         raise AssertionError("the resizer was asked")
 
-    monkeypatch.setattr("vsparagon.chains.to_rgb", never)
+    for way in ("to_rgb", "to_gray"):
+        monkeypatch.setattr(f"vsparagon.chains.{way}", never)
     assert_same(on_device(clip), expected)
 
 
@@ -78,6 +79,17 @@ def test_any_size(size, device):
 def test_another_format_comes_out(format_id, device):
     clip = clip_in(vs.YUV420P8)
     assert_same(on_device(clip, format=format_id), by_resizer(clip, format=format_id))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"format": vs.RGB24}, {"format": vs.GRAY8}, {"width": 100, "height": 80}])
+def test_only_luma_is_upscaled_there_if_the_resizer_is_to_upscale_chroma(arguments, device):
+    clip = clip_in(vs.YUV420P10)
+    assert_same(on_device(clip, chroma="resizer", **arguments), by_resizer(clip, chroma="resizer", **arguments))
+
+
+def test_a_gray_clip_of_a_size_of_your_own(device):
+    clip = clip_in(vs.GRAY8)
+    assert_same(on_device(clip, width=100, height=80), by_resizer(clip, width=100, height=80))
 
 
 @pytest.mark.parametrize("full", [0, 1])

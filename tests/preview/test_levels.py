@@ -10,8 +10,11 @@ from clips import arrays, counted
 from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.source import Source
+from vsparagon.models.bundled import WEIGHTS
 from vsparagon.preview.levels import levels_for, with_text
 from vsparagon.preview.viewer import outputs
+
+SWIFT = str(WEIGHTS / "swift_x2_clean.safetensors")
 
 
 def source_of(clip, upscaled=False):
@@ -21,19 +24,39 @@ def source_of(clip, upscaled=False):
 @pytest.mark.parametrize(
     ("network", "names"),
     [
-        (Network(variant="nano"), ["nano", "swift int8", "swift_lite int8"]),
-        (Network(variant="nano", precision="fp32"), ["nano", "swift_lite"]),
+        (Network(variant="nano"), ["nano", "swift int8", "swift int8, luma only", "swift_lite int8, luma only"]),
+        (Network(variant="nano", chroma="resizer"), ["nano", "swift int8", "swift_lite int8"]),
+        (Network(variant="nano", precision="fp32"), ["nano", "swift_lite", "swift_lite, luma only"]),
         (Network(variant="nano", backend="torch"), ["nano", "swift_lite"]),
-        (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift_lite"]),
-        (Network(variant="swift_plus", precision="int8"), ["swift_plus", "swift", "swift_lite"]),
-        (Network(variant="micro", precision="fp32"), ["micro", "swift", "swift_lite"]),
-        (Network(variant="tiny", scale=4), ["tiny", "swift int8", "swift_lite int8"]),
-        (Network(variant="swift"), ["swift", "swift int8", "swift_lite int8"]),
-        (Network(variant="swift_lite", scale=3), ["swift_lite", "swift_lite int8"]),
+        (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift, luma only", "swift_lite, luma only"]),
+        (
+            Network(variant="swift_plus", precision="int8"),
+            ["swift_plus", "swift_plus, luma only", "swift, luma only", "swift_lite, luma only"],
+        ),
+        (Network(variant="micro", precision="fp32"), ["micro", "swift", "swift, luma only", "swift_lite, luma only"]),
+        (
+            Network(variant="tiny", scale=4),
+            ["tiny", "swift int8", "swift int8, luma only", "swift_lite int8, luma only"],
+        ),
+        (
+            Network(variant="swift"),
+            ["swift", "swift int8", "swift int8, luma only", "swift_lite int8, luma only"],
+        ),
+        (
+            Network(variant="swift_lite", scale=3),
+            ["swift_lite", "swift_lite int8", "swift_lite int8, luma only"],
+        ),
         (
             Network(variant="swift_plus", profile="compressed"),
-            ["swift_plus", "swift_plus int8", "swift int8", "swift_lite int8"],
+            [
+                "swift_plus",
+                "swift_plus int8",
+                "swift_plus int8, luma only",
+                "swift int8, luma only",
+                "swift_lite int8, luma only",
+            ],
         ),
+        (Network(model=SWIFT), ["swift_x2_clean", "swift_x2_clean, luma only"]),
     ],
 )
 def test_a_network_gives_way_to_ever_faster_ones(tmp_path, network, names):
@@ -48,8 +71,9 @@ def test_ways_are_of_one_size_and_ever_cheaper(tmp_path):
     assert [level.name for level in levels] == [
         "micro",
         "swift int8",
-        "swift_lite int8",
-        *(f"swift_lite int8 from {size}" for size in ("48x36", "32x24")),
+        "swift int8, luma only",
+        "swift_lite int8, luma only",
+        *(f"swift_lite int8, luma only from {size}" for size in ("48x36", "32x24")),
     ]
     clips = [level.open() for level in levels]
     assert {(clip.width, clip.height, clip.num_frames, clip.format.id) for clip in clips} == {
@@ -110,8 +134,11 @@ def test_halves_of_a_tiny_clip_have_no_text(tmp_path):
 def test_smaller_sources_have_whole_chroma(tmp_path):
     clip = counted(width=60, height=44)
     levels = levels_for(source_of(clip), Job(input=tmp_path / "x.mkv"), ab=False)
-    assert [level.name for level in levels][-2:] == ["swift_lite int8 from 44x32", "swift_lite int8 from 30x22"]
-    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 5
+    assert [level.name for level in levels][-2:] == [
+        "swift_lite int8, luma only from 44x32",
+        "swift_lite int8, luma only from 30x22",
+    ]
+    assert [(level.open().width, level.open().height) for level in levels] == [(120, 88)] * 6
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,13 @@ class Backend(ABC):
         name: of the runtime.
         place: what it computes on, for people.
         precisions: what `precision=` may be; "auto" means the first.
+        folds: whether it can fold a model that is `foldable` to one plane.
     """
 
     name: str
     place: str
     precisions: tuple[Precision, ...]
+    folds: bool = False
 
     @abstractmethod
     def default_streams(self, threads: int) -> int:

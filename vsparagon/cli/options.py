@@ -25,6 +25,7 @@ NETWORK: Final = (
     "width",
     "height",
     "matrix",
+    "chroma",
     "memory_mb",
 )
 SIZES: Final = ("tilesize", "overlap")
@@ -71,6 +72,9 @@ def add_network(parser: argparse.ArgumentParser, *, variant: bool = True) -> Non
     network.add_argument("--width", type=int, help="final width; without --height, the aspect ratio is kept")
     network.add_argument("--height", type=int, help="final height; without --width, the aspect ratio is kept")
     network.add_argument("--matrix", help="the input's colour matrix, if its tag is wrong: 709, 170m, 2020ncl, …")
+    network.add_argument(
+        "--chroma", help="what upscales the chroma: the network (default) or the resizer, which takes less time"
+    )
     network.add_argument(
         "--tilesize", metavar="WxH", help="compute frames in tiles of this size, in input pixels; one number means both"
     )

@@ -27,15 +27,29 @@ PROBE = 64  # side of the picture on which conversions are tested, in pixels
 
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip as RGBS of nominal range 0..1; transfer and primaries are not converted."""
-    return _to_float(clip, colour, vs.RGBS)
+    return _described(clip, colour).resize.Spline36(format=vs.RGBS)
 
 
-def to_luma_and_chroma(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
-    """Return a YUV or GRAY clip as float32 of the same subsampling."""
-    return _to_float(clip, colour, clip.format.replace(sample_type=vs.FLOAT, bits_per_sample=32).id)
+def to_gray(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+    """Return a GRAY clip as GRAYS of nominal range 0..1."""
+    return _described(clip, colour).resize.Spline36(format=vs.GRAYS)
 
 
-def _to_float(clip: vs.VideoNode, colour: Colour, format_id: int) -> vs.VideoNode:
+def resized(clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode:
+    """Return a YUV clip in another YUV format and size of the same matrix; integers are clamped to legal code values.
+
+    Args:
+        clip, colour: the source and the colour description of its frames.
+        target, wanted: format and size of the result and its colour description.
+    """
+    clip = _described(clip, colour).resize.Spline36(
+        target.width, target.height, target.format.id, range=wanted.range, chromaloc=wanted.chroma_location
+    )
+    return _legal(clip, wanted)
+
+
+def _described(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+    """Return the clip with the frame properties that make the resizer see these colours."""
     # The resizer gives frame properties precedence over its arguments.
     properties = {
         "_Range": colour.range,
@@ -44,7 +58,7 @@ def _to_float(clip: vs.VideoNode, colour: Colour, format_id: int) -> vs.VideoNod
     }
     # Without _Field: the resizer would shift a frame that it takes for a single field.
     described = clip.std.RemoveFrameProps(["_Field"]).std.SetFrameProps(**properties)
-    return _without_needless(described, properties["_Matrix"]).resize.Spline36(format=format_id)
+    return _without_needless(described, properties["_Matrix"])
 
 
 def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
@@ -69,13 +83,13 @@ def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colou
         arguments["matrix"] = conversion_matrix(source, colour.matrix)
     clip = _without_needless(clip, arguments.get("matrix"))
     clip = clip.resize.Spline36(target.width, target.height, target.format.id, **arguments)
-    if target.format.sample_type == vs.INTEGER and colour.range == LIMITED:
-        clip = _limited(clip)
-    return clip
+    return _legal(clip, colour)
 
 
-def _limited(clip: vs.VideoNode) -> vs.VideoNode:
-    """Clamp integer planes to the code values of limited range: in 8 bit, 16 to 235, and chroma 16 to 240."""
+def _legal(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+    """Clamp integer planes to the code values of their range: limited is 16 to 235 in 8 bit, and chroma 16 to 240."""
+    if clip.format.sample_type != vs.INTEGER or colour.range == FULL:
+        return clip
     depth = vsutil.get_depth(clip)
     low, high, high_chroma = (
         vsutil.scale_value(value, 8, depth, range_in=vsutil.Range.LIMITED, range=vsutil.Range.LIMITED)

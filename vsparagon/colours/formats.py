@@ -67,6 +67,11 @@ def _layout(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layout
     )
 
 
+def luma_format(video_format: vs.VideoFormat) -> vs.VideoFormat:
+    """Return the GRAY format with the samples of a YUV or GRAY format."""
+    return video_format.replace(color_family=vs.GRAY, subsampling_w=0, subsampling_h=0)
+
+
 def conversion_matrix(source: vs.VideoFormat, matrix: int) -> int:
     """Return the ITU-T H.273 code of the matrix to give the resizer for a clip of this format.
 

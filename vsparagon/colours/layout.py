@@ -34,6 +34,7 @@ LUMA = {
     9: (0.2627, 0.0593),
 }
 CONSTANT_MATRICES = frozenset((0, YCGCO, *LUMA))
+BT709 = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +110,7 @@ def _from_rgb(matrix: int) -> Matrix:
     return np.stack(
         (luma, (np.array([0.0, 0.0, 1.0]) - luma) / (2 - 2 * blue), (np.array([1.0, 0.0, 0.0]) - luma) / (2 - 2 * red))
     )
+
+
+LUMA_OF_RGB = _from_rgb(BT709)[0].astype(np.float32)
+"""Shares of red, green and blue in the one plane that is made of an enlarged gray picture."""

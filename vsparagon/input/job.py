@@ -31,6 +31,7 @@ class Network:
     width: int = 0
     height: int = 0
     matrix: str = ""
+    chroma: str = ""
     tilesize: tuple[int, ...] = ()
     overlap: tuple[int, ...] = ()
     memory_mb: int = 0

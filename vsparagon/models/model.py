@@ -10,7 +10,7 @@ from typing import Literal
 from vsparagon.errors import ModelError, reason_of
 from vsparagon.geometry.extension import WHOLE_WINDOWS, Sizes
 from vsparagon.models.memory import bytes_per_pixel
-from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options
+from vsparagon.models.variants import NETWORKS, AnyOptions, ParagonSR2Options, SwiftOptions
 
 RANGES = "ranges"  # key in a file's metadata; its value is `vsparagon.models.swift.Swift.ranges` as JSON
 
@@ -26,6 +26,8 @@ class Model:
             nominal range 0..1; its weights may be in files next to it. An inference form takes extended pictures only.
         checkpoint: the weights that the graph was exported from; None if the model was given as an ONNX file.
         channels: 3 for RGB, 1 for a network that takes one plane at a time.
+        foldable: whether its graph, for RGB, can be folded to one for a single plane: to what it makes of a gray
+            picture. With `channels` of 1, a backend that `folds` does so.
         sizes: heights and widths that the graph takes.
         shift: enlarged pixels missing at the top and left of its output, as with the inference form.
         sight: how far a result pixel looks at most, in source pixels; "whole" if it looks at the whole picture, so that
@@ -45,6 +47,7 @@ class Model:
     graph: Path
     checkpoint: Path | None
     channels: int = 3
+    foldable: bool = False
     sizes: Sizes
     shift: int
     sight: int | Literal["whole", "statistics", "unknown"] = "unknown"
@@ -76,6 +79,7 @@ def own_model(name: str, graph: Path, notes: dict[str, str], *, checkpoint: Path
         scale=options.scale,
         graph=graph,
         checkpoint=checkpoint,
+        foldable=isinstance(options, SwiftOptions),
         sizes=WHOLE_WINDOWS if isinstance(options, ParagonSR2Options) else Sizes(),
         shift=options.inference_shift,
         sight=options.reach if options.is_local else "whole",

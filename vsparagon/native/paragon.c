@@ -278,6 +278,7 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
                              "height:int:opt;"
                              "format:int:opt;"
                              "matrix:data:opt;"
+                             "chroma:data:opt;"
                              "tilesize:int[]:opt:empty;"
                              "overlap:int[]:opt:empty;"
                              "memory_mb:int:opt;"

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 type AnyPipeline = PicturePipeline | FramePipeline
 
 
-def open_pipeline(choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> AnyPipeline:
-    """Return the pipeline for the chosen backend. Both kinds upscale RGB pictures with their method `enlarge`.
+def open_pipeline(
+    choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None, gray: bool = False
+) -> AnyPipeline:
+    """Return the pipeline for the chosen backend. Both kinds upscale pictures with their method `enlarge`.
 
     Args:
         choice: what to run.
         height, width: of the source pictures or frames, in pixels.
         tiles: the caller's choice of tiles; None for the default.
+        gray: whether `enlarge` takes and returns single planes instead of RGB.
 
     Raises:
         InvalidInput, ModelError, BackendUnavailable, BackendFailure: as the pipelines document.
@@ -33,5 +36,5 @@ def open_pipeline(choice: Choice, *, height: int, width: int, tiles: TileChoice 
     if isinstance(choice.backend, FrameBackend):
         from vsparagon.pipelines.frame import FramePipeline  # needs torch
 
-        return FramePipeline(choice, height=height, width=width, tiles=tiles)
-    return PicturePipeline(choice, height=height, width=width, tiles=tiles)
+        return FramePipeline(choice, height=height, width=width, tiles=tiles, gray=gray)
+    return PicturePipeline(choice, height=height, width=width, tiles=tiles, gray=gray)

@@ -13,7 +13,7 @@ from vsparagon.backends.base import FrameBackend
 from vsparagon.backends.frame_session import FrameSession
 from vsparagon.backends.options import Precision
 from vsparagon.choice import Choice
-from vsparagon.colours.layout import AnyPlane, Layout
+from vsparagon.colours.layout import BT709, AnyPlane, Layout
 from vsparagon.device.failures import device_errors
 from vsparagon.device.lanes import QUEUING, Lanes, release_memory
 from vsparagon.errors import InvalidInput, OutOfDeviceMemory
@@ -29,8 +29,9 @@ from vsparagon.tiles.planning import exact_tiling
 
 log = logging.getLogger(__name__)
 
-# By the network's channels: the layout of source and result if the colours are not converted on the device.
-PLAIN = {1: Layout(family="gray", bits=32, is_float=True), 3: Layout(family="rgb", bits=32, is_float=True)}
+# Source and result of a picture whose colours are not converted on the device: of one plane, and of RGB.
+GRAY = Layout(family="gray", bits=32, is_float=True, matrix=BT709)
+RGB = Layout(family="rgb", bits=32, is_float=True)
 FRAMES_PER_LANE = 3  # one computed on the device, one queued behind it, one being copied on the CPU
 RETRIED_TILES = 8  # least number of tiles when a whole frame needs too much memory
 
@@ -44,6 +45,7 @@ class FramePipeline:
         choice: what to run; its backend must be a `FrameBackend`.
         height, width: of the source frames, in pixels.
         tiles: the caller's choice of tiles; None for whole frames.
+        gray: whether `enlarge` takes single planes instead of RGB.
 
     Attributes:
         scale: enlargement of both sides.
@@ -58,10 +60,13 @@ class FramePipeline:
 
     converts_colours: ClassVar[Literal[True]] = True
 
-    def __init__(self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None) -> None:
+    def __init__(
+        self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None, gray: bool = False
+    ) -> None:
         assert isinstance(choice.backend, FrameBackend)
         self._backend, self._model, self._options = choice.backend, choice.model, choice.options
         self.scale = choice.model.scale
+        self._plain = GRAY if gray or choice.model.channels == 1 else RGB
         lanes, threads = self._options.streams, self._options.threads
         self.in_flight = max(lanes, min(FRAMES_PER_LANE * lanes, threads))  # each frame occupies a VapourSynth thread
         self.extension = extension_for(height, width, choice.model.sizes)
@@ -72,20 +77,19 @@ class FramePipeline:
         self._sessions: dict[tuple[Layout, Layout], FrameSession] = {}
 
     def enlarge(self, source: Sequence[AnyPlane], target: Sequence[AnyPlane]) -> None:
-        """Upscale a float32 RGB picture, as `vsparagon.pipelines.picture.PicturePipeline` does.
+        """Upscale a float32 picture, as `vsparagon.pipelines.picture.PicturePipeline` does.
 
         Args:
-            source: red, green and blue, each H,W, nominal range 0..1; a network with one channel takes any number of
-                planes.
+            source: red, green and blue, or a single plane; each H,W, nominal range 0..1.
             target: as many planes, each scale*H,scale*W, to write to; not clamped.
 
         Raises:
             OutOfDeviceMemory: the device does not have enough memory even for a frame in tiles.
             BackendFailure: the runtime or the device failed.
         """
-        session, channels = self._plain_session(), self._model.channels
-        for first in range(0, len(source), channels):
-            session.enlarge(source[first : first + channels], target[first : first + channels])
+        session, planes = self._plain_session(), self._plain.planes
+        for first in range(0, len(source), planes):
+            session.enlarge(source[first : first + planes], target[first : first + planes])
 
     def open_pictures(self) -> Callable[[Sequence[AnyPlane], Sequence[AnyPlane]], None]:
         """Return `enlarge` after opening what it needs, which otherwise happens on its first call.
@@ -107,8 +111,7 @@ class FramePipeline:
         return self._session(source, target).enlarge
 
     def _plain_session(self) -> FrameSession:
-        plain = PLAIN[self._model.channels]
-        return self._session(plain, plain)
+        return self._session(self._plain, self._plain)
 
     def _session(self, source: Layout, target: Layout) -> FrameSession:
         """Return the session for frames of these layouts, opened on the first call."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import vapoursynth as vs
 
 from vsparagon.backends.base import Backend
-from vsparagon.choice import noted_choices
+from vsparagon.choice import Choice, noted_choices
 from vsparagon.errors import InvalidInput
 from vsparagon.input.job import Job, Network
 from vsparagon.input.source import Source, converted, upscaled_clip
@@ -77,7 +77,7 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
 
     asked = Path(network.model).stem if network.model else network.variant
     fixed = replace(network, width=first.width, height=first.height)
-    faster = {_name(one, fixed): one for one in _faster_networks(fixed, choices[-1].backend)}
+    faster = {_name(one, fixed, asked): one for one in _faster_networks(fixed, choices[-1], source.clip.format)}
     levels = [Level(name=asked, open=lambda: shown(asked, first))]
     levels += [level(name, network) for name, network in faster.items()]
     name, fastest = [(asked, fixed), *faster.items()][-1]
@@ -88,8 +88,10 @@ def levels_for(source: Source, job: Job, *, ab: bool) -> list[Level]:
     return levels
 
 
-def _name(network: Network, asked: Network) -> str:
-    return f"{network.variant} int8" if network.precision != asked.precision else network.variant
+def _name(network: Network, wanted: Network, asked: str) -> str:
+    name = asked if network.model else network.variant
+    name += " int8" * (network.precision != wanted.precision)
+    return name + ", luma only" * (network.chroma != wanted.chroma)
 
 
 def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
@@ -97,7 +99,24 @@ def enlarged_plainly(source: Source, result: vs.VideoNode) -> vs.VideoNode:
     return converted(source.clip, int(result.format.id), width=result.width, height=result.height)
 
 
-def _faster_networks(network: Network, backend: Backend) -> list[Network]:
+def _faster_networks(network: Network, choice: Choice, video_format: vs.VideoFormat) -> list[Network]:
+    """Return the networks to fall back to; from the first that can be folded on, the resizer upscales the chroma.
+
+    Args:
+        network: as asked for.
+        choice: what runs it.
+        video_format: of the source.
+    """
+    faster = _faster_variants(network, choice.backend)
+    foldable = [network] * choice.model.foldable + faster  # all that are named in `FASTER` are
+    if video_format.color_family != vs.YUV or network.chroma or not (choice.backend.folds and foldable):
+        return faster
+    whole = [one for one in foldable if one.variant == foldable[0].variant]
+    only_luma = [whole[-1], *foldable[len(whole) :]]
+    return [one for one in whole if one in faster] + [replace(one, chroma="resizer") for one in only_luma]
+
+
+def _faster_variants(network: Network, backend: Backend) -> list[Network]:
     """Return the bundled networks to fall back to, in 8-bit integers if the precision is open."""
     if network.model:
         return []

@@ -14,6 +14,7 @@ import numpy as np
 from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.openvino.library import import_openvino, openvino_core
 from vsparagon.backends.openvino.network_base import MIDDLE, anchor_apart, base_apart, take_about_middle
+from vsparagon.backends.openvino.one_plane import fold_to_one_plane
 from vsparagon.backends.openvino.phases import write_phases
 from vsparagon.backends.openvino.quantisation import quantise_convolutions, ranges_of
 from vsparagon.backends.openvino.surgery import Rim, narrow, ports, take_shuffle, unseen_rim
@@ -119,11 +120,14 @@ class OpenVINOCpu(PictureBackend):
 
     name = "openvino"
     precisions = ("fp32", "bf16", "int8")
+    folds = True
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         core, graph = openvino_core(), _graph(model, build.precision)
         try:
             network = core.read_model(graph)
+            if model.foldable and model.channels == 1:
+                fold_to_one_plane(import_openvino(), network)
             network.reshape([1, model.channels, build.height, build.width])
             parts = _taken_apart(network, model, build.precision)
             compiled = _compiled(parts.network, graph, build.precision, run)

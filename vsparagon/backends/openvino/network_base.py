@@ -35,7 +35,7 @@ def anchor_apart(network: Any, scale: int) -> bool:
     last = network.get_results()[0].input_value(0).get_node()
     if last.get_type_name() != "Add":
         return False
-    repeating = np.eye(COLOURS, dtype=np.float32).repeat(scale**2, axis=0)[..., None, None]
+    repeating = np.eye(network.inputs[0].shape[1], dtype=np.float32).repeat(scale**2, axis=0)[..., None, None]
     for anchor, rest in ((0, 1), (1, 0)):
         step = last.input_value(anchor).get_node()
         if step.get_type_name() != "Convolution":
@@ -56,12 +56,12 @@ def take_about_middle(openvino: Any, network: Any) -> None:
     Raises:
         ModelError: the weights of its first layer are not found.
     """
-    weights = _weights(network)
+    weights = weights_of(network)
     first = next((name for name in FIRST if f"{name}.weight" in weights), None)
     if first is None:
         raise ModelError("the first layer of this network was not found; use precision='fp32'.")
     bias, taps = (weights[f"{first}.{what}"] for what in ("bias", "weight"))
-    _change(openvino, bias, bias.data + MIDDLE * taps.data.sum((1, 2, 3)).reshape(bias.data.shape))
+    change(openvino, bias, bias.data + MIDDLE * taps.data.sum((1, 2, 3)).reshape(bias.data.shape))
     for step in network.get_ordered_ops():
         if limit := _limit_of_picture(step):
             lower = openvino.opset13.constant(limit.get_source_output().get_node().data - np.float32(MIDDLE))
@@ -97,14 +97,14 @@ def base_apart(openvino: Any, network: Any) -> Any:
         ModelError: the weights of the base or of the first layer are not found.
     """
     ops = openvino.opset13
-    weights = _weights(network)
+    weights = weights_of(network)
     enlarging = next((name for name in (SMOOTH, TAIL) if name in weights), None)
     if enlarging is None or (enlarging == TAIL and CONTEXT not in weights):
         raise ModelError("the base of this network cannot be separated from the rest; use precision='fp32'.")
     kernels = weights[enlarging].data.copy()
     base = kernels[:, -COLOURS:].copy()
     kernels[:, -COLOURS:] = 0
-    _change(openvino, weights[enlarging], kernels)
+    change(openvino, weights[enlarging], kernels)
     sharpen = None
     if enlarging == SMOOTH and SHARPEN in weights:
         sharpen = weights[SHARPEN].data.copy()
@@ -127,9 +127,13 @@ def base_apart(openvino: Any, network: Any) -> Any:
     return openvino.Model([result], [picture], "base")
 
 
-def _weights(network: Any) -> dict[str, Any]:
+def weights_of(network: Any) -> dict[str, Any]:
+    """Return the constants of a network by their names."""
     return {op.get_friendly_name(): op for op in network.get_ops() if op.get_type_name() == "Constant"}
 
 
-def _change(openvino: Any, constant: Any, values: Array) -> None:
-    constant.output(0).replace(openvino.opset13.constant(values).output(0))
+def change(openvino: Any, constant: Any, values: Array) -> None:
+    """Replace a constant of a network by another of the same name."""
+    changed = openvino.opset13.constant(values)
+    changed.set_friendly_name(constant.get_friendly_name())
+    constant.output(0).replace(changed.output(0))

@@ -80,7 +80,7 @@ class _RemoteStageSlot(StageSlot):
 class RemoteOpenVINO(PictureBackend):
     """OpenVINO in the worker."""
 
-    name, precisions = OpenVINOCpu.name, OpenVINOCpu.precisions
+    name, precisions, folds = OpenVINOCpu.name, OpenVINOCpu.precisions, OpenVINOCpu.folds
 
     def __init__(self) -> None:
         super().__init__("in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt")
