@@ -52,7 +52,7 @@ def _measure_cuda(args: argparse.Namespace, settings: Settings) -> Measured:
         raise InvalidInput("--peers are measured on the CPU only; leave --peers or --device out.")
     cuda.check_gpu(args.device_id)
     networks = find_networks(args.variants, args.models, args.scale)
-    runs = find_runs(networks, args.backends or ["torch"], args.precisions, gpu=args.device_id)
+    runs = find_runs(networks, args.backends or ["torch"], args.precisions, chroma=args.chroma, gpu=args.device_id)
     rows, notes = cuda.measure_cuda(
         runs, args.sizes or ON_GPU, settings, device_id=args.device_id, streams=args.streams
     )
@@ -87,7 +87,8 @@ def measure_scaling(args: argparse.Namespace, settings: Settings) -> Measured:
 
 def _runs(args: argparse.Namespace) -> list[Run]:
     networks = find_networks(args.variants, args.models, args.scale)
-    return find_runs(networks, getattr(args, "backends", []) or ["openvino"], args.precisions)
+    backends = getattr(args, "backends", []) or ["openvino"]
+    return find_runs(networks, backends, args.precisions, chroma=args.chroma)
 
 
 COMMANDS = {

@@ -16,25 +16,29 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
 import av
 import numpy as np
+import vapoursynth as vs
 from benchmarking.jobs import Candidate, Settings, Size
-from benchmarking.networks import has_precision
+from benchmarking.networks import ONLY_LUMA, has_precision
 from benchmarking.rounds import compare
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from vsparagon import Upscaler
+from vsparagon.arguments import CHROMA
+from vsparagon.colours.layout import BT709
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.lookup import find_model
 from vsparagon.system.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
-from vsparagon.training.pictures import crop_to_multiple
+from vsparagon.training.pictures import Picture, crop_to_multiple
 from vsparagon.training.quality import flicker
 from vsparagon.training.resize import Kernel, reduce, resize
 from vsparagon.training.validation import Enlarge, load_pairs, mean_quality
@@ -68,15 +72,35 @@ def interpolation(kernel: Kernel, scale: int) -> Way:
     )
 
 
-def network(name: str, scale: int, **arguments: Any) -> Way:
+def network(name: str, scale: int, *, chroma: str, **arguments: Any) -> Way:
     """Return a network as a way to upscale.
 
     Args:
         name: for the table.
         scale: of the network.
+        chroma: what upscales it, as in the filter.
         arguments: further arguments, which the filter and `Upscaler` have in common.
     """
-    return Way(name=name, enlarge=Upscaler(scale=scale, **arguments), kind="paragon", arguments=arguments)
+    if chroma == "network":
+        return Way(name=name, enlarge=Upscaler(scale=scale, **arguments), kind="paragon", arguments=arguments)
+    arguments |= {"chroma": chroma}
+    by_luma = partial(by_filter, scale=scale, **arguments)
+    return Way(name=name + ONLY_LUMA, enlarge=by_luma, kind="paragon", arguments=arguments)
+
+
+def by_filter(low: Picture, **arguments: Any) -> Picture:
+    """Upscale a picture, H,W,3 uint8, by the filter as a clip of YUV444P16."""
+    blank = vs.core.std.BlankClip(None, low.shape[1], low.shape[0], vs.RGB24, 1)
+
+    def fill(n: int, f: vs.VideoFrame) -> vs.VideoFrame:  # noqa: ARG001  (VapourSynth names them)
+        frame = f.copy()
+        for channel in range(3):
+            np.asarray(frame[channel])[:] = low[..., channel]
+        return frame
+
+    clip = blank.std.ModifyFrame([blank], fill).resize.Spline36(format=vs.YUV444P16, matrix=BT709)
+    with vs.core.paragon.Upscale(clip, **arguments).resize.Spline36(format=vs.RGB24).get_frame(0) as frame:
+        return np.stack([np.asarray(frame[channel]) for channel in range(3)], axis=2)
 
 
 def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair]:
@@ -186,6 +210,7 @@ def main() -> None:
     )
     parser.add_argument("--models", type=Path, nargs="+", default=[], help="model files of your own")
     parser.add_argument("--precisions", nargs="+", default=["auto"], help="auto, fp32, fp16, bf16, int8 (auto)")
+    parser.add_argument("--chroma", nargs="+", choices=CHROMA, default=["network"], help="what upscales it (network)")
     parser.add_argument(
         "--speed",
         type=int,
@@ -229,7 +254,7 @@ def evaluate(args: argparse.Namespace) -> None:
             )
         if has_precision(name, model, precision):
             title = name if precision == args.precisions[0] else f"{name} {precision}"
-            ways.append(network(title, args.scale, precision=precision, **given))
+            ways += [network(title, args.scale, chroma=way, precision=precision, **given) for way in args.chroma]
 
     figures: dict[str, dict[str, float]] = {way.name: {} for way in ways}
     for place, title in distinct_names([*args.pictures, *args.videos]).items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
@@ -16,6 +16,8 @@ from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.lookup import find_model
 from vsparagon.models.model import Model
 from vsparagon.system.files import distinct_names
+
+ONLY_LUMA: Final = ", luma only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +37,28 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A network on a backend in a precision, the latter two by their names."""
+    """A network on a backend in a precision, the latter two by their names.
+
+    Attributes:
+        network, backend, precision: as above.
+        chroma: what upscales it.
+    """
 
     network: Network
     backend: str
     precision: str
+    chroma: str = "network"
 
     @property
     def name(self) -> str:
         """Name for the table."""
-        return f"{self.network.name}, {self.backend} {self.precision}"
+        return f"{self.network.name}, {self.backend} {self.precision}" + ONLY_LUMA * (self.chroma == "resizer")
 
     @property
     def arguments(self) -> dict[str, Any]:
         """Arguments of the filter."""
-        return self.network.arguments | {"backend": self.backend, "precision": self.precision}
+        given = self.network.arguments | {"backend": self.backend, "precision": self.precision}
+        return given | ({"chroma": "resizer"} if self.chroma == "resizer" else {})
 
 
 def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> list[Network]:
@@ -86,7 +95,12 @@ def find_networks(variants: Sequence[str], files: Sequence[str], scale: int) -> 
 
 
 def find_runs(
-    networks: Sequence[Network], backends: Sequence[str], precisions: Sequence[str], *, gpu: int | None = None
+    networks: Sequence[Network],
+    backends: Sequence[str],
+    precisions: Sequence[str],
+    *,
+    chroma: Sequence[str] = ("network",),
+    gpu: int | None = None,
 ) -> list[Run]:
     """Return every network on every backend in every precision; impossible combinations are reported and left out.
 
@@ -94,6 +108,7 @@ def find_runs(
         networks: to run.
         backends: names of backends.
         precisions: names of precisions; "auto" is each backend's own choice.
+        chroma: what upscales it, as in the filter.
         gpu: number of the GPU to run on; None for the CPU.
 
     Raises:
@@ -103,7 +118,10 @@ def find_runs(
     pairs = list(dict.fromkeys(_pairs(backends, precisions, gpu)))
     if not pairs:
         raise InvalidInput(f"none of {', '.join(backends)} computes in {', '.join(precisions)}.")
-    runs = [Run(network=network, backend=name, precision=p) for network, (name, p) in product(networks, pairs)]
+    runs = [
+        Run(network=network, backend=name, precision=precision, chroma=way)
+        for network, (name, precision), way in product(networks, pairs, chroma)
+    ]
     return [run for run in runs if has_precision(run.network.name, run.network.model, run.precision)]
 
 
@@ -140,7 +158,7 @@ def filter_candidate(run: Run, size: Size, *, streams: int = 0, threads: int = 0
     """
     name = f"vsparagon {run.name}"
     name += (f", {streams} streams" if streams else "") + (f", {threads} threads" if threads else "")
-    facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision}
+    facts = {"network": run.network.name, "backend": run.backend, "precision": run.precision, "chroma": run.chroma}
     return Candidate(
         name=name,
         kind="paragon",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarking.jobs import Settings, Size
 from benchmarking.peers import PACKAGES
+from vsparagon.arguments import CHROMA
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
@@ -32,6 +33,7 @@ def parse(arguments: Sequence[str], description: str) -> argparse.Namespace:
     )
 
     running.add_argument("--precisions", nargs="+", default=["auto"], help="auto, fp32, fp16, bf16, int8 (auto)")
+    running.add_argument("--chroma", nargs="+", choices=CHROMA, default=["network"], help="what upscales it (network)")
     running.add_argument("--frames", type=_positive, help="frames in each round (48; with --device cuda, 480)")
     running.add_argument("--picture", default="", help="the picture to move (scikit-image's astronaut)")
 

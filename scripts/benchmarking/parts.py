@@ -58,7 +58,7 @@ def measure_overhead(runs: Sequence[Run], sizes: Sequence[Size], settings: Setti
     for size in sizes:
         for run in runs:
             whole = filter_candidate(run, size)
-            arguments = run.network.arguments | {"precision": run.precision}
+            arguments = {name: value for name, value in run.arguments.items() if name != "backend"}
             candidates = [
                 whole,
                 Candidate(

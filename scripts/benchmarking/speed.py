@@ -135,7 +135,7 @@ def _row(result: Result, first: Result, sgemm: Result | None, networks: dict[str
         "memory": max(turn["memory"] for turn in result.turns) or None,
     }
     network = networks.get(candidate.facts.get("network", ""))
-    if network and sgemm:
+    if network and sgemm and candidate.facts.get("chroma") != "resizer":
         per_pixel = useful_macs_per_pixel(network.model, candidate.size.height, candidate.size.width)
         per_frame = per_pixel * candidate.size.pixels
         row["macs_per_pixel"] = per_pixel

@@ -108,5 +108,5 @@ def test_the_log_says_what_the_network_is_given(network):
 
 
 def test_it_cannot_be_asked_to_upscale_chroma(network):
-    with pytest.raises(vs.Error, match='chroma is "network", but luma.onnx takes one plane; leave chroma= out'):
+    with pytest.raises(vs.Error, match=r'chroma is "network", but luma.onnx takes one plane; leave chroma= out'):
         core.paragon.Upscale(clip_of([PICTURE], vs.YUV420P8, matrix=1), model=network, chroma="network")

@@ -199,6 +199,12 @@ def test_int8_is_for_networks_that_were_trained_for_it(capsys):
     assert "nano was not trained for int8; that is left out" in capsys.readouterr().err
 
 
+def test_luma_only_is_a_run_of_its_own():
+    whole, luma = networks.find_runs(NANO, ["openvino"], ["auto"], chroma=["network", "resizer"])
+    assert luma.name == f"{whole.name}, luma only"
+    assert luma.arguments == whole.arguments | {"chroma": "resizer"}
+
+
 def test_a_backend_on_the_processor_is_none_for_the_gpu():
     with pytest.raises(BackendUnavailable, match="the backend openvino runs on CPU; name another backend"):
         networks.find_runs(NANO, ["openvino"], ["auto"], gpu=0)

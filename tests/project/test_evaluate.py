@@ -117,7 +117,7 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
     write_video(tmp_path / "clip.mp4", 5)
     arguments = ["--pictures", tmp_path / "pictures", "--videos", tmp_path / "clip.mp4", "--frames", 4, "--crf", 30]
     arguments += ["--variants", "nano", "swift_lite", "--precisions", "auto", "int8", "--speed", 64, 48]
-    arguments += ["--plot", tmp_path / "plot.png"]
+    arguments += ["--chroma", "network", "resizer", "--plot", tmp_path / "plot.png"]
     monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
     script = load_script("evaluate")
     script.main()
@@ -132,7 +132,10 @@ def test_evaluation_compares_interpolation_and_networks(tmp_path, monkeypatch, c
         "frames/s",
     ]
     cells = {name.strip(): [float(v) for v in values] for name, *values in (row.strip("|").split("|") for row in rows)}
-    assert list(cells) == ["bicubic", "lanczos", "nano", "swift_lite", "swift_lite int8"]
+    networks = [f"{name}{luma}" for name in ("nano", "swift_lite", "swift_lite int8") for luma in ("", ", luma only")]
+    assert list(cells) == ["bicubic", "lanczos", *networks]
+    for name in networks[::2]:
+        assert 0.001 < abs(cells[name][2] - cells[f"{name}, luma only"][2]) < 3, "chroma comes from elsewhere"
     pairs = load_pairs(tmp_path / "pictures", 2, Degradation())
     wanted = mean_quality(lambda low: resize(low, low.shape[0] * 2, low.shape[1] * 2), pairs, 2)
     assert cells["bicubic"][:3] == pytest.approx([wanted.psnr, wanted.ssim, wanted.psnr_rgb], abs=0.006)
