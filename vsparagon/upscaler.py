@@ -62,19 +62,20 @@ class Upscaler:
             found, backend=backend, device_id=device_id, precision=precision, num_streams=1, cache=cache
         )
         log.info("%s", self._choice)
-        self._pipeline: AnyPipeline | None = None
+        self._size = (0, 0)
+        self._pipelines: dict[int, AnyPipeline] = {}  # by the number of planes
 
-    def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
+    def __call__(self, picture: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
         """Return the upscaled picture, of the same dtype.
 
-        The network is prepared for the size of the first picture, and again whenever the size changes, which can take
-        long.
+        The network is prepared for the first picture, once for RGB and once for gray, and again whenever the size
+        changes, which can take long.
 
         Args:
-            rgb: H,W,3; full-range uint8 or uint16, or float32 of nominal range 0..1.
+            picture: H,W,3 (RGB) or H,W,1 (gray); full-range uint8 or uint16, or float32 of nominal range 0..1.
 
         Returns:
-            scale*H,scale*W,3; integers are rounded and clamped, floats are neither.
+            scale*H,scale*W and as many planes; integers are rounded and clamped, floats are neither.
 
         Raises:
             InvalidInput: another shape or dtype, an empty picture, a result of more than 2^28 pixels, or a size that
@@ -82,31 +83,32 @@ class Upscaler:
             ModelError, BackendUnavailable: the model cannot be prepared.
             BackendFailure: the runtime failed.
         """
-        if not isinstance(rgb, np.ndarray):
-            raise InvalidInput(f"the picture is {type(rgb).__name__}; give a numpy array of height,width,3.")
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in PEAKS:
+        if not isinstance(picture, np.ndarray):
+            raise InvalidInput(f"the picture is {type(picture).__name__}; give a numpy array of height,width,3.")
+        if picture.ndim != 3 or picture.shape[2] not in (1, 3) or not picture.size or picture.dtype not in PEAKS:
             raise InvalidInput(
-                f"the picture is an array of shape {rgb.shape} and dtype {rgb.dtype}; "
-                "give height,width,3 of uint8, uint16 or float32, not empty."
+                f"the picture is an array of shape {picture.shape} and dtype {picture.dtype}; "
+                "give height,width,3 or height,width,1 of uint8, uint16 or float32, not empty."
             )
-        height, width = rgb.shape[:2]
+        height, width, count = picture.shape
         if height * width * self.scale**2 > MOST_PIXELS:
             raise InvalidInput(
                 f"the result of {width * self.scale}x{height * self.scale} has more than the {MOST_PIXELS} pixels that "
                 "a picture may have."
             )
-        pipeline = self._pipeline
-        if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
-            self._pipeline = pipeline = None  # first, because a device may not have enough memory for both
-            self._pipeline = pipeline = open_pipeline(self._choice, height=height, width=width)
-        peak = PEAKS[rgb.dtype]
-        planes = rgb.transpose(2, 0, 1).astype(np.float32)
+        if self._size != (height, width):
+            self._pipelines.clear()  # first, because a device may not have enough memory for both
+            self._size = (height, width)
+        if count not in self._pipelines:
+            self._pipelines[count] = open_pipeline(self._choice, height=height, width=width, gray=count == 1)
+        peak = PEAKS[picture.dtype]
+        planes = picture.transpose(2, 0, 1).astype(np.float32)
         planes /= np.float32(peak)
-        enlarged: npt.NDArray[np.float32] = np.empty((3, height * self.scale, width * self.scale), np.float32)
-        pipeline.enlarge(list(planes), list(enlarged))
-        result = np.empty((*enlarged.shape[1:], 3), rgb.dtype)
+        enlarged: npt.NDArray[np.float32] = np.empty((count, height * self.scale, width * self.scale), np.float32)
+        self._pipelines[count].enlarge(list(planes), list(enlarged))
+        result = np.empty((*enlarged.shape[1:], count), picture.dtype)
         for channel, plane in enumerate(enlarged):
-            if rgb.dtype != np.float32:  # in-place, because large pictures may not fit into memory twice
+            if picture.dtype != np.float32:  # in-place, because large pictures may not fit into memory twice
                 np.clip(plane, 0.0, 1.0, out=plane)
                 np.rint(np.multiply(plane, np.float32(peak), out=plane), out=plane)
             result[..., channel] = plane

@@ -228,7 +228,9 @@ def test_weights_that_cannot_be_read(monkeypatch, tmp_path):
     "picture", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 4), np.uint8), np.zeros((40, 40, 3), np.float64)]
 )
 def test_picture_of_another_kind(picture):
-    with pytest.raises(vsparagon.InvalidInput, match=r"give height,width,3 of uint8, uint16 or float32"):
+    with pytest.raises(
+        vsparagon.InvalidInput, match=r"give height,width,3 or height,width,1 of uint8, uint16 or float32"
+    ):
         Upscaler()(picture)
 
 

@@ -74,6 +74,35 @@ def test_a_gray_clip_is_the_luma_of_the_gray_picture(arguments, folded, toleranc
     np.testing.assert_allclose(result, colours @ np.float32([0.2126, 0.7152, 0.0722]), atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_gray_picture_is_upscaled_as_a_gray_clip(dtype):
+    peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    pictures = [(photograph(30, 40)[..., 1:2] / 255 * peak).astype(dtype), photograph(30, 40)[..., :1].astype(dtype)]
+    upscaler = Upscaler("swift_lite")
+    before = upscaler(pictures[0])
+    for picture in pictures:
+        large = upscaler(picture)
+        assert (large.shape, large.dtype) == ((60, 80, 1), dtype)
+        clip = gray_clip(picture[..., 0])
+        expected = arrays(core.paragon.Upscale(clip, variant="swift_lite").get_frame(0))[0]
+        np.testing.assert_allclose(large[..., 0], expected, atol=1e-5 if dtype == np.float32 else 0.5)
+    rgb = np.repeat(pictures[0], 3, axis=2)
+    assert upscaler(rgb).shape == (60, 80, 3)
+    np.testing.assert_array_equal(upscaler(pictures[0]), before)
+
+
+def gray_clip(samples):
+    format_id = {np.uint8: vs.GRAY8, np.uint16: vs.GRAY16, np.float32: vs.GRAYS}[samples.dtype.type]
+    blank = core.std.BlankClip(None, samples.shape[1], samples.shape[0], format_id, 1).std.SetFrameProps(_Range=1)
+
+    def fill(n, f):
+        frame = f.copy()
+        np.asarray(frame[0])[:] = samples
+        return frame
+
+    return blank.std.ModifyFrame([blank], fill)
+
+
 @pytest.mark.parametrize("tiles", [{}, {"tilesize": 64}])
 def test_tiles_give_the_same_picture(tiles):
     clip = clip_of([photograph(150, 200)], vs.YUV420P16, matrix=1)

@@ -78,31 +78,24 @@ def read_picture(path: Path) -> ImageFile:
 
 
 def enlarge(picture: ImageFile, upscale: Callable[[Samples], Samples]) -> ImageFile:
-    """Return the image enlarged. Gray and alpha go through the same network as three equal channels.
+    """Return the image enlarged. The network takes alpha for a gray picture.
 
     Colours of fully transparent pixels, mostly black, would darken the visible pixels beside them. The network is given
     colours from nearby instead; where the result is fully transparent, it has the hidden colours of the original.
 
     Args:
         picture: the image.
-        upscale: maps H,W,3 to scale*H,scale*W,3 of the same type.
+        upscale: maps H,W,3 and H,W,1 to scale*H,scale*W and as many channels, of the same type.
     """
     if picture.alpha is None or picture.alpha.all():
-        colour, alpha = _enlarge_planes(picture.colour, upscale), picture.alpha
-        return replace(picture, colour=colour, alpha=None if alpha is None else _enlarge_planes(alpha, upscale))
+        alpha = None if picture.alpha is None else upscale(picture.alpha)
+        return replace(picture, colour=upscale(picture.colour), alpha=alpha)
     weight = np.divide(picture.alpha, np.iinfo(picture.alpha.dtype).max, dtype=np.float32)
     visible = np.rint(_filled(picture.colour.astype(np.float32), weight)).astype(picture.colour.dtype)
-    colour, alpha = _enlarge_planes(visible, upscale), _enlarge_planes(picture.alpha, upscale)
+    colour, alpha = upscale(visible), upscale(picture.alpha)
     scale = len(alpha) // len(picture.alpha)
     hidden = picture.colour.repeat(scale, axis=0).repeat(scale, axis=1)
     return replace(picture, colour=np.where(alpha == 0, hidden, colour), alpha=alpha)
-
-
-def _enlarge_planes(planes: Samples, upscale: Callable[[Samples], Samples]) -> Samples:
-    if planes.shape[2] == 3:
-        return upscale(planes)
-    enlarged = upscale(np.repeat(planes, 3, axis=2))
-    return np.rint(enlarged.mean(axis=2, keepdims=True)).astype(planes.dtype)
 
 
 def _filled(colour: Floats, weight: Floats) -> Floats:
