@@ -8,6 +8,7 @@ from clips import arrays, clip_of, photograph
 import vsparagon
 from vsparagon import Upscaler
 from vsparagon.backends.openvino.cpu import _OpenVINOSlot
+from vsparagon.cli import main
 from vsparagon.models.bundled import WEIGHTS
 
 core = vs.core
@@ -123,6 +124,31 @@ def test_attention_is_run_in_colours_for_the_luma_of_their_result(channels):
     )
     assert set(channels) == {3}
     np.testing.assert_array_equal(result, gray)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_swift_that_was_exported_is_folded(precision, channels, tmp_path):
+    pytest.importorskip("onnx", reason="networks are exported with it")
+    exported = tmp_path / "swift.onnx"
+    assert main(["export", "swift", str(exported), "--form", "extended", "--precision", precision]) == 0
+    gray = luma_of(clip_in(vs.YUV420P16))
+    ours, bundled = (
+        arrays(core.paragon.Upscale(gray, **given).get_frame(0))[0]
+        for given in ({"model": str(exported)}, {"variant": "swift"})
+    )
+    assert channels == [1, 1]
+    assert np.abs(ours - bundled).max() <= (0 if precision == "fp32" else 200)
+
+
+def test_a_swift_whose_layers_were_renamed_is_an_error(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="networks are exported with it")
+    renamed = onnx.load(WEIGHTS / "swift_x2_clean.onnx")
+    (bias,) = (weight for weight in renamed.graph.initializer if weight.name == "up_conv.bias")
+    (last,) = (node for node in renamed.graph.node if bias.name in node.input)
+    bias.name = last.input[2] = "other"
+    onnx.save(renamed, tmp_path / "renamed.onnx")
+    with pytest.raises(vsparagon.ModelError, match="layers of this network were renamed; export it again"):
+        vsparagon.upscale(clip_in(vs.YUV420P8), model=str(tmp_path / "renamed.onnx"), chroma="resizer")
 
 
 @pytest.mark.parametrize("target", [vs.RGB24, vs.YUV444P10, vs.GRAY8])

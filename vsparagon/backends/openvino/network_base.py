@@ -133,7 +133,7 @@ def weights_of(network: Any) -> dict[str, Any]:
 
 
 def change(openvino: Any, constant: Any, values: Array) -> None:
-    """Replace a constant of a network by another of the same name."""
-    changed = openvino.opset13.constant(values)
+    """Replace a constant of a network by another of the same name and type."""
+    changed = openvino.opset13.constant(values.astype(constant.data.dtype))
     changed.set_friendly_name(constant.get_friendly_name())
     constant.output(0).replace(changed.output(0))
