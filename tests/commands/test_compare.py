@@ -134,12 +134,19 @@ def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
             assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 
 
-def test_profiles_and_precisions_are_compared_side_by_side(film, tmp_path):
-    variants = "nano:compressed,nano,swift:clean,swift:int8,swift:int8:compressed"
+def test_profiles_precisions_and_chroma_are_compared_side_by_side(film, tmp_path):
+    variants = "nano:compressed,nano,swift:clean,swift:int8,swift:int8:compressed,swift:resizer:int8"
     assert main(["compare", str(film), "--output", str(tmp_path), "--variants", variants, "--peers", ""]) == 0
     versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
-    assert list(versions) == ["nano compressed", "nano", "swift", "swift int8", "swift compressed int8"]
-    assert len({picture.tobytes() for picture in versions.values()}) == 5
+    assert list(versions) == [
+        "nano compressed",
+        "nano",
+        "swift",
+        "swift int8",
+        "swift compressed int8",
+        "swift int8 chroma by the resizer",
+    ]
+    assert len({picture.tobytes() for picture in versions.values()}) == 6
 
 
 def test_precision_chooses_the_variants_that_have_it(film, tmp_path):

@@ -36,8 +36,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--variants",
         metavar="NAMES",
         default="",
-        help=f"some of {variant_names()} (default: all; with --model, none), also with a profile or precision of "
-        "their own: swift,swift:compressed,swift:int8",
+        help=f"some of {variant_names()} (default: all; with --model, none), also with a profile, precision "
+        "or chroma of their own: swift,swift:compressed,swift:int8:resizer",
     )
     parser.add_argument(
         "--peers",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import vapoursynth as vs
 from PIL import Image, ImageOps
 
+from vsparagon.arguments import CHROMA
 from vsparagon.backends.options import Precision
 from vsparagon.colours.description import matrix_code, read_colour
 from vsparagon.errors import InvalidInput
@@ -64,8 +65,9 @@ def versions_of(
 
     Args:
         clip: the source.
-        variants: names of variants, with suffixes such as ":compressed" and ":int8" for a profile and a precision other
-            than the network's. There must be at least one unless the network has a model file.
+        variants: names of variants, with suffixes such as ":compressed", ":int8" and ":resizer" for a profile, a
+            precision and a way to upscale chroma other than the network's. There must be at least one unless the
+            network has a model file.
         peers: names in `KERNELS`.
         network: all other arguments of the networks.
         run: arguments of `upscale` that do not change the result.
@@ -105,16 +107,21 @@ def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:
 def _chosen(network: Network, text: str) -> Network:
     variant, *others = text.split(":")
     for other in others:
-        is_precision = other in get_args(Precision)
-        network = replace(network, precision=other) if is_precision else replace(network, profile=other)
+        if other in get_args(Precision):
+            network = replace(network, precision=other)
+        elif other in CHROMA:
+            network = replace(network, chroma=other)
+        else:
+            network = replace(network, profile=other)
     return replace(network, variant=variant)
 
 
 def _name(network: Network, usual: Network) -> str:
-    """Return the variant, followed by what differs from the usual profile and precision."""
+    """Return the variant, followed by what differs from the usual profile, precision and chroma."""
     parts = [network.variant]
     parts += [network.profile] if network.profile != usual.profile else []
     parts += [network.precision] if network.precision != usual.precision else []
+    parts += [f"chroma by the {network.chroma}"] if network.chroma != usual.chroma else []
     return " ".join(parts)
 
 
