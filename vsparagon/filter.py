@@ -10,6 +10,7 @@ import vapoursynth as vs
 from vsparagon.arguments import check_clip, gets_only_luma, matrix_of, pair_of, target_of
 from vsparagon.chains import Chains, Conversion
 from vsparagon.choice import make_choice, note_choice
+from vsparagon.colours.formats import steps_of
 from vsparagon.errors import check_integers
 from vsparagon.log import vapoursynth_log
 from vsparagon.lookup import find_model
@@ -102,7 +103,8 @@ def upscale(
     elif network.channels == 1 and clip.format.color_family == vs.RGB:
         log.info("%s takes one plane and gets red, green and blue separately", network.name)
     gray = only_luma or clip.format.color_family == vs.GRAY
-    pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles, gray=gray)
+    steps = steps_of(clip.format, conversion.first, gray=gray)
+    pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles, gray=gray, steps=steps)
     upscaled = Chains(conversion, pipeline, channels=network.channels, only_luma=only_luma).by_frame()
     note_choice(choice)
     return upscaled

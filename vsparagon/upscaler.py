@@ -63,7 +63,7 @@ class Upscaler:
         )
         log.info("%s", self._choice)
         self._size = (0, 0)
-        self._pipelines: dict[int, AnyPipeline] = {}  # by the number of planes
+        self._pipelines: dict[tuple[int, int], AnyPipeline] = {}  # by planes, and steps of their samples
 
     def __call__(self, picture: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
         """Return the upscaled picture, of the same dtype.
@@ -99,13 +99,16 @@ class Upscaler:
         if self._size != (height, width):
             self._pipelines.clear()  # first, because a device may not have enough memory for both
             self._size = (height, width)
-        if count not in self._pipelines:
-            self._pipelines[count] = open_pipeline(self._choice, height=height, width=width, gray=count == 1)
+        steps = 255 if picture.dtype == np.uint8 else 0
+        if (count, steps) not in self._pipelines:
+            self._pipelines[count, steps] = open_pipeline(
+                self._choice, height=height, width=width, gray=count == 1, steps=steps
+            )
         peak = PEAKS[picture.dtype]
         planes = picture.transpose(2, 0, 1).astype(np.float32)
         planes /= np.float32(peak)
         enlarged: npt.NDArray[np.float32] = np.empty((count, height * self.scale, width * self.scale), np.float32)
-        self._pipelines[count].enlarge(list(planes), list(enlarged))
+        self._pipelines[count, steps].enlarge(list(planes), list(enlarged))
         result = np.empty((*enlarged.shape[1:], count), picture.dtype)
         for channel, plane in enumerate(enlarged):
             if picture.dtype != np.float32:  # in-place, because large pictures may not fit into memory twice

@@ -15,7 +15,9 @@ from training_runs import changes, load_script, write_config, write_pictures  # 
 
 from vsparagon import InvalidInput, ModelError, Upscaler  # noqa: E402
 from vsparagon.backends.openvino.cpu import OpenVINOCpu  # noqa: E402
-from vsparagon.backends.openvino.library import openvino_core  # noqa: E402
+from vsparagon.backends.openvino.library import import_openvino, openvino_core  # noqa: E402
+from vsparagon.backends.openvino.network_base import weights_of  # noqa: E402
+from vsparagon.backends.openvino.quantisation import quantise_convolutions, ranges_of  # noqa: E402
 from vsparagon.choice import make_choice  # noqa: E402
 from vsparagon.geometry.extension import Sizes, extension_for  # noqa: E402
 from vsparagon.lookup.model_file import open_model_file  # noqa: E402
@@ -258,7 +260,12 @@ def test_a_checkpoint_of_ones_own(checkpoint):
     assert np.abs(exact * 255 - plain.astype(np.float32)).max() < 1 + 255 * np.abs(exact - exact.clip(0, 1)).max()
 
 
-def test_convolutions_are_of_integers(checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("picture", "first"),
+    [(PICTURE, "u8"), (PICTURE.astype(np.uint16) * 257, "f32"), (PICTURE.astype(np.float32) / 255, "f32")],
+    ids=["8 bits", "16 bits", "float"],
+)
+def test_convolutions_are_of_integers_the_first_one_for_8_bits(picture, first, checkpoint, tmp_path, monkeypatch):
     compiled = []
     core = openvino_core()
 
@@ -271,12 +278,60 @@ def test_convolutions_are_of_integers(checkpoint, tmp_path, monkeypatch):
             return compiled[-1]
 
     monkeypatch.setattr("vsparagon.backends.openvino.cpu.openvino_core", Watched)
-    Upscaler(model=str(checkpoint), precision="int8", cache=str(tmp_path))(PICTURE)
+    Upscaler(model=str(checkpoint), precision="int8", cache=str(tmp_path))(picture)
     steps = compiled[0].get_runtime_model().get_ordered_ops()
     facts = [step.get_rt_info() for step in steps]
     kinds = [fact["runtimePrecision"].value for fact in facts if fact["layerType"].value == "Convolution"]
     assert len(kinds) == 5
-    assert sorted(kinds) == ["f32", *["u8"] * 4]
+    assert sorted(kinds) == sorted([first, *["u8"] * 4])
+
+
+@pytest.mark.parametrize(
+    ("format_id", "chroma", "value_range", "steps"),
+    [
+        (vs.YUV420P8, "", 0, 255),
+        (vs.YUV420P8, "resizer", 0, 219),
+        (vs.YUV420P8, "resizer", 1, 255),
+        (vs.GRAY8, "", 0, 219),
+        (vs.RGB24, "", 1, 255),
+        (vs.YUV420P10, "", 0, 0),
+        (vs.YUV420P10, "resizer", 0, 0),
+        (vs.GRAYS, "", 0, 0),
+    ],
+)
+def test_steps_are_those_of_the_clip(format_id, chroma, value_range, steps, monkeypatch):
+    seen = []
+
+    def spy(openvino, network, ranges, *, steps):
+        seen.append(steps)
+        quantise_convolutions(openvino, network, ranges, steps=steps)
+
+    monkeypatch.setattr("vsparagon.backends.openvino.cpu.quantise_convolutions", spy)
+    clip = clip_of([PICTURE], format_id, **({} if format_id == vs.RGB24 else {"matrix": 1}), range=value_range)
+    vs.core.paragon.Upscale(clip, variant="swift", precision="int8", chroma=chroma)
+    assert seen == [steps]
+
+
+@pytest.mark.parametrize("steps", [219, 255])
+def test_samples_of_8_bits_are_whole_levels(steps):
+    openvino = import_openvino()
+    network = openvino_core().read_model(next(iter(QUANTISED.values())).quantised)
+    quantise_convolutions(openvino, network, ranges_of(network), steps=steps)
+    (first,) = weights_of(network)["body.0.weight"].output(0).get_target_inputs()
+    (convolution,) = first.get_node().output(0).get_target_inputs()
+    levels = openvino.Model([convolution.get_node().input_value(0)], network.get_parameters(), "picture")
+    codes = np.arange(-3, steps + 4, dtype=np.float32) / np.float32(steps)
+    picture = np.broadcast_to(codes, (1, 3, 1, len(codes)))
+    seen = openvino_core().compile_model(levels, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(picture)[0]
+    np.testing.assert_allclose(seen, picture.clip(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["swift_lite", "swift_plus"])
+def test_integers_for_the_picture_change_less_than_those_for_the_rest(variant):
+    finer = PICTURE.astype(np.float32) / 255
+    by_integers, by_floats = (Upscaler(variant, precision="int8")(p).astype(float) for p in (PICTURE, finer))
+    exact = Upscaler(variant)(finer)
+    assert 0.05 < rms(by_integers - 255 * by_floats.clip(0, 1)) < 1.2 * rms(255 * (by_floats - exact)) + 0.3
 
 
 @pytest.mark.parametrize("format_id", [vs.YUV420P8, vs.YUV420P10, vs.RGBS])

@@ -16,11 +16,14 @@ class BuildOptions:
     Attributes:
         height, width: of the input, in pixels.
         precision: arithmetic of the network.
+        steps: number of equal steps from black to white in the samples of its pictures, at most 255; 0 if they are
+            finer. With "int8", the first convolution then takes 8-bit integers, too.
     """
 
     height: int
     width: int
     precision: Precision
+    steps: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

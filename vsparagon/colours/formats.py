@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import vapoursynth as vs
 
-from vsparagon.colours.description import FULL, MATRICES, RGB_MATRIX, Colour
+from vsparagon.colours.description import FULL, LIMITED, MATRICES, RGB_MATRIX, Colour
 from vsparagon.colours.layout import CONSTANT_MATRICES, Family, Layout
 
 FAMILIES: dict[int, Family] = {vs.GRAY: "gray", vs.RGB: "rgb", vs.YUV: "yuv"}
@@ -65,6 +65,19 @@ def _layout(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layout
         full=colour.range == FULL and not is_float,
         chroma_location=colour.chroma_location,
     )
+
+
+def steps_of(video_format: vs.VideoFormat, colour: Colour, *, gray: bool) -> int:
+    """Return the number of equal steps from black to white in the pictures that are made of frames; 0 if above 255.
+
+    Args:
+        video_format, colour: of the frames.
+        gray: whether the pictures are planes of luma rather than RGB. RGB made of YUV lies between such steps, but is
+            no more accurate.
+    """
+    if video_format.sample_type == vs.FLOAT or video_format.bits_per_sample > 8:
+        return 0
+    return 219 if gray and colour.range == LIMITED else 255
 
 
 def luma_format(video_format: vs.VideoFormat) -> vs.VideoFormat:

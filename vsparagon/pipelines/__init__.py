@@ -20,7 +20,7 @@ type AnyPipeline = PicturePipeline | FramePipeline
 
 
 def open_pipeline(
-    choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None, gray: bool = False
+    choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None, gray: bool = False, steps: int = 0
 ) -> AnyPipeline:
     """Return the pipeline for the chosen backend. Both kinds upscale pictures with their method `enlarge`.
 
@@ -29,6 +29,7 @@ def open_pipeline(
         height, width: of the source pictures or frames, in pixels.
         tiles: the caller's choice of tiles; None for the default.
         gray: whether `enlarge` takes and returns single planes instead of RGB.
+        steps: number of equal steps from black to white in the samples of the source, at most 255; 0 if they are finer.
 
     Raises:
         InvalidInput, ModelError, BackendUnavailable, BackendFailure: as the pipelines document.
@@ -37,4 +38,4 @@ def open_pipeline(
         from vsparagon.pipelines.frame import FramePipeline  # needs torch
 
         return FramePipeline(choice, height=height, width=width, tiles=tiles, gray=gray)
-    return PicturePipeline(choice, height=height, width=width, tiles=tiles, gray=gray)
+    return PicturePipeline(choice, height=height, width=width, tiles=tiles, gray=gray, steps=steps)

@@ -28,6 +28,7 @@ class PicturePipeline:
         height, width: of the source pictures, in pixels.
         tiles: the caller's choice of tiles; None for the default.
         gray: whether pictures are single planes instead of RGB.
+        steps: number of equal steps from black to white in their samples, at most 255; 0 if they are finer.
 
     Attributes:
         scale: enlargement of both sides.
@@ -45,7 +46,14 @@ class PicturePipeline:
     converts_colours: ClassVar[Literal[False]] = False
 
     def __init__(
-        self, choice: Choice, *, height: int, width: int, tiles: TileChoice | None = None, gray: bool = False
+        self,
+        choice: Choice,
+        *,
+        height: int,
+        width: int,
+        tiles: TileChoice | None = None,
+        gray: bool = False,
+        steps: int = 0,
     ) -> None:
         assert isinstance(choice.backend, PictureBackend)
         model, options = choice.model, choice.options
@@ -60,6 +68,7 @@ class PicturePipeline:
             backend=choice.backend,
             precision=choice.precision,
             options=options,
+            steps=steps,
         )
         self.tiling, self.in_flight = self._runner.tiling, self._runner.in_flight
         self._channels = model.channels

@@ -31,6 +31,7 @@ def open_runner(
     backend: PictureBackend,
     precision: Precision,
     options: RunOptions,
+    steps: int = 0,
 ) -> AnyRunner:
     """Open a network for a tiling.
 
@@ -39,11 +40,12 @@ def open_runner(
         model: the network.
         extension: of the pictures.
         backend, precision, options: what opens the network.
+        steps: as in `vsparagon.backends.options.BuildOptions`.
 
     Raises:
         BackendFailure: the runtime refused the model.
     """
-    build = BuildOptions(height=tiling.height, width=tiling.width, precision=precision)
+    build = BuildOptions(height=tiling.height, width=tiling.width, precision=precision, steps=steps)
     if isinstance(tiling, StagedTiling):
         stages = backend.open_stages(tiling.plan, build, replace(options, streams=tiling.frames))
         return StagedRunner(tiling, model, extension, stages)

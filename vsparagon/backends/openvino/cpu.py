@@ -129,7 +129,7 @@ class OpenVINOCpu(PictureBackend):
             if model.foldable and model.channels == 1:
                 fold_to_one_plane(import_openvino(), network)
             network.reshape([1, model.channels, build.height, build.width])
-            parts = _taken_apart(network, model, build.precision)
+            parts = _taken_apart(network, model, build)
             compiled = _compiled(parts.network, graph, build.precision, run)
             base = None
             if parts.base:
@@ -193,11 +193,11 @@ def _graph(model: Model, precision: Precision) -> Path:
     return model.quantised
 
 
-def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
+def _taken_apart(network: Any, model: Model, build: BuildOptions) -> _Parts:
     openvino = import_openvino()
-    ranges = ranges_of(network) if precision == "int8" else []
+    ranges = ranges_of(network) if build.precision == "int8" else []
     shuffle = take_shuffle(network, model.scale)
-    rounds = precision == "bf16" and model.form == "inference" and shuffle > 0
+    rounds = build.precision == "bf16" and model.form == "inference" and shuffle > 0
     anchored = shuffle > 0 and anchor_apart(network, shuffle)
     base = None
     if rounds and anchored:
@@ -206,7 +206,7 @@ def _taken_apart(network: Any, model: Model, precision: Precision) -> _Parts:
         base = base_apart(openvino, network)
     rim = narrow(openvino, network, unseen_rim(model)) if shuffle else Rim()
     if ranges:
-        quantise_convolutions(openvino, network, ranges)
+        quantise_convolutions(openvino, network, ranges, steps=build.steps)
     if base:
         narrowed = narrow(openvino, base, rim)
         assert narrowed == rim  # the base's last steps look at least as far
