@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from vsparagon.colours.layout import Array
+
+BLOCK: Final = 1 << 20  # bytes of phases to write at once; they are read several times, so they should fit in a cache
 
 # The widest numbers that hold whole samples, by bytes: one of them is moved at a time.
 WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}
@@ -32,6 +34,24 @@ def write_phases(
         rows, columns: the part, in pixels of the enlarged picture.
         repeated: colours,H,W, added to every phase of a pixel; None adds nothing.
     """
+    step = max(1, BLOCK // phases[0].nbytes)
+    last = -(-rows.stop // scale)
+    for begin in range(rows.start // scale, last, step):
+        end = min(begin + step, last)
+        upper, lower = max(rows.start, begin * scale), min(rows.stop, end * scale)
+        _write_block(
+            phases[begin:end],
+            scale,
+            [plane[upper - rows.start : lower - rows.start] for plane in target],
+            slice(upper - begin * scale, lower - begin * scale),
+            columns,
+            None if repeated is None else repeated[:, begin:end],
+        )
+
+
+def _write_block(
+    phases: Array, scale: int, target: Sequence[Array], rows: slice, columns: slice, repeated: Array | None
+) -> None:
     top, left = rows.start, columns.start
     width = columns.stop - left
     low = range(left // scale, -(-columns.stop // scale))
