@@ -12,6 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from training_runs import (
     GAN,
@@ -34,6 +35,7 @@ from vsparagon.training import data, trainee
 from vsparagon.training.config import read_config
 from vsparagon.training.gan import Discrimination
 from vsparagon.training.pictures import load_picture
+from vsparagon.training.precision import precision_named
 from vsparagon.training.state import load_state
 
 
@@ -207,6 +209,15 @@ def test_mixed_precision_does_not_round_the_pictures(train, config, monkeypatch)
     for picture in (low, real):
         assert torch.equal((picture * 255).round() / 255, picture)
     assert fake.shape == real.shape
+
+
+def test_mixed_precision_does_not_round_the_base():
+    network = create_generator("nano", scale=2)
+    torch.nn.init.zeros_(network.conv_out.weight)  # without detail
+    picture = torch.rand(1, 3, 16, 16)
+    base = network(picture)
+    mixed = Fabric(accelerator="cpu", devices=1, plugins=precision_named("bf16-mixed")).setup(network)
+    assert torch.equal(mixed(picture), base)
 
 
 def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
