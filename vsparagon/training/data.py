@@ -188,7 +188,7 @@ def _leave_interrupts(_worker: int) -> None:
 def _smallest(data: TrainingData, scale: int) -> int:
     """Return the least side, in pixels, of a high-resolution picture that crops can be taken from."""
     video = data.degradation.video if data.dataroot_lq is None else None
-    return data.lq_size * scale if video is None else (data.lq_size + 2) * scale + video.path
+    return data.lq_size * scale if video is None else video.least_side(data.lq_size, scale)
 
 
 def _window(pair: Pair, y: int, x: int, height: int, width: int, scale: int) -> Pair:
@@ -202,4 +202,5 @@ def _turned(picture: Picture, turns: int, mirrored: bool) -> Picture:
 
 
 def _tensor(picture: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    # Not `ascontiguousarray`, which would return a turned picture of a single pixel as it is, with negative strides.
+    return torch.from_numpy(picture.transpose(2, 0, 1).copy())

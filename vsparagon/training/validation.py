@@ -54,7 +54,7 @@ def load_pairs(folder: Path, scale: int, degradation: Degradation, *, low: Path 
 
     smallest = SSIM_WINDOW + 2 * scale
     if low is None and degradation.video:
-        smallest = 2 * scale * -(-smallest // (2 * scale)) + degradation.video.path
+        smallest = degradation.video.least_side(-(-smallest // scale), scale)
     pairs = [
         pair for _, pair in read_pairs(folder, low, scale=scale, smallest=smallest, degraded=None if low else degraded)
     ]
