@@ -265,6 +265,19 @@ def test_a_run_goes_on_as_what_it_was(train, config, change, said):
         train(read_config(config, ["path.resume_state=auto", *given]))
 
 
+@pytest.mark.parametrize("kind", ["text", "weights", "code"])
+def test_what_is_no_state_is_refused_in_one_sentence(kind, tmp_path):
+    path = tmp_path / "last.state"
+    if kind == "text":
+        path.write_text("hello world")
+    elif kind == "weights":
+        save_generator(create_generator("swift_lite"), path, variant="swift_lite", note="untrained")
+    else:
+        torch.save({"code": Mock}, path)
+    with pytest.raises(ModelError, match=r"last\.state: it is damaged, or not the saved state of a run \(last\.state\)\.$"):
+        load_state(path)
+
+
 def test_weights_are_no_state(train, config, tmp_path):
     torch.save({"params": {}}, tmp_path / "weights.pth")
     with pytest.raises(ModelError, match="it belongs to another network, or is not the state of a run"):
