@@ -33,7 +33,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.errors import InvalidInput, ParagonError, first_line_of, reason_of
 from vsparagon.models.checkpoint import save_generator
-from vsparagon.system.files import distinct_names
+from vsparagon.system.files import distinct_names, expanded
 from vsparagon.system.interrupt import INTERRUPTED, Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
@@ -115,7 +115,7 @@ def train(config: Config) -> bool:
     """
     data, total, logger = config.datasets.train, config.train.total_iter, config.logger
     _, options = config.generator()
-    folder = Path(config.path.experiments_root) / config.name
+    folder = expanded(config.path.experiments_root) / config.name
     resumed = _resumed(config, folder / STATE)
     torch.manual_seed(config.manual_seed)
     if config.threads:
@@ -212,12 +212,13 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
     chosen = config.path.resume_state
     if chosen == "auto":
         return load_state(state_file) if state_file.exists() else None
-    if state_file.exists() and (chosen is None or Path(chosen).resolve() != state_file.resolve()):
+    state = expanded(chosen) if chosen else None
+    if state_file.exists() and (state is None or state.resolve() != state_file.resolve()):
         raise InvalidInput(
             f"{state_file} exists from an earlier run; resume it with --set path.resume_state=auto, "
             "or choose another name."
         )
-    return load_state(Path(chosen)) if chosen else None
+    return load_state(state) if state else None
 
 
 def _mean(fabric: Fabric, value: torch.Tensor) -> float:

@@ -325,7 +325,7 @@ def test_rate_rises_and_falls_as_scheduled():
     network = torch.nn.Linear(1, 1)
     optimiser = Optimiser(lr=1.0).create(network)
     cosine = [
-        set_rate(optimiser, 1.0, CosineAnnealing(eta_min=0.1), iteration=i, warmup=4, total=24) for i in range(25)
+        set_rate(optimiser, 1.0, CosineAnnealing(end_factor=0.1), iteration=i, warmup=4, total=24) for i in range(25)
     ]
     assert cosine[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert cosine[14] == pytest.approx(0.55)

@@ -243,6 +243,18 @@ def test_weights_of_another_network_are_no_beginning(train, config, tmp_path):
         train(read_config(config, [f"path.pretrain_network_g={start_from}"]))
 
 
+def test_paths_may_begin_at_home(train, config, tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    home = {"datasets.train.dataroot_gt": '"~/pictures"', "path.experiments_root": '"~/mine"', "train.total_iter": 1}
+    train(read_config(config, changes(home)))
+    again = {"path.resume_state": '"~/mine/tiny/last.state"', "train.total_iter": 2}
+    train(read_config(config, changes(home | again)))
+    assert load_state(tmp_path / "mine" / "tiny" / "last.state")["iteration"] == 2
+    begin = {"path.pretrain_network_g": '"~/mine/tiny/tiny.safetensors"', "name": "new"}
+    train(read_config(config, changes(home | begin)))
+
+
 def test_weights_to_begin_from_that_cannot_be_read_are_named_with_their_key(train, config):
     with pytest.raises(ModelError, match=r"path\.pretrain_network_g: cannot read .*none\.pth.*bundled weights are in"):
         train(read_config(config, ["path.pretrain_network_g=none.pth"]))
