@@ -19,6 +19,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ from typing import Any, Final
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -48,6 +50,7 @@ from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 log = logging.getLogger("train")
 
 STATE: Final = "last.state"
+LOCK: Final = "run.lock"
 MEMORY: Final = "lower datasets.train.batch_size_per_gpu, lq_size or memory_mb, or validate on smaller pictures."
 WORKERS: Final = "perhaps for lack of memory; lower datasets.train.memory_mb or num_worker_per_gpu."
 
@@ -59,6 +62,7 @@ class Run:
     Attributes:
         config: its configuration.
         folder: where its files are written.
+        lock: held, so that no other run writes there.
         trainee: what it trains.
         crops: what the weights are trained on, for people; saved with them.
         validation: pairs to measure on, by the name of their folder.
@@ -67,6 +71,7 @@ class Run:
 
     config: Config
     folder: Path
+    lock: FileLock
     trainee: Trainee
     crops: str
     validation: Mapping[str, list[Pair]]
@@ -103,6 +108,11 @@ class Run:
             log.info("iteration %d: %s %.3f dB, SSIM %.4f", done, name, quality.psnr, quality.ssim)
             self.monitor.scalars(done, {f"val/{name}/psnr": quality.psnr, f"val/{name}/ssim": quality.ssim})
             self.monitor.picture(done, f"val/{name}", enlarge(pairs[0].low))
+
+    def close(self) -> None:
+        """End the display of the progress, and let other runs use the folder."""
+        self.monitor.close()
+        self.lock.release()
 
 
 def train(config: Config) -> bool:
@@ -143,10 +153,12 @@ def train(config: Config) -> bool:
     run = None
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = _locked(folder)
         write_config(config, folder / "config.yml")
         run = Run(
             config=config,
             folder=folder,
+            lock=lock,
             trainee=trainee,
             crops=f"{data.batch_size_per_gpu * fabric.world_size} crops of {data.lq_size}x{data.lq_size} from "
             f"{crops.pictures} pictures",
@@ -156,7 +168,10 @@ def train(config: Config) -> bool:
 
     # With several processes, Ctrl-C could end them at different iterations, and they would wait for each other forever.
     note = "ending after this iteration; once more to end at once"
-    with Interrupt(waits=fabric.world_size == 1, note=note) as interrupt:
+    with (
+        closing(run) if run else nullcontext(),
+        Interrupt(waits=fabric.world_size == 1, note=note) as interrupt,
+    ):
         for iteration, (low, high) in zip(range(begin, total), batches, strict=True):
             measured = trainee.step(low, high, iteration)
 
@@ -180,8 +195,6 @@ def train(config: Config) -> bool:
                 run.monitor.advance()
             if ends:
                 break
-    if run:
-        run.monitor.close()
     if fabric.world_size > 1:
         # A process that ends while torch's threads still talk to the others is aborted, so wait for all of them. Keep
         # a reference to `together`: otherwise torch's thread may wait for Python to drop it while Python waits for
@@ -219,6 +232,20 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
             "or choose another name."
         )
     return load_state(state) if state else None
+
+
+def _locked(folder: Path) -> FileLock:
+    """Lock a run's folder; the system unlocks it when the process ends, even if that is killed.
+
+    Raises:
+        InvalidInput: another run has locked it.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InvalidInput(f"another run is writing to {folder}; wait until it ends, or choose another name.") from None
+    return lock
 
 
 def _mean(fabric: Fabric, value: torch.Tensor) -> float:

@@ -126,6 +126,20 @@ def test_divergence_before_the_first_checkpoint_does_not_promise_one(train, conf
         train(read_config(config, changes({"train.optim_g.lr": 1e30, "logger.save_checkpoint_freq": 100})))
 
 
+def test_two_runs_do_not_share_a_folder(train, config, tmp_path):
+    first = start(config, {"train.total_iter": 100_000, "logger.save_checkpoint_freq": 50_000})
+    while "iteration 1 of" not in first.stderr.readline():
+        assert first.poll() is None
+    events = tmp_path / "runs" / "tiny" / "tensorboard"
+    before = list(events.iterdir())
+    with pytest.raises(InvalidInput, match=r"another run is writing to .*tiny; wait until it ends"):
+        train(read_config(config, ["path.resume_state=auto"]))
+    assert list(events.iterdir()) == before
+    first.kill()
+    first.communicate()
+    assert train(read_config(config, ["path.resume_state=auto", "train.total_iter=1"]))
+
+
 def test_run_is_not_overwritten_by_one_that_resumes_another(train, config, tmp_path):
     for name in ("one", "other"):
         train(read_config(config, changes({"name": name, "train.total_iter": 1})))
