@@ -235,7 +235,7 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
 
 
 def _locked(folder: Path) -> FileLock:
-    """Lock a run's folder; the system unlocks it when the process ends, even if that is killed.
+    """Lock a run's folder, if its file system has locks; it is unlocked when the process ends, even if that is killed.
 
     Raises:
         InvalidInput: another run has locked it.
@@ -245,6 +245,8 @@ def _locked(folder: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise InvalidInput(f"another run is writing to {folder}; wait until it ends, or choose another name.") from None
+    except (OSError, NotImplementedError) as error:  # as on some network drives
+        log.warning("%s cannot be locked (%s); start no other run there", folder, error)
     return lock
 
 
