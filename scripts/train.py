@@ -6,8 +6,8 @@
 
 The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to
 resume from), config.yml (all settings) and TensorBoard's files. A run that was stopped resumes from its last checkpoint
-with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C makes a run of one
-process save a checkpoint and end.
+with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C or SIGTERM makes a
+run of one process save a checkpoint and end.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from unittest.mock import Mock
 
+import psutil
 import pytest
 import torch
 from filelock import FileLock
@@ -326,15 +327,20 @@ def test_a_run_goes_on_with_the_steps_that_are_set_now(train, config, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-def test_an_interrupted_run_loses_nothing(train, config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_loses_nothing(train, config, tmp_path, number):
     settings = {"train.total_iter": 100_000, "logger.save_checkpoint_freq": 50_000, "path.resume_state": "auto"}
     run = start(config, settings | {"datasets.train.num_worker_per_gpu": 1})
     done = 0
     for line in run.stderr:
         if found := re.search(r"iteration (\d+) of", line):
             done = int(found[1])
-            if done == 3:
-                run.send_signal(signal.SIGINT)
+            if done == 3:  # a terminal and the system send it to all processes of a group
+                workers = psutil.Process(run.pid).children()
+                for worker in workers:
+                    worker.send_signal(number)
+                psutil.wait_procs(workers, timeout=1)  # time to end, if they do
+                run.send_signal(number)
     assert run.wait() == 130
     assert "resume_state=auto resumes" in line
     folder = tmp_path / "runs" / "tiny"

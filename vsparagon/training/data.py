@@ -6,7 +6,6 @@ iteration at which a run resumes changes what is trained on.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vsparagon.errors import InvalidInput
+from vsparagon.system.interrupt import Interrupt
 from vsparagon.training.degradation import Degradation, Pair, degrade
 from vsparagon.training.pairs import Folders, PairFiles, folder_pairs, load_pair, read_pairs
 from vsparagon.training.pictures import Picture
@@ -177,12 +177,15 @@ def load_batches(
     """
     batches = _Batches(begin, end, data.batch_size_per_gpu, rank, processes)
     workers = data.num_worker_per_gpu
-    return DataLoader(crops, batch_sampler=batches, num_workers=workers, worker_init_fn=_leave_interrupts)
+    return DataLoader(crops, batch_sampler=batches, num_workers=workers, worker_init_fn=_outlast_interrupts)
 
 
-def _leave_interrupts(_worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the terminal sends it to the main process too, which ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _outlast_interrupts(_worker: int) -> None:
+    """Go on in a worker at the first Ctrl-C or SIGTERM, which often reach the main process, too: it needs crops to end.
+
+    A second one ends the worker; Python itself sends it to those that are left when the main process exits.
+    """
+    Interrupt().__enter__()
 
 
 def _smallest(data: TrainingData, scale: int) -> int:
