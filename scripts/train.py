@@ -82,22 +82,29 @@ class Run:
 
         Raises:
             SystemExit: a weight is not finite; nothing is written then.
-            OSError: a file cannot be written.
+            ParagonError: a file cannot be written.
         """
         config, state = self.config, self.trainee.state(done)
         if not is_finite(state):
-            raise SystemExit(f"train: the weights of iteration {done} are not finite; {_way_out(self.folder)}")
-        self.monitor.flush()
+            raise SystemExit(
+                f"train: the weights of iteration {done} are not finite; {_kept(self.folder)}. Lower the rate."
+            )
         variant, _ = config.generator()
         weights = self.trainee.weights()
         total = config.train.total_iter
         iterations = f"{total} iterations" if done == total else f"{done} of {total} iterations"
         note = f"{iterations} of {self.crops}; {config.name}"
         names = [config.name, f"{config.name}_{done}"] if config.logger.keep_weights else [config.name]
-        for name in names:
-            path = self.folder / f"{name}.safetensors"
-            save_generator(weights, path, variant=variant, note=note, licence=config.licence)
-        save_state(self.folder / STATE, state)
+        try:
+            self.monitor.flush()
+            for name in names:
+                path = self.folder / f"{name}.safetensors"
+                save_generator(weights, path, variant=variant, note=note, licence=config.licence)
+            save_state(self.folder / STATE, state)
+        except OSError as error:
+            raise ParagonError(
+                f"iteration {done} cannot be saved in {self.folder} ({error.strerror or error}); {_kept(self.folder)}."
+            ) from error
 
     def validate(self, done: int) -> None:
         """Measure the averaged weights on each folder of `datasets.val`, and show a sample picture."""
@@ -120,7 +127,7 @@ def train(config: Config) -> bool:
 
     Raises:
         ParagonError: the configuration, a checkpoint or the data cannot be used.
-        OSError: a folder is missing, or a file cannot be written.
+        OSError: a folder is missing or not writable.
         SystemExit: a loss or a weight is not finite.
     """
     data, total, logger = config.datasets.train, config.train.total_iter, config.logger
@@ -182,7 +189,9 @@ def train(config: Config) -> bool:
             if done % logger.print_freq == 0 or saves:
                 numbers = {name: _mean(fabric, value) for name, value in measured.items()}
                 if not all(map(math.isfinite, numbers.values())):
-                    raise SystemExit(f"train: iteration {done} is not finite ({_listed(numbers)}); {_way_out(folder)}")
+                    raise SystemExit(
+                        f"train: iteration {done} is not finite ({_listed(numbers)}); {_kept(folder)}. Lower the rate."
+                    )
                 numbers |= trainee.balance(done)
                 if run:
                     run.monitor.scalars(done, numbers)
@@ -261,9 +270,8 @@ def _listed(numbers: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
-def _way_out(folder: Path) -> str:
-    kept = "the last good checkpoint is kept" if (folder / STATE).exists() else "there is no checkpoint yet"
-    return f"{kept}. Lower the rate."
+def _kept(folder: Path) -> str:
+    return "the last good checkpoint is kept" if (folder / STATE).exists() else "there is no checkpoint yet"
 
 
 def _explained(error: Exception) -> str | None:

@@ -1,5 +1,6 @@
 """scripts/train.py as a whole: runs that are killed and resumed, that diverge, or that use several processes."""
 
+import errno
 import logging
 import math
 import os
@@ -439,6 +440,23 @@ def test_lack_of_memory_ends_the_run_with_one_line(config, monkeypatch, error, s
     message = end_of(script, config, {"name": "a"}, monkeypatch)
     assert said in message
     assert "\n" not in message
+
+
+def test_full_disk_ends_the_run_with_one_line(config, tmp_path, monkeypatch):
+    script = load_script("train")
+    write, room = script.save_state, [True, False]
+
+    def save(path, state):
+        if not room.pop(0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, state)
+
+    monkeypatch.setattr(script, "save_state", save)
+    said = end_of(script, config, {"name": "full"}, monkeypatch)
+    folder = tmp_path / "runs" / "full"
+    wanted = f"iteration 8 cannot be saved in {folder} (No space left on device); the last good checkpoint is kept."
+    assert said == f"train: {wanted}"
+    assert load_state(folder / "last.state")["iteration"] == 4
 
 
 def test_error_in_the_program_keeps_its_traceback(config, monkeypatch):
