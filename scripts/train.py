@@ -234,13 +234,13 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
     chosen = config.path.resume_state
     if chosen == "auto":
         return load_state(state_file) if state_file.exists() else None
-    state = expanded(chosen) if chosen else None
-    if state_file.exists() and (state is None or state.resolve() != state_file.resolve()):
+    file = expanded(chosen) if chosen else None
+    if state_file.exists() and (file is None or file.resolve() != state_file.resolve()):
         raise InvalidInput(
             f"{state_file} exists from an earlier run; resume it with --set path.resume_state=auto, "
             "or choose another name."
         )
-    return load_state(state) if state else None
+    return load_state(file) if file else None
 
 
 def _locked(folder: Path) -> FileLock:
