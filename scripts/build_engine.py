@@ -80,11 +80,13 @@ def is_graph(args: argparse.Namespace) -> bool:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Check that no argument makes another one useless.
+    """Check that no argument makes another one useless, and that the engine can be written.
 
     Raises:
-        InvalidInput: one does.
+        InvalidInput: one does, or the folder of `--output` is missing, which would be noticed only after the build.
     """
+    if args.output and not args.output.absolute().parent.is_dir():
+        raise InvalidInput(f"--output is {args.output}, but there is no folder {args.output.parent}; make it first.")
     if args.clip and args.shapes:
         raise InvalidInput("--shapes is for --output; with --clip, give one size by --width and --height instead.")
     if args.output and args.cache:

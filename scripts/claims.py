@@ -181,6 +181,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each computation (15)")
     args = parser.parse_args()
+    for name in ("threads", "rounds"):
+        if (number := getattr(args, name)) < 1:
+            parser.error(f"--{name} is {number}; it must be at least 1")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {args.threads} threads, {args.rounds} rounds\n\n{parameters()}\n")

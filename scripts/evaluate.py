@@ -21,7 +21,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-import av
 import numpy as np
 import vapoursynth as vs
 from benchmarking.jobs import Candidate, Settings, Size
@@ -35,13 +34,14 @@ from vsparagon import Upscaler
 from vsparagon.arguments import CHROMA
 from vsparagon.colours.layout import BT709
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.input.streams import opened_container
 from vsparagon.lookup import find_model
 from vsparagon.system.files import distinct_names
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import Picture, crop_to_multiple
 from vsparagon.training.quality import flicker
 from vsparagon.training.resize import Kernel, reduce, resize
-from vsparagon.training.validation import Enlarge, load_pairs, mean_quality
+from vsparagon.training.validation import Enlarge, least_side, load_pairs, mean_quality
 
 ROUNDS, FRAMES = 3, 40
 
@@ -111,13 +111,24 @@ def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair
         scale: how many times smaller the low resolution is.
         frames: number of frames to take.
         crf: compress the low resolution by x264 at this CRF; None for no compression.
+
+    Raises:
+        InvalidInput: the file cannot be read, has no video, or its frames are too small to be measured.
     """
-    with av.open(str(path)) as container:
+    with opened_container(path) as container:
+        if not container.streams.video:
+            raise InvalidInput(f"{path} has no video.")
         decoded = [
             frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
             for _, frame in zip(range(frames), container.decode(video=0), strict=False)
         ]
-    highs = [crop_to_multiple(frame, 2 * scale) for frame in decoded]
+    if not decoded:
+        raise InvalidInput(f"no frame of {path} can be decoded.")
+    even = 2 * scale  # 4:2:0 needs even sides at low resolution
+    least = -(-least_side(scale) // even) * even
+    if min(decoded[0].shape[:2]) < least:
+        raise InvalidInput(f"the frames of {path} are too small to be measured; they need {least} pixels a side.")
+    highs = [crop_to_multiple(frame, even) for frame in decoded]
     lows = [reduce(high, scale) for high in highs]
     if crf is not None:
         lows = compress(lows, "h264", crf=crf)
@@ -223,8 +234,9 @@ def main() -> None:
     args = parser.parse_args()
     if not args.pictures and not args.videos:
         parser.error("give --pictures, --videos or both")
-    if args.every < 1:
-        parser.error(f"--every is {args.every}; it must be at least 1")
+    for name in ("frames", "every"):
+        if (number := getattr(args, name)) < 1:
+            parser.error(f"--{name} is {number}; it must be at least 1")
     if args.plot and args.plot.suffix.lower() != ".png":
         parser.error(f"--plot is {args.plot}; it must end in .png")
     try:

@@ -6,8 +6,8 @@
 
 The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to
 resume from), config.yml (all settings) and TensorBoard's files. A run that was stopped resumes from its last checkpoint
-with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C makes a run of one
-process save a checkpoint and end.
+with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C or SIGTERM makes a
+run of one process save a checkpoint and end.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +29,13 @@ from typing import Any, Final
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.errors import InvalidInput, ParagonError, first_line_of, reason_of
 from vsparagon.models.checkpoint import save_generator
-from vsparagon.system.files import distinct_names
+from vsparagon.system.files import distinct_names, expanded
 from vsparagon.system.interrupt import INTERRUPTED, Interrupt
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
@@ -48,6 +50,7 @@ from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 log = logging.getLogger("train")
 
 STATE: Final = "last.state"
+LOCK: Final = "run.lock"
 MEMORY: Final = "lower datasets.train.batch_size_per_gpu, lq_size or memory_mb, or validate on smaller pictures."
 WORKERS: Final = "perhaps for lack of memory; lower datasets.train.memory_mb or num_worker_per_gpu."
 
@@ -59,6 +62,7 @@ class Run:
     Attributes:
         config: its configuration.
         folder: where its files are written.
+        lock: held, so that no other run writes there.
         trainee: what it trains.
         crops: what the weights are trained on, for people; saved with them.
         validation: pairs to measure on, by the name of their folder.
@@ -67,6 +71,7 @@ class Run:
 
     config: Config
     folder: Path
+    lock: FileLock
     trainee: Trainee
     crops: str
     validation: Mapping[str, list[Pair]]
@@ -77,22 +82,29 @@ class Run:
 
         Raises:
             SystemExit: a weight is not finite; nothing is written then.
-            OSError: a file cannot be written.
+            ParagonError: a file cannot be written.
         """
         config, state = self.config, self.trainee.state(done)
         if not is_finite(state):
-            raise SystemExit(f"train: the weights of iteration {done} are not finite; {_way_out(self.folder)}")
-        self.monitor.flush()
+            raise SystemExit(
+                f"train: the weights of iteration {done} are not finite; {_kept(self.folder)}. Lower the rate."
+            )
         variant, _ = config.generator()
         weights = self.trainee.weights()
         total = config.train.total_iter
         iterations = f"{total} iterations" if done == total else f"{done} of {total} iterations"
         note = f"{iterations} of {self.crops}; {config.name}"
         names = [config.name, f"{config.name}_{done}"] if config.logger.keep_weights else [config.name]
-        for name in names:
-            path = self.folder / f"{name}.safetensors"
-            save_generator(weights, path, variant=variant, note=note, licence=config.licence)
-        save_state(self.folder / STATE, state)
+        try:
+            self.monitor.flush()
+            for name in names:
+                path = self.folder / f"{name}.safetensors"
+                save_generator(weights, path, variant=variant, note=note, licence=config.licence)
+            save_state(self.folder / STATE, state)
+        except OSError as error:
+            raise ParagonError(
+                f"iteration {done} cannot be saved in {self.folder} ({error.strerror or error}); {_kept(self.folder)}."
+            ) from error
 
     def validate(self, done: int) -> None:
         """Measure the averaged weights on each folder of `datasets.val`, and show a sample picture."""
@@ -104,18 +116,23 @@ class Run:
             self.monitor.scalars(done, {f"val/{name}/psnr": quality.psnr, f"val/{name}/ssim": quality.ssim})
             self.monitor.picture(done, f"val/{name}", enlarge(pairs[0].low))
 
+    def close(self) -> None:
+        """End the display of the progress, and let other runs use the folder."""
+        self.monitor.close()
+        self.lock.release()
+
 
 def train(config: Config) -> bool:
     """Train from the beginning or from a checkpoint, and return whether the run was finished, not interrupted.
 
     Raises:
         ParagonError: the configuration, a checkpoint or the data cannot be used.
-        OSError: a folder is missing, or a file cannot be written.
+        OSError: a folder is missing or not writable.
         SystemExit: a loss or a weight is not finite.
     """
     data, total, logger = config.datasets.train, config.train.total_iter, config.logger
     _, options = config.generator()
-    folder = Path(config.path.experiments_root) / config.name
+    folder = expanded(config.path.experiments_root) / config.name
     resumed = _resumed(config, folder / STATE)
     torch.manual_seed(config.manual_seed)
     if config.threads:
@@ -143,10 +160,12 @@ def train(config: Config) -> bool:
     run = None
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = _locked(folder)
         write_config(config, folder / "config.yml")
         run = Run(
             config=config,
             folder=folder,
+            lock=lock,
             trainee=trainee,
             crops=f"{data.batch_size_per_gpu * fabric.world_size} crops of {data.lq_size}x{data.lq_size} from "
             f"{crops.pictures} pictures",
@@ -156,7 +175,10 @@ def train(config: Config) -> bool:
 
     # With several processes, Ctrl-C could end them at different iterations, and they would wait for each other forever.
     note = "ending after this iteration; once more to end at once"
-    with Interrupt(waits=fabric.world_size == 1, note=note) as interrupt:
+    with (
+        closing(run) if run else nullcontext(),
+        Interrupt(waits=fabric.world_size == 1, note=note) as interrupt,
+    ):
         for iteration, (low, high) in zip(range(begin, total), batches, strict=True):
             measured = trainee.step(low, high, iteration)
 
@@ -167,7 +189,9 @@ def train(config: Config) -> bool:
             if done % logger.print_freq == 0 or saves:
                 numbers = {name: _mean(fabric, value) for name, value in measured.items()}
                 if not all(map(math.isfinite, numbers.values())):
-                    raise SystemExit(f"train: iteration {done} is not finite ({_listed(numbers)}); {_way_out(folder)}")
+                    raise SystemExit(
+                        f"train: iteration {done} is not finite ({_listed(numbers)}); {_kept(folder)}. Lower the rate."
+                    )
                 numbers |= trainee.balance(done)
                 if run:
                     run.monitor.scalars(done, numbers)
@@ -180,8 +204,6 @@ def train(config: Config) -> bool:
                 run.monitor.advance()
             if ends:
                 break
-    if run:
-        run.monitor.close()
     if fabric.world_size > 1:
         # A process that ends while torch's threads still talk to the others is aborted, so wait for all of them. Keep
         # a reference to `together`: otherwise torch's thread may wait for Python to drop it while Python waits for
@@ -212,12 +234,29 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
     chosen = config.path.resume_state
     if chosen == "auto":
         return load_state(state_file) if state_file.exists() else None
-    if state_file.exists() and (chosen is None or Path(chosen).resolve() != state_file.resolve()):
+    file = expanded(chosen) if chosen else None
+    if state_file.exists() and (file is None or file.resolve() != state_file.resolve()):
         raise InvalidInput(
             f"{state_file} exists from an earlier run; resume it with --set path.resume_state=auto, "
             "or choose another name."
         )
-    return load_state(Path(chosen)) if chosen else None
+    return load_state(file) if file else None
+
+
+def _locked(folder: Path) -> FileLock:
+    """Lock a run's folder, if its file system has locks; it is unlocked when the process ends, even if that is killed.
+
+    Raises:
+        InvalidInput: another run has locked it.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InvalidInput(f"another run is writing to {folder}; wait until it ends, or choose another name.") from None
+    except (OSError, NotImplementedError) as error:  # as on some network drives
+        log.warning("%s cannot be locked (%s); start no other run there", folder, error)
+    return lock
 
 
 def _mean(fabric: Fabric, value: torch.Tensor) -> float:
@@ -231,9 +270,8 @@ def _listed(numbers: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items())
 
 
-def _way_out(folder: Path) -> str:
-    kept = "the last good checkpoint is kept" if (folder / STATE).exists() else "there is no checkpoint yet"
-    return f"{kept}. Lower the rate."
+def _kept(folder: Path) -> str:
+    return "the last good checkpoint is kept" if (folder / STATE).exists() else "there is no checkpoint yet"
 
 
 def _explained(error: Exception) -> str | None:

@@ -20,9 +20,11 @@ from PIL import Image
 from vsparagon import Upscaler
 from vsparagon.cli import main
 from vsparagon.compare.page import make_page
+from vsparagon.compare.run import _title
 from vsparagon.compare.sheet import DETAIL, find_detail, make_sheet
 from vsparagon.input.job import Job
 from vsparagon.input.opening import open_to_view
+from vsparagon.input.source import Source
 from vsparagon.models.bundled import describe
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
@@ -48,6 +50,12 @@ def compared(film, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "new"
     assert main(["compare", str(film), "--at", "0.5s,1.2", "--output", str(folder), "--peers", "point,bicubic"]) == 0
     return folder
+
+
+@pytest.mark.parametrize(("n", "title"), [(0, "0:00.00"), (25, "0:01.04"), (12946, "8:59.96"), (12947, "9:00.00")])
+def test_title_of_a_frame_has_less_than_sixty_seconds(n, title):
+    clip = core.std.BlankClip(width=16, height=16, length=12948, fpsnum=24000, fpsden=1001)
+    assert _title(Source(clip=clip, upscaled=False), n) == f"{title}, frame {n}"
 
 
 def pictures_of(page: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,18 @@ def test_samples_without_a_known_white_are_refused(read, kind, gray, tmp_path):
     Image.fromarray(gray.astype(kind) * 257).save(tmp_path / "in.tif")
     with pytest.raises(ValueError, match="convert it to 8 or 16 bits first"):
         read(tmp_path / "in.tif")
+
+
+@pytest.mark.parametrize("read", [by_compare, load_picture])
+def test_broken_chunk_of_a_png_is_a_damaged_picture(read, gray, tmp_path):
+    Image.fromarray(gray).save(tmp_path / "in.png")
+    data = bytearray((tmp_path / "in.png").read_bytes())
+    first = data.index(b"IDAT")
+    data[first - 4 : first] = struct.pack(">I", 100)  # shorter, so that another chunk is read where there is none
+    data[first + 112 : first + 116] = b"\xff" * 4  # its name, after 100 bytes, their checksum and its length
+    (tmp_path / "in.png").write_bytes(data)
+    with pytest.raises(ValueError, match="broken PNG"):
+        read(tmp_path / "in.png")
 
 
 def test_picture_of_16_bit_is_compared_upright(gray, tmp_path):

@@ -253,7 +253,7 @@ def test_script_finds_the_weights_beside_a_model(tmp_path):
         (["--model", "bad.onnx"], "bad.onnx cannot be read as an ONNX model"),
         (["--model", "bad.onnx", "--precision", "fp16"], "its own precision"),
         (["--variant", "xl"], "no weights"),
-        (["--output", "no/such/folder/file"], "No such file"),
+        (["--output", "no/such/folder/file"], "but there is no folder no/such/folder; make it first"),
         (["--width", 64, "--height", 64, "--shapes", "64x64/64x64/64x64"], "or neither"),
         (["--clip", "YUV420P8"], "with --width and --height"),
         (["--clip", "YUV", "--width", 64, "--height", 64], "give a format such as"),

@@ -10,12 +10,15 @@ import time
 from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from engines import ENGINE, KEY
 from places import SUPPORT
 
 pytest.importorskip("filelock", reason="builds are locked with it")
+
+from filelock import FileLock
 
 from vsparagon.engines import cache as engine_cache
 from vsparagon.engines.cache import LOCK, STALE, EngineCache, EngineKey, Unusable, pack, read_engine, title_of
@@ -46,6 +49,13 @@ def test_engine_is_built_once_and_then_read(cache, caplog):
     assert caplog.text == ""
     assert files(cache) == [cache.path(KEY).name]
     assert title_of(cache.path(KEY)) == "nano, fp16, by tensorrt 10.8.0 on NVIDIA Card"
+
+
+def test_folder_that_cannot_be_locked_is_used_all_the_same(cache, monkeypatch, caplog):
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(37, "No locks available")))
+    assert cache.get(KEY, "nano", lambda: ENGINE) == ENGINE
+    assert "engines cannot be locked ([Errno 37] No locks available)" in caplog.text
+    assert cache.get(KEY, "nano", never) == ENGINE
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(EngineKey)])

@@ -1,5 +1,7 @@
 """Model files of users: checkpoints of the design, and any super-resolution network as ONNX."""
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -20,7 +22,7 @@ from vsparagon.models.files import files_of
 from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
 from vsparagon.onnx.export import export_onnx
-from vsparagon.onnx.graph_cache import plan_stages
+from vsparagon.onnx.graph_cache import inference_graph, plan_stages
 
 PICTURE = photograph(100, 140).astype(np.float32) / 255
 
@@ -304,6 +306,16 @@ def test_kept_graph_that_is_damaged_is_made_anew(damage, tmp_path, caplog):
     after = Upscaler(model=str(path), cache=str(tmp_path / "cache"))(photograph(32, 32))
     assert (before == after).all()
     assert "the cached graph of nano.safetensors is damaged" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_kept_graph_that_vanishes_is_made_anew(tmp_path):
+    path = tmp_path / "nano.safetensors"
+    save_generator(create_generator("nano", use_attention=False), path, variant="nano", note="untrained")
+    graph = inference_graph(path, tmp_path)
+    graph.rename(tmp_path / "moved")
+    graph.with_name(f"{graph.stem[:-1]}_.onnx").symlink_to("gone")  # listed, but it cannot be read any more
+    assert inference_graph(path, tmp_path).read_bytes() == (tmp_path / "moved").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Quality figures compared with independent implementations, and scripts/evaluate.py as a whole."""
 
 import os
+import wave
 from pathlib import Path
 
 import av
@@ -74,11 +75,11 @@ def test_bicubic_gives_the_reference_figures(name, scale):
     assert quality.psnr == pytest.approx(BICUBIC[name, scale], abs=0.01)
 
 
-def write_video(path: Path, frames: int) -> None:
+def write_video(path: Path, frames: int, height: int = 64) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=24, options={"crf": "1"})
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        wide = textured(64, 128)
+        stream.width, stream.height, stream.pix_fmt = 96, height, "yuv420p"
+        wide = textured(height, 128)
         for i in range(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(wide[:, i : i + 96]), "rgb24")
             container.mux(stream.encode(frame))
@@ -92,14 +93,30 @@ def write_video(path: Path, frames: int) -> None:
         (["--videos", "nowhere.mkv", "--variants"], "evaluate: .*nowhere.mkv"),
         (["--pictures", ".", "--variants"], "evaluate: no usable picture in"),
         (["--pictures", "nowhere", "--variants", "swft"], "evaluate: unknown variant 'swft'"),
+        (["--videos", "text.mkv", "--variants"], "evaluate: text.mkv cannot be read"),
+        (["--videos", "sound.wav", "--variants"], "evaluate: sound.wav has no video"),
+        (["--videos", "small.mkv", "--variants", "--scale", "4"], "evaluate: the frames .* need 24 pixels a side"),
     ],
 )
 def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.mkv").write_text("no video")
+    with wave.open("sound.wav", "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    write_video(tmp_path / "small.mkv", 1, height=16)
     monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
     with pytest.raises(SystemExit, match=message):
         load_script("evaluate").main()
+
+
+@pytest.mark.parametrize("option", ["--frames", "--every"])
+def test_no_frames_are_nothing_to_measure(option, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "--videos", "any.mkv", option, "0"])
+    with pytest.raises(SystemExit):
+        load_script("evaluate").main()
+    assert f"{option} is 0; it must be at least 1" in capsys.readouterr().err
 
 
 def test_models_of_another_scale_are_not_compared(tmp_path, monkeypatch):

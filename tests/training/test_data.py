@@ -20,6 +20,7 @@ from vsparagon.training.degradation import Degradation, VideoDegradation, compre
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser, average, set_rate
 from vsparagon.training.quality import luma, psnr_luma
 from vsparagon.training.resize import reduce, resize
+from vsparagon.training.validation import load_pairs
 
 KERNELS = ("bicubic", "lanczos", "area")
 VIDEO = Degradation(video=VideoDegradation(frames=3))
@@ -149,10 +150,10 @@ def test_bad_pictures_are_named_once_and_left_out(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-@pytest.mark.parametrize("side", [16, 17])
+@pytest.mark.parametrize("side", [1, 16, 17])
 @pytest.mark.parametrize("video", [None, VideoDegradation(frames=3)], ids=["clean", "video"])
 def test_smallest_picture_is_large_enough(video, side, scale, compressed, tmp_path):
-    least = side * scale if video is None else (side + 2) * scale + 2 * video.pan
+    least = side * scale if video is None else max(16, side + side % 2) * scale + 2 * video.pan
     least = -(-least // scale) * scale  # pictures are cut to multiples of it
     data = TrainingData(dataroot_gt=str(tmp_path), degradation=Degradation(video=video), lq_size=side)
     Image.fromarray(textured(least, least)).save(tmp_path / "0.png")
@@ -161,6 +162,15 @@ def test_smallest_picture_is_large_enough(video, side, scale, compressed, tmp_pa
     Image.fromarray(textured(least, least - 1)).save(tmp_path / "0.png")
     with pytest.raises(FileNotFoundError, match="no usable picture"):
         CropPairs(data, scale=scale, seed=0)
+
+
+@pytest.mark.parametrize("share", [0, 1], ids=["h264", "hevc"])
+def test_picture_that_an_encoder_would_refuse_is_too_small(share, tmp_path, caplog):
+    video = VideoDegradation(pan=0, frames=2, hevc_share=share)
+    for side in (30, 32):
+        Image.fromarray(textured(side, side)).save(tmp_path / f"{side}.png")
+    assert [pair.low.shape for pair in load_pairs(tmp_path, 2, Degradation(video=video))] == [(16, 16, 3)]
+    assert "30.png: 30x30 is smaller than the 32 pixels that are needed" in caplog.text
 
 
 def test_folder_without_usable_pictures_is_an_error(tmp_path):
@@ -315,7 +325,7 @@ def test_rate_rises_and_falls_as_scheduled():
     network = torch.nn.Linear(1, 1)
     optimiser = Optimiser(lr=1.0).create(network)
     cosine = [
-        set_rate(optimiser, 1.0, CosineAnnealing(eta_min=0.1), iteration=i, warmup=4, total=24) for i in range(25)
+        set_rate(optimiser, 1.0, CosineAnnealing(end_factor=0.1), iteration=i, warmup=4, total=24) for i in range(25)
     ]
     assert cosine[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
     assert cosine[14] == pytest.approx(0.55)

@@ -1,5 +1,6 @@
 """scripts/train.py as a whole: runs that are killed and resumed, that diverge, or that use several processes."""
 
+import errno
 import logging
 import math
 import os
@@ -10,8 +11,11 @@ import subprocess
 import sys
 from unittest.mock import Mock
 
+import psutil
 import pytest
 import torch
+from filelock import FileLock
+from lightning_fabric import Fabric
 from PIL import Image
 from training_runs import (
     GAN,
@@ -34,6 +38,7 @@ from vsparagon.training import data, trainee
 from vsparagon.training.config import read_config
 from vsparagon.training.gan import Discrimination
 from vsparagon.training.pictures import load_picture
+from vsparagon.training.precision import precision_named
 from vsparagon.training.state import load_state
 
 
@@ -124,6 +129,26 @@ def test_divergence_before_the_first_checkpoint_does_not_promise_one(train, conf
         train(read_config(config, changes({"train.optim_g.lr": 1e30, "logger.save_checkpoint_freq": 100})))
 
 
+def test_two_runs_do_not_share_a_folder(train, config, tmp_path):
+    first = start(config, {"train.total_iter": 100_000, "logger.save_checkpoint_freq": 50_000})
+    while "iteration 1 of" not in first.stderr.readline():
+        assert first.poll() is None
+    events = tmp_path / "runs" / "tiny" / "tensorboard"
+    before = list(events.iterdir())
+    with pytest.raises(InvalidInput, match=r"another run is writing to .*tiny; wait until it ends"):
+        train(read_config(config, ["path.resume_state=auto"]))
+    assert list(events.iterdir()) == before
+    first.kill()
+    first.communicate()
+    assert train(read_config(config, ["path.resume_state=auto", "train.total_iter=1"]))
+
+
+def test_folder_that_cannot_be_locked_is_used_all_the_same(train, config, monkeypatch, caplog):
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(95, "Operation not supported")))
+    assert train(read_config(config, ["train.total_iter=1"]))
+    assert "tiny cannot be locked ([Errno 95] Operation not supported)" in caplog.text
+
+
 def test_run_is_not_overwritten_by_one_that_resumes_another(train, config, tmp_path):
     for name in ("one", "other"):
         train(read_config(config, changes({"name": name, "train.total_iter": 1})))
@@ -209,6 +234,15 @@ def test_mixed_precision_does_not_round_the_pictures(train, config, monkeypatch)
     assert fake.shape == real.shape
 
 
+def test_mixed_precision_does_not_round_the_base():
+    network = create_generator("nano", scale=2)
+    torch.nn.init.zeros_(network.conv_out.weight)  # without detail
+    picture = torch.rand(1, 3, 16, 16)
+    base = network(picture)
+    mixed = Fabric(accelerator="cpu", devices=1, plugins=precision_named("bf16-mixed")).setup(network)
+    assert torch.equal(mixed(picture), base)
+
+
 def test_other_scale_starts_from_the_body(train, config, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     train(read_config(config, ["train.total_iter=2"]))
@@ -230,6 +264,18 @@ def test_weights_of_another_network_are_no_beginning(train, config, tmp_path):
         InvalidInput, match=r"micro\.safetensors, whose weights belong to another network: only 2 of the \d+"
     ):
         train(read_config(config, [f"path.pretrain_network_g={start_from}"]))
+
+
+def test_paths_may_begin_at_home(train, config, tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    home = {"datasets.train.dataroot_gt": '"~/pictures"', "path.experiments_root": '"~/mine"', "train.total_iter": 1}
+    train(read_config(config, changes(home)))
+    again = {"path.resume_state": '"~/mine/tiny/last.state"', "train.total_iter": 2}
+    train(read_config(config, changes(home | again)))
+    assert load_state(tmp_path / "mine" / "tiny" / "last.state")["iteration"] == 2
+    begin = {"path.pretrain_network_g": '"~/mine/tiny/tiny.safetensors"', "name": "new"}
+    train(read_config(config, changes(home | begin)))
 
 
 def test_weights_to_begin_from_that_cannot_be_read_are_named_with_their_key(train, config):
@@ -254,6 +300,19 @@ def test_a_run_goes_on_as_what_it_was(train, config, change, said):
         train(read_config(config, ["path.resume_state=auto", *given]))
 
 
+@pytest.mark.parametrize("kind", ["text", "weights", "code"])
+def test_what_is_no_state_is_refused_in_one_sentence(kind, tmp_path):
+    path = tmp_path / "last.state"
+    if kind == "text":
+        path.write_text("hello world")
+    elif kind == "weights":
+        save_generator(create_generator("swift_lite"), path, variant="swift_lite", note="untrained")
+    else:
+        torch.save({"code": Mock}, path)
+    with pytest.raises(ModelError, match=r"last\.state: it is damaged, or not the saved state of a run \(last"):
+        load_state(path)
+
+
 def test_weights_are_no_state(train, config, tmp_path):
     torch.save({"params": {}}, tmp_path / "weights.pth")
     with pytest.raises(ModelError, match="it belongs to another network, or is not the state of a run"):
@@ -269,15 +328,20 @@ def test_a_run_goes_on_with_the_steps_that_are_set_now(train, config, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-def test_an_interrupted_run_loses_nothing(train, config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_loses_nothing(train, config, tmp_path, number):
     settings = {"train.total_iter": 100_000, "logger.save_checkpoint_freq": 50_000, "path.resume_state": "auto"}
     run = start(config, settings | {"datasets.train.num_worker_per_gpu": 1})
     done = 0
     for line in run.stderr:
         if found := re.search(r"iteration (\d+) of", line):
             done = int(found[1])
-            if done == 3:
-                run.send_signal(signal.SIGINT)
+            if done == 3:  # a terminal and the system send it to all processes of a group
+                workers = psutil.Process(run.pid).children()
+                for worker in workers:
+                    worker.send_signal(number)
+                psutil.wait_procs(workers, timeout=1)  # time to end, if they do
+                run.send_signal(number)
     assert run.wait() == 130
     assert "resume_state=auto resumes" in line
     folder = tmp_path / "runs" / "tiny"
@@ -376,6 +440,23 @@ def test_lack_of_memory_ends_the_run_with_one_line(config, monkeypatch, error, s
     message = end_of(script, config, {"name": "a"}, monkeypatch)
     assert said in message
     assert "\n" not in message
+
+
+def test_full_disk_ends_the_run_with_one_line(config, tmp_path, monkeypatch):
+    script = load_script("train")
+    write, room = script.save_state, [True, False]
+
+    def save(path, state):
+        if not room.pop(0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, state)
+
+    monkeypatch.setattr(script, "save_state", save)
+    said = end_of(script, config, {"name": "full"}, monkeypatch)
+    folder = tmp_path / "runs" / "full"
+    wanted = f"iteration 8 cannot be saved in {folder} (No space left on device); the last good checkpoint is kept."
+    assert said == f"train: {wanted}"
+    assert load_state(folder / "last.state")["iteration"] == 4
 
 
 def test_error_in_the_program_keeps_its_traceback(config, monkeypatch):

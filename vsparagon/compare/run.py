@@ -152,8 +152,8 @@ def _times(source: Source) -> list[Fraction]:
 
 
 def _title(source: Source, n: int) -> str:
-    minutes, seconds = divmod(float(_times(source)[n]), 60)
-    return f"{minutes:.0f}:{seconds:05.2f}, frame {n}"
+    minutes, hundredths = divmod(round(100 * _times(source)[n]), 6000)  # rounded first: 59.998 s is 1:00.00
+    return f"{minutes}:{hundredths / 100:05.2f}, frame {n}"
 
 
 def _pictures(versions: Sequence[Version], n: int) -> dict[str, Picture]:

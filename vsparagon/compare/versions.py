@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -143,7 +144,7 @@ def read_still(path: Path) -> vs.VideoNode:
     try:
         with Image.open(path) as image:
             picture = as_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise InvalidInput(f"{path} cannot be read as an image: {error}.") from error
     height, width, _ = picture.shape
     blank = vs.core.std.BlankClip(None, width, height, vs.RGB24, 1)

@@ -121,7 +121,7 @@ class EngineCache:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold the folder's build lock; the system releases it when the process ends, even if that crashes."""
+        """Hold the folder's build lock, if its file system has locks; the system releases it even after a crash."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.folder / LOCK)
@@ -130,6 +130,8 @@ class EngineCache:
         except Timeout:
             log.info("another process is building an engine; waiting for it")
             lock.acquire()
+        except (OSError, NotImplementedError) as error:  # as on some network drives, and in folders that are read-only
+            log.warning("%s cannot be locked (%s); building without a lock", self.folder, error)
         try:
             self._remove_drafts()
             yield

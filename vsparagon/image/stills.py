@@ -47,7 +47,8 @@ def as_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     16-bit gray is converted here, because Pillow would clamp it to 255 instead of scaling it.
 
     Raises:
-        OSError, ValueError: the image is damaged, or has signed samples or samples of more than 16 bits.
+        OSError, SyntaxError: the image is damaged; the latter for a broken chunk of a PNG.
+        ValueError: it is damaged, or has signed samples or samples of more than 16 bits.
     """
     if image.mode in UNBOUNDED:
         raise ValueError("its samples have 32 bits, or are signed; convert it to 8 or 16 bits first")

@@ -39,7 +39,11 @@ def inference_graph(checkpoint: Path, cache_folder: Path) -> Path:
     """
     folder, key = cache_folder / "graphs", _key(checkpoint)
     for path in folder.glob(f"{key}-*.onnx"):
-        if path.stem == f"{key}-{_digest(path.read_bytes())}":
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:  # another process has cleared the cache
+            continue
+        if path.stem == f"{key}-{_digest(data)}":
             return path
         log.warning("the cached graph of %s is damaged; exporting it again (%s)", checkpoint.name, path)
         path.unlink(missing_ok=True)

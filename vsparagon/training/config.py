@@ -24,6 +24,7 @@ from vsparagon.training.pairs import Folders
 from vsparagon.training.precision import PrecisionName
 
 Count = Annotated[int, Meta(ge=0)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,7 +122,7 @@ class Logger(_Section, frozen=True, kw_only=True):
 
 
 class Paths(_Section, frozen=True, kw_only=True):
-    """`path`.
+    """`path`. All paths may begin with "~".
 
     Attributes:
         experiments_root: folder in which the run gets a folder of its own, called by its name.
@@ -159,7 +160,7 @@ class Config(_Section, frozen=True, kw_only=True):
     val: Validation = Validation()
     logger: Logger = Logger()
     path: Paths = Paths()
-    manual_seed: Count = 0
+    manual_seed: Seed = 0
     precision: PrecisionName = "32-true"
     threads: Count = 0
     licence: str | None = None
@@ -175,7 +176,7 @@ class Config(_Section, frozen=True, kw_only=True):
         try:
             options = variant_options(variant, **given)
             return variant, msgspec.convert(asdict(options), type(options))
-        except (InvalidInput, TypeError, msgspec.ValidationError) as error:
+        except (InvalidInput, TypeError, OverflowError, msgspec.ValidationError) as error:
             raise InvalidInput(f"network_g: {error}") from None
 
 

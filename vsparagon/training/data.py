@@ -6,7 +6,6 @@ iteration at which a run resumes changes what is trained on.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vsparagon.errors import InvalidInput
+from vsparagon.system.interrupt import Interrupt
 from vsparagon.training.degradation import Degradation, Pair, degrade
 from vsparagon.training.pairs import Folders, PairFiles, folder_pairs, load_pair, read_pairs
 from vsparagon.training.pictures import Picture
@@ -177,18 +177,21 @@ def load_batches(
     """
     batches = _Batches(begin, end, data.batch_size_per_gpu, rank, processes)
     workers = data.num_worker_per_gpu
-    return DataLoader(crops, batch_sampler=batches, num_workers=workers, worker_init_fn=_leave_interrupts)
+    return DataLoader(crops, batch_sampler=batches, num_workers=workers, worker_init_fn=_outlast_interrupts)
 
 
-def _leave_interrupts(_worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the terminal sends it to the main process too, which ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _outlast_interrupts(_worker: int) -> None:
+    """Go on in a worker at the first Ctrl-C or SIGTERM, which often reach the main process, too: it needs crops to end.
+
+    A second one ends the worker; Python itself sends it to those that are left when the main process exits.
+    """
+    Interrupt().__enter__()
 
 
 def _smallest(data: TrainingData, scale: int) -> int:
     """Return the least side, in pixels, of a high-resolution picture that crops can be taken from."""
     video = data.degradation.video if data.dataroot_lq is None else None
-    return data.lq_size * scale if video is None else (data.lq_size + 2) * scale + video.path
+    return data.lq_size * scale if video is None else video.least_side(data.lq_size, scale)
 
 
 def _window(pair: Pair, y: int, x: int, height: int, width: int, scale: int) -> Pair:
@@ -202,4 +205,5 @@ def _turned(picture: Picture, turns: int, mirrored: bool) -> Picture:
 
 
 def _tensor(picture: Picture) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    # Not `ascontiguousarray`, which would return a turned picture of a single pixel as it is, with negative strides.
+    return torch.from_numpy(picture.transpose(2, 0, 1).copy())

@@ -21,6 +21,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Sigma = Annotated[float, Meta(ge=0)]
 RateFactor = Annotated[int, Meta(ge=0, le=51)]
 
+SMALLEST_FRAME = 16  # least side in pixels that both encoders take; x265 refuses smaller frames
+
 # Otherwise, encoders log every stream that they open.
 logging.getLogger("libav").setLevel(logging.ERROR)
 
@@ -64,6 +66,16 @@ class VideoDegradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         """The farthest that the camera moves in a clip, in high-resolution pixels."""
         return self.pan * (self.frames - 1)
 
+    def least_side(self, side: int, scale: int) -> int:
+        """Return the least side of a picture, in high-resolution pixels, whose clips can be made and are large enough.
+
+        Args:
+            side: what is needed of a frame, in low-resolution pixels.
+            scale: how many times smaller the low resolution is.
+        """
+        even = 2 * -(-max(side, SMALLEST_FRAME) // 2)  # 4:2:0 needs even sides
+        return even * scale + self.path
+
 
 class Degradation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How low resolution is made from high.
@@ -89,7 +101,8 @@ def degrade(high: Picture, scale: int, degradation: Degradation, random: np.rand
     """Return a picture with its low resolution: one pair, or one per frame of a clip that pans over the picture.
 
     Args:
-        high: H,W,3 uint8 RGB; H and W must be multiples of `scale`. The frames of a clip may show only a part of it.
+        high: H,W,3 uint8 RGB; H and W must be multiples of `scale`, and for a clip at least `least_side`. The frames of
+            a clip may show only a part of it.
         scale: how many times smaller the low resolution is.
         degradation: what to do.
         random: the only source of randomness.

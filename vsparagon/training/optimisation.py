@@ -49,15 +49,15 @@ class CosineAnnealing(
     """Half a cosine from the end of the warm-up to the end of the run (Loshchilov and Hutter, "SGDR", 2017).
 
     Attributes:
-        eta_min: factor on the highest learning rate at the end of the run.
+        end_factor: factor on the highest learning rate at the end of the run. (torch's `eta_min` is the rate itself.)
     """
 
-    eta_min: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    end_factor: Annotated[float, Meta(ge=0, le=1)] = 0.01
 
     def factor(self, iteration: int, warmup: int, total: int) -> float:
         """Return the factor on the highest rate."""
         progress = min(1.0, (iteration - warmup) / max(1, total - warmup))
-        return self.eta_min + (1 - self.eta_min) * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.end_factor + (1 - self.end_factor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class MultiStep(

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from vsparagon.errors import InvalidInput
+from vsparagon.system.files import expanded
 from vsparagon.training.degradation import Pair
 from vsparagon.training.pictures import crop_to_multiple, load_picture, picture_files
 
 log = logging.getLogger(__name__)
 
-Folders = str | tuple[str, ...]
+Folders = str | Annotated[tuple[str, ...], Meta(min_length=1)]
 PairFiles = tuple[Path, Path | None]
 
 
 def folders(given: Folders) -> list[Path]:
-    """Return a configuration's folder or folders as a list."""
-    return [Path(given)] if isinstance(given, str) else [Path(folder) for folder in given]
+    """Return a configuration's folder or folders, which may begin with "~", as a list."""
+    return [expanded(folder) for folder in ([given] if isinstance(given, str) else given)]
 
 
 def folder_pairs(high: Folders, low: Folders | None) -> list[PairFiles]:

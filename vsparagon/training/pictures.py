@@ -26,6 +26,8 @@ def load_picture(path: Path) -> Picture:
             return as_rgb(image)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{str(error).rstrip('.')}; cut it into smaller pictures") from error
+    except SyntaxError as error:  # raised by Pillow for a broken chunk of a PNG
+        raise ValueError(f"it is damaged: {error}") from error
 
 
 def to_picture(values: npt.NDArray[np.floating]) -> Picture:

@@ -6,17 +6,27 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric.plugins import MixedPrecision, Precision
+from torch import nn
+
+from vsparagon.models.paragonsr2 import SeparableConv
 
 PrecisionName = Literal["32-true", "bf16-mixed"]
 
 
 class MixedButForPictures(MixedPrecision):
-    """Mixed precision in which networks get their pictures in float32.
+    """Mixed precision in which networks get their pictures, and enlarge them for a base, in float32.
 
-    Fabric rounds what a network gets to bfloat16, whose steps near white are as large as those of 8-bit samples. A
-    generator adds to its picture, and a discriminator compares pictures, so both would see that rounding as noise.
-    Convolutions still compute in bfloat16: autocast converts what they get.
+    The steps of bfloat16 near white are as large as those of 8-bit samples. A generator adds to its picture, and a
+    discriminator compares pictures, so both would see such rounding as noise. The trained convolutions compute in
+    bfloat16: autocast converts what they get.
     """
+
+    def convert_module(self, module: nn.Module) -> nn.Module:
+        """Return the network, whose fixed kernels, if it has any, compute in float32 from now on."""
+        for part in module.modules():
+            if isinstance(part, SeparableConv):
+                part.forward = torch.autocast(self.device, enabled=False)(part.forward)  # type: ignore[method-assign]
+        return module
 
     def convert_input(self, data: Any) -> Any:
         """Return what a network gets as it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsparagon.errors import ModelError, first_line_of
+from vsparagon.errors import ModelError
 from vsparagon.system.files import write_atomically
 
 
@@ -32,13 +32,23 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is missing, damaged, or not written by `save_state`.
     """
+    state = None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ModelError(f"cannot resume from {path}: {first_line_of(error)}.") from error
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                file.seek(0)
+                state = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"cannot resume from {path}: {error.strerror or error}.") from error
+    except Exception as error:  # anything, for a damaged file; torch's own message advises to execute the code in it
+        raise _no_state(path) from error
     if not isinstance(state, dict):
-        raise ModelError(f"cannot resume from {path}: it is not the saved state of a run.")
+        raise _no_state(path)
     return state
+
+
+def _no_state(path: Path) -> ModelError:
+    return ModelError(f"cannot resume from {path}: it is damaged, or not the saved state of a run (last.state).")
 
 
 def is_finite(state: object) -> bool:

@@ -20,6 +20,7 @@ from vsparagon.models.checkpoint import read_checkpoint
 from vsparagon.models.generators import Generator, new_generator
 from vsparagon.models.munet import MUNet
 from vsparagon.models.swift import Swift
+from vsparagon.system.files import expanded
 from vsparagon.training.config import Config
 from vsparagon.training.gan import Balance, Discrimination
 from vsparagon.training.losses import weighted_sum
@@ -55,7 +56,7 @@ class Trainee:
         self._fixed = _fixed(config)
         network = new_generator(options).to(memory_format=torch.channels_last)
         if config.path.pretrain_network_g and pretrained:
-            _begin_from(Path(config.path.pretrain_network_g), network)
+            _begin_from(expanded(config.path.pretrain_network_g), network)
         if self._settings.branch_channels:
             branch_out(network, self._settings.branch_channels)
         if self._settings.int8:

@@ -34,6 +34,11 @@ class Quality:
     psnr_rgb: float
 
 
+def least_side(scale: int) -> int:
+    """Return the least side, in pixels, of a high-resolution picture that `mean_quality` can measure."""
+    return SSIM_WINDOW + 2 * scale
+
+
 def load_pairs(folder: Path, scale: int, degradation: Degradation, *, low: Path | None = None) -> list[Pair]:
     """Return the usable pictures of a folder with their low resolution; the others are logged and skipped.
 
@@ -52,9 +57,9 @@ def load_pairs(folder: Path, scale: int, degradation: Degradation, *, low: Path 
         clip = degrade(pair.high, scale, degradation, np.random.default_rng(number))
         return clip[len(clip) // 2]
 
-    smallest = SSIM_WINDOW + 2 * scale
+    smallest = least_side(scale)
     if low is None and degradation.video:
-        smallest = 2 * scale * -(-smallest // (2 * scale)) + degradation.video.path
+        smallest = degradation.video.least_side(-(-smallest // scale), scale)
     pairs = [
         pair for _, pair in read_pairs(folder, low, scale=scale, smallest=smallest, degraded=None if low else degraded)
     ]
