@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
 from vsparagon.lookup import find_model
 from vsparagon.pipelines import AnyPipeline, open_pipeline
+from vsparagon.system.forks import check_process
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Upscaler:
         )
         log.info("%s", self._choice)
         self._pipeline: AnyPipeline | None = None
+        self._process = 0  # the one that opened the pipeline
 
     def __call__(self, rgb: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
         """Return the upscaled picture, of the same dtype.
@@ -80,7 +83,7 @@ class Upscaler:
             InvalidInput: another shape or dtype, an empty picture, a result of more than 2^28 pixels, or a size that
                 the model cannot be run on.
             ModelError, BackendUnavailable: the model cannot be prepared.
-            BackendFailure: the runtime failed.
+            BackendFailure: the runtime failed, or this process is a fork of one that has used this object.
         """
         if not isinstance(rgb, np.ndarray):
             raise InvalidInput(f"the picture is {type(rgb).__name__}; give a numpy array of height,width,3.")
@@ -96,9 +99,12 @@ class Upscaler:
                 "a picture may have."
             )
         pipeline = self._pipeline
+        if pipeline is not None:
+            check_process(self._process)  # closing it would wait for its threads, too
         if pipeline is None or (pipeline.extension.height, pipeline.extension.width) != (height, width):
             self._pipeline = pipeline = None  # first, because a device may not have enough memory for both
             self._pipeline = pipeline = open_pipeline(self._choice, height=height, width=width)
+            self._process = os.getpid()
         peak = PEAKS[rgb.dtype]
         planes = rgb.transpose(2, 0, 1).astype(np.float32)
         planes /= np.float32(peak)
