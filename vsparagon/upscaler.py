@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from vsparagon.colours.layout import MOST_PIXELS
 from vsparagon.errors import InvalidInput, check_integers
 from vsparagon.lookup import find_model
 from vsparagon.pipelines import AnyPipeline, open_pipeline
+from vsparagon.system.forks import check_process
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Upscaler:
         log.info("%s", self._choice)
         self._size = (0, 0)
         self._pipelines: dict[tuple[int, int], AnyPipeline] = {}  # by planes, and steps of their samples
+        self._process = 0  # the one that opened the pipelines
 
     def __call__(self, picture: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
         """Return the upscaled picture, of the same dtype.
@@ -81,7 +84,7 @@ class Upscaler:
             InvalidInput: another shape or dtype, an empty picture, a result of more than 2^28 pixels, or a size that
                 the model cannot be run on.
             ModelError, BackendUnavailable: the model cannot be prepared.
-            BackendFailure: the runtime failed.
+            BackendFailure: the runtime failed, or this process is a fork of one that has used this object.
         """
         if not isinstance(picture, np.ndarray):
             raise InvalidInput(f"the picture is {type(picture).__name__}; give a numpy array of height,width,3.")
@@ -96,6 +99,8 @@ class Upscaler:
                 f"the result of {width * self.scale}x{height * self.scale} has more than the {MOST_PIXELS} pixels that "
                 "a picture may have."
             )
+        if self._pipelines:
+            check_process(self._process)  # closing them would wait for their threads, too
         if self._size != (height, width):
             self._pipelines.clear()  # first, because a device may not have enough memory for both
             self._size = (height, width)
@@ -104,6 +109,7 @@ class Upscaler:
             self._pipelines[count, steps] = open_pipeline(
                 self._choice, height=height, width=width, gray=count == 1, steps=steps
             )
+            self._process = os.getpid()
         peak = PEAKS[picture.dtype]
         planes = picture.transpose(2, 0, 1).astype(np.float32)
         planes /= np.float32(peak)

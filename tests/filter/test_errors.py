@@ -14,7 +14,7 @@ import vsparagon
 from vsparagon import Upscaler, backends
 from vsparagon.arguments import target_of
 from vsparagon.backends.onnxruntime import OnnxRuntime
-from vsparagon.backends.openvino.library import import_trouble
+from vsparagon.backends.openvino.library import _import_trouble, import_trouble
 from vsparagon.cli import main
 from vsparagon.lookup import find_model
 from vsparagon.models.bundled import describe
@@ -187,8 +187,8 @@ def test_openvino_that_cannot_be_loaded_anywhere_is_named(monkeypatch):
         raise ImportError("Check 'versions_compatible' failed\nOpenVINO Python version mismatches")
 
     monkeypatch.setattr("vsparagon.backends.openvino.library.import_openvino", fail)
-    monkeypatch.setattr("vsparagon.backends.openvino.import_trouble", import_trouble.__wrapped__)
-    monkeypatch.setattr("vsparagon.backends.openvino.trouble_in_worker", import_trouble.__wrapped__)
+    monkeypatch.setattr("vsparagon.backends.openvino.library._import_trouble", _import_trouble.__wrapped__)
+    monkeypatch.setattr("vsparagon.backends.openvino.trouble_in_worker", import_trouble)
     with pytest.raises(vs.Error, match=r"openvino cannot be imported \(OpenVINO Python version mismatches\)"):
         vs.core.core.paragon.Upscale(good(), backend="openvino")
     assert backends.choose_backend("auto").name != "openvino"

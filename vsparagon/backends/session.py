@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from vsparagon.backends.options import RunOptions
 from vsparagon.colours.layout import Array
 from vsparagon.models.plan import Plan
+from vsparagon.system.forks import check_process
 
 
 class Slot(ABC):
@@ -76,13 +78,19 @@ class Session[AnySlot: (Slot, StageSlot)]:
 
     def __init__(self, slots: Sequence[AnySlot]) -> None:
         self.slots = len(slots)
+        self._process = os.getpid()
         self._free: queue.SimpleQueue[AnySlot] = queue.SimpleQueue()
         for slot in slots:
             self._free.put(slot)
 
     @contextmanager
     def slot(self) -> Iterator[AnySlot]:
-        """Lend a slot; wait while all are taken."""
+        """Lend a slot; wait while all are taken.
+
+        Raises:
+            BackendFailure: this process is a fork of the one that opened the model.
+        """
+        check_process(self._process)
         slot = self._free.get()
         try:
             yield slot
@@ -103,6 +111,7 @@ class PassingSession(Session[StageSlot]):
 
     @contextmanager
     def slot(self) -> Iterator[StageSlot]:
+        check_process(self._process)
         yield self._make()
 
 

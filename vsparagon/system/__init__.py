@@ -4,6 +4,7 @@ files.py       replace files as a whole
 output.py      a standard output that may be closed early
 interrupt.py   Ctrl-C
 waiting.py     wait for what heeds no Ctrl-C
+forks.py       forks of a process
 machine.py     memory, threads and names of this machine
 cgroups.py     the memory limits of Linux's control groups
 windows.py     what only Windows is asked

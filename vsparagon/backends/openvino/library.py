@@ -1,7 +1,8 @@
-"""Imports OpenVINO's own module, once and without its converter."""
+"""Imports OpenVINO's own module, once and without its converter, and starts its core."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from functools import cache
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from vsparagon.errors import reason_of
+from vsparagon.system.forks import check_process
 
 _starting = threading.RLock()  # reentrant, because making the core imports OpenVINO
+_process = 0  # the one that made the core
 
 
 def openvino_core() -> Any:
@@ -21,23 +24,39 @@ def openvino_core() -> Any:
     OpenVINO's CPU plugin gives the thread that loads it a signal stack, and frees that stack with its core. Where cores
     are not freed in the order of their creation, the thread is left with a stack that is gone, and the next signal,
     such as Ctrl-C's, ends the process (2026.4).
+
+    Raises:
+        BackendFailure: this process is a fork of the one that made the core.
     """
     with _starting:
-        return _core()
+        core = _core()
+        check_process(_process)
+        return core
 
 
 @cache
 def _core() -> Any:
+    global _process
     openvino = import_openvino()
     # OpenVINO prepares the conversion to numpy's types when it is first used, and meanwhile lets other Python threads
     # run: the next one to use it would hold Python's lock, which the first one needs to go on (2026.4).
     openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018
+    _process = os.getpid()
     return openvino.Core()
 
 
-@cache
+def is_left_behind() -> bool:
+    """Return whether this process is a fork of one that made its core, whose threads it lacks."""
+    return _process not in (0, os.getpid())
+
+
 def import_trouble() -> str:
-    """Return why OpenVINO cannot be imported into this process, or "" if it can."""
+    """Return why OpenVINO cannot be used in this process, or "" if it can."""
+    return "openvino was started before this process was forked" if is_left_behind() else _import_trouble()
+
+
+@cache
+def _import_trouble() -> str:
     try:
         import_openvino()
     except ImportError as error:

@@ -9,6 +9,7 @@ from typing import Final
 from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.openvino.client import WorkerProcess, worker_process
 from vsparagon.backends.openvino.cpu import OpenVINOCpu
+from vsparagon.backends.openvino.library import is_left_behind
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
 from vsparagon.backends.options import BuildOptions, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
@@ -19,6 +20,7 @@ from vsparagon.models.plan import Plan
 
 INPUT: Final = "input"
 OUTPUT: Final = "output"
+ANOTHER: Final = "has loaded another OpenVINO, such as that of vs-mlrt"
 
 
 class _Opened:
@@ -83,7 +85,8 @@ class RemoteOpenVINO(PictureBackend):
     name, precisions, folds = OpenVINOCpu.name, OpenVINOCpu.precisions, OpenVINOCpu.folds
 
     def __init__(self) -> None:
-        super().__init__("in a separate process, because this one has loaded another OpenVINO, such as that of vs-mlrt")
+        why = "was forked after it started OpenVINO" if is_left_behind() else ANOTHER
+        super().__init__(f"in a separate process, because this one {why}")
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         opened = _Opened(worker_process(), model, build, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,9 @@ from vsparagon.models.inference import InferenceForm, inference_form
 from vsparagon.models.model import Model
 from vsparagon.models.plan import Plan
 from vsparagon.models.stages import StageModule, cut
+from vsparagon.system.forks import check_process
+
+_process = 0  # the first one in which this module opened a network
 
 
 class _TorchSlot(Slot):
@@ -64,6 +68,17 @@ def _computing(threads: int) -> Iterator[None]:
         raise BackendFailure(f"torch failed while running the network: {error}") from error
 
 
+def _check_first_process() -> None:
+    """Check that no network was opened before this process was forked: torch's threads are the same for all of them.
+
+    Raises:
+        BackendFailure: one was.
+    """
+    global _process
+    _process = _process or os.getpid()
+    check_process(_process)
+
+
 class TorchCpu(PictureBackend):
     """torch on the CPU, channels-last. Runs checkpoints only."""
 
@@ -76,11 +91,13 @@ class TorchCpu(PictureBackend):
                 f"the backend 'torch' runs checkpoints, and {model.name} is an ONNX file; "
                 'use backend="openvino" or backend="onnxruntime".'
             )
+        _check_first_process()
         network = inference_form(load_generator(model.checkpoint)).to(memory_format=torch.channels_last)
         threads = max(1, run.threads // run.streams)
         return Session([_TorchSlot(network, model.scale, build, threads) for _ in range(run.streams)])
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
+        _check_first_process()
         form = inference_form(load_generator(plan.checkpoint)).to(memory_format=torch.channels_last)
         assert isinstance(form, InferenceForm)
         threads = max(1, run.threads // run.streams)
