@@ -12,12 +12,14 @@ import ffmpeg
 import vapoursynth as vs
 
 from vsparagon.encode.codec import HEVC, encoder_options
-from vsparagon.encode.contents import Contents
+from vsparagon.encode.contents import Carried, Contents
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
 from vsparagon.input.source import rate_of
 
+# Removes the headers of ADTS. Muxers do this, too, but end at the first damaged header.
+ADTS_FILTER = "aac_adtstoasc"
 HIGHEST_RATE = 1000  # frames per second up to which the timestamps of Matroska, milliseconds, differ
 
 
@@ -159,11 +161,18 @@ def _rest_options(contents: Contents, place: int, part: tuple[float, float]) -> 
         options["t"] = _seconds(end - start)
     for position, stream in enumerate(contents.carried):
         number = position + (position >= place)
+        if _is_adts(stream, contents):
+            options[f"bsf:{number}"] = ADTS_FILTER
         if stream.codec != "copy":
             options[f"c:{number}"] = stream.codec
             if start and stream.kind == "audio":
                 options[f"filter:{number}"] = "atrim=start=0"
     return options
+
+
+def _is_adts(stream: Carried, contents: Contents) -> bool:
+    """Return whether a stream is copied AAC audio with an ADTS header before each frame, as broadcasts have it."""
+    return contents.jumps and (stream.was, stream.codec) == ("aac", "copy")
 
 
 def _attachments(contents: Contents, covers: Sequence[Path]) -> list[str]:
@@ -188,9 +197,10 @@ def sound_command(program: str, contents: Contents, muxer: str, out: Path) -> li
     """
     given = ffmpeg.input(str(contents.path))
     sound = [stream for stream in contents.carried if stream.kind == "audio"]
-    codecs = {f"c:{number}": stream.codec for number, stream in enumerate(sound)}
+    options = {f"c:{number}": stream.codec for number, stream in enumerate(sound)}
+    options |= {f"bsf:{number}": ADTS_FILTER for number, stream in enumerate(sound) if _is_adts(stream, contents)}
     streams = [given[str(stream.index)] for stream in sound]
-    return _compile(ffmpeg.output(*streams, str(out), format=muxer, strict="-2", t="1", **codecs), program)
+    return _compile(ffmpeg.output(*streams, str(out), format=muxer, strict="-2", t="1", **options), program)
 
 
 def _compile(output: Any, program: str) -> list[str]:

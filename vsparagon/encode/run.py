@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -26,7 +26,7 @@ from vsparagon.encode.parts import PartsFolder
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
 from vsparagon.encode.sound import check_sound
-from vsparagon.errors import EncodeFailure, InvalidInput, check_name
+from vsparagon.errors import DecodingFailure, EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
@@ -119,6 +119,19 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
         ParagonError: the job cannot be done.
         KeyboardInterrupt: it was stopped. In either case, finished segments are kept in the folder next to the output.
     """
+    try:
+        return _encode(job, output, overwrite=overwrite, progress=progress, workers=workers)
+    except DecodingFailure as failure:
+        # Several threads cannot decode some frames of a damaged file, other ones each time. A single thread decodes all
+        # that ffmpeg can.
+        if job.decoder_threads == 1:
+            raise
+        progress.note(f"{failure} Going on with a single thread for decoding.")
+        job = replace(job, decoder_threads=1)
+        return _encode(job, output, overwrite=overwrite, progress=progress, workers=workers)
+
+
+def _encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None) -> Result:
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_job(job, output, overwrite=overwrite)
