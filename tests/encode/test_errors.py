@@ -178,6 +178,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
             ["plain.vpy", "out.webm", "--codec", "libx264"],
             ["webm cannot hold the video of libx264", "--codec libsvtav1"],
         ),
+        (["FILM", "out.mov", "--codec", "libsvtav1"], ["mov cannot hold the video of libsvtav1", "--codec libx265"]),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
