@@ -220,6 +220,10 @@ def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
     ("script", "parts"),
     [
         ("echo '[x @ 0x1] Error: No space left on device' >&2; exit 228", ["cannot write", "No space left on device"]),
+        (
+            "cat >/dev/null; echo 'Error writing trailer of x.mkv: No space left on device' >&2; exit 0",
+            ["ffmpeg cannot write: Error writing trailer", "free some space"],
+        ),
         ("head -c 40000 >/dev/null; echo '[a] [b @ 0x2] Bad.' >&2; exit 3", ["failed with exit code 3: Bad "]),
         ("cat >/dev/null; exit 0", ["part-", "damaged"]),
         (
@@ -227,7 +231,7 @@ def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
             ["segment 0 has 3 frames instead of 30", "run the command again"],
         ),
     ],
-    ids=["disk full", "dies", "writes nothing", "loses frames"],
+    ids=["disk full", "disk full at the end", "dies", "writes nothing", "loses frames"],
 )
 def test_failing_ffmpeg_is_told(script, parts, film, tmp_path):
     script = script.replace("REAL", imageio_ffmpeg.get_ffmpeg_exe())
