@@ -52,6 +52,20 @@ def test_existing_output_is_kept_without_y_and_replaced_with_it(film, tmp_path):
     assert out.stat().st_size > 1000
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
+def test_output_that_is_a_link_becomes_the_file_that_it_points_to(film, tmp_path):
+    link, out = tmp_path / "link.mkv", tmp_path / "elsewhere" / "out.mkv"
+    out.parent.mkdir()
+    link.symlink_to(out)
+    done = encode(film, link)
+    assert done.returncode == 0, done.stderr
+    fails_with(encode(film, link), "out.mkv exists; add -y")
+    first = out.stat()
+    assert encode(film, link, "-y").returncode == 0
+    assert (link.readlink(), out.stat().st_ino == first.st_ino) == (out, False)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "link.mkv", "out.mkv"]
+
+
 def test_output_that_appears_meanwhile_is_kept_and_replaced_with_y(film, tmp_path):
     out, script = tmp_path / "out.mkv", tmp_path / "meanwhile.vpy"
     script.write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -115,7 +116,10 @@ def _run(args: argparse.Namespace) -> str:
     end_tidily_on_sigterm()
     job = _job(args)
     progress = choose_progress(as_json=args.json)
-    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=progress, workers=workers)
+    output = args.output.absolute()
+    if output.is_symlink():  # the file that it points to is written, even if there is none yet
+        output = Path(os.path.realpath(output))
+    result = encode(job, output, overwrite=args.overwrite, progress=progress, workers=workers)
     return _json(result) if args.json else _text(result)
 
 
