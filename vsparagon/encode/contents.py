@@ -44,6 +44,11 @@ class Carried:
     was: str
     codec: str = "copy"
 
+    @property
+    def is_rewritten_text(self) -> bool:
+        """Whether it is subtitles that are converted."""
+        return self.kind == "subtitle" and self.codec != "copy"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cover:

@@ -17,12 +17,13 @@ import vapoursynth as vs
 from vsparagon.choice import noted_choices
 from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
 from vsparagon.encode.codec import check_device, choose_encoding
-from vsparagon.encode.commands import RawVideo, join_command, segment_command
+from vsparagon.encode.commands import RawVideo, join_command, segment_command, texts_command
 from vsparagon.encode.contents import Contents, Cover, muxer_for, read_contents
 from vsparagon.encode.fingerprint import fingerprint
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.left_out import left_out, remarks
 from vsparagon.encode.parts import PartsFolder
+from vsparagon.encode.process import FedProcess
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
 from vsparagon.encode.sound import check_sound
@@ -258,7 +259,11 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
     """Return the complete file, still under a temporary name."""
     contents = opened.contents
     timing = _timing(opened.source, opened.clip, parts, contents.begin if contents else None)
-    draft = parts.draft(f"output{parts.output.suffix}")
+    draft, texts = parts.draft(f"output{parts.output.suffix}"), None
+    if contents and job.start and any(stream.is_rewritten_text for stream in contents.carried):
+        texts = parts.draft(f"subtitles{parts.output.suffix}")
+        with FedProcess(texts_command(opened.program, contents, opened.muxer, texts)) as process:
+            process.finish()
     command = join_command(
         opened.program,
         opened.video,
@@ -269,6 +274,7 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
         part=(job.start, job.end),
         contents=contents,
         covers=opened.covers,
+        texts=texts,
     )
     join(command, [parts.path(span.number) for span in spans], timing, contents.metadata if contents else {})
     return draft
