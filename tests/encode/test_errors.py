@@ -149,6 +149,11 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
             ["FILM", "out.mkv", "--encoder-option", "format=mp4"],
             ["format cannot be given; use OUTPUT's suffix instead"],
         ),
+        (["FILM", "out.mkv", "--encoder-option", "c:v=ffv1"], ["c:v cannot be given; use --codec instead"]),
+        (
+            ["FILM", "out.mkv", "--encoder-option", "frames:v=3"],
+            ["frames:v would change the frames; change them in a --filter-script instead"],
+        ),
         (["FILM", "out.mkv", "--encoder-option", "f=mp4"], ["f cannot be given; use OUTPUT's suffix instead"]),
         (["FILM", "out.mkv", "--encoder-option", "filename=own.mkv"], ["filename cannot be given; use OUTPUT instead"]),
         (
