@@ -10,6 +10,7 @@ pytest.importorskip("ffmpeg", reason="command lines of ffmpeg are built with ffm
 
 from films import encode, ffmpeg, make_film, stamps
 
+from vsparagon.cli import main
 from vsparagon.encode import run
 from vsparagon.encode.progress import Lines
 from vsparagon.encode.segment import render
@@ -31,6 +32,15 @@ def test_sound_of_a_damaged_broadcast_is_kept(suffix, tmp_path):
     assert done.returncode == 0, done.stderr
     assert 60 < len(stamps(out, "audio")) < len(headers)
     assert stamps(out, "audio")[-1] == pytest.approx(stamps(film, "audio")[-1], abs=2e-3)
+
+
+@pytest.mark.parametrize("command", ["encode", "compare"])
+def test_video_of_an_unknown_codec_is_one_line(command, tmp_path, capsys):
+    film, output = tmp_path / "film.mkv", [str(tmp_path / "out.mkv")]
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.2", "-c:v", "ffv1", film)
+    film.write_bytes(film.read_bytes().replace(b"V_FFV1", b"V_ABCD"))
+    assert main([command, str(film), *(output if command == "encode" else ())]) == 1
+    assert capsys.readouterr().err == f"vsparagon: {film}: the codec of the video is unknown.\n"
 
 
 def test_frame_that_cannot_be_decoded_is_told_apart_without_advice_that_cannot_be_followed(tmp_path):

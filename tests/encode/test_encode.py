@@ -195,7 +195,7 @@ def test_cover_before_the_video_is_not_taken_for_it(tmp_path):
     """As in WMV."""
     marks = (("video", Disposition.attached_pic), ("audio", Disposition(0)), ("video", Disposition.default))
     streams = [
-        Stream(index=index, kind=kind, codec="", metadata={}, disposition=mark)
+        Stream(index=index, kind=kind, codec="h264", metadata={}, disposition=mark)
         for index, (kind, mark) in enumerate(marks)
     ]
     assert first_video(tmp_path, streams) is streams[2]

@@ -134,7 +134,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
         begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
         jumps = bool(container.format.flags & TS_DISCONT)
-        captions = bool(video.codec) and _has_captions(container, pictures)
+        captions = _has_captions(container, pictures)
     carried, left_out = [], []
     if "1" in (video.metadata.get("alpha_mode"), video.metadata.get("ALPHA_MODE")):
         left_out.append("transparency")  # VP8 and VP9 keep it in a side channel that BestSource does not read
