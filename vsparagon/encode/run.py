@@ -123,8 +123,7 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
     try:
         return _encode(job, output, overwrite=overwrite, progress=progress, workers=workers)
     except DecodingFailure as failure:
-        # Several threads cannot decode some frames of a damaged file, other ones each time. A single thread decodes all
-        # that ffmpeg can.
+        # Several threads fail at some frames of a damaged file, not always the same ones; a single one fails at none.
         if job.decoder_threads == 1:
             raise
         progress.note(f"{failure} Going on with a single thread for decoding.")
