@@ -42,6 +42,10 @@ class EncodeFailure(ParagonError, RuntimeError):
     """A failure that ended an encode: of ffmpeg, the disk or the input. Finished segments are kept."""
 
 
+class DecodingFailure(EncodeFailure):
+    """A frame of the input that BestSource could not decode."""
+
+
 def runtime_failure(message: str) -> BackendFailure:
     """Return a runtime's error message as an exception: `OutOfDeviceMemory` if it reports a lack of memory."""
     if OUT_OF_MEMORY.search(message):

@@ -133,6 +133,16 @@ def test_three_frames_are_taken_where_no_times_are_given(film, tmp_path):
     assert all(list(versions) == ["nano"] for versions in frames.values())
 
 
+def test_frame_is_found_after_a_long_gap(tmp_path, capsys):
+    film = make_film(tmp_path / "film.mkv", video="select='lt(n,5)+gt(n,57)'")
+    arguments = ["compare", str(film), "--output", str(tmp_path), "--variants", "nano", "--peers", ""]
+    assert main([*arguments, "--at", "1.5s,1.95s"]) == 0
+    frames = pictures_of(tmp_path / "compare.html")
+    assert [int(title.rpartition(" ")[2]) for title in frames] == [4, 5]
+    assert main([*arguments, "--at", "2.1s"]) == 1
+    assert "--at is 2.1 s, but the video lasts 2.0 s" in capsys.readouterr().err
+
+
 def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
     film = tmp_path / "film.avi"
     for number, colour in enumerate(("red", "blue")):

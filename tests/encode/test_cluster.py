@@ -133,6 +133,24 @@ def test_ctrl_c_that_reaches_the_workers_too_is_one_line(film, slow, tmp_path):
     assert gone(workers, 20)
 
 
+def test_ctrl_c_while_the_workers_start_reaches_none_of_them_and_closes_all(monkeypatch):
+    closed = []
+
+    class Starting:
+        def __init__(self, **_):
+            assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def close(self, timeout):
+            closed.append(self)
+
+    monkeypatch.setattr(distributed, "LocalCluster", Starting)
+    with pytest.raises(KeyboardInterrupt), cluster.open_client(workers=1, address=""):
+        pass
+    assert len(closed) == 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_cluster_at_an_address_makes_the_same_film(film, whole, tmp_path):
     out = tmp_path / "out.mkv"
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster:

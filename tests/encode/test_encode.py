@@ -163,6 +163,15 @@ def test_transparency_that_is_lost_is_told_of(tmp_path):
         assert events[-1]["left_out"] == ["transparency"]
 
 
+def test_closed_captions_that_are_lost_are_told_of(tmp_path):
+    film, captioned = tmp_path / "film.m2v", tmp_path / "captioned.m2v"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=0.2", "-c:v", "mpeg2video", film)
+    captions, first_slice = b"\0\0\1\xb2GA94\3\x41\xff\xfc\x94\x20\xff", b"\0\0\1\1"
+    captioned.write_bytes(film.read_bytes().replace(first_slice, captions + first_slice))
+    told = [read_contents(path, "matroska").left_out for path in (film, captioned)]
+    assert told == [(), ("the closed captions inside the video stream",)]
+
+
 def test_turned_picture_is_shown_upright_with_its_shape(mp4, tmp_path):
     done = encode(mp4, tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr
@@ -186,7 +195,7 @@ def test_cover_before_the_video_is_not_taken_for_it(tmp_path):
     """As in WMV."""
     marks = (("video", Disposition.attached_pic), ("audio", Disposition(0)), ("video", Disposition.default))
     streams = [
-        Stream(index=index, kind=kind, codec="", metadata={}, disposition=mark)
+        Stream(index=index, kind=kind, codec="h264", metadata={}, disposition=mark)
         for index, (kind, mark) in enumerate(marks)
     ]
     assert first_video(tmp_path, streams) is streams[2]

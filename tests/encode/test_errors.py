@@ -52,6 +52,20 @@ def test_existing_output_is_kept_without_y_and_replaced_with_it(film, tmp_path):
     assert out.stat().st_size > 1000
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
+def test_output_that_is_a_link_becomes_the_file_that_it_points_to(film, tmp_path):
+    link, out = tmp_path / "link.mkv", tmp_path / "elsewhere" / "out.mkv"
+    out.parent.mkdir()
+    link.symlink_to(out)
+    done = encode(film, link)
+    assert done.returncode == 0, done.stderr
+    fails_with(encode(film, link), "out.mkv exists; add -y")
+    first = out.stat()
+    assert encode(film, link, "-y").returncode == 0
+    assert (link.readlink(), out.stat().st_ino == first.st_ino) == (out, False)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["elsewhere", "link.mkv", "out.mkv"]
+
+
 def test_output_that_appears_meanwhile_is_kept_and_replaced_with_y(film, tmp_path):
     out, script = tmp_path / "out.mkv", tmp_path / "meanwhile.vpy"
     script.write_text(
@@ -135,6 +149,11 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
             ["FILM", "out.mkv", "--encoder-option", "format=mp4"],
             ["format cannot be given; use OUTPUT's suffix instead"],
         ),
+        (["FILM", "out.mkv", "--encoder-option", "c:v=ffv1"], ["c:v cannot be given; use --codec instead"]),
+        (
+            ["FILM", "out.mkv", "--encoder-option", "frames:v=3"],
+            ["frames:v would change the frames; change them in a --filter-script instead"],
+        ),
         (["FILM", "out.mkv", "--encoder-option", "f=mp4"], ["f cannot be given; use OUTPUT's suffix instead"]),
         (["FILM", "out.mkv", "--encoder-option", "filename=own.mkv"], ["filename cannot be given; use OUTPUT instead"]),
         (
@@ -178,6 +197,7 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
             ["plain.vpy", "out.webm", "--codec", "libx264"],
             ["webm cannot hold the video of libx264", "--codec libsvtav1"],
         ),
+        (["FILM", "out.mov", "--codec", "libsvtav1"], ["mov cannot hold the video of libsvtav1", "--codec libx265"]),
     ],
 )
 def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
@@ -219,6 +239,10 @@ def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
     ("script", "parts"),
     [
         ("echo '[x @ 0x1] Error: No space left on device' >&2; exit 228", ["cannot write", "No space left on device"]),
+        (
+            "cat >/dev/null; echo 'Error writing trailer of x.mkv: No space left on device' >&2; exit 0",
+            ["ffmpeg cannot write: Error writing trailer", "free some space"],
+        ),
         ("head -c 40000 >/dev/null; echo '[a] [b @ 0x2] Bad.' >&2; exit 3", ["failed with exit code 3: Bad "]),
         ("cat >/dev/null; exit 0", ["part-", "damaged"]),
         (
@@ -226,7 +250,7 @@ def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:
             ["segment 0 has 3 frames instead of 30", "run the command again"],
         ),
     ],
-    ids=["disk full", "dies", "writes nothing", "loses frames"],
+    ids=["disk full", "disk full at the end", "dies", "writes nothing", "loses frames"],
 )
 def test_failing_ffmpeg_is_told(script, parts, film, tmp_path):
     script = script.replace("REAL", imageio_ffmpeg.get_ffmpeg_exe())

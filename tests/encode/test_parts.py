@@ -285,6 +285,15 @@ def test_output_is_replaced_only_where_that_is_wanted(links, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_what_a_failed_run_was_writing_takes_no_space(tmp_path):
+    keep_segment(tmp_path, 0, b"film")
+    before = work_in(tmp_path)
+    with PartsFolder(tmp_path / "out.mkv") as kept:
+        kept.resume({"crf": 17})
+        kept.draft("output.mkv").write_bytes(b"half a fi")
+    assert work_in(tmp_path) == before
+
+
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 def test_output_gets_a_name_that_is_free(links, tmp_path, monkeypatch):
     if not links:

@@ -142,6 +142,31 @@ def test_part_of_a_film_is_as_in_the_whole(suffix, program, mkv, tmp_path):
 
 
 @pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
+@pytest.mark.parametrize(("before", "after"), [(".mkv", ".mkv"), (".mkv", ".mp4"), (".mp4", ".mkv")])
+def test_part_of_a_film_has_its_subtitles_where_they_become_another_kind(before, after, program, tmp_path):
+    film, out, texts = tmp_path / f"in{before}", tmp_path / f"out{after}", tmp_path / "texts.srt"
+    spans = {"first": (0.1, 0.3), "second": (0.4, 1.2), "third": (1.1, 1.3), "fourth": (1.6, 1.8)}
+    texts.write_text(
+        "".join(
+            f"{number}\n00:00:0{begin:.3f} --> 00:00:0{end:.3f}\n{text}\n\n".replace(".", ",")
+            for number, (text, (begin, end)) in enumerate(spans.items(), start=1)
+        )
+    )
+    kind = "mov_text" if before == ".mp4" else "srt"
+    sources = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-f", "lavfi", "-i", "sine=d=2", "-i", texts)
+    ffmpeg(*sources, "-map", 2, "-map", 0, "-map", 1, "-c:s", kind, "-pix_fmt", "yuv420p", "-g", 10, film)
+    done = encode(film, out, "--start", 0.6, "--end", 1.5, env=found_first(program, tmp_path / "bin"))
+    assert done.returncode == 0, done.stderr
+    late = stamps(out, "video")[0]
+    with av.open(str(out)) as container:
+        packets = [packet for packet in container.demux(subtitles=0) if packet.size > 2]  # mov_text has empty ones
+        begin = container.start_time / av.time_base
+        shown = [(bytes(packet).split()[-1], float(packet.pts * packet.time_base) - begin) for packet in packets]
+    assert [text.strip(b"\0\x05") for text, _ in shown] == [b"third"]
+    assert shown[0][1] - late == pytest.approx(1.1 - 0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])
 def test_part_of_a_film_has_its_sound_where_that_becomes_flac(program, tmp_path):
     film, out = tmp_path / "disc.m2ts", tmp_path / "part.mkv"
     sound, view = "anoisesrc=d=2:r=48000:seed=1", "testsrc2=s=64x48:r=30:d=2"

@@ -90,6 +90,11 @@ def test_changed_timing_of_variable_rate_is_told(script, uneven, tmp_path):
     assert len(found.times) == found.source.clip.num_frames
 
 
+def test_film_with_a_long_gap_lasts_until_its_last_frame(tmp_path):
+    film = make_film(tmp_path / "film.mkv", video="select='lt(n,5)+gt(n,57)'")
+    assert opened(film, tmp_path).lasts == pytest.approx(2, abs=0.01)
+
+
 def test_file_without_timestamps_is_told_and_plays_at_its_nominal_rate(film, tmp_path):
     ffmpeg("-i", film, "-map", "0:v", "-c", "copy", tmp_path / "raw.h264")
     found = opened(tmp_path / "raw.h264", tmp_path)

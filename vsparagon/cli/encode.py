@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
     from vsparagon.encode.run import Result, Workers
     from vsparagon.input.job import Job
 
-# ffmpeg options that are given in another way here.
+# ffmpeg options that are given in another way here, without stream specifiers such as ":v".
 OWN_OPTIONS: Final = {
-    "c:v": "--codec", "vcodec": "--codec", "crf": "--crf", "cq": "--crf", "preset": "--preset", "pix_fmt": "--pix-fmt",
-    "f": "OUTPUT's suffix", "format": "OUTPUT's suffix", "filename": "OUTPUT", "colorspace": "--matrix",
+    "c": "--codec", "codec": "--codec", "vcodec": "--codec", "crf": "--crf", "cq": "--crf", "preset": "--preset",
+    "pix_fmt": "--pix-fmt", "colorspace": "--matrix", "f": "OUTPUT's suffix", "format": "OUTPUT's suffix",
+    "filename": "OUTPUT",
 }  # fmt: skip
 # ffmpeg options that are taken from the frames, and the frame properties that set them.
 PROPERTIES: Final = {
     "color_primaries": "_Primaries", "color_trc": "_Transfer", "color_range": "_Range",
     "chroma_sample_location": "_ChromaLocation", "aspect": "_SARNum and _SARDen",
+}  # fmt: skip# ffmpeg options that change which frames there are, or their size.
+CHANGING: Final = {
+    "r", "t", "to", "ss", "frames", "vframes", "fps_mode", "vsync", "s", "vf", "filter", "filter_complex", "lavfi",
 }  # fmt: skip
 
 DESCRIPTION = """\
@@ -115,7 +120,10 @@ def _run(args: argparse.Namespace) -> str:
     end_tidily_on_sigterm()
     job = _job(args)
     progress = choose_progress(as_json=args.json)
-    result = encode(job, args.output.absolute(), overwrite=args.overwrite, progress=progress, workers=workers)
+    output = args.output.absolute()
+    if output.is_symlink():  # the file that it points to is written, even if there is none yet
+        output = Path(os.path.realpath(output))
+    result = encode(job, output, overwrite=args.overwrite, progress=progress, workers=workers)
     return _json(result) if args.json else _text(result)
 
 
@@ -169,12 +177,15 @@ def _options(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def _refusal(name: str, options: Container[str]) -> str:
     """Return why an encoder option cannot be given after these others, or ""."""
+    stem = name.partition(":")[0]
     if name in options:
         return "is given twice"
-    if name in OWN_OPTIONS:
-        return f"cannot be given; use {OWN_OPTIONS[name]} instead"
-    if name in PROPERTIES:
-        return f"is taken from the frames; set {PROPERTIES[name]} by std.SetFrameProps in a --filter-script"
+    if stem in OWN_OPTIONS:
+        return f"cannot be given; use {OWN_OPTIONS[stem]} instead"
+    if stem in PROPERTIES:
+        return f"is taken from the frames; set {PROPERTIES[stem]} by std.SetFrameProps in a --filter-script"
+    if stem in CHANGING:
+        return "would change the frames; change them in a --filter-script instead"
     return ""
 
 

@@ -17,7 +17,7 @@ from vsparagon.compare.versions import Picture, Version, read_still, versions_of
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.image.stills import SUFFIXES
 from vsparagon.input.job import Job, Network
-from vsparagon.input.opening import open_to_view, seconds_of
+from vsparagon.input.opening import open_to_view
 from vsparagon.input.source import Source, rate_of
 from vsparagon.log import collected_log
 from vsparagon.models.bundled import bundled
@@ -133,12 +133,12 @@ def _bundled(network: Network) -> list[str]:
 
 def _numbers(source: Source, at: Sequence[float]) -> list[int]:
     """Return the numbers of the frames on the screen at these times (seconds), in order and without repeats."""
-    count, lasts = source.clip.num_frames, seconds_of(source.clip)
     if not at:
-        return sorted({int(count * share) for share in SHARES})
+        return sorted({int(source.clip.num_frames * share) for share in SHARES})
+    times = _times(source)
+    lasts = float(times[-1] + 1 / rate_of(source.clip))
     if late := [time for time in at if time >= lasts]:
         raise InvalidInput(f"--at is {late[0]:g} s, but the video lasts {lasts:.1f} s.")
-    times = _times(source)
     return sorted({max(bisect_right(times, time + 1e-6) - 1, 0) for time in at})
 
 

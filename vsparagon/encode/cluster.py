@@ -11,12 +11,14 @@ import functools
 import logging
 import platform
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +35,7 @@ from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import open_source, upscaled_clip
 from vsparagon.log import collected_log
+from vsparagon.system.interrupt import Interrupt
 
 RETRIES: Final = 2  # for a segment that failed; Dask itself repeats those of a worker that died
 CLOSING_SECONDS: Final = 5
@@ -89,19 +92,39 @@ def open_client(*, workers: int, address: str) -> Iterator[Any]:
         with client:
             yield client
         return
-    cluster = distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
-    )
+    with Interrupt() as interrupt, _interrupts_blocked():  # half-started, a cluster cannot be closed
+        cluster = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
     try:
+        if interrupt.asked:
+            raise KeyboardInterrupt
         with distributed.Client(cluster, set_as_default=False) as client:
             client.run(_leave_interrupts)
             yield client
     finally:
         cluster.close(timeout=CLOSING_SECONDS)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C away from the processes started in the block; where this is not possible, do nothing.
+
+    This process still gets it, at the latest after the block.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # multiprocessing would start it in the block, which unblocks Ctrl-C
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_interrupts() -> None:

@@ -22,7 +22,9 @@ HEVC: Final = ("libx265", "hevc_nvenc")
 AV1: Final = ("libsvtav1", "av1_nvenc")
 # Installs an ffmpeg with all the CPU encoders. On Windows, imageio-ffmpeg's build lacks libsvtav1.
 COMPLETE: Final = "winget install Gyan.FFmpeg" if sys.platform == "win32" else "pip install imageio-ffmpeg"
-WEBM: Final = "webm"  # ffmpeg's muxer; of our codecs, it takes only AV1
+# ffmpeg's muxers that do not take all of our codecs: WebM takes only AV1, and QuickTime all but AV1.
+WEBM: Final = "webm"
+QUICKTIME: Final = "mov"
 
 
 @cache
@@ -81,9 +83,10 @@ def choose_encoding(wanted: Encoding, source: vs.VideoFormat, muxer: str) -> tup
         ParagonError: there is no ffmpeg.
     """
     codec = wanted.codec or _usual_codec(wanted.pix_fmt, source, muxer)
-    if muxer == WEBM and codec not in AV1:
+    if muxer in {WEBM, QUICKTIME} and (muxer == WEBM) != (codec in AV1):
+        other = AV1[0] if muxer == WEBM else HEVC[0]
         raise InvalidInput(
-            f"{muxer} cannot hold the video of {codec}; use --codec {AV1[0]}, or an output that ends in .mkv."
+            f"{muxer} cannot hold the video of {codec}; use --codec {other}, or an output that ends in .mkv."
         )
     program = ffmpeg_with(codec)
     able = encoder_formats(program, codec)

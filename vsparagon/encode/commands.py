@@ -12,12 +12,14 @@ import ffmpeg
 import vapoursynth as vs
 
 from vsparagon.encode.codec import HEVC, encoder_options
-from vsparagon.encode.contents import Contents
+from vsparagon.encode.contents import Carried, Contents
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
 from vsparagon.input.source import rate_of
 
+# Removes the headers of ADTS. Muxers do this, too, but end at the first damaged header.
+ADTS_FILTER = "aac_adtstoasc"
 HIGHEST_RATE = 1000  # frames per second up to which the timestamps of Matroska, milliseconds, differ
 
 
@@ -84,6 +86,7 @@ def join_command(
     part: tuple[float, float],
     contents: Contents | None,
     covers: Sequence[Path],
+    texts: Path | None = None,
 ) -> list[str]:
     """Return the command that muxes the encoded video, read as NUT from standard input, with the other streams.
 
@@ -98,6 +101,7 @@ def join_command(
             means the end of the file.
         contents: describes the file that everything else comes from; None if there is no such file.
         covers: files that hold the covers in `contents`, in the same order.
+        texts: file that `texts_command` wrote, or None to convert subtitles here.
     """
     encoded = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
     streams, place = [encoded], 0
@@ -107,11 +111,17 @@ def join_command(
         rest = _rest(contents, part[0])
         place = sum(stream.index < contents.track for stream in contents.carried)
         streams = [rest[str(stream.index)] for stream in contents.carried]
+        if texts:
+            converted = iter(_streams_of(texts, part[0], contents))
+            streams = [
+                next(converted) if kept.is_rewritten_text else stream
+                for kept, stream in zip(contents.carried, streams, strict=True)
+            ]
         streams.insert(place, encoded)
         # ffmpeg-python drops an input from which no stream is mapped, but its metadata may be all that is wanted. So
         # map a stream that no file has; "?" makes it optional.
         streams.append(rest["999999?"])
-        options |= _rest_options(contents, place, part)
+        options |= _rest_options(contents, place, part, texts)
     if muxer in {"mp4", "mov"}:
         options["movflags"] = "+faststart"
         if encoding.codec in HEVC:
@@ -138,16 +148,26 @@ def _rest(contents: Contents, start: float) -> Any:
     return ffmpeg.input(str(contents.path), **options)
 
 
-def _rest_options(contents: Contents, place: int, part: tuple[float, float]) -> dict[str, Any]:
+def _streams_of(texts: Path, start: float, contents: Contents) -> list[Any]:
+    """Return the subtitles in a file that `texts_command` wrote, from `start` on."""
+    options = {"itsoffset": _seconds(-start), "ss": _seconds(start), "noaccurate_seek": None, "seek_timestamp": "1"}
+    given = ffmpeg.input(str(texts), **options)
+    return [given[f"s:{number}"] for number in range(sum(stream.is_rewritten_text for stream in contents.carried))]
+
+
+def _rest_options(contents: Contents, place: int, part: tuple[float, float], texts: Path | None) -> dict[str, Any]:
     """Return the output options for the other streams.
 
     Args:
         contents: describes the file that they come from.
         place: number of the upscaled video among the output's streams.
-        part: as for `join_command`.
+        part, texts: as for `join_command`.
     """
     start, end = part
-    source = "1" if place == 0 else "0"  # ffmpeg-python numbers the inputs in the order in which streams use them
+    # ffmpeg-python numbers the inputs in the order in which streams use them.
+    used = ["texts" if texts and stream.is_rewritten_text else "rest" for stream in contents.carried]
+    used = [*used[:place], "video", *used[place:], "rest"]
+    source = str(list(dict.fromkeys(used)).index("rest"))
     options: dict[str, Any] = {
         "map_metadata": source,
         "map_chapters": source,
@@ -159,11 +179,18 @@ def _rest_options(contents: Contents, place: int, part: tuple[float, float]) -> 
         options["t"] = _seconds(end - start)
     for position, stream in enumerate(contents.carried):
         number = position + (position >= place)
-        if stream.codec != "copy":
+        if _is_adts(stream, contents):
+            options[f"bsf:{number}"] = ADTS_FILTER
+        if stream.codec != "copy" and not (texts and stream.is_rewritten_text):
             options[f"c:{number}"] = stream.codec
             if start and stream.kind == "audio":
                 options[f"filter:{number}"] = "atrim=start=0"
     return options
+
+
+def _is_adts(stream: Carried, contents: Contents) -> bool:
+    """Return whether a stream is copied AAC audio with an ADTS header before each frame, as broadcasts have it."""
+    return contents.jumps and (stream.was, stream.codec) == ("aac", "copy")
 
 
 def _attachments(contents: Contents, covers: Sequence[Path]) -> list[str]:
@@ -177,6 +204,25 @@ def _attachments(contents: Contents, covers: Sequence[Path]) -> list[str]:
     return arguments
 
 
+def texts_command(program: str, contents: Contents, muxer: str, out: Path) -> list[str]:
+    """Return the command that writes the subtitles that are converted to a file of the output's kind.
+
+    ffmpeg can cut a part out of streams that it copies, but not of subtitles that it converts. Their times are those of
+    the file as players count them.
+
+    Args:
+        program: path of ffmpeg.
+        contents: describes the file that the subtitles come from; it must have some that are converted.
+        muxer: ffmpeg's name for the output container.
+        out: file to write.
+    """
+    given = ffmpeg.input(str(contents.path), itsoffset=_seconds(-contents.start))
+    texts = [stream for stream in contents.carried if stream.is_rewritten_text]
+    codecs = {f"c:{number}": stream.codec for number, stream in enumerate(texts)}
+    streams = [given[str(stream.index)] for stream in texts]
+    return _compile(ffmpeg.output(*streams, str(out), format=muxer, copyts=None, **codecs), program)
+
+
 def sound_command(program: str, contents: Contents, muxer: str, out: Path) -> list[str]:
     """Return the command that writes the first second of all audio streams to a file of the output's kind.
 
@@ -188,9 +234,10 @@ def sound_command(program: str, contents: Contents, muxer: str, out: Path) -> li
     """
     given = ffmpeg.input(str(contents.path))
     sound = [stream for stream in contents.carried if stream.kind == "audio"]
-    codecs = {f"c:{number}": stream.codec for number, stream in enumerate(sound)}
+    options = {f"c:{number}": stream.codec for number, stream in enumerate(sound)}
+    options |= {f"bsf:{number}": ADTS_FILTER for number, stream in enumerate(sound) if _is_adts(stream, contents)}
     streams = [given[str(stream.index)] for stream in sound]
-    return _compile(ffmpeg.output(*streams, str(out), format=muxer, strict="-2", t="1", **codecs), program)
+    return _compile(ffmpeg.output(*streams, str(out), format=muxer, strict="-2", t="1", **options), program)
 
 
 def _compile(output: Any, program: str) -> list[str]:

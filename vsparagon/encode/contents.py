@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import av
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
 from vsparagon.errors import InvalidInput
@@ -25,6 +27,7 @@ COVERS: Final = {"png": (".png", "image/png"), "mjpeg": (".jpg", "image/jpeg")} 
 STALE: Final = (
     "ALPHA_MODE", "BPS", "DURATION", "ENCODER", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "SOURCE_ID", "_STATISTICS",
 )  # fmt: skip
+LOOKED_AT: Final = 3  # pictures that are looked at for captions
 TS_DISCONT: Final = 0x200  # ffmpeg's AVFMT_TS_DISCONT: formats whose timestamps may jump
 
 
@@ -43,6 +46,11 @@ class Carried:
     kind: str
     was: str
     codec: str = "copy"
+
+    @property
+    def is_rewritten_text(self) -> bool:
+        """Whether it is subtitles that are converted."""
+        return self.kind == "subtitle" and self.codec != "copy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +134,12 @@ def read_contents(path: Path, muxer: str) -> Contents:
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
         begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
         jumps = bool(container.format.flags & TS_DISCONT)
+        captions = _has_captions(container, pictures)
     carried, left_out = [], []
     if "1" in (video.metadata.get("alpha_mode"), video.metadata.get("ALPHA_MODE")):
         left_out.append("transparency")  # VP8 and VP9 keep it in a side channel that BestSource does not read
+    if captions:
+        left_out.append("the closed captions inside the video stream")
     able = _codecs_of(muxer)
     titles = int(chapters)  # MP4 stores chapter titles in a data stream; they are kept as chapters
     for stream in streams:
@@ -168,6 +179,14 @@ def _seconds(container: av.container.InputContainer, pictures: av.VideoStream) -
         hours, minutes, seconds = map(float, noted.groups())
         return 3600 * hours + 60 * minutes + seconds
     return float(container.duration or 0) / 1_000_000
+
+
+def _has_captions(container: av.container.InputContainer, pictures: av.VideoStream) -> bool:
+    """Return whether the first pictures carry closed captions (CEA-608 or CEA-708), as in American broadcasts."""
+    try:
+        return any(Type.A53_CC in list(frame.side_data) for frame in islice(container.decode(pictures), LOOKED_AT))
+    except av.FFmpegError:  # a damaged picture
+        return False
 
 
 def _read_covers(container: av.container.InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[int, Cover]]:

@@ -121,13 +121,13 @@ class PartsFolder:
                 self._lock.acquire(timeout=0)
             except Timeout:
                 raise InvalidInput(f"another process is already writing {self.output}.") from None
-            for abandoned in self.folder.glob("part-*"):
-                if _is_ours(abandoned):
-                    _remove(abandoned)  # on Windows not while the ffmpeg of a killed run still has it open
+            self._remove_drafts()  # of a run that was killed; on Windows not while its ffmpeg still has them open
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._manifests():
+            with contextlib.suppress(OSError):
+                self._remove_drafts()  # the disk may be full
             if self._own != self.folder and not (self._own / MANIFEST).exists():
                 _remove(self._own)
             self._lock.release()
@@ -142,6 +142,11 @@ class PartsFolder:
         self._lock.release()
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+    def _remove_drafts(self) -> None:
+        for draft in self.folder.glob("part-*"):
+            if _is_ours(draft):
+                _remove(draft)
 
     @contextlib.contextmanager
     def failing_clearly(self) -> Iterator[None]:

@@ -72,12 +72,12 @@ class FedProcess:
         """Close the pipe and wait for the process to end.
 
         Raises:
-            EncodeFailure: its exit code is not 0.
+            EncodeFailure: its exit code is not 0, or the disk was full: some versions exit with 0 then.
         """
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # the exit code says more
             self._process.stdin.close()
-        if wait_for(self._process) != 0:
+        if wait_for(self._process) != 0 or self._full():
             raise self._failure()
 
     def said(self) -> list[str]:
@@ -85,11 +85,15 @@ class FedProcess:
         self._log.seek(0)
         return lines_said(self._log.read())
 
+    def _full(self) -> str:
+        """Return the line that says that the disk is full, or ""."""
+        return next((line for line in self.said() if any(sign in line for sign in _FULL)), "")
+
     def _failure(self) -> EncodeFailure:
         said = self.said()
         code = self._process.returncode
         how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        if full := next((line for line in said if any(sign in line for sign in _FULL)), ""):
+        if full := self._full():
             return EncodeFailure(f"ffmpeg cannot write: {full}; free some space and run the command again.")
         return EncodeFailure(f"ffmpeg {how}{': ' + said[0] if said else ''} ({self._command[0]}).")
 

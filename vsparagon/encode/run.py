@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -17,16 +17,17 @@ import vapoursynth as vs
 from vsparagon.choice import noted_choices
 from vsparagon.encode.cluster import SegmentContext, make_on_cluster, open_client
 from vsparagon.encode.codec import check_device, choose_encoding
-from vsparagon.encode.commands import RawVideo, join_command, segment_command
+from vsparagon.encode.commands import RawVideo, join_command, segment_command, texts_command
 from vsparagon.encode.contents import Contents, Cover, muxer_for, read_contents
 from vsparagon.encode.fingerprint import fingerprint
 from vsparagon.encode.join import MICROSECOND, Timing, join, timing_of_durations, timing_of_file
 from vsparagon.encode.left_out import left_out, remarks
 from vsparagon.encode.parts import PartsFolder
+from vsparagon.encode.process import FedProcess
 from vsparagon.encode.progress import Progress
 from vsparagon.encode.segment import Span, all_spans, encode_segment, render, stretches
 from vsparagon.encode.sound import check_sound
-from vsparagon.errors import EncodeFailure, InvalidInput, check_name
+from vsparagon.errors import DecodingFailure, EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
@@ -119,6 +120,18 @@ def encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, worke
         ParagonError: the job cannot be done.
         KeyboardInterrupt: it was stopped. In either case, finished segments are kept in the folder next to the output.
     """
+    try:
+        return _encode(job, output, overwrite=overwrite, progress=progress, workers=workers)
+    except DecodingFailure as failure:
+        # Several threads fail at some frames of a damaged file, not always the same ones; a single one fails at none.
+        if job.decoder_threads == 1:
+            raise
+        progress.note(f"{failure} Going on with a single thread for decoding.")
+        job = replace(job, decoder_threads=1)
+        return _encode(job, output, overwrite=overwrite, progress=progress, workers=workers)
+
+
+def _encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, workers: Workers | None) -> Result:
     began = time.monotonic()
     muxer = muxer_for(output)
     _check_job(job, output, overwrite=overwrite)
@@ -245,7 +258,11 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
     """Return the complete file, still under a temporary name."""
     contents = opened.contents
     timing = _timing(opened.source, opened.clip, parts, contents.begin if contents else None)
-    draft = parts.draft(f"output{parts.output.suffix}")
+    draft, texts = parts.draft(f"output{parts.output.suffix}"), None
+    if contents and job.start and any(stream.is_rewritten_text for stream in contents.carried):
+        texts = parts.draft(f"subtitles{parts.output.suffix}")
+        with FedProcess(texts_command(opened.program, contents, opened.muxer, texts)) as process:
+            process.finish()
     command = join_command(
         opened.program,
         opened.video,
@@ -256,6 +273,7 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
         part=(job.start, job.end),
         contents=contents,
         covers=opened.covers,
+        texts=texts,
     )
     join(command, [parts.path(span.number) for span in spans], timing, contents.metadata if contents else {})
     return draft

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
@@ -13,8 +14,11 @@ import vapoursynth as vs
 
 from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
-from vsparagon.errors import EncodeFailure, reason_of
+from vsparagon.errors import DecodingFailure, EncodeFailure, reason_of
 from vsparagon.wording import counted
+
+DECODER: Final = "VideoSource: "  # how the errors of BestSource begin
+ADVICE: Final = " This may be due to an FFmpeg bug. Retry with threads=1 if not already set."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,7 @@ def render(clip: vs.VideoNode, first: int, last: int) -> Generator[vs.VideoFrame
 
     Raises:
         EncodeFailure: a frame cannot be made.
+        DecodingFailure: the reason is that it cannot be decoded.
     """
     frames = clip[first:last].frames(close=True)
     number = first
@@ -58,7 +63,9 @@ def render(clip: vs.VideoNode, first: int, last: int) -> Generator[vs.VideoFrame
             yield frame
             number += 1
     except vs.Error as error:
-        raise EncodeFailure(f"frame {number} cannot be made: {reason_of(error)}") from error
+        reason = reason_of(error).replace(ADVICE, "")
+        failure = DecodingFailure if reason.startswith(DECODER) else EncodeFailure
+        raise failure(f"frame {number} cannot be made: {reason}") from error
     finally:
         frames.close()
 

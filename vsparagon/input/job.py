@@ -77,6 +77,7 @@ class Job:
         segment_frames: frames per segment, at least 1.
         device_id, num_streams, cache: how the network is run, as in `core.paragon.Upscale`; they do not change the
             result.
+        decoder_threads: how many threads decode the file; 0 for as many as it has processor cores.
     """
 
     input: Path
@@ -90,6 +91,7 @@ class Job:
     device_id: int = 0
     num_streams: int = 0
     cache: str = ""
+    decoder_threads: int = 0
 
     def check_files(self) -> None:
         """Check the files that the job names, except a model file.

@@ -39,6 +39,11 @@ class Opened:
     ahead: float = 0.0
     note: str = ""
 
+    @property
+    def lasts(self) -> float:
+        """The clip's duration in seconds; the last frame is shown for as long as its nominal rate says."""
+        return float(Fraction(self.times[-1], SECOND) + 1 / rate_of(self.source.clip))
+
 
 def open_to_view(job: Job) -> Opened:
     """Open the input of a job for viewing.
@@ -122,8 +127,3 @@ def _index(job: Job) -> Path:
     folder = usable_cache_folder(job.cache) / "sources"
     folder.mkdir(exist_ok=True)
     return folder / hashlib.sha256(str(job.input).encode()).hexdigest()[:16]
-
-
-def seconds_of(clip: vs.VideoNode) -> float:
-    """Return a clip's duration in seconds, at its nominal frame rate."""
-    return float(clip.num_frames / rate_of(clip))

@@ -68,7 +68,10 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
         raise BackendUnavailable(f"reading video files needs BestSource; install it with {installation('encode')}.")
     try:
         state = job.input.stat()  # BestSource compares only the size, so the index's name also has the file's time
-        found = _read_file(job.input, Path(f"{index}-{state.st_size:x}-{state.st_mtime_ns:x}"), track)
+        # Of a damaged file, the number of frames may depend on the number of threads.
+        threads = f".{job.decoder_threads}" if job.decoder_threads else ""
+        index = Path(f"{index}-{state.st_size:x}-{state.st_mtime_ns:x}{threads}")
+        found = _read_file(job.input, index, track, job.decoder_threads)
     except vs.Error as error:
         raise InvalidInput(f"{job.input} cannot be read as video: {error}") from error
     given = found["timestamps"]
@@ -89,9 +92,11 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
     return replace(source, clip=clip, upscaled=upscaled)
 
 
-def _read_file(path: Path, index: Path, track: int) -> dict[str, Any]:
+def _read_file(path: Path, index: Path, track: int, threads: int) -> dict[str, Any]:
     """Return what BestSource reads from a file: the clip, rotated upright, its timestamps and their time base."""
     options: dict[str, Any] = {"track": track, "cachemode": 4, "cachepath": str(index), "showprogress": False}
+    if threads:
+        options["threads"] = threads
     environment = vs.get_current_environment()  # of this thread; in viewers, other threads have none
 
     def indexed() -> vs.VideoNode:

@@ -89,11 +89,13 @@ def first_video(path: Path, streams: Sequence[Stream]) -> Stream:
     """Return the stream to upscale: the first video that is not a cover picture.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is none, or no decoder for it.
     """
     video = next((s for s in streams if s.kind == "video" and not s.is_picture), None)
     if video is None:
         raise InvalidInput(f"{path} has no video.")
+    if not video.codec:
+        raise InvalidInput(f"{path}: the codec of the video is unknown.")
     return video
 
 

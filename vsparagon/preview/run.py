@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vsparagon.errors import InvalidInput, ParagonError, reason_of
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job
-from vsparagon.input.opening import open_to_view, seconds_of
+from vsparagon.input.opening import open_to_view
 from vsparagon.log import collected_log
 from vsparagon.preview.description import described
 from vsparagon.preview.levels import levels_for
@@ -50,8 +50,7 @@ def preview(job: Job, program: str, *, start: float, ab: bool, tell: Callable[[s
     """
     with collected_log(tell):
         opened = open_to_view(job)
-        source = opened.source
-        lasts = seconds_of(source.clip)
+        source, lasts = opened.source, opened.lasts
         if start >= lasts:
             raise InvalidInput(f"--start is {start:g} s, but {job.input.name} lasts {lasts:.1f} s.")
         if ab and source.upscaled:
