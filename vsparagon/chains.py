@@ -10,6 +10,7 @@ import vapoursynth as vs
 from vsparagon.colours.conversion import (
     check_convertible,
     conversion_key,
+    described,
     from_float,
     resized,
     target_colour,
@@ -149,13 +150,14 @@ class Chains:
         if target.format.color_family == vs.RGB:
             scale, float_yuv = self._pipeline.scale, vs.core.get_video_format(vs.YUV444PS)
             enlarged = Target(format=float_yuv, width=clip.width * scale, height=clip.height * scale)
-            return from_float(self._with_luma(clip, enlarged, colour, colour), clip.format, target, wanted)
+            result = self._with_luma(clip, enlarged, colour, colour).std.CopyFrameProps(clip)
+            return from_float(described(result, colour), clip.format, target, wanted)
         luma_target = replace(target, format=luma_format(target.format))
         luma = self._whole(clip.std.ShufflePlanes(0, vs.GRAY), luma_target, colour, wanted)
         if target.format.color_family == vs.GRAY:
             return luma
-        chroma = resized(clip, target, colour, wanted)
-        return vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV).std.CopyFrameProps(chroma)
+        chroma = without_cache(resized(clip, target, colour, wanted))
+        return vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV)
 
     def _enlarged(self, clip: vs.VideoNode) -> vs.VideoNode:
         """Upscale an RGBS or GRAYS clip with the network alone."""

@@ -27,12 +27,12 @@ PROBE = 64  # side of the picture on which conversions are tested, in pixels
 
 def to_rgb(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip as RGBS of nominal range 0..1; transfer and primaries are not converted."""
-    return _described(clip, colour).resize.Spline36(format=vs.RGBS)
+    return described(clip, colour).resize.Spline36(format=vs.RGBS)
 
 
 def to_gray(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return a GRAY clip as GRAYS of nominal range 0..1."""
-    return _described(clip, colour).resize.Spline36(format=vs.GRAYS)
+    return described(clip, colour).resize.Spline36(format=vs.GRAYS)
 
 
 def resized(clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode:
@@ -42,13 +42,13 @@ def resized(clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) 
         clip, colour: the source and the colour description of its frames.
         target, wanted: format and size of the result and its colour description.
     """
-    clip = _described(clip, colour).resize.Spline36(
+    clip = described(clip, colour).resize.Spline36(
         target.width, target.height, target.format.id, range=wanted.range, chromaloc=wanted.chroma_location
     )
     return _legal(clip, wanted)
 
 
-def _described(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
+def described(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip with the frame properties that make the resizer see these colours."""
     # The resizer gives frame properties precedence over its arguments.
     properties = {
