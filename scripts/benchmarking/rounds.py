@@ -7,15 +7,18 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from benchmarking.jobs import Candidate, Settings, job_of
 from vsparagon.errors import BackendFailure
 
 SCRIPTS = Path(__file__).resolve().parents[1]
+REST: Final = 1.0  # seconds after a turn in which a library's threads may still wait in loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +134,8 @@ def compare(
         for _ in range(settings.rounds):
             for worker, own in zip(workers, turns, strict=True):
                 own.append(worker.turn())
+            if reopened:
+                time.sleep(REST)
             for candidate, own in zip(candidates, openings, strict=True):
                 if reopened and own[0]:
                     own.append(_opening(candidate, settings))
