@@ -7,18 +7,15 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from benchmarking.jobs import Candidate, Settings, job_of
 from vsparagon.errors import BackendFailure
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-REST: Final = 1.0  # seconds after a turn in which a library's threads may still wait in loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +132,7 @@ def compare(
             for worker, own in zip(workers, turns, strict=True):
                 own.append(worker.turn())
             if reopened:
-                time.sleep(REST)
+                _opening(candidates[0], settings)  # the turns may have pushed the libraries' files out of memory
             for candidate, own in zip(candidates, openings, strict=True):
                 if reopened and own[0]:
                     own.append(_opening(candidate, settings))
