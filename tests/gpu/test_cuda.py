@@ -99,14 +99,14 @@ def test_any_size(size, backend):
     assert difference(core.paragon.Upscale(clip, backend=backend), expected) <= 1
 
 
-def test_tiles_and_pictures_and_a_size_of_ones_own(backend):
+def test_tiles_and_pictures_and_luma_only_and_a_size_of_ones_own(backend):
     clip = clip_in(vs.YUV420P8, size=SIZE)
-    for arguments in ({"tilesize": [160, 128]}, {"width": 500, "height": 300}):
+    for arguments in ({"tilesize": [160, 128]}, {"width": 500, "height": 300}, {"chroma": "resizer"}):
         expected = core.paragon.Upscale(clip, backend=OnCpu.name, **arguments)
         assert difference(core.paragon.Upscale(clip, backend=backend, **arguments), expected) <= 1
-    picture = photograph(120, 160)
-    ours, theirs = (Upscaler(backend=name)(picture).astype(int) for name in (backend, OnCpu.name))
-    assert np.abs(ours - theirs).max() <= 1
+    for picture in (photograph(120, 160), photograph(120, 160)[..., :1]):
+        ours, theirs = (Upscaler(backend=name)(picture).astype(int) for name in (backend, OnCpu.name))
+        assert np.abs(ours - theirs).max() <= 1
 
 
 @pytest.mark.parametrize("streams", [1, 4])

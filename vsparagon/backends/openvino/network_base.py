@@ -35,17 +35,21 @@ def anchor_apart(network: Any, scale: int) -> bool:
     last = network.get_results()[0].input_value(0).get_node()
     if last.get_type_name() != "Add":
         return False
-    repeating = np.eye(network.inputs[0].shape[1], dtype=np.float32).repeat(scale**2, axis=0)[..., None, None]
     for anchor, rest in ((0, 1), (1, 0)):
         step = last.input_value(anchor).get_node()
         if step.get_type_name() != "Convolution":
             continue
         picture, kernel = (step.input_value(i).get_node() for i in range(2))
         known = (picture.get_type_name(), kernel.get_type_name()) == ("Parameter", "Constant")
-        if known and np.array_equal(kernel.data, repeating):
+        if known and np.array_equal(kernel.data, _repeating(kernel.data.shape[1], scale)):
             last.output(0).replace(last.input_value(rest))
             return True
     return False
+
+
+def _repeating(colours: int, scale: int) -> Array:
+    """Return the kernel of a 1x1 convolution that repeats pixels: colours*scale*scale,colours,1,1."""
+    return np.eye(colours, dtype=np.float32).repeat(scale**2, axis=0)[..., None, None]
 
 
 def take_about_middle(openvino: Any, network: Any) -> None:
