@@ -31,7 +31,8 @@ OWN_OPTIONS: Final = {
 PROPERTIES: Final = {
     "color_primaries": "_Primaries", "color_trc": "_Transfer", "color_range": "_Range",
     "chroma_sample_location": "_ChromaLocation", "aspect": "_SARNum and _SARDen",
-}  # fmt: skip# ffmpeg options that change which frames there are, or their size.
+}  # fmt: skip
+# ffmpeg options that change which frames there are, or their size.
 CHANGING: Final = {
     "r", "t", "to", "ss", "frames", "vframes", "fps_mode", "vsync", "s", "vf", "filter", "filter_complex", "lavfi",
 }  # fmt: skip
