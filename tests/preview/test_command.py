@@ -146,7 +146,8 @@ def test_player_that_fails_is_told(read, film, tmp_path):
 @pytest.mark.parametrize("kind", ["player", "viewer"])
 def test_ends_with_its_player_when_asked(kind, number, film, tmp_path):
     pid = tmp_path / "pid"
-    player = tmp_path / "player"
+    player, temporary = tmp_path / "player", tmp_path / "temporary"
+    temporary.mkdir()
     player.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 60\n")
     player.chmod(0o755)
     (tmp_path / "vsview.py").write_text(f"import os\nos.execv({str(player)!r}, ['player'])\n")
@@ -154,7 +155,7 @@ def test_ends_with_its_player_when_asked(kind, number, film, tmp_path):
         command(film, "--player", player if kind == "player" else "vsview"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(temporary)},
     )
     deadline = time.monotonic() + 60
     while not pid.exists() or not pid.read_text().strip():
@@ -167,7 +168,7 @@ def test_ends_with_its_player_when_asked(kind, number, film, tmp_path):
     assert process.returncode == 130
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int(pid.read_text())).wait(timeout=20)  # raises if it goes on
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # the viewer's script
+    assert not list(temporary.iterdir())  # the viewer's script
 
 
 def test_no_player_and_no_viewer_says_what_to_install(film, monkeypatch, capsys):
