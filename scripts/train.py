@@ -37,6 +37,7 @@ from vsparagon.errors import InvalidInput, ParagonError, first_line_of, reason_o
 from vsparagon.models.checkpoint import save_generator
 from vsparagon.system.files import distinct_names, expanded
 from vsparagon.system.interrupt import INTERRUPTED, Interrupt
+from vsparagon.system.locks import take
 from vsparagon.training.config import Config, read_config, write_config
 from vsparagon.training.data import CropPairs, load_batches
 from vsparagon.training.degradation import Pair
@@ -244,18 +245,16 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
 
 
 def _locked(folder: Path) -> FileLock:
-    """Lock a run's folder, if its file system has locks; it is unlocked when the process ends, even if that is killed.
+    """Lock a run's folder, if it can be locked.
 
     Raises:
         InvalidInput: another run has locked it.
     """
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        take(lock, otherwise="start no other run there")
     except Timeout:
         raise InvalidInput(f"another run is writing to {folder}; wait until it ends, or choose another name.") from None
-    except (OSError, NotImplementedError) as error:  # as on some network drives
-        log.warning("%s cannot be locked (%s); start no other run there", folder, error)
     return lock
 
 

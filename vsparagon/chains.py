@@ -11,11 +11,10 @@ from vsparagon.colours.conversion import (
     check_convertible,
     conversion_key,
     described,
-    from_float,
-    resized,
     target_colour,
     to_gray,
     to_rgb,
+    to_target,
 )
 from vsparagon.colours.description import Colour, matrix_name, read_colour
 from vsparagon.colours.formats import Target, layouts, luma_format
@@ -142,7 +141,7 @@ class Chains:
         result = self._on_device(clip, target, colour, wanted)
         if result is None:
             in_float = to_gray if clip.format.color_family == vs.GRAY else to_rgb
-            result = from_float(self._enlarged(in_float(clip, colour)), clip.format, target, wanted)
+            result = to_target(self._enlarged(in_float(clip, colour)), clip.format, target, wanted)
         return result
 
     def _with_luma(self, clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode:
@@ -151,12 +150,12 @@ class Chains:
             scale, float_yuv = self._pipeline.scale, vs.core.get_video_format(vs.YUV444PS)
             enlarged = Target(format=float_yuv, width=clip.width * scale, height=clip.height * scale)
             result = self._with_luma(clip, enlarged, colour, colour).std.CopyFrameProps(clip)
-            return from_float(described(result, colour), clip.format, target, wanted)
+            return to_target(described(result, colour), clip.format, target, wanted)
         luma_target = replace(target, format=luma_format(target.format))
         luma = self._whole(clip.std.ShufflePlanes(0, vs.GRAY), luma_target, colour, wanted)
         if target.format.color_family == vs.GRAY:
             return luma
-        chroma = without_cache(resized(clip, target, colour, wanted))
+        chroma = without_cache(to_target(described(clip, colour), clip.format, target, wanted))
         return vs.core.std.ShufflePlanes([luma, chroma, chroma], [0, 1, 2], vs.YUV)
 
     def _enlarged(self, clip: vs.VideoNode) -> vs.VideoNode:

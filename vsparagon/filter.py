@@ -103,7 +103,7 @@ def upscale(
     elif network.channels == 1 and clip.format.color_family == vs.RGB:
         log.info("%s takes one plane and gets red, green and blue separately", network.name)
     gray = only_luma or clip.format.color_family == vs.GRAY
-    steps = steps_of(clip.format, conversion.first, gray=gray)
+    steps = steps_of(clip.format, conversion.first)
     pipeline = open_pipeline(choice, height=clip.height, width=clip.width, tiles=tiles, gray=gray, steps=steps)
     upscaled = Chains(conversion, pipeline, channels=network.channels, only_luma=only_luma).by_frame()
     note_choice(choice)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from benchmarking.jobs import Candidate, Settings, Size
 from benchmarking.networks import Network, Run, filter_candidate
 from benchmarking.report import Column, Row
-from benchmarking.rounds import compare
+from benchmarking.rounds import compare, usual_environment
 from benchmarking.speed import NAME, SIZE
 from vsparagon.errors import BackendFailure, InvalidInput
 
@@ -109,9 +108,8 @@ def measure_start(networks: Sequence[Network], sizes: Sequence[Size], settings: 
 
 
 def _run(program: str, cache: str) -> list[float]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c", program, cache]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=usual_environment())
     if done.returncode:
         raise BackendFailure("a script with the filter failed; its message is above.")
     return [float(number) for number in done.stdout.split()]

@@ -70,8 +70,7 @@ class Worker:
         self.candidate = candidate
         job = job_of(candidate, settings)
         paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode, which loads faster
+        environment = usual_environment() | {"PYTHONPATH": os.pathsep.join(paths)}
         if threads := job["settings"]["threads"]:
             environment["OPENBLAS_NUM_THREADS"] = str(threads)  # for the sgemm
         command = [sys.executable, "-m", "benchmarking.worker", json.dumps(job), *preloaded]
@@ -105,6 +104,11 @@ class Worker:
         return facts
 
 
+def usual_environment() -> dict[str, str]:
+    """Return the environment, in which Python may write bytecode: an installed package has some, and loads faster."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def compare(
     candidates: Sequence[Candidate], settings: Settings, *, preloaded: Sequence[str] = (), reopened: bool = False
 ) -> list[Result]:
@@ -131,10 +135,11 @@ def compare(
         for _ in range(settings.rounds):
             for worker, own in zip(workers, turns, strict=True):
                 own.append(worker.turn())
-            if reopened:
-                _opening(candidates[0], settings)  # the turns may have pushed the libraries' files out of memory
+            if not reopened:
+                continue
+            _opening(candidates[0], settings)  # the turns may have pushed the libraries' files out of memory
             for candidate, own in zip(candidates, openings, strict=True):
-                if reopened and own[0]:
+                if own[0]:  # some have nothing to tell
                     own.append(_opening(candidate, settings))
     return [
         Result(candidate=candidate, openings=opened, turns=measured)

@@ -7,10 +7,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 pytest.importorskip("filelock", reason="the folder is locked by filelock")
+
+from filelock import FileLock
 
 from vsparagon.encode import parts
 from vsparagon.encode.parts import PartsFolder, Segment
@@ -39,6 +42,15 @@ def test_what_is_known_of_a_segment_survives(tmp_path):
         assert kept.resume({"crf": 17}) == []
         assert kept.segments == segments
         assert (kept.frames, kept.bytes) == (6, 12)
+
+
+def test_folder_that_cannot_be_locked_is_used_all_the_same(monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(37, "No locks available")))
+    segment = keep_segment(tmp_path, 3, b"film")
+    assert "lock cannot be locked ([Errno 37] No locks available); start no other encode to this output" in caplog.text
+    with PartsFolder(tmp_path / "out.mkv") as kept:
+        assert kept.resume({"crf": 17}) == []
+        assert kept.segments == {3: segment}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the frame's conversions are a torch
 
 from torch import nn  # noqa: E402
 
-from vsparagon.colours.conversion import from_float, target_colour, to_rgb  # noqa: E402
+from vsparagon.colours.conversion import target_colour, to_rgb, to_target  # noqa: E402
 from vsparagon.colours.description import FULL, LEFT, LIMITED, MATRICES, Colour  # noqa: E402
 from vsparagon.colours.formats import Target, layouts  # noqa: E402
 from vsparagon.colours.layout import Layout  # noqa: E402
@@ -91,7 +91,7 @@ def by_resizer(network, clip, colour, target, wanted):
         return result
 
     blank = rgb.std.BlankClip(width=2 * WIDTH, height=2 * HEIGHT)
-    return arrays(from_float(blank.std.ModifyFrame([rgb, blank], enlarge), clip.format, target, wanted).get_frame(0))
+    return arrays(to_target(blank.std.ModifyFrame([rgb, blank], enlarge), clip.format, target, wanted).get_frame(0))
 
 
 def compare(source, colour, target=None, picture=None):

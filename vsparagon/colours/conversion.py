@@ -35,19 +35,6 @@ def to_gray(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     return described(clip, colour).resize.Spline36(format=vs.GRAYS)
 
 
-def resized(clip: vs.VideoNode, target: Target, colour: Colour, wanted: Colour) -> vs.VideoNode:
-    """Return a YUV clip in another YUV format and size of the same matrix; integers are clamped to legal code values.
-
-    Args:
-        clip, colour: the source and the colour description of its frames.
-        target, wanted: format and size of the result and its colour description.
-    """
-    clip = described(clip, colour).resize.Spline36(
-        target.width, target.height, target.format.id, range=wanted.range, chromaloc=wanted.chroma_location
-    )
-    return _legal(clip, wanted)
-
-
 def described(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
     """Return the clip with the frame properties that make the resizer see these colours."""
     # The resizer gives frame properties precedence over its arguments.
@@ -69,12 +56,12 @@ def _without_needless(clip: vs.VideoNode, matrix: int | None) -> vs.VideoNode:
     return clip.std.RemoveFrameProps("_Transfer").std.RemoveFrameProps("_Primaries")
 
 
-def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: Colour) -> vs.VideoNode:
-    """Return a float clip in the target's format and size; integers are clamped to legal code values.
+def to_target(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colour: Colour) -> vs.VideoNode:
+    """Return a clip in the target's format and size; integers are clamped to legal code values.
 
     Args:
-        clip: RGBS, or float of the source's colour family.
-        source: the format of the clip before its conversion to float.
+        clip: its frame properties describe its colours.
+        source: the format of the clip that it was made of.
         target: format and size of the result.
         colour: colour description of the result.
     """
@@ -83,13 +70,13 @@ def from_float(clip: vs.VideoNode, source: vs.VideoFormat, target: Target, colou
         arguments["matrix"] = conversion_matrix(source, colour.matrix)
     clip = _without_needless(clip, arguments.get("matrix"))
     clip = clip.resize.Spline36(target.width, target.height, target.format.id, **arguments)
-    return _legal(clip, colour)
+    if target.format.sample_type == vs.INTEGER and colour.range == LIMITED:
+        clip = _limited(clip)
+    return clip
 
 
-def _legal(clip: vs.VideoNode, colour: Colour) -> vs.VideoNode:
-    """Clamp integer planes to the code values of their range: limited is 16 to 235 in 8 bit, and chroma 16 to 240."""
-    if clip.format.sample_type != vs.INTEGER or colour.range == FULL:
-        return clip
+def _limited(clip: vs.VideoNode) -> vs.VideoNode:
+    """Clamp integer planes to the code values of limited range: in 8 bit, 16 to 235, and chroma 16 to 240."""
     depth = vsutil.get_depth(clip)
     low, high, high_chroma = (
         vsutil.scale_value(value, 8, depth, range_in=vsutil.Range.LIMITED, range=vsutil.Range.LIMITED)
@@ -141,7 +128,7 @@ def check_convertible(clip: vs.VideoNode, frame: vs.VideoFrame, colour: Colour, 
     probe = clip.std.BlankClip(width=PROBE, height=PROBE, length=1).std.SetFrameProps(**says)
     try:
         small = replace(target, width=PROBE, height=PROBE)
-        from_float(to_rgb(probe, colour), clip.format, small, wanted).get_frame(0).close()
+        to_target(to_rgb(probe, colour), clip.format, small, wanted).get_frame(0).close()
     except vs.Error as error:
         raise InvalidInput(
             f"the clip's colours cannot be converted ({reason_of(error)}): the matrix {matrix_name(matrix)} "

@@ -67,17 +67,11 @@ def _layout(video_format: vs.VideoFormat, matrix: int, colour: Colour) -> Layout
     )
 
 
-def steps_of(video_format: vs.VideoFormat, colour: Colour, *, gray: bool) -> int:
-    """Return the number of equal steps from black to white in the pictures that are made of frames; 0 if above 255.
-
-    Args:
-        video_format, colour: of the frames.
-        gray: whether the pictures are planes of luma rather than RGB. RGB made of YUV lies between such steps, but is
-            no more accurate.
-    """
+def steps_of(video_format: vs.VideoFormat, colour: Colour) -> int:
+    """Return the number of equal steps from black to white in the luma or RGB of frames; 0 if above 255."""
     if video_format.sample_type == vs.FLOAT or video_format.bits_per_sample > 8:
         return 0
-    return 219 if gray and colour.range == LIMITED else 255
+    return 219 if colour.range == LIMITED else 255
 
 
 def luma_format(video_format: vs.VideoFormat) -> vs.VideoFormat:

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.system.files import replace
+from vsparagon.system.locks import take
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 3  # version of the layout of a job's subfolder
@@ -118,7 +119,7 @@ class PartsFolder:
                 )
             self.folder.mkdir(exist_ok=True)
             try:
-                self._lock.acquire(timeout=0)
+                take(self._lock, otherwise="start no other encode to this output")
             except Timeout:
                 raise InvalidInput(f"another process is already writing {self.output}.") from None
             self._remove_drafts()  # of a run that was killed; on Windows not while its ffmpeg still has them open

@@ -121,17 +121,17 @@ class EngineCache:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold the folder's build lock, if its file system has locks; the system releases it even after a crash."""
+        """Hold the folder's build lock, if it can be locked."""
         from filelock import FileLock, Timeout
+
+        from vsparagon.system.locks import take
 
         lock = FileLock(self.folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            take(lock, otherwise="building without a lock")
         except Timeout:
             log.info("another process is building an engine; waiting for it")
             lock.acquire()
-        except (OSError, NotImplementedError) as error:  # as on some network drives, and in folders that are read-only
-            log.warning("%s cannot be locked (%s); building without a lock", self.folder, error)
         try:
             self._remove_drafts()
             yield

@@ -5,6 +5,7 @@ output.py      a standard output that may be closed early
 interrupt.py   Ctrl-C
 waiting.py     wait for what heeds no Ctrl-C
 forks.py       forks of a process
+locks.py       locks between processes
 machine.py     memory, threads and names of this machine
 cgroups.py     the memory limits of Linux's control groups
 windows.py     what only Windows is asked
