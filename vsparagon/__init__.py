@@ -14,6 +14,8 @@ weights. The names below are imported on first use, so that `import vsparagon` i
 
 from typing import TYPE_CHECKING
 
+from vsparagon.lazy import first_use
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -40,26 +42,19 @@ __all__ = [
     "upscale",
 ]
 
-_HOMES = {
-    "BackendFailure": "vsparagon.errors",
-    "BackendUnavailable": "vsparagon.errors",
-    "InvalidInput": "vsparagon.errors",
-    "ModelError": "vsparagon.errors",
-    "OutOfDeviceMemory": "vsparagon.errors",
-    "ParagonError": "vsparagon.errors",
-    "Upscaler": "vsparagon.upscaler",
-    "upscale": "vsparagon.filter",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    value: object = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = first_use(
+    __name__,
+    {
+        "BackendFailure": "vsparagon.errors",
+        "BackendUnavailable": "vsparagon.errors",
+        "InvalidInput": "vsparagon.errors",
+        "ModelError": "vsparagon.errors",
+        "OutOfDeviceMemory": "vsparagon.errors",
+        "ParagonError": "vsparagon.errors",
+        "Upscaler": "vsparagon.upscaler",
+        "upscale": "vsparagon.filter",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -22,4 +22,34 @@ tracing.py           finds the steps of a module
 stages.py            cuts a network into stages
 frame.py             the network with a frame's conversions around it
 complexity.py        counts its multiply-adds
+
+The names below are imported on first use, because they need torch.
 """
+
+from typing import TYPE_CHECKING
+
+from vsparagon.lazy import first_use
+
+if TYPE_CHECKING:
+    from vsparagon.models.checkpoint import load_generator
+    from vsparagon.models.generators import create_generator
+    from vsparagon.models.munet import MUNet
+    from vsparagon.models.paragonsr2 import ParagonSR2
+    from vsparagon.models.swift import Swift
+
+__all__ = ["MUNet", "ParagonSR2", "Swift", "create_generator", "load_generator"]
+
+__getattr__ = first_use(
+    __name__,
+    {
+        "MUNet": "vsparagon.models.munet",
+        "ParagonSR2": "vsparagon.models.paragonsr2",
+        "Swift": "vsparagon.models.swift",
+        "create_generator": "vsparagon.models.generators",
+        "load_generator": "vsparagon.models.checkpoint",
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,47 @@
+"""Names that other programs import or run, wherever in the package their code lies."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+from places import ROOT
+
+PACKAGES = ["vsparagon", "vsparagon.models"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_listed_name_is_there_and_no_other(name):
+    pytest.importorskip("torch", reason="the networks are torch modules")
+    package = importlib.import_module(name)
+    assert {*package.__all__} <= {*dir(package)}
+    assert all(getattr(package, listed) is not None for listed in package.__all__)
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def test_networks_are_imported_from_models():
+    pytest.importorskip("torch", reason="the networks are torch modules")
+    from vsparagon.models import MUNet, ParagonSR2, create_generator, load_generator
+
+    assert isinstance(load_generator("nano", scale=2), ParagonSR2)
+    assert create_generator("s", scale=2, use_attention=False).options.num_feat == 48
+    assert ParagonSR2(scale=2, num_feat=48).options.scale == 2
+    assert MUNet(num_feat=16)
+
+
+def test_importing_the_packages_imports_no_library():
+    heavy = "{'torch', 'onnx', 'openvino', 'onnxruntime', 'numpy', 'vapoursynth'}"
+    code = f"import sys, {', '.join(PACKAGES)}; print(*sorted({heavy} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_export_script_is_the_command(tmp_path):
+    pytest.importorskip("onnx", reason="ONNX files are written with onnx")
+    pytest.importorskip("torch", reason="the networks are torch modules")
+    made = [tmp_path / "script.onnx", tmp_path / "command.onnx"]
+    for command, out in zip((["scripts/export_onnx.py"], ["-m", "vsparagon", "export"]), made, strict=True):
+        done = subprocess.run([sys.executable, *command, "nano", out], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+    assert made[0].read_bytes() == made[1].read_bytes()
