@@ -1,5 +1,7 @@
 """Configurations: what is read, and what is refused by the name of its key."""
 
+import re
+
 import pytest
 from places import ROOT
 from training_runs import write_config
@@ -128,7 +130,7 @@ def test_every_variant_has_a_configuration_for_fidelity():
         ("network_g.use_attention=3", "use_attention"),
         ("network_g.attention=true", "attention"),
         ("network_g.scale=5", "scale"),
-        ("train.scheduler={type: CosineAnnealingLR, eta_min: 1e-7}", "unknown field `eta_min`"),
+        ("train.scheduler={type: CosineAnnealingLR, eta_min: 1e-7}", "unknown key train.scheduler.eta_min "),
         ("manual_seed=18446744073709551616", "manual_seed"),
         ("network_g.ffn_expansion=.inf", "network_g"),
         ("datasets.train.dataroot_gt=3", "dataroot_gt"),
@@ -153,6 +155,27 @@ def test_wrong_key_or_value_is_refused_by_name(tmp_path, change, named):
     read_config(path)
     with pytest.raises(InvalidInput, match=named):
         read_config(path, [change])
+
+
+def test_all_unknown_keys_are_named_at_once(tmp_path):
+    other = [
+        "scale=2",
+        "datasets.train.type=pairedimagedataset",
+        "train.losses=[{type: l1loss, reduction: mean}, {type: fftloss}]",
+        "train.scheduler={type: MultiStepLR, milestones: [3], eta_min: 1}",
+        "val.metrics={psnr: {type: calculate_psnr}}",
+        "network_g.colours=2",
+    ]
+    with pytest.raises(InvalidInput) as caught:
+        read_config(write_config(tmp_path), other)
+    named = re.search(r"unknown keys (.*); leave them out", str(caught.value))[1].split(", ")
+    assert sorted(named) == [
+        "datasets.train.type",
+        "scale",
+        "train.losses.reduction",
+        "train.scheduler.eta_min",
+        "val.metrics",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -484,7 +484,7 @@ def test_numpy_takes_one_thread_beside_those_of_torch():
 def test_unusable_configuration_ends_with_one_line(config, monkeypatch, capsys):
     script = load_script("train")
     monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config), "--set", "train.total=3"])
-    with pytest.raises(SystemExit, match="unknown field `total` - at `train`"):
+    with pytest.raises(SystemExit, match=r"unknown key train\.total "):
         script.main()
     shutil.rmtree(config.parent / "pictures")
     monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config), "--set", "name=a", "--set", "threads=1"])

@@ -1,6 +1,7 @@
 """The parts of the training loop in scripts/train.py. Everything here may import torch and Pillow.
 
 config.py               YAML -> a validated configuration
+schema.py               what is wrong with a configuration
 pictures.py             read images from files
 pairs.py                read pairs of high and low resolution from files
 resize.py               downscaling as super-resolution papers do it

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, inspect
+from msgspec import Meta
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,6 +21,7 @@ from vsparagon.training.losses import AnyLoss, CharbonnierLoss
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser
 from vsparagon.training.pairs import Folders
 from vsparagon.training.precision import PrecisionName
+from vsparagon.training.schema import choices, unknown_keys
 
 Count = Annotated[int, Meta(ge=0)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -203,13 +203,16 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
         raise InvalidInput(f"{path} holds {type(tree).__name__} instead of keys and values.")
     for change in changes:
         _set(tree, change)
+    if unknown := unknown_keys(tree, Config):
+        listed = f"keys {', '.join(unknown)}; leave them out or correct them" if unknown[1:] else f"key {unknown[0]}"
+        raise InvalidInput(f"{path}: unknown {listed} (vsparagon/training/config.py describes all keys).")
     try:
         config = msgspec.convert(tree, Config)
         _check(config)
     except (msgspec.ValidationError, InvalidInput) as error:
-        choices = ", ".join(_choices(str(error)))
+        accepted = ", ".join(choices(str(error), Config))
         raise InvalidInput(
-            f"{path}: {error}".replace("`$.", "`") + (f"; choose one of {choices}." if choices else "")
+            f"{path}: {error}".replace("`$.", "`") + (f"; choose one of {accepted}." if accepted else "")
         ) from None
     return config
 
@@ -241,40 +244,6 @@ def _set(tree: dict[str, Any], change: str) -> None:
         tree[key] = _parse(value)
     except (YAMLError, ValueError) as error:
         raise InvalidInput(f"{change!r}: the value is not YAML: {' '.join(str(error).split())}") from None
-
-
-def _choices(message: str) -> list[str]:
-    """Return what may stand in the place where msgspec found an unknown word; empty if the message is of another kind.
-
-    Args:
-        message: of msgspec, for example "Invalid enum value 'SGD' - at `$.train.optim_g.type`".
-    """
-    found = re.fullmatch(r"Invalid (?:enum )?value '.*' - at `\$(.*)`", message)
-    kinds: list[inspect.Type] = [inspect.type_info(Config)] if found else []
-    for place in re.findall(r"\w+", found[1]) if found else ():
-        inner: list[inspect.Type] = []
-        for kind in kinds:
-            match kind:
-                case inspect.StructType(tag_field=field, tag=tag) if field == place:
-                    inner.append(inspect.LiteralType((tag,)))
-                case inspect.StructType(fields=fields):
-                    inner += [field.type for field in fields if field.encode_name == place]
-                case inspect.VarTupleType(item_type=item):
-                    inner.append(item)
-        kinds = list(_alternatives(inner))
-    return [str(value) for kind in kinds if isinstance(kind, inspect.LiteralType) for value in kind.values]
-
-
-def _alternatives(kinds: Iterable[inspect.Type]) -> Iterator[inspect.Type]:
-    """Yield types without their annotations, and instead of a union the types in it."""
-    for kind in kinds:
-        match kind:
-            case inspect.Metadata(type=inner):
-                yield from _alternatives([inner])
-            case inspect.UnionType(types=types):
-                yield from _alternatives(types)
-            case _:
-                yield kind
 
 
 def _check(config: Config) -> None:
