@@ -75,7 +75,7 @@ def demonstrate(clip: Path | None, script: Path, out: Path) -> None:
     video, picture = out / "out.mkv", out / "compare.png"
     labels = colour_arguments(props)
     inputs = [*labels, "-i", "-", "-i", str(clip), "-map", "0:v", "-map", "1:a?", "-c:a", "copy"]
-    outputs = [*ENCODER, *labels, *aspect_arguments(props, **size)]
+    outputs = [*ENCODER, *labels, *aspect_arguments(props)]
     with replacing(picture) as part, replacing(video) as video_part, tempfile.TemporaryDirectory() as folder:
         sheet.save(part)
         say(f"upscaling to {size['width']}x{size['height']}")

@@ -14,6 +14,7 @@ from typing import Final
 
 from vsparagon.errors import ParagonError
 
+LARGEST_RATIO: Final = 65535  # largest number of a sample aspect ratio in H.264 and HEVC
 PATIENCE: Final = 60  # seconds until an ffmpeg that does not answer is given up
 _BANNERS: Final = ("Svt[", "x265 [")  # how the encoders' own messages begin
 # Frame property -> (ffmpeg's option, what to add to VapourSynth's number, VapourSynth's number for "unspecified").
@@ -103,14 +104,15 @@ def colour_arguments(props: Mapping[str, object]) -> list[str]:
     return arguments
 
 
-def aspect_arguments(props: Mapping[str, object], width: int, height: int) -> list[str]:
-    """Return the output option that sets the display aspect ratio, or nothing for square pixels.
+def aspect_arguments(props: Mapping[str, object]) -> list[str]:
+    """Return the output option that sets the sample aspect ratio, or nothing if it is unknown.
+
+    It is a filter: ffmpeg's option for the display aspect ratio rounds to numbers below 256.
 
     Args:
         props: properties of a frame in the pipe's format; `_SARNum` and `_SARDen` are used.
-        width, height: of that frame, in pixels.
     """
     across, down = props.get("_SARNum"), props.get("_SARDen")
-    if not isinstance(across, int) or not isinstance(down, int) or across < 1 or down < 1 or across == down:
+    if not isinstance(across, int) or not isinstance(down, int) or across < 1 or down < 1:
         return []
-    return ["-aspect", f"{width * across}:{height * down}"]
+    return ["-vf", f"setsar={across}/{down}:max={LARGEST_RATIO}"]

@@ -191,6 +191,17 @@ def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
         assert frame.width == (64 if degrees % 180 == 0 else 48)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (10, 11)], ids=str)
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_shape_of_pixels_is_written_exactly_at_any_size(shape, name, tmp_path):
+    film = tmp_path / "film.mkv"
+    ffmpeg("-f", "lavfi", "-i", f"testsrc2=s=302x206:r=10:d=0.2,setsar={shape[0]}/{shape[1]}", film)
+    done = encode(film, tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / name)) as result:
+        assert result.streams.video[0].sample_aspect_ratio == Fraction(*shape)
+
+
 def test_cover_before_the_video_is_not_taken_for_it(tmp_path):
     """As in WMV."""
     marks = (("video", Disposition.attached_pic), ("audio", Disposition(0)), ("video", Disposition.default))

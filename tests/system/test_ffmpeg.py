@@ -21,7 +21,7 @@ def test_labels_arrive_and_values_stay_when_given_twice(tmp_path, full):
     y4m = b"YUV4MPEG2 C420 W64 H48 F25:1 Ip A0:0\n" + b"".join(b"FRAME\n" + frame.tobytes() for frame in noise)
     props = UNCOMMON | {"_Range": full, "_SARNum": 4, "_SARDen": 3}
     labels, path = colour_arguments(props), tmp_path / "out.mkv"
-    output = [*labels, *aspect_arguments(props, 64, 48), "-c:v", "libx264", "-qp", "0", path]
+    output = [*labels, *aspect_arguments(props), "-c:v", "libx264", "-qp", "0", path]
     subprocess.run([find_ffmpeg(), "-loglevel", "error", *labels, "-i", "-", *output], input=y4m, check=True)
     video = read(path)
     found = video.get_frame(0).props
@@ -35,9 +35,9 @@ def test_labels_are_left_out_when_unspecified():
     assert colour_arguments({"_Range": 1, "_PictType": "I"}) == ["-color_range", "2"]
 
 
-@pytest.mark.parametrize("props", [{}, {"_SARNum": 1, "_SARDen": 1}, {"_SARNum": 0, "_SARDen": 1}])
-def test_aspect_is_left_out_when_pixels_are_square_or_unknown(props):
-    assert aspect_arguments(props, 640, 480) == []
+@pytest.mark.parametrize("props", [{}, {"_SARNum": 0, "_SARDen": 1}])
+def test_aspect_is_left_out_when_it_is_unknown(props):
+    assert aspect_arguments(props) == []
 
 
 def test_find_ffmpeg_says_what_to_install_when_there_is_none(monkeypatch):

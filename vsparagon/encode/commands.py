@@ -11,7 +11,7 @@ from typing import Any
 import ffmpeg
 import vapoursynth as vs
 
-from vsparagon.encode.codec import HEVC, encoder_options
+from vsparagon.encode.codec import AV1, HEVC, encoder_options
 from vsparagon.encode.contents import Carried, Contents
 from vsparagon.ffmpeg import aspect_arguments, colour_arguments
 from vsparagon.frames import first_frame
@@ -52,8 +52,16 @@ class RawVideo:
 
     @property
     def shape(self) -> dict[str, str]:
-        """The ffmpeg output option for the display aspect ratio; empty for square pixels."""
-        return _options(aspect_arguments(self.props, self.width, self.height))
+        """The ffmpeg output option for the sample aspect ratio; empty if it is unknown."""
+        return _options(aspect_arguments(self.props))
+
+    @property
+    def display(self) -> dict[str, str]:
+        """The ffmpeg output option for the display aspect ratio, which ffmpeg rounds; empty for square pixels."""
+        across, down = self.props.get("_SARNum", 0), self.props.get("_SARDen", 0)
+        if across < 1 or down < 1 or across == down:
+            return {}
+        return {"aspect": f"{self.width * across}:{self.height * down}"}
 
 
 def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path) -> list[str]:
@@ -106,7 +114,9 @@ def join_command(
     encoded = ffmpeg.input("pipe:0", format="nut", itsoffset=_seconds(shift))["v:0"]
     streams, place = [encoded], 0
     # FLAC in MP4 was experimental in older versions of ffmpeg.
-    options: dict[str, Any] = {"c": "copy", "copyts": None, "strict": "-2", **video.shape}
+    options: dict[str, Any] = {"c": "copy", "copyts": None, "strict": "-2"}
+    if encoding.codec in AV1:  # whose decoder says that pixels are square
+        options |= video.display
     if contents is not None:
         rest = _rest(contents, part[0])
         place = sum(stream.index < contents.track for stream in contents.carried)
