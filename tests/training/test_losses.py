@@ -172,7 +172,6 @@ def test_discriminator_leaves_mixed_precision(pictures):
 
 def test_balance_warns_once_until_it_is_back(caplog):
     balance = Balance()
-    assert balance.ratio == 0.5
 
     def settle(ratio: float) -> str:
         caplog.clear()
@@ -189,6 +188,13 @@ def test_balance_warns_once_until_it_is_back(caplog):
     assert settle(0.12) == ""
     assert settle(0.6) == ""
     assert "the generator is too strong" in settle(0.9)
+
+
+def test_balance_begins_with_what_is_measured(caplog):
+    balance = Balance()
+    balance.update(torch.tensor(0.72), torch.tensor(0.69))
+    assert balance.check(1) == pytest.approx(0.72 / 0.69)
+    assert "iteration 1: discriminator / generator loss is 1.04, outside 0.3 to 0.7" in caplog.text
 
 
 def test_porting_takes_what_fits_and_names_the_rest():

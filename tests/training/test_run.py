@@ -192,7 +192,8 @@ def test_training_lowers_the_loss_and_writes_a_generator(train, config, tmp_path
     assert not generator.options.use_attention
 
 
-def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path):
+def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     settings = GAN | {"train.gan_start_iter": 5, "train.gan_opt": "{gan_weight: 1.0, gan_weight_steps: [[10, 1.0]]}"}
     train(read_config(config, changes(settings | {"train.total_iter": 20})))
     curve = scalars(tmp_path / "runs" / "tiny")
@@ -200,6 +201,7 @@ def test_gan_training_runs_and_logs_its_balance(train, config, tmp_path):
     for tag in ("loss/generator", "loss/discriminator", "gan/penalty", "gan/margin", "gan/ratio"):
         assert len(curve[tag]) == 15, tag
         assert all(math.isfinite(value) for _, value in curve[tag]), tag
+    assert re.findall(r"iteration (\d+) of .* discriminator .*, ratio \d\.\d+", caplog.text)[0] == "6"
 
 
 def test_mixed_precision_trains_too(train, config, tmp_path):

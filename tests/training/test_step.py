@@ -61,7 +61,7 @@ def test_steps_of_a_gan_follow_their_formulas_and_go_on_from_a_state(start, batc
         network.load_state_dict(state["generator"])
     judge = Discrimination(MUNet(num_feat=4, ch_mult=(1, 2)), gamma=2.0)
     judge.load_state_dict(state["discriminator"])
-    optimisers, ratio = (settings.optim_g.create(generator), settings.optim_d.create(judge)), 0.5
+    optimisers, ratio = (settings.optim_g.create(generator), settings.optim_d.create(judge)), None
 
     for iteration, (low, high) in enumerate(batches):
         if iteration == 2:
@@ -82,7 +82,8 @@ def test_steps_of_a_gan_follow_their_formulas_and_go_on_from_a_state(start, batc
         telling, margin, penalty = judge(target, result)
         telling.backward()
         optimisers[1].step()
-        ratio += 0.01 * (telling / fooling - ratio).item()
+        now = (telling / fooling).item()
+        ratio = now if ratio is None else ratio + 0.01 * (now - ratio)
 
     assert not trainee.averaged.training
     state = trainee.state(3)

@@ -118,16 +118,18 @@ class Balance:
     """Watches the ratio of the discriminator's loss to the generator's.
 
     Attributes:
-        ratio: moving average over about 100 iterations, a scalar; it starts in the middle of `HEALTHY`.
+        ratio: moving average over about 100 iterations, a scalar; 0 before the first one.
     """
 
     def __init__(self) -> None:
-        self.ratio = torch.tensor(sum(HEALTHY) / 2)
+        self.ratio = torch.tensor(0.0)
         self._warned = False
 
     def update(self, discriminator: Tensor, generator: Tensor) -> None:
         """Add the losses (scalars) of one iteration to the moving average."""
-        self.ratio = self.ratio.to(generator.device).lerp(discriminator.detach() / generator.detach(), 0.01)
+        now = discriminator.detach() / generator.detach()
+        average = self.ratio.to(now.device)
+        self.ratio = torch.where(average > 0, average.lerp(now, 0.01), now)
 
     def check(self, iteration: int) -> float:
         """Return the ratio, and log a warning when it leaves `HEALTHY`; the next one comes only after it was back."""

@@ -15,7 +15,7 @@ from vsparagon.training.pictures import Picture
 
 log = logging.getLogger(__name__)
 
-LOSS = "loss/"
+SHOWN = ("loss/", "gan/ratio")  # how the names of the figures in the log begin
 
 
 class Monitor:
@@ -42,9 +42,9 @@ class Monitor:
             self._writer.add_scalar(name, value, done)
 
     def report(self, done: int, values: Mapping[str, float]) -> None:
-        """Show the losses among the values, whose names begin with `LOSS`, the speed and the time left."""
-        losses = {name.removeprefix(LOSS): value for name, value in values.items() if name.startswith(LOSS)}
-        said = ", ".join(f"{name} {value:.5f}" for name, value in losses.items())
+        """Show the losses and their ratio among the values, whose names begin with `SHOWN`, speed and time left."""
+        shown = {name.partition("/")[2]: value for name, value in values.items() if name.startswith(SHOWN)}
+        said = ", ".join(f"{name} {value:.5f}" for name, value in shown.items())
         self._bar.set_postfix_str(said, refresh=False)
         speed = (done - self._begin) / (time.monotonic() - self._started)
         left = timedelta(seconds=round((self._total - done) / speed))
