@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,12 +15,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import vapoursynth as vs
+from PIL import ImageGrab
 
 pytest.importorskip("imageio_ffmpeg", reason="films are made with its ffmpeg")
 
-from films import UNEVEN, make_film, stamps
+from clips import arrays
+from films import UNEVEN, make_film, read, stamps
+
+import vsparagon
 
 # A player: it reads `most` bytes from an address.
 PLAYER = """#!{python}
@@ -277,9 +284,11 @@ class Mpv:
 def mpv(tmp_path, started):
     """A function that previews an input in a paused mpv, and returns the process and mpv when it shows a frame."""
 
-    def start(*arguments: object) -> tuple[subprocess.Popen[str], Mpv]:
-        (tmp_path / "mpv.conf").write_text(f"vo=null\nao=null\npause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
-        process = started(*command(*arguments, "--player", "mpv"), MPV_HOME=str(tmp_path))
+    def start(
+        *arguments: object, settings: str = "vo=null\nao=null\n", **environment: str
+    ) -> tuple[subprocess.Popen[str], Mpv]:
+        (tmp_path / "mpv.conf").write_text(f"{settings}pause=yes\ninput-ipc-server={tmp_path}/mpv.sock\n")
+        process = started(*command(*arguments, "--player", "mpv"), MPV_HOME=str(tmp_path), **environment)
         mpv = Mpv(tmp_path / "mpv.sock")
         while mpv.do("get_property", "seeking") is not False or not mpv.do("get_property", "video-out-params"):
             time.sleep(0.02)
@@ -340,6 +349,37 @@ def test_mpv_shows_hdr_and_any_chroma_location(tmp_path, mpv):
     assert shown["chroma-location"] == "uhd"
     assert shown["sig-peak"] == pytest.approx(1000 / 203, abs=0.01)
     player.quit()
+
+
+@needs_mpv
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="there is no Xvfb")
+def test_mpv_shows_both_halves_on_a_display_also_without_a_sound_device(tmp_path, started, mpv):
+    film = make_film(tmp_path / "film.mkv", seconds=1.5, size="160x120", video="hue=s=0")
+    source = read(film)[6]
+    halves = source.resize.Bicubic(320, 240), vsparagon.upscale(source)
+    rows, left, right = slice(60, 180), slice(0, 156), slice(164, 320)  # without the names and the line between them
+    wanted = [np.dstack(arrays(half.resize.Bicubic(format=vs.RGB24).get_frame(0)))[rows] for half in halves]
+
+    server = started("Xvfb", "-displayfd", "1", "-nolisten", "tcp", "-screen", "0", "400x300x24")
+    display = f":{server.stdout.readline().strip()}"
+    # mpv would convert the film's transfer and primaries to those of the display.
+    settings = "vo=x11\nvf=format=gamma=bt.1886:primaries=bt.709\nao=none-such\nborder=no\ngeometry=0:0\nosc=no\n"
+    process, player = mpv(film, "--ab", "--start", "0.2", settings=settings, DISPLAY=display)
+    deadline = time.monotonic() + 20
+    while True:
+        shown = np.asarray(ImageGrab.grab(xdisplay=display).convert("RGB"))[rows, :320]
+        bicubic, ours = (np.abs(shown - picture) for picture in wanted)
+        if max(bicubic[:, left].mean(), ours[:, right].mean()) < 0.6:
+            break
+        assert time.monotonic() < deadline, (bicubic[:, left].mean(), ours[:, right].mean())
+        time.sleep(0.1)
+    assert min(bicubic[:, right].mean(), ours[:, left].mean()) > 1, "or else the halves are not told apart"
+
+    player.do("set_property", "pause", False)
+    stdout, stderr = process.communicate(timeout=60)
+    assert "[ao] Audio output none-such not found!" in stderr
+    assert process.returncode == 0, stderr
+    assert re.search(r" frames to mpv, with .+, [\d.]+ of 30 frames per second\n$", stdout)
 
 
 @pytest.mark.skipif(shutil.which("ffplay") is None, reason="there is no ffplay")

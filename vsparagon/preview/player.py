@@ -106,6 +106,7 @@ def _mpv_options(show: Show) -> list[str]:
         kind = "audio" if "audio" in show.kinds else "sub"
         options += [f"--{kind}-file={show.beside}"]
         options += [f"--audio-delay={-show.ahead:.6f}", f"--sub-delay={-show.ahead:.6f}"]
+        options += ["--audio-fallback-to-null=yes"]  # without a sound device, mpv would call the whole film a failure
     return options
 
 
