@@ -237,7 +237,13 @@ def test_penalty_reaches_the_attention():
     assert model.self_attn.query.parametrizations.weight.original.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("wrong", [{"num_feat": 1}, {"ch_mult": ()}, {"ch_mult": (1, 0)}])
+def test_options_have_the_names_and_the_order_of_the_design():
+    named = MUNet(num_in_ch=3, num_feat=4, ch_mult=(1, 2)).state_dict()
+    in_order = MUNet(3, 4, (1, 2)).state_dict()
+    assert {name: t.shape for name, t in named.items()} == {name: t.shape for name, t in in_order.items()}
+
+
+@pytest.mark.parametrize("wrong", [{"num_in_ch": 1}, {"num_feat": 1}, {"ch_mult": ()}, {"ch_mult": (1, 0)}])
 def test_wrong_option_is_refused(wrong):
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         MUNet(**wrong)

@@ -90,6 +90,7 @@ class MUNet(nn.Module):
     picture through all four branches, as R1 and R2 penalties need.
 
     Args:
+        num_in_ch: channels of the picture; 3, because two of the branches judge its luma.
         num_feat: features F at full size, at least 2.
         ch_mult: features of each stage as a multiple of F; each stage has half the size of the one before.
 
@@ -97,8 +98,10 @@ class MUNet(nn.Module):
         InvalidInput: an option is out of range.
     """
 
-    def __init__(self, num_feat: int = 64, ch_mult: Sequence[int] = (1, 2, 4, 8)) -> None:
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, ch_mult: Sequence[int] = (1, 2, 4, 8)) -> None:
         super().__init__()
+        if num_in_ch != 3:
+            raise InvalidInput(f"num_in_ch is {num_in_ch}; it must be 3, because MUNet judges RGB pictures.")
         if num_feat < 2 or not ch_mult or min(ch_mult) < 1:
             raise InvalidInput(
                 f"num_feat is {num_feat} and ch_mult {tuple(ch_mult)}; they must be at least 2, and one or more "
@@ -107,7 +110,7 @@ class MUNet(nn.Module):
         f = num_feat
         widths = [f, *(f * m for m in ch_mult)]
         deepest = widths[-1]
-        self.in_conv = _conv(3, f, 3, bias=True)
+        self.in_conv = _conv(num_in_ch, f, 3, bias=True)
         self.down_blocks = nn.ModuleList(nn.Sequential(_conv(a, b, 4, stride=2), _leaky()) for a, b in pairwise(widths))
         self.mid_conv = _two_convs(deepest, deepest, deepest)
         self.self_attn = LocalWindowAttention(deepest)

@@ -69,7 +69,7 @@ class Trainee:
         self._balance = Balance()
         if config.network_d and self._settings.gan_opt:
             d = config.network_d
-            munet = MUNet(num_feat=d.num_feat, ch_mult=d.ch_mult)
+            munet = MUNet(num_in_ch=d.num_in_ch, num_feat=d.num_feat, ch_mult=d.ch_mult)
             self._judge = Discrimination(munet, self._settings.gan_opt.gamma)
             self._discriminator, self._optim_d = fabric.setup(self._judge, self._settings.optim_d.create(self._judge))
             self._holders |= {"discriminator": self._judge, "optim_d": self._optim_d}
