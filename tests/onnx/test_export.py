@@ -56,6 +56,28 @@ def test_onnx_runtime_gives_the_picture_of_torch_at_every_size(name, tmp_path, r
         np.testing.assert_allclose(run(tmp_path / "model.onnx", x), wanted, rtol=0, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", ["nano_x2", "micro_x3"])
+def test_torch_exports_the_published_form_for_any_size(name, tmp_path, real_picture):
+    module = golden(name).generator()
+    axes = {"input": {2: "height", 3: "width"}, "output": {2: "height", 3: "width"}}
+    # By torch.jit, because torch.export would need the package onnxscript.
+    torch.onnx.export(
+        module,
+        (torch.rand(1, 3, 64, 64),),
+        tmp_path / "model.onnx",
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_axes=axes,
+        opset_version=18,
+        dynamo=False,
+    )
+    for height, width in [(33, 40), (150, 77), (20, 31)]:
+        x = real_picture[..., :height, :width]
+        wanted = module(torch.from_numpy(x)).numpy()
+        np.testing.assert_allclose(run(tmp_path / "model.onnx", x), wanted, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("sides", [{"height": 100, "width": 77}, {"height": 56}, {"width": 40}])
 def test_fixed_size_gives_the_picture_of_torch(sides, real_picture):
     module = golden("nano_x2").generator()

@@ -7,11 +7,12 @@ by 8, attention inside each, the overlaps blended with linear ramps.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
+from torch.onnx import is_in_onnx_export
 
 WINDOW = 32
 OVERLAP = 8
@@ -45,18 +46,32 @@ class AxisWindows:
         return flat.view(self.source.shape)
 
 
+def is_exporting() -> bool:
+    """Return whether torch.export or torch.onnx is recording a graph, which may be for pictures of any size."""
+    return torch.compiler.is_exporting() or is_in_onnx_export()
+
+
+# While a graph is recorded, sizes are symbols: for torch.onnx, if it does not use torch.export, they are tensors. min and
+# max would fix them by comparing them with the limit.
+def _at_most(limit: int, size: Any) -> int:
+    return cast(int, size.clamp(max=limit) if isinstance(size, Tensor) else torch.sym_min(limit, size))
+
+
+def _at_least(limit: int, size: Any) -> int:
+    return cast(int, size.clamp(min=limit) if isinstance(size, Tensor) else torch.sym_max(limit, size))
+
+
 def axis_windows(pixels: int, device: torch.device) -> AxisWindows:
     """Return the windows along an axis of this length. An axis of fewer than 4 pixels is a single window.
 
     The published network multiplies the sums of weights of both axes, adds 1e-8 and divides by that. Dividing on each
     axis leaves the 1e-8 out, which changes the result by a factor of 1 ± 5e-7 at most.
     """
-    # torch.export traces sizes through sym_min and sym_max, but not through min and max.
-    size = cast(int, torch.sym_min(WINDOW, pixels))
-    overlap = cast(int, torch.sym_min(OVERLAP, size // 4))
-    steepness = cast(int, torch.sym_max(overlap - 1, 1))
+    size = _at_most(WINDOW, pixels)
+    overlap = _at_most(OVERLAP, size // 4)
+    steepness = _at_least(1, overlap - 1)
     step = size - overlap
-    count = cast(int, torch.sym_max((pixels + overlap - 1) // step, 1))
+    count = _at_least(1, (pixels + overlap - 1) // step)
 
     start = torch.arange(count, device=device) * step
     position = start[:, None] + torch.arange(size, device=device)
@@ -102,7 +117,7 @@ class WindowAttention(nn.Module):
         rows = axis_windows(x.shape[2], x.device)
         columns = axis_windows(x.shape[3], x.device)
         maps = self.query(x), self.key(x), self.value(x)
-        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+        if torch.is_grad_enabled() or is_exporting():
             return blend(_attend(maps, rows, columns), rows, 2)
         # Without gradients, which need all windows at once, one row of windows at a time takes far less memory.
         out = torch.zeros_like(maps[2])
@@ -130,7 +145,7 @@ class LocalWindowAttention(WindowAttention):
     def forward(self, x: Tensor) -> Tensor:
         """Map N,D,H,W to the same shape; H and W at least 4."""
         attended = super().forward(x)
-        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+        if torch.is_grad_enabled() or is_exporting():
             return x + self.gamma * attended
         return attended.mul_(self.gamma).add_(x)
 
@@ -150,7 +165,7 @@ def _attend(maps: tuple[Tensor, Tensor, Tensor], rows: AxisWindows, columns: Axi
     pixels = (rows.length[:, None] * columns.length).flatten()[:, None, None]
     query = query * pixels.to(torch.float32).rsqrt().to(query.dtype)
     inside = (rows.inside[:, None, :, None] & columns.inside[:, None, :]).flatten(2).flatten(0, 1)[:, None]
-    if not torch.compiler.is_exporting():
+    if not is_exporting():
         # torch's fused kernel, which never holds the n*n logits, needs equal head sizes.
         missing = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))

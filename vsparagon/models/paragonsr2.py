@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- its usual name
 
-from vsparagon.models.attention import LocalWindowAttention
+from vsparagon.models.attention import LocalWindowAttention, is_exporting
 from vsparagon.models.variants import ParagonSR2Options
 
 LEAK = 0.1
@@ -220,7 +220,8 @@ class ParagonSR2(nn.Module):
         **options: fields of `vsparagon.models.variants.ParagonSR2Options`.
 
     Raises:
-        InvalidInput: an option is unknown or out of range.
+        InvalidInput: an option is out of range.
+        TypeError: an option is unknown.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -251,7 +252,7 @@ class ParagonSR2(nn.Module):
         sharp = self.magic_upsampler.sharpened(x)
         gain = self.content_processor(x) if self.content_processor is not None else None
         features = self._features(x)
-        if torch.is_grad_enabled() or torch.compiler.is_exporting():
+        if torch.is_grad_enabled() or is_exporting():
             return self._enlarge(sharp, features, gain)
         # Tensors at high resolution are by far the largest of a frame. Without gradients, which need them whole, they
         # are computed in strips. In total, the convolutions look two rows beyond a strip.
