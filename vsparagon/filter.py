@@ -34,12 +34,12 @@ def upscale(
     height: int = 0,
     format: int = 0,  # noqa: A002  (the field's word, and the argument's name in core.paragon.Upscale)
     matrix: str = "",
-    chroma: str = "",
     tilesize: int | Sequence[int] = (),
     overlap: int | Sequence[int] = (),
     memory_mb: int = 0,
     num_streams: int = 0,
     cache: str = "",
+    chroma: str = "",
 ) -> vs.VideoNode:
     """Upscale a clip with a neural network.
 
@@ -60,14 +60,14 @@ def upscale(
         format: of the result instead of the clip's; a preset or registered format id such as `vs.YUV444P16`.
         matrix: of the clip, overriding its frame properties; for an RGB clip, that of a YUV or GRAY result. The names
             are those of VapourSynth's resizer: "709", "170m", "2020ncl", …
-        chroma: what upscales the chroma of a YUV clip: "network" (default) or "resizer", VapourSynth's, with which
-            networks compute less; networks for one plane get only luma in any case.
         tilesize: width and height, or one number for both, of the tiles that a frame is computed in, in source pixels;
             at least 64.
         overlap: the same for the least overlap of neighbouring tiles; at most half of `tilesize`, which it needs.
         memory_mb: memory limit for the tiles in flight, in MiB; not together with `tilesize`.
         num_streams: frames computed at once, up to 64.
         cache: folder for compiled networks.
+        chroma: what upscales the chroma of a YUV clip: "network" (default) or "resizer", VapourSynth's, with which
+            networks compute less; networks for one plane get only luma in any case.
 
     Returns:
         A clip of the same length and frame rate that keeps the frame properties. A frame that cannot be used, for

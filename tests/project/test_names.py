@@ -1,13 +1,23 @@
 """Names that other programs import or run, wherever in the package their code lies."""
 
 import importlib
+import inspect
 import subprocess
 import sys
 
 import pytest
+import vapoursynth as vs
 from places import ROOT
 
+import vsparagon
+
 PACKAGES = ["vsparagon", "vsparagon.models"]
+
+# Arguments may be given by position, so new ones come after these.
+ARGUMENTS = (
+    "clip variant scale profile model backend device_id precision width height format matrix tilesize overlap "
+    "memory_mb num_streams cache"
+)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -18,6 +28,12 @@ def test_every_listed_name_is_there_and_no_other(name):
     assert all(getattr(package, listed) is not None for listed in package.__all__)
     with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
         _ = package.nothing
+
+
+def test_arguments_of_the_filter_keep_their_places():
+    names = [argument.partition(":")[0] for argument in vs.core.paragon.Upscale.signature.split(";") if argument]
+    assert " ".join(names).startswith(ARGUMENTS)
+    assert names == [*inspect.signature(vsparagon.upscale).parameters]
 
 
 def test_networks_are_imported_from_models():

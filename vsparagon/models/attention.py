@@ -51,8 +51,8 @@ def is_exporting() -> bool:
     return torch.compiler.is_exporting() or is_in_onnx_export()
 
 
-# While a graph is recorded, sizes are symbols: for torch.onnx, if it does not use torch.export, they are tensors. min and
-# max would fix them by comparing them with the limit.
+# While a graph is recorded, sizes are symbols: tensors, if torch.onnx does not use torch.export. min and max would fix
+# them by comparing them with the limit.
 def _at_most(limit: int, size: Any) -> int:
     return cast(int, size.clamp(max=limit) if isinstance(size, Tensor) else torch.sym_min(limit, size))
 

@@ -278,12 +278,12 @@ VS_EXTERNAL_API(void) VapourSynthPluginInit2(VSPlugin *plugin, const VSPLUGINAPI
                              "height:int:opt;"
                              "format:int:opt;"
                              "matrix:data:opt;"
-                             "chroma:data:opt;"
                              "tilesize:int[]:opt:empty;"
                              "overlap:int[]:opt:empty;"
                              "memory_mb:int:opt;"
                              "num_streams:int:opt;"
-                             "cache:data:opt;",
+                             "cache:data:opt;"
+                             "chroma:data:opt;",
                              "clip:vnode;", enter_python, "Upscale", plugin);
     vspapi->registerFunction("Version", "", "version:data;", enter_python, "Version", plugin);
     vspapi->registerFunction("Backends", "", "backends:data[];", enter_python, "Backends", plugin);
