@@ -25,6 +25,8 @@ MATRICES = {
     "chromacl": 13,
     "ictcp": 14,
 }
+# Frame properties with the matrix: VapourSynth's and, where that is missing, the one that mpv's `video_in` has.
+MATRIX_PROPERTIES = ("_Matrix", "_ColorSpace")
 RGB_MATRIX = 0
 UNSPECIFIED = 2
 LIMITED, FULL = 0, 1
@@ -110,7 +112,7 @@ def read_colour(frame: vs.VideoFrame, matrix: int | None) -> Colour:
             "the frame is interlaced (_FieldBased is not 0); deinterlace the clip first, as docs/cookbook.md shows, "
             "or clear the property if it is wrong: clip.std.SetFieldBased(0)."
         )
-    tagged = _number(props, "_Matrix", UNSPECIFIED)
+    tagged = next((_number(props, name, UNSPECIFIED) for name in MATRIX_PROPERTIES if name in props), UNSPECIFIED)
     if family == vs.RGB:
         code = RGB_MATRIX
     elif matrix is not None:
