@@ -143,10 +143,10 @@ def commands_of(block: Block) -> list[list[str]]:
 
 
 def check_script(path: Path) -> None:
-    """Make the first frame of a script's output. The script gets a `clip`, as a --filter-script does."""
+    """Make the first frame of a script's output. Scripts get a `clip`, as a --filter-script does, and `video_in`."""
     with collected_log():
         given = vs.core.bs.VideoSource(str(path.with_name("film.mkv")), cachemode=0)
-        clip, _ = run_script(path, {"clip": given})
+        clip, _ = run_script(path, {"clip": given, "video_in": given})
         clip.get_frame(0).close()
 
 
