@@ -54,8 +54,9 @@ class Conversion:
         with first_frame(clip) as frame:
             self.first = read_colour(frame, matrix)
             self._check(frame, self.first)
-        # While mpv evaluates a script, its clip's frames are black placeholders, which are not to be shown later.
-        vs.core.clear_cache()
+            placeholder = frame.props.get("_DurationNum") == 0
+        if placeholder:  # mpv gives black frames while it evaluates a script; they must not be shown later
+            vs.core.clear_cache()
 
     def colour_of(self, frame: vs.VideoFrame) -> Colour:
         """Return the colour description of one of the clip's frames.

@@ -127,7 +127,7 @@ def _sides(sizes: Sizes) -> str:
 
 
 def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
-    path = _checkpoint(args)
+    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)  # a wrong name is reported first
     check_needs("info")
     from vsparagon.models.checkpoint import build_generator, read_checkpoint
     from vsparagon.models.complexity import FRAME, macs_per_pixel
@@ -152,18 +152,6 @@ def _of_checkpoint(args: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _checkpoint(args: argparse.Namespace) -> Path:
-    """Return the checkpoint's path. Called before `check_needs`, so that a wrong name is reported first.
-
-    Raises:
-        InvalidInput: MODEL is neither a variant nor a file, or there are no such bundled weights.
-    """
-    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)
-    if not path.is_file():
-        raise InvalidInput(f"{args.model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")
-    return path
-
-
 def _is_for_int8(args: argparse.Namespace, metadata: dict[str, str]) -> bool:
     if args.model in VARIANTS:  # whose int8 weights are in a file of their own
         return bundled_model(args.model, args.scale, args.profile).quantised is not None
@@ -184,7 +172,7 @@ def _far(options: object) -> list[str]:
 
 
 def _export(args: argparse.Namespace) -> str:
-    path = _checkpoint(args)
+    path = checkpoint_path(args.model, scale=args.scale, profile=args.profile)  # a wrong name is reported first
     check_needs("export")
     from vsparagon.models.checkpoint import build_generator, read_checkpoint
     from vsparagon.models.inference import inference_form

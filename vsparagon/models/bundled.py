@@ -59,12 +59,12 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
     """Return the file of a variant's bundled weights, or `model` as a path if it is not the name of a variant.
 
     Args:
-        model: name of a variant, or a file, which need not exist.
+        model: name of a variant, or a file.
         scale: of the bundled weights; 0 for 2. Not looked at for a file.
         profile: of the bundled weights; "" for clean.
 
     Raises:
-        InvalidInput: unknown scale or profile, or a profile given together with a file.
+        InvalidInput: neither a variant nor a file, unknown scale or profile, or a profile given together with a file.
         ModelError: no weights are bundled for this combination.
     """
     if isinstance(model, str) and model in VARIANTS:
@@ -75,7 +75,9 @@ def checkpoint_path(model: str | Path, *, scale: int = 0, profile: str = "") -> 
         raise InvalidInput(
             f"profile is {profile!r}, which chooses a bundled network, but {model} is a file; leave profile= out."
         )
-    return Path(model)
+    if not (path := Path(model)).is_file():
+        raise InvalidInput(f"{model} is neither a variant ({', '.join(VARIANTS)}) nor a file.")
+    return path
 
 
 def describe() -> list[str]:

@@ -89,9 +89,9 @@ def load_generator(model: str | Path, *, scale: int = 0, profile: str = "") -> G
         profile: of the bundled weights; "" for clean.
 
     Raises:
-        InvalidInput: unknown scale or profile, or a profile given together with a file.
-        ModelError: no weights are bundled for this combination, or the file is missing, damaged, or of another network
-            or scale.
+        InvalidInput: `model` is neither a variant nor a file, unknown scale or profile, or a profile given together
+            with a file.
+        ModelError: no weights are bundled for this combination, or the file is damaged, or of another network or scale.
     """
     path = checkpoint_path(model, scale=scale, profile=profile)
     return build_generator(read_checkpoint(path), path, scale=scale)
