@@ -1,4 +1,4 @@
-"""The last convolutions of a network compute no more than is kept, with the same results."""
+"""What is done to a network before it is compiled leaves its results as they are."""
 
 import subprocess
 import sys
@@ -8,9 +8,10 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
+from vsparagon.backends.openvino import cpu
 from vsparagon.backends.openvino.cpu import _run
 from vsparagon.backends.openvino.library import openvino_core
-from vsparagon.backends.openvino.surgery import Rim, narrow
+from vsparagon.backends.openvino.surgery import Rim, narrow, ports
 from vsparagon.choice import make_choice
 from vsparagon.errors import BackendFailure
 from vsparagon.lookup import find_model
@@ -33,6 +34,10 @@ def _convolution(value, side, *, before=None, after=None, grouped=False):
     made = make(value, kernel, [1, 1], [before] * 2, [after] * 2, [1, 1])
     bias = ops.constant(RANDOM.standard_normal((1, 2, 1, 1)).astype(np.float32))
     return ops.prelu(ops.add(made, bias), ops.constant(np.float32([0.3])))
+
+
+def _mean(value):
+    return ops.reduce_mean(value, ops.constant([0, 1, 2, 3]), keep_dims=True)
 
 
 def _result(network, picture):
@@ -123,6 +128,38 @@ def test_bundled_networks_compute_less_at_their_end(variant, expected, monkeypat
     )
     PicturePipeline(make_choice(find_model(variant=variant), backend="openvino"), height=HEIGHT, width=WIDTH)
     assert rims == [expected]
+
+
+@pytest.mark.parametrize("end", ["convolution", "sum", "sum with a scaled term", "sum with a row", "sum of three"])
+def test_results_in_the_order_of_a_frame_are_converted_nowhere(end):
+    picture = _picture()
+    values = [_convolution(picture, side) for side in (3, 5, 7)]
+    more = {
+        "convolution": lambda: values[0],
+        "sum": lambda: ops.add(values[0], values[1]),
+        "sum with a scaled term": lambda: ops.add(ops.multiply(values[0], _mean(picture)), values[1]),
+        "sum with a row": lambda: ops.add(values[0], ops.constant(np.float32(range(WIDTH)))),
+        "sum of three": lambda: ops.add(values[0], ops.add(values[1], values[2])),
+    }
+    network = openvino.Model([more[end]()], [picture])
+    given = RANDOM.standard_normal((1, 2, HEIGHT, WIDTH)).astype(np.float32)
+    expected = _result(network, given).transpose(0, 2, 3, 1)
+    network = ports(openvino, network, channels_last=True)
+    np.testing.assert_allclose(_result(network, given), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["nano", "micro", "tiny", "swift"])
+def test_bundled_networks_change_no_layout_at_their_end(variant, monkeypatch):
+    compiled = []
+    compiling = cpu._compiled
+    monkeypatch.setattr(cpu, "_compiled", lambda *given: compiled.append(compiling(*given)) or compiled[-1])
+    choice = make_choice(find_model(variant=variant), backend="openvino", precision="fp32")
+    PicturePipeline(choice, height=HEIGHT, width=WIDTH)
+    (network,) = compiled
+    steps = [step.get_rt_info() for step in network.get_runtime_model().get_ordered_ops()]
+    kinds = [step["layerType"] for step in steps]
+    last = len(kinds) - kinds[::-1].index("Convolution")
+    assert "Transpose" not in kinds[last:]
 
 
 def test_networks_that_run_together_are_waited_for_when_one_fails():
