@@ -131,7 +131,7 @@ def test_bundled_networks_compute_less_at_their_end(variant, expected, monkeypat
 
 
 @pytest.mark.parametrize("end", ["convolution", "sum", "sum with a scaled term", "sum with a row", "sum of three"])
-def test_results_in_the_order_of_a_frame_are_converted_nowhere(end):
+def test_result_with_the_channels_last_is_the_same(end):
     picture = _picture()
     values = [_convolution(picture, side) for side in (3, 5, 7)]
     more = {
