@@ -59,6 +59,8 @@ def test_frames_are_requested_in_time_and_keep_their_properties(player):
         assert frame.props["_MP_IMAGE"] == str(n)
         assert (frame.props["_DurationNum"], frame.props["_DurationDen"]) == (42000, 10**6)
         assert arrays(frame)[0].std() > 20
+    with pytest.raises(vs.Error, match="Frame 0 requested, but only have frames starting from"):
+        player.video_in.get_frame(0)  # so each was requested before it had passed
 
 
 def test_placeholder_is_not_shown_when_the_script_uses_the_clip_several_times(player):
