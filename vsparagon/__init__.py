@@ -42,7 +42,7 @@ __all__ = [
     "upscale",
 ]
 
-__getattr__ = first_use(
+__getattr__, __dir__ = first_use(
     __name__,
     {
         "BackendFailure": "vsparagon.errors",
@@ -55,7 +55,3 @@ __getattr__ = first_use(
         "upscale": "vsparagon.filter",
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from fractions import Fraction
 from typing import Final
 
 from vsparagon.errors import ParagonError
@@ -104,6 +105,14 @@ def colour_arguments(props: Mapping[str, object]) -> list[str]:
     return arguments
 
 
+def sample_aspect_ratio(props: Mapping[str, object]) -> Fraction | None:
+    """Return the ratio in a frame's properties `_SARNum` and `_SARDen`; None if it is unknown."""
+    across, down = props.get("_SARNum"), props.get("_SARDen")
+    if not isinstance(across, int) or not isinstance(down, int) or across < 1 or down < 1:
+        return None
+    return Fraction(across, down)
+
+
 def aspect_arguments(props: Mapping[str, object]) -> list[str]:
     """Return the output option that sets the sample aspect ratio, or nothing if it is unknown.
 
@@ -112,7 +121,5 @@ def aspect_arguments(props: Mapping[str, object]) -> list[str]:
     Args:
         props: properties of a frame in the pipe's format; `_SARNum` and `_SARDen` are used.
     """
-    across, down = props.get("_SARNum"), props.get("_SARDen")
-    if not isinstance(across, int) or not isinstance(down, int) or across < 1 or down < 1:
-        return []
-    return ["-vf", f"setsar={across}/{down}:max={LARGEST_RATIO}"]
+    ratio = sample_aspect_ratio(props)
+    return [] if ratio is None else ["-vf", f"setsar={ratio.numerator}/{ratio.denominator}:max={LARGEST_RATIO}"]

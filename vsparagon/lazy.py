@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 
 
-def first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """Return the `__getattr__` of a package.
+def first_use(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a package.
 
     Args:
         package: its `__name__`.
@@ -22,4 +22,7 @@ def first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], object]
         setattr(sys.modules[package], name, value)
         return value
 
-    return from_home
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return from_home, names

@@ -45,9 +45,10 @@ def test_what_is_known_of_a_segment_survives(tmp_path):
 
 
 def test_folder_that_cannot_be_locked_is_used_all_the_same(monkeypatch, caplog, tmp_path):
-    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(37, "No locks available")))
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     segment = keep_segment(tmp_path, 3, b"film")
-    assert "lock cannot be locked ([Errno 37] No locks available); start no other encode to this output" in caplog.text
+    said = f"lock cannot be locked ([Errno {errno.ENOLCK}] No locks available); start no other encode to this output"
+    assert said in caplog.text
     with PartsFolder(tmp_path / "out.mkv") as kept:
         assert kept.resume({"crf": 17}) == []
         assert kept.segments == {3: segment}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -52,9 +53,9 @@ def test_engine_is_built_once_and_then_read(cache, caplog):
 
 
 def test_folder_that_cannot_be_locked_is_used_all_the_same(cache, monkeypatch, caplog):
-    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(37, "No locks available")))
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     assert cache.get(KEY, "nano", lambda: ENGINE) == ENGINE
-    assert "building.lock cannot be locked ([Errno 37] No locks available)" in caplog.text
+    assert f"building.lock cannot be locked ([Errno {errno.ENOLCK}] No locks available)" in caplog.text
     assert cache.get(KEY, "nano", never) == ENGINE
 
 

@@ -43,7 +43,7 @@ def test_networks_are_imported_from_models():
     assert isinstance(load_generator("nano", scale=2), ParagonSR2)
     assert create_generator("s", scale=2, use_attention=False).options.num_feat == 48
     assert ParagonSR2(scale=2, num_feat=48).options.scale == 2
-    assert MUNet(num_feat=16)
+    assert MUNet(num_in_ch=3, num_feat=16).in_conv.out_channels == 16
 
 
 def test_importing_the_packages_imports_no_library():

@@ -144,9 +144,9 @@ def test_two_runs_do_not_share_a_folder(train, config, tmp_path):
 
 
 def test_folder_that_cannot_be_locked_is_used_all_the_same(train, config, monkeypatch, caplog):
-    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(95, "Operation not supported")))
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=OSError(errno.EOPNOTSUPP, "Operation not supported")))
     assert train(read_config(config, ["train.total_iter=1"]))
-    assert "run.lock cannot be locked ([Errno 95] Operation not supported)" in caplog.text
+    assert f"run.lock cannot be locked ([Errno {errno.EOPNOTSUPP}] Operation not supported)" in caplog.text
 
 
 def test_run_is_not_overwritten_by_one_that_resumes_another(train, config, tmp_path):

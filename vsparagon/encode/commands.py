@@ -13,7 +13,7 @@ import vapoursynth as vs
 
 from vsparagon.encode.codec import AV1, HEVC, encoder_options
 from vsparagon.encode.contents import Carried, Contents
-from vsparagon.ffmpeg import aspect_arguments, colour_arguments
+from vsparagon.ffmpeg import aspect_arguments, colour_arguments, sample_aspect_ratio
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Encoding
 from vsparagon.input.source import rate_of
@@ -58,10 +58,10 @@ class RawVideo:
     @property
     def display(self) -> dict[str, str]:
         """The ffmpeg output option for the display aspect ratio, which ffmpeg rounds; empty for square pixels."""
-        across, down = self.props.get("_SARNum", 0), self.props.get("_SARDen", 0)
-        if across < 1 or down < 1 or across == down:
+        ratio = sample_aspect_ratio(self.props)
+        if ratio is None or ratio == 1:
             return {}
-        return {"aspect": f"{self.width * across}:{self.height * down}"}
+        return {"aspect": f"{self.width * ratio.numerator}:{self.height * ratio.denominator}"}
 
 
 def segment_command(program: str, video: RawVideo, encoding: Encoding, out: Path) -> list[str]:

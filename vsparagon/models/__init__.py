@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MUNet", "ParagonSR2", "Swift", "create_generator", "load_generator"]
 
-__getattr__ = first_use(
+__getattr__, __dir__ = first_use(
     __name__,
     {
         "MUNet": "vsparagon.models.munet",
@@ -49,7 +49,3 @@ __getattr__ = first_use(
         "load_generator": "vsparagon.models.checkpoint",
     },
 )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -1,4 +1,5 @@
-"""Removes from a network what need not be computed: the final pixel shuffle, and the rim that no tile keeps.
+"""Removes from a network what need not be computed: the final pixel shuffle, and the rim that no tile keeps. Gives it
+the inputs and outputs of a slot.
 
 A tile includes everything around it that the network looks at, and its last convolutions need less of that. So they
 are made to compute less: from the last one backwards, they lose their zero padding, which shrinks their output by as
