@@ -218,7 +218,7 @@ def test_filter_script_that_doubles_frames_keeps_the_sync(tmp_path):
     assert after["audio"] == pytest.approx(times(source)["audio"], abs=1e-3)
 
 
-@pytest.mark.parametrize("rate", [700, 5000])
+@pytest.mark.parametrize("rate", [700, 1000, 5000])
 def test_high_speed_video_keeps_order_and_times(rate, tmp_path):
     """Segments have timestamps in milliseconds, which 5,000 frames per second do not leave time for."""
     script = tmp_path / "fast.vpy"

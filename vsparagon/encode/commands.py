@@ -20,7 +20,9 @@ from vsparagon.input.source import rate_of
 
 # Removes the headers of ADTS. Muxers do this, too, but end at the first damaged header.
 ADTS_FILTER = "aac_adtstoasc"
-HIGHEST_RATE = 1000  # frames per second up to which the timestamps of Matroska, milliseconds, differ
+# Frames per second. At more than 1000, frames would have equal timestamps in Matroska, which are milliseconds. From
+# 1000 on, ffmpeg ignores the rate that the encoder wrote, and decoding timestamps of the first frames are too late.
+HIGHEST_RATE = 999
 
 
 @dataclass(frozen=True, kw_only=True)
