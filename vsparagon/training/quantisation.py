@@ -1,23 +1,25 @@
 """Quantisation-aware training: weights and features of a generator are quantised to 8 bits while it trains.
 
-The weights of every convolution but the first, whose input is the picture, are rounded to 255 levels, symmetric
-about 0 and scaled to the largest weight of each output channel. The result of each PReLU is rounded to 256 levels of a
-range that is trained too. Gradients pass straight through the rounding (Bengio et al., "Estimating or propagating
-gradients through stochastic neurons for conditional computation", 2013), and values outside a range move its ends
-(Esser et al., "Learned step size quantization", 2020). `vsparagon.backends.openvino.quantisation` does the same at run
-time.
+The weights of every convolution but the first, whose input is the picture, are rounded to 255 levels, symmetric about
+0, in steps that are as small as the weights of each output channel allow. The result of each PReLU is rounded to 256
+levels of a range that is trained too. Gradients pass straight through the rounding (Bengio et al., "Estimating or
+propagating gradients through stochastic neurons for conditional computation", 2013), and values outside a range move
+its ends (Esser et al., "Learned step size quantization", 2020). `vsparagon.backends.openvino.quantisation` does the
+same at run time.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.nn.utils import parametrize
 
 from vsparagon.models.swift import Ranges, Swift
 
 STEPS = 255  # between the 256 levels of a range
 MOST = 127  # largest rounded weight, in steps
+PAIR = 127.9999  # steps that two neighbouring weights may be worth together, as at run time
 BEYOND = 2e-5  # share of the values at each end that lie outside an initial range
 
 
@@ -25,7 +27,7 @@ class QuantisedWeight(nn.Module):
     """A parametrisation that rounds a convolution's kernel, out,in,height,width."""
 
     def forward(self, kernel: Tensor) -> Tensor:
-        step = kernel.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo().tiny) / MOST
+        step = _step(kernel.detach()).clamp_min(torch.finfo().tiny)
         return _passing(kernel / step) * step
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
@@ -98,6 +100,15 @@ def limits_of(network: nn.Module) -> list[nn.Parameter]:
 def trained_ranges(network: nn.Module) -> Ranges:
     """Return the ranges (lowest and highest level) of a generator in order; () if it is not quantised."""
     return tuple(module.range() for module in network.modules() if isinstance(module, QuantisedPReLU))
+
+
+def _step(kernel: Tensor) -> Tensor:
+    """Return the distance between the levels of each output channel's weights, out,1,1,1, for out,in,height,width."""
+    pairs = F.pad(kernel, (0, 0, 0, 0, 0, kernel.shape[1] % 2))
+    pairs = pairs.reshape(kernel.shape[0], -1, 2, *kernel.shape[2:])
+    together = torch.maximum(pairs.clamp_min(0).sum(2), -pairs.clamp_max(0).sum(2))
+    steps = torch.maximum(kernel.abs().amax((1, 2, 3)) / MOST, together.amax((1, 2, 3)) / PAIR)
+    return steps[:, None, None, None]
 
 
 def _passing(x: Tensor) -> Tensor:

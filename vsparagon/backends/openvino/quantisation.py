@@ -9,10 +9,12 @@ import numpy as np
 
 from vsparagon.backends.openvino.network_base import weights_of
 from vsparagon.backends.openvino.one_plane import FIRST
+from vsparagon.colours.layout import Array
 from vsparagon.models.model import RANGES
 
 LEVELS = 256  # for inputs of convolutions; one level is 0
 WEIGHT_LEVELS = 255  # for weights, symmetric about 0
+PAIR = 127.9999  # steps that two neighbouring weights may be worth together; never more than 128 when rounded
 
 
 def ranges_of(network: Any) -> list[tuple[float, float]]:
@@ -49,6 +51,19 @@ def _quantise(ops: Any, value: Any, low: float, high: float) -> None:
         target.replace_source_output(quantised.output(0))
         weights = target.get_node().input(1)
         kernel = weights.get_source_output().get_node()
-        most = np.abs(kernel.data).max((1, 2, 3), keepdims=True)
+        most = _most(kernel.data)
         limits = (ops.constant(limit) for limit in (-most, most, -most, most))
         weights.replace_source_output(ops.fake_quantize(kernel, *limits, WEIGHT_LEVELS).output(0))
+
+
+def _most(kernel: Array) -> Array:
+    """Return the largest weight that can be represented, for each output channel of a kernel, out,in,height,width.
+
+    A processor without VNNI multiplies the levels of two neighbouring channels by their weights, and adds the two
+    products in 16 bits, which hold no more than 128 steps times the highest level. Two such weights never exceed that.
+    """
+    pairs = np.pad(kernel, ((0, 0), (0, kernel.shape[1] % 2), (0, 0), (0, 0)))
+    pairs = pairs.reshape(kernel.shape[0], -1, 2, *kernel.shape[2:])
+    together = np.maximum(pairs.clip(0).sum(2), -pairs.clip(None, 0).sum(2))
+    most: Array = np.maximum(np.abs(kernel).max((1, 2, 3)), together.max((1, 2, 3)) * (WEIGHT_LEVELS // 2 / PAIR))
+    return most[:, None, None, None].astype(np.float32)
