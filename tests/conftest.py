@@ -36,6 +36,11 @@ def pytest_runtest_setup(item):
         if os.environ.get("VSPARAGON_REQUIRE_CUDA") == "1":
             pytest.fail(f"VSPARAGON_REQUIRE_CUDA is 1, but: {reason}")
         pytest.skip(f"no GPU: {reason}")
+    if item.get_closest_marker("needs_bf16"):
+        from vsparagon.backends.openvino.library import computes_bfloat16
+
+        if not computes_bfloat16():
+            pytest.skip("this processor does not compute in bfloat16")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarking.jobs import Candidate, Size
 from benchmarking.networks import Network
+from vsparagon.backends.openvino.library import computes_bfloat16
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import version_of
 from vsparagon.geometry.extension import MARGIN, extension_for
@@ -77,7 +78,7 @@ def network_peers(
         names: keys of `PACKAGES`.
         networks: to run by vs-mlrt.
         size: of the source.
-        precisions: as for the filter; those that a peer lacks are skipped.
+        precisions: as for the filter; those that a peer or the processor lacks are skipped.
         streams: values of vs-mlrt's `num_streams`.
         folder: for exported ONNX files.
 
@@ -88,7 +89,7 @@ def network_peers(
     wanted = tuple(dict.fromkeys("fp32" if p == "auto" else p for p in precisions))
     for network in networks if plugins else ():
         for form, plugin, precision, count in product(_forms(network, size, folder), plugins, wanted, streams):
-            if precision in PRECISIONS[plugin]:
+            if precision in PRECISIONS[plugin] and (precision != "bf16" or computes_bfloat16()):
                 yield _vs_mlrt(plugin, network, form, size, precision, count)
     if "znedi3" in names:
         yield Candidate(name="znedi3", kind="znedi3", size=size)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from clips import photograph
 
-from vsparagon import Upscaler
+from vsparagon import InvalidInput, Upscaler
 from vsparagon.backends import ON_CPU, choose_backend
 from vsparagon.choice import make_choice
 from vsparagon.geometry.extension import extension_for
@@ -51,6 +51,7 @@ def test_backend_gives_the_published_network(model, backend, size):
     assert np.abs(expected - enlarged).max() > 50 * TOLERANCE, "the network must do more than repeat pixels"
 
 
+@pytest.mark.needs_bf16
 @pytest.mark.parametrize("variant", ["nano", "swift"])
 def test_bf16_stays_near_float32(variant):
     picture = photograph(120, 160).astype(np.float32) / 160 - 0.3  # beyond 0 and 1, too
@@ -58,6 +59,23 @@ def test_bf16_stays_near_float32(variant):
     difference = np.abs(ours - exact)
     assert difference.max() < 0.03
     assert difference.mean() < 0.002
+
+
+def test_bf16_is_refused_where_the_processor_has_none(monkeypatch):
+    """OpenVINO itself would compute in float32."""
+    monkeypatch.setattr("vsparagon.backends.openvino.cpu.computes_bfloat16", lambda: False)
+    with pytest.raises(InvalidInput, match="precision is 'bf16', but this processor does not compute in bf16; leave"):
+        Upscaler("nano", backend="openvino", precision="bf16")
+
+
+def test_bf16_differs_from_float32_or_is_refused():
+    picture = photograph(40, 56).astype(np.float32) / 255
+    exact = Upscaler("swift", backend="openvino", precision="fp32")(picture)
+    try:
+        ours = Upscaler("swift", backend="openvino", precision="bf16")(picture)
+    except InvalidInput:
+        return
+    assert np.abs(ours - exact).max() > 1e-4
 
 
 def test_networks_that_differ_in_weights_alone_are_kept_apart(tmp_path):

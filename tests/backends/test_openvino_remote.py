@@ -60,7 +60,13 @@ def apart_after(request, make):
 
 
 @pytest.mark.parametrize(
-    ("variant", "precision"), [("nano", "fp32"), ("nano", "bf16"), ("swift", "fp32"), ("swift", "int8")]
+    ("variant", "precision"),
+    [
+        ("nano", "fp32"),
+        pytest.param("nano", "bf16", marks=pytest.mark.needs_bf16),
+        ("swift", "fp32"),
+        ("swift", "int8"),
+    ],
 )
 def test_pictures_are_the_same(variant, precision, request):
     here, there = apart_after(request, lambda: Upscaler(variant, backend="openvino", precision=precision)(PICTURE))

@@ -156,6 +156,7 @@ def test_tiles_of_margins_alone_cannot_be():
         plan_tiles(TileChoice(size=(64, 64)), replace(model, sight=32), **where)
 
 
+@pytest.mark.needs_bf16
 @pytest.mark.parametrize(
     ("name", "share", "most"),
     [

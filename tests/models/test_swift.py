@@ -42,7 +42,7 @@ def test_what_is_beyond_its_range_is_repeated_and_changes_nothing_else():
 
 
 @pytest.mark.parametrize("model", [model.name for model in bundled_models() if model.name.startswith("swift")])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.needs_bf16), "int8"])
 def test_legal_colours_that_no_rgb_has_stay_as_they_are(model, precision):
     variant, scale, profile = model.split()
     clip = vs.core.std.BlankClip(width=64, height=64, format=vs.YUV444P8, length=1, color=[100, 20, 20])

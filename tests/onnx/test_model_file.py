@@ -50,6 +50,7 @@ def test_network_that_does_not_name_its_channels(tmp_path, backend, channels):
     assert np.abs(result - shuffled(PICTURE, 2)).max() < 1e-5
 
 
+@pytest.mark.needs_bf16
 @pytest.mark.parametrize("channels", [3, 1])
 def test_network_in_bfloat16(tmp_path, channels):
     result = Upscaler(model=str(shuffle_network(tmp_path / "net.onnx", channels=channels)), precision="bf16")(PICTURE)
@@ -57,6 +58,7 @@ def test_network_in_bfloat16(tmp_path, channels):
     assert 0 < difference.max() < 0.03
 
 
+@pytest.mark.needs_bf16
 @pytest.mark.parametrize("name", ["swift", "nano"])
 def test_published_network_of_ours_in_bfloat16(tmp_path, name):
     export_onnx(load_generator(name), tmp_path / "own.onnx")

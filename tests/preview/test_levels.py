@@ -28,7 +28,11 @@ def source_of(clip, upscaled=False):
         (Network(variant="nano", chroma="resizer"), ["nano", "swift int8", "swift_lite int8"]),
         (Network(variant="nano", precision="fp32"), ["nano", "swift_lite", "swift_lite, luma only"]),
         (Network(variant="nano", backend="torch"), ["nano", "swift_lite"]),
-        (Network(variant="nano", precision="bf16"), ["nano", "swift", "swift, luma only", "swift_lite, luma only"]),
+        pytest.param(
+            Network(variant="nano", precision="bf16"),
+            ["nano", "swift", "swift, luma only", "swift_lite, luma only"],
+            marks=pytest.mark.needs_bf16,
+        ),
         (
             Network(variant="swift_plus", precision="int8"),
             ["swift_plus", "swift_plus, luma only", "swift, luma only", "swift_lite, luma only"],

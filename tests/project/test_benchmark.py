@@ -164,7 +164,8 @@ def test_znedi3_only_doubles(monkeypatch):
         peers.check_peers(["znedi3"], 3)
 
 
-def test_peers_run_the_published_form_and_ours(tmp_path):
+def test_peers_run_the_published_form_and_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "computes_bfloat16", lambda: True)
     onnx = pytest.importorskip("onnx", reason="networks are exported with it")
     found = list(
         peers.network_peers(
@@ -185,11 +186,23 @@ def test_peers_run_the_published_form_and_ours(tmp_path):
     assert (ours["borders"], ours["shift"]) == ((8, 24, 8, 16), 1)  # extended to 80x56, both of the form 24a + 8
 
 
-def test_every_network_runs_on_every_backend_in_what_it_has(capsys):
+def test_every_network_runs_on_every_backend_in_what_it_has(capsys, monkeypatch):
+    monkeypatch.setattr("vsparagon.backends.openvino.cpu.computes_bfloat16", lambda: True)
     found = networks.find_runs(NANO, ["openvino", "onnxruntime"], ["auto", "bf16"])
     assert [run.name for run in found] == ["nano, openvino fp32", "nano, openvino bf16", "nano, onnxruntime fp32"]
     assert "onnxruntime on CPU" in (said := capsys.readouterr().err)
     assert "has no bf16; that is left out" in said
+
+
+def test_what_the_processor_does_not_compute_in_is_left_out(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("vsparagon.backends.openvino.cpu.computes_bfloat16", lambda: False)
+    monkeypatch.setattr(peers, "computes_bfloat16", lambda: False)
+    found = networks.find_runs(NANO, ["openvino"], ["fp32", "bf16"])
+    assert [run.name for run in found] == ["nano, openvino fp32"]
+    assert "openvino on CPU has no bf16; that is left out" in capsys.readouterr().err
+    pytest.importorskip("onnx", reason="networks are exported with it")
+    measured = peers.network_peers(["ov"], NANO, SMALL, precisions=["fp32", "bf16"], streams=[0], folder=tmp_path)
+    assert {candidate.facts["precision"] for candidate in measured} == {"fp32"}
 
 
 def test_int8_is_for_networks_that_were_trained_for_it(capsys):

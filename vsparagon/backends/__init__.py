@@ -167,6 +167,10 @@ def choose_precision(backend: Backend, name: str, model: Model | None = None) ->
                     f"precision is {name!r}, but {model.name} has no int8 weights; leave precision= out, or use swift, "
                     "swift_lite or swift_plus."
                 )
+            if backend.lacks(precision):
+                raise InvalidInput(
+                    f"precision is {name!r}, but this processor does not compute in {precision}; leave precision= out."
+                )
             return precision
     others = (other for other in _cpu_runtimes() if not other.missing() and name in other.cpu().precisions)
     other = next(others, None)

@@ -122,7 +122,7 @@ class Backend(ABC):
     Attributes:
         name: of the runtime.
         place: what it computes on, for people.
-        precisions: what `precision=` may be; "auto" means the first.
+        precisions: what `precision=` may be, unless the device `lacks` it; "auto" means the first.
         folds: whether it can fold a model that is `foldable` to one plane.
     """
 
@@ -130,6 +130,10 @@ class Backend(ABC):
     place: str
     precisions: tuple[Precision, ...]
     folds: bool = False
+
+    def lacks(self, precision: Precision) -> bool:
+        """Return whether this device cannot compute in one of `precisions`."""
+        return False
 
     @abstractmethod
     def default_streams(self, threads: int) -> int:

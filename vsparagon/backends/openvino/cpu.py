@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from vsparagon.backends.base import PictureBackend
-from vsparagon.backends.openvino.library import import_openvino, openvino_core
+from vsparagon.backends.openvino.library import computes_bfloat16, import_openvino, openvino_core
 from vsparagon.backends.openvino.network_base import MIDDLE, anchor_apart, base_apart, take_about_middle
 from vsparagon.backends.openvino.one_plane import fold_to_one_plane
 from vsparagon.backends.openvino.phases import write_phases
@@ -121,6 +121,9 @@ class OpenVINOCpu(PictureBackend):
     name = "openvino"
     precisions = ("fp32", "bf16", "int8")
     folds = True
+
+    def lacks(self, precision: Precision) -> bool:
+        return precision == "bf16" and not computes_bfloat16()
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         core, graph = openvino_core(), _graph(model, build.precision)

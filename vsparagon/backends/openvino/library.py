@@ -45,6 +45,11 @@ def _core() -> Any:
     return openvino.Core()
 
 
+def computes_bfloat16() -> bool:
+    """Return whether OpenVINO computes in bfloat16 on this processor; if not, it uses float32 without a word."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def is_left_behind() -> bool:
     """Return whether this process is a fork of one that made its core, whose threads it lacks."""
     return _process not in (0, os.getpid())

@@ -9,9 +9,9 @@ from typing import Final
 from vsparagon.backends.base import PictureBackend
 from vsparagon.backends.openvino.client import WorkerProcess, worker_process
 from vsparagon.backends.openvino.cpu import OpenVINOCpu
-from vsparagon.backends.openvino.library import is_left_behind
+from vsparagon.backends.openvino.library import computes_bfloat16, is_left_behind
 from vsparagon.backends.openvino.shared_arrays import SharedArrays
-from vsparagon.backends.options import BuildOptions, RunOptions
+from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
 from vsparagon.colours.layout import Array
 from vsparagon.errors import BackendFailure
@@ -87,6 +87,9 @@ class RemoteOpenVINO(PictureBackend):
     def __init__(self) -> None:
         why = "was forked after it started OpenVINO" if is_left_behind() else ANOTHER
         super().__init__(f"in a separate process, because this one {why}")
+
+    def lacks(self, precision: Precision) -> bool:
+        return precision == "bf16" and not worker_process().call("compute", computes_bfloat16)
 
     def open(self, model: Model, build: BuildOptions, run: RunOptions) -> Session[Slot]:
         opened = _Opened(worker_process(), model, build, run)
