@@ -4,6 +4,7 @@ library.py         imports it
 cpu.py             runs networks in this process
 surgery.py         removes what need not be computed: the final pixel shuffle, and the rim that no tile keeps
 network_base.py    separates the base from what a network adds to it
+vectors.py         widens a network to whole vectors of channels
 one_plane.py       folds a network for RGB to one plane
 quantisation.py    convolutions in 8-bit integers
 phases.py          the pixel shuffle, as part of the copy to a frame

@@ -18,6 +18,7 @@ from vsparagon.backends.openvino.one_plane import fold_to_one_plane
 from vsparagon.backends.openvino.phases import write_phases
 from vsparagon.backends.openvino.quantisation import quantise_convolutions, ranges_of
 from vsparagon.backends.openvino.surgery import Rim, narrow, ports, take_shuffle, unseen_rim
+from vsparagon.backends.openvino.vectors import are_short, widen
 from vsparagon.backends.options import BuildOptions, Precision, RunOptions
 from vsparagon.backends.session import Session, Slot, StageSlot, stage_session
 from vsparagon.cache import keep_latest
@@ -53,6 +54,7 @@ class _PhasesSlot(_OpenVINOSlot):
 
     def __init__(self, request: openvino.InferRequest, scale: int, rim: Rim) -> None:
         super().__init__(request)
+        self.output = self.output[..., : self.input.shape[1] * scale * scale]  # without what `widen` has added
         self._scale, self._rim = scale, rim
 
     def write(self, target: Sequence[Array], rows: slice, columns: slice) -> None:
@@ -210,6 +212,8 @@ def _taken_apart(network: Any, model: Model, build: BuildOptions) -> _Parts:
     rim = narrow(openvino, network, unseen_rim(model)) if shuffle else Rim()
     if ranges:
         quantise_convolutions(openvino, network, ranges, steps=build.steps)
+    elif shuffle and are_short():
+        widen(openvino, network)
     if base:
         narrowed = narrow(openvino, base, rim)
         assert narrowed == rim  # the base's last steps look at least as far
