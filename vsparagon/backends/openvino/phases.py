@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from vsparagon.colours.layout import Array
 
 BLOCK: Final = 1 << 20  # bytes of phases to write at once; they are read several times, so they should fit in a cache
-
-# The widest numbers that hold whole samples, by bytes: one of them is moved at a time.
-WORDS: dict[int, np.dtype[Any]] = {16: np.dtype("c16"), 8: np.dtype("c8"), 4: np.dtype("f4")}
 
 
 def write_phases(
@@ -58,8 +55,7 @@ def _write_block(
     inner = range(-(-left // scale), columns.stop // scale)  # whose enlarged pixels all belong to the part
     head = inner.start * scale - left
     span = len(inner) * scale
-    word = next(w for size, w in WORDS.items() if (scale * 4) % size == 0)
-    words = scale * 4 // word.itemsize  # in one row of a pixel's block
+    row = np.dtype((np.void, scale * phases.itemsize))  # of a pixel's block: numpy moves it as one number
     for colour, plane in enumerate(target):
         added = None if repeated is None else _Added(repeated[colour, :, inner.start : inner.stop], scale)
         for a in range(scale):
@@ -71,7 +67,7 @@ def _write_block(
             moved = source[:, inner.start : inner.stop, at : at + scale]
             place = lines[:, head : head + span]
             if added is None:
-                place.view(word).reshape(len(lines), len(inner), words)[:] = moved.view(word)
+                place.view(row)[:] = moved.view(row)[..., 0]
             else:
                 added.write(moved, skipped, place)
             for x in (low.start, low.stop - 1):  # blocks that the part's border cuts
