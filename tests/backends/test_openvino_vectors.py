@@ -9,7 +9,7 @@ from openvino import opset13 as ops
 
 from vsparagon import Upscaler
 from vsparagon.backends.openvino import cpu, vectors
-from vsparagon.backends.openvino.library import openvino_core
+from vsparagon.backends.openvino.library import has_avx512, openvino_core
 from vsparagon.backends.openvino.vectors import widen
 
 HEIGHT, WIDTH = 12, 17
@@ -61,6 +61,14 @@ ENDS = {
     "factors": (lambda x: ops.multiply(ops.constant(_numbers(6, 1, 1)), _convolution(x, 3, 6)), [8]),
     "a limit": (lambda x: ops.minimum(_convolution(x, 3, 6), ops.constant(np.float32(0.2))), [8]),
     "a row of the picture": (lambda x: ops.multiply(_convolution(x, 3, 6), ops.constant(_numbers(WIDTH))), [6]),
+    "a row as long as there are channels": (
+        lambda x: ops.multiply(_convolution(x, 3, WIDTH), ops.constant(_numbers(WIDTH))),
+        [WIDTH],
+    ),
+    "a column as long as there are channels": (
+        lambda x: ops.multiply(_convolution(x, 3, HEIGHT), ops.constant(_numbers(HEIGHT, 1))),
+        [HEIGHT],
+    ),
     "a picture": (lambda x: ops.multiply(_convolution(x, 3, 6), ops.constant(_numbers(HEIGHT, WIDTH))), [6]),
     "a sum": (lambda x: ops.add(_convolution(x, 3, 6), _convolution(x, 3, 6)), [8, 8]),
     "a sum with the picture": (lambda x: ops.add(_convolution(x, 3, 3), x), [3]),
@@ -120,5 +128,15 @@ def test_integers_are_not_widened(monkeypatch):
 )
 def test_which_processors_have_short_vectors(machine, wide, expected, monkeypatch):
     monkeypatch.setattr(vectors.platform, "machine", lambda: machine)
-    monkeypatch.setattr(vectors, "computes_bfloat16", lambda: wide)
+    monkeypatch.setattr(vectors, "has_avx512", lambda: wide)
     assert vectors.are_short() is expected
+
+
+def test_avx512_is_what_openvino_computes_with():
+    """`has_avx512` trusts a capability of another name."""
+    picture = ops.parameter([1, 16, HEIGHT, WIDTH], np.float32)
+    network = openvino.Model([_convolution(picture, 16, 16)], [picture])
+    compiled = openvino_core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    steps = [step.get_rt_info() for step in compiled.get_runtime_model().get_ordered_ops()]
+    (kind,) = (step["primitiveType"].value for step in steps if step["layerType"].value == "Convolution")
+    assert has_avx512() is ("avx512" in kind), kind

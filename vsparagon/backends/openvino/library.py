@@ -45,9 +45,17 @@ def _core() -> Any:
     return openvino.Core()
 
 
+def has_avx512() -> bool:
+    """Return whether OpenVINO uses AVX-512 on this processor, with which it can also compute by Winograd's method."""
+    return "WINOGRAD" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def computes_bfloat16() -> bool:
-    """Return whether OpenVINO computes in bfloat16 on this processor; if not, it uses float32 without a word."""
-    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Return whether OpenVINO computes in bfloat16 on this processor; if not, it uses float32 without a word.
+
+    With any AVX-512 it does, if only for the rounding.
+    """
+    return has_avx512() or "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def is_left_behind() -> bool:

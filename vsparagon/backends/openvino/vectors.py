@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vsparagon.backends.openvino.library import computes_bfloat16
+from vsparagon.backends.openvino.library import has_avx512
 from vsparagon.backends.openvino.surgery import POINTWISE
 
 VECTOR: Final = 8  # float32 numbers
@@ -19,11 +19,8 @@ ALIKE: Final = (*POINTWISE, "Clamp", "Maximum", "Minimum", "GroupConvolution")  
 
 
 def are_short() -> bool:
-    """Return whether this processor's longest vectors hold 8 numbers, as far as OpenVINO tells.
-
-    It computes in bfloat16 wherever there is AVX-512, and on few processors without.
-    """
-    return platform.machine().lower() in ("x86_64", "amd64") and not computes_bfloat16()
+    """Return whether this processor's longest vectors hold 8 numbers."""
+    return platform.machine().lower() in ("x86_64", "amd64") and not has_avx512()
 
 
 def widen(openvino: Any, network: Any) -> None:
@@ -58,8 +55,9 @@ def _kept(network: Any) -> set[str]:
         names = {value.get_name() for value in values}
         if kind == "Result" or (kind == "Convolution" and constants):
             continue
-        channels = {_channels(value) for value in values}
-        if kind in ALIKE and len(channels) == 1 and all(_fits(kind, shape, *channels) for shape in constants):
+        channels = _channels(step)
+        as_many = channels > 0 and all(_channels(value) == channels for value in values)
+        if kind in ALIKE and as_many and all(_fits(kind, shape, channels) for shape in constants):
             alike.append(names)
         else:
             kept |= names
@@ -70,9 +68,12 @@ def _kept(network: Any) -> set[str]:
 
 def _fits(kind: str, constant: tuple[int, ...], channels: int) -> bool:
     """Return whether a constant of this shape has one number for all channels, or one or a kernel for each."""
-    axis = _axis(kind, len(constant))
-    others = constant[:axis] + constant[axis + 1 : None if kind != "GroupConvolution" else 3]
-    return set(others) <= {1} and constant[axis : axis + 1] in ((), (1,), (channels,))
+    if kind == "GroupConvolution":
+        return constant[:3] == (channels, 1, 1)
+    if kind == "PRelu" and len(constant) == 1:
+        return constant[0] in (1, channels)
+    axis = len(constant) - 3  # counted from the last one, as in broadcasting
+    return all(side == 1 or (side == channels and place == axis) for place, side in enumerate(constant))
 
 
 def _axis(kind: str, dimensions: int) -> int:
@@ -81,6 +82,7 @@ def _axis(kind: str, dimensions: int) -> int:
 
 
 def _channels(step: Any) -> int:
+    """Return the number of channels of a step's result, N,C,H,W; 0 for any other result."""
     shape = step.get_output_shape(0)
     return int(shape[1]) if len(shape) == 4 else 0
 
