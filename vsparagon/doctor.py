@@ -152,9 +152,8 @@ def _backends() -> Iterator[Finding]:
         if why:
             yield _complaint(f"backend {name}", "optional", why)
         else:
-            backend = runtime.on(0)
-            precisions = [precision for precision in backend.precisions if not backend.lacks(precision)]
-            text = f"{version_of(name) or 'installed'}, {place}; precisions {', '.join(precisions)}"
+            precisions = ", ".join(runtime.on(0).usable_precisions())
+            text = f"{version_of(name) or 'installed'}, {place}; precisions {precisions}"
             yield Finding(topic=f"backend {name}", state="ok", text=text)
     chosen = choose_backend("auto")
     yield Finding(topic="backend auto", state="ok", text=f"chooses {chosen.name} on {chosen.place}")

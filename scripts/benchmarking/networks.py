@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from benchmarking.jobs import Candidate, Size
 from vsparagon.backends import choose_backend
-from vsparagon.backends.base import Backend, FrameBackend
+from vsparagon.backends.base import FrameBackend
 from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.lookup import find_model
 from vsparagon.models.model import Model
@@ -133,11 +133,6 @@ def has_precision(name: str, model: Model, precision: str) -> bool:
     return False
 
 
-def can_compute_in(precision: str, backend: Backend) -> bool:
-    """Return whether a backend computes in the precision of this name, on its device."""
-    return any(one == precision and not backend.lacks(one) for one in backend.precisions)
-
-
 def _pairs(backends: Sequence[str], precisions: Sequence[str], gpu: int | None) -> Iterator[tuple[str, str]]:
     for name, wanted in product(backends, precisions):
         backend = choose_backend(name, gpu or 0)
@@ -146,7 +141,7 @@ def _pairs(backends: Sequence[str], precisions: Sequence[str], gpu: int | None) 
             raise BackendUnavailable(f"the backend {name} runs on {backend.place}; {advice}.")
         if wanted == "auto":
             yield backend.name, backend.precisions[0]
-        elif can_compute_in(wanted, backend):
+        elif wanted in backend.usable_precisions():
             yield backend.name, wanted
         else:
             print(f"benchmark: {name} on {backend.place} has no {wanted}; that is left out", file=sys.stderr)

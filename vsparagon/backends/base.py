@@ -135,6 +135,10 @@ class Backend(ABC):
         """Return whether this device cannot compute in one of `precisions`."""
         return False
 
+    def usable_precisions(self) -> list[Precision]:
+        """Return those of `precisions` that this device does not lack."""
+        return [precision for precision in self.precisions if not self.lacks(precision)]
+
     @abstractmethod
     def default_streams(self, threads: int) -> int:
         """Return the default of `RunOptions.streams`, which was measured to be best for this many CPU threads."""

@@ -33,7 +33,7 @@ def take(lock: FileLock, *, otherwise: str) -> None:
     """
     try:
         lock.acquire(timeout=0)
-    except (OSError, NotImplementedError) as error:  # the latter is filelock's own, where the system has no locks
+    except (OSError, NotImplementedError) as error:  # the latter from older filelocks, if there are no locks
         if isinstance(error, OSError) and error.errno not in UNLOCKABLE:
             raise
         log.warning("%s cannot be locked (%s); %s", lock.lock_file, error, otherwise)

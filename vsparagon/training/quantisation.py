@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 -- its usual name
 from torch.nn.utils import parametrize
 
+from vsparagon.backends.openvino.quantisation import largest_weights
 from vsparagon.models.swift import Ranges, Swift
 
 STEPS = 255  # between the 256 levels of a range
 MOST = 127  # largest rounded weight, in steps
-PAIR = 127.9999  # steps that two neighbouring weights may be worth together, as at run time
 BEYOND = 2e-5  # share of the values at each end that lie outside an initial range
 
 
@@ -27,7 +26,8 @@ class QuantisedWeight(nn.Module):
     """A parametrisation that rounds a convolution's kernel, out,in,height,width."""
 
     def forward(self, kernel: Tensor) -> Tensor:
-        step = _step(kernel.detach()).clamp_min(torch.finfo().tiny)
+        most = torch.from_numpy(largest_weights(kernel.detach().cpu().numpy())).to(kernel)
+        step = most.clamp_min(torch.finfo().tiny) / MOST
         return _passing(kernel / step) * step
 
     def right_inverse(self, kernel: Tensor) -> Tensor:
@@ -100,15 +100,6 @@ def limits_of(network: nn.Module) -> list[nn.Parameter]:
 def trained_ranges(network: nn.Module) -> Ranges:
     """Return the ranges (lowest and highest level) of a generator in order; () if it is not quantised."""
     return tuple(module.range() for module in network.modules() if isinstance(module, QuantisedPReLU))
-
-
-def _step(kernel: Tensor) -> Tensor:
-    """Return the distance between the levels of each output channel's weights, out,1,1,1, for out,in,height,width."""
-    pairs = F.pad(kernel, (0, 0, 0, 0, 0, kernel.shape[1] % 2))
-    pairs = pairs.reshape(kernel.shape[0], -1, 2, *kernel.shape[2:])
-    together = torch.maximum(pairs.clamp_min(0).sum(2), -pairs.clamp_max(0).sum(2))
-    steps = torch.maximum(kernel.abs().amax((1, 2, 3)) / MOST, together.amax((1, 2, 3)) / PAIR)
-    return steps[:, None, None, None]
 
 
 def _passing(x: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def has_avx512() -> bool:
 def computes_bfloat16() -> bool:
     """Return whether OpenVINO computes in bfloat16 on this processor; if not, it uses float32 without a word.
 
-    With any AVX-512 it does, if only for the rounding.
+    With AVX-512 it does, even where no instruction multiplies bfloat16.
     """
     return has_avx512() or "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 

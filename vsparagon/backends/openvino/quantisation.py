@@ -51,13 +51,13 @@ def _quantise(ops: Any, value: Any, low: float, high: float) -> None:
         target.replace_source_output(quantised.output(0))
         weights = target.get_node().input(1)
         kernel = weights.get_source_output().get_node()
-        most = _most(kernel.data)
+        most = largest_weights(kernel.data)
         limits = (ops.constant(limit) for limit in (-most, most, -most, most))
         weights.replace_source_output(ops.fake_quantize(kernel, *limits, WEIGHT_LEVELS).output(0))
 
 
-def _most(kernel: Array) -> Array:
-    """Return the largest weight that can be represented, for each output channel of a kernel, out,in,height,width.
+def largest_weights(kernel: Array) -> Array:
+    """Return the largest weight that can be represented, out,1,1,1, for a kernel, out,in,height,width.
 
     A processor without VNNI multiplies the levels of two neighbouring channels by their weights, and adds the two
     products in 16 bits, which hold no more than 128 steps times the highest level. Two such weights never exceed that.

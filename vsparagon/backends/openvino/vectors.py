@@ -1,7 +1,7 @@
 """Widens a network to whole vectors of channels, for processors whose longest vectors hold 8 numbers (AVX2).
 
 There, OpenVINO computes a vector that the channels do not fill with masks, which takes longer than a full one: the 15
-channels of nano's inference form took 1.3 times as long as 16. With AVX-512, masks cost next to nothing.
+channels of nano's inference form took 1.3 times as long as 16. It was not measured with AVX-512, which stays as it was.
 """
 
 from __future__ import annotations
