@@ -320,6 +320,8 @@ def test_mpv_plays_in_the_right_colours_with_sound_and_jumps_to_any_frame_at_onc
         player.do("seek", times[number], "absolute+exact")
         player.wait("playback-restart")
         assert player.do("get_property", "time-pos") == pytest.approx(times[number], abs=0.002)
+    while (player.do("get_property", "demuxer-cache-duration") or 0) < 1:
+        time.sleep(0.02)  # a step into a frame that is not there yet would become buffering, and then playing
     for step, number in (("frame-step", 31), ("frame-back-step", 30), ("frame-back-step", 29)):
         player.do(step)
         deadline = time.monotonic() + 20
