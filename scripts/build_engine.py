@@ -212,10 +212,11 @@ def write_engine(args: argparse.Namespace) -> str:
         ParagonError: the arguments do not fit, or the engine cannot be built.
         OSError: the file cannot be written.
     """
+    sizes = read_sizes(args)
     name = str(args.model or find_model(variant=args.variant, scale=args.scale, profile=args.profile).name)
     library = load_library(args.backend)
     graph = read_graph(args)
-    profiles = read_profiles(graph, read_sizes(args), name)
+    profiles = read_profiles(graph, sizes, name)
     if not profiles and (args.width or args.shapes):
         raise InvalidInput(f"{name} takes pictures of one size only; leave --width, --height and --shapes out.")
     engine = build_engine(library, graph, profiles, name=name)

@@ -15,6 +15,7 @@ from places import SCRIPTS, SUPPORT
 torch = pytest.importorskip("torch", reason="the networks are torch modules")
 onnx = pytest.importorskip("onnx", reason="ONNX files are written with onnx")
 
+import build_engine as build_engine_script  # noqa: E402
 from onnx_files import shuffle_network  # noqa: E402
 from tensorrt_stand_in import stand_in  # noqa: E402
 
@@ -30,6 +31,7 @@ from vsparagon.onnx.export import onnx_model  # noqa: E402
 
 PROFILES = {"input": Profile(smallest=(1, 3, 64, 64), usual=(1, 3, 540, 960), largest=(1, 3, 1080, 1920))}
 SCRIPT = SCRIPTS / "build_engine.py"
+SHALLOW = {"num_groups": 2, "num_blocks": 1}  # all kinds of layers; those of all 80 blocks of xl take a minute to build
 
 needs_rtx = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt_rtx is not installed; it builds engines without a GPU"
@@ -49,7 +51,8 @@ def rtx():
     [*((variant, "fp16") for variant in VARIANTS), ("nano", "fp32"), ("tiny", "fp32")],
 )
 def test_every_variant_builds(variant, precision):
-    graph = onnx_model(create_generator(variant), precision=precision).SerializeToString()
+    depth = SHALLOW if variant in {"m", "l", "xl"} else {}
+    graph = onnx_model(create_generator(variant, **depth), precision=precision).SerializeToString()
     assert len(build_engine(rtx(), graph, PROFILES, name=variant)) > 10_000
 
 
@@ -209,36 +212,54 @@ def run_script(*arguments, cwd):
     )
 
 
+@pytest.fixture
+def script(tmp_path, monkeypatch, capsys):
+    """A function that runs the script here, which saves the time to start it, and returns exit code and output."""
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["build_engine.py", "--backend", "tensorrt_rtx", *map(str, arguments)])
+        return build_engine_script.main(), *capsys.readouterr()
+
+    return run
+
+
 @needs_rtx
-@pytest.mark.parametrize(
-    "sizes", [[], ["--width", 320, "--height", 180], ["--shapes", "64x64/320x180/640x360"]], ids=str
-)
-def test_script_builds_bundled_weights(sizes, tmp_path):
+def test_script_builds_bundled_weights(tmp_path):
     options = ["--variant", "nano", "--scale", 2, "--backend", "tensorrt_rtx", "--output", "nano.engine"]
-    done = run_script(*options, *sizes, cwd=tmp_path)
+    done = run_script(*options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("nano.engine: nano x2 clean by tensorrt_rtx 1")
     assert (tmp_path / "nano.engine").stat().st_size > 10_000
 
 
 @needs_rtx
-def test_script_builds_model_files(tmp_path):
+@pytest.mark.parametrize("sizes", [["--width", 320, "--height", 180], ["--shapes", "64x64/320x180/640x360"]], ids=str)
+def test_script_builds_for_other_sizes(sizes, script, tmp_path):
+    code, said, log = script("--variant", "swift_lite", "--scale", 3, "--output", "lite.engine", *sizes)
+    assert code == 0, log
+    assert said.startswith("lite.engine: swift_lite x3 clean by tensorrt_rtx 1")
+    assert (tmp_path / "lite.engine").stat().st_size > 10_000
+
+
+@needs_rtx
+def test_script_builds_model_files(script, tmp_path):
     from vsparagon.lookup import find_model
 
     model = find_model()
     for path in (model.graph, model.checkpoint):
         output = tmp_path / f"{path.suffix[1:]}.engine"
-        done = run_script("--model", path, "--backend", "tensorrt_rtx", "--output", output, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        code, _, log = script("--model", path, "--output", output)
+        assert code == 0, log
         assert output.stat().st_size > 10_000
 
 
 @needs_rtx
-def test_script_finds_the_weights_beside_a_model(tmp_path):
+def test_script_finds_the_weights_beside_a_model(script, tmp_path):
     (tmp_path / "models").mkdir()
     with_weights_beside(tmp_path / "models" / "net.onnx")
-    done = run_script("--model", "models/net.onnx", "--backend", "tensorrt_rtx", "--output", "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    code, _, log = script("--model", "models/net.onnx", "--output", "out")
+    assert code == 0, log
     assert (tmp_path / "out").stat().st_size > 10_000
 
 
@@ -266,16 +287,15 @@ def test_script_finds_the_weights_beside_a_model(tmp_path):
     ],
     ids=str,
 )
-def test_script_says_in_one_line_what_is_wrong(arguments, said, tmp_path):
+def test_script_says_in_one_line_what_is_wrong(arguments, said, script, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no graph")
     shuffle_network(tmp_path / "small.onnx", size=(16, 16))
     with_weights_beside(tmp_path / "lost.onnx").unlink()
     output = [] if {"--output", "--clip"} & set(arguments) else ["--output", "out.engine"]
-    done = run_script("--backend", "tensorrt_rtx", *output, *arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith("build_engine: ")
-    assert any(part in done.stderr for part in said.split("|")), done.stderr
+    code, stdout, stderr = script(*output, *arguments)
+    assert (code, stdout) == (1, "")
+    assert stderr.splitlines()[-1].startswith("build_engine: ")
+    assert any(part in stderr for part in said.split("|")), stderr
     assert not (tmp_path / "out.engine").exists()
 
 
