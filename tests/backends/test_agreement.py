@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,8 +23,10 @@ TOLERANCE = 1e-3
 MODELS = {model.name: model for model in bundled_models()}
 
 
-def published(model, picture):
-    """Run the network in its published form by torch, on the extended picture. Every backend must give the same."""
+@cache
+def published(model, size):
+    """Run the network in its published form by torch, on the extended photograph. Every backend must give the same."""
+    picture = photograph(*size).astype(np.float32) / 255
     extension = extension_for(*picture.shape[:2])
     extended = np.zeros((1, 3, extension.extended_height, extension.extended_width), np.float32)
     extension.picture(extended)[0] = picture.transpose(2, 0, 1)
@@ -44,7 +47,7 @@ def test_backend_gives_the_published_network(model, backend, size):
     variant, scale, profile = model.name.split()
     picture = photograph(*size).astype(np.float32) / 255
     upscaler = Upscaler(variant, int(scale[1:]), profile=profile, backend=backend, precision="fp32")
-    expected = published(model, picture)
+    expected = published(model, size)
     difference = np.abs(upscaler(picture) - expected).max()
     assert difference < TOLERANCE
     enlarged = picture.repeat(model.scale, 0).repeat(model.scale, 1)

@@ -189,9 +189,9 @@ def test_full_disk_of_a_worker_is_not_taken_for_a_lost_connection(monkeypatch):
 def test_worker_that_would_make_other_pictures_is_refused(film, tmp_path):
     script = tmp_path / "differs.vpy"
     script.write_text(
-        "import sys\n"
+        "import multiprocessing\n"
         "import vapoursynth as vs\n"
-        "variant = 'micro' if 'distributed' in sys.modules else 'nano'\n"
+        "variant = 'micro' if multiprocessing.parent_process() else 'nano'\n"
         "vs.core.paragon.Upscale(clip, variant=variant).set_output()\n"
     )
     out = tmp_path / "out.mkv"
@@ -204,7 +204,8 @@ def test_worker_that_would_make_other_pictures_is_refused(film, tmp_path):
 
 
 @pytest.mark.parametrize("codec", ["libx264", "hevc_nvenc"])  # the cluster may have a GPU even if this machine has none
-def test_missing_scheduler_is_one_line(codec, film, tmp_path):
+def test_missing_scheduler_is_one_line(codec, film, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECTING_SECONDS", 1)
     done = encode(film, tmp_path / "out.mkv", "--cluster", "tcp://127.0.0.1:9", "--codec", codec)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("vsparagon: there is no Dask scheduler at tcp://127.0.0.1:9")

@@ -76,5 +76,5 @@ def test_damaged_film_is_decoded_by_a_single_thread_in_the_second_attempt(monkey
     said = io.StringIO()
     result = run.encode(Job(input=film), tmp_path / "out.mkv", overwrite=False, progress=Lines(said))
     assert (result.frames, attempts) == (15, [0, 1])
-    assert "\nframe 3 cannot be made: VideoSource: No frame. Going on with a single thread" in said.getvalue()
+    assert "frame 3 cannot be made: VideoSource: No frame. Going on with a single thread" in said.getvalue()
     assert not list(tmp_path.glob("*.parts"))

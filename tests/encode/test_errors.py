@@ -115,6 +115,30 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fail.vpy", "out.mkv"]
 
 
+@pytest.fixture(scope="module")
+def inputs(film, tmp_path_factory):
+    """A folder with inputs and scripts that cannot be encoded, or only with some options."""
+    folder = tmp_path_factory.mktemp("inputs")
+    blank = (
+        "import vapoursynth as vs\nclip = vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=3)\n"
+    )
+    (folder / "text.mkv").write_text("not a video")
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", folder / "sound.mka")
+    ffmpeg("-i", film, "-map", "0:v", "-map", "0:a", "-c:v", "copy", "-c:a", "libopus", folder / "opus.mkv")
+    (folder / "folder.mkv").mkdir()
+    (folder / "leaving.vpy").write_text("import sys\nsys.exit(3)\n")
+    (folder / "silent.vpy").write_text("")
+    (folder / "broken.vpy").write_text("clip = (\n")
+    (folder / "plain.vpy").write_text(f"{blank}clip.set_output()\n")
+    (folder / "double.vpy").write_text(f"{blank}vs.core.paragon.Upscale(clip).set_output()\n")
+    varying = "vs.core.std.Splice([clip, clip.std.Crop(left=2)], mismatch=True).set_output()\n"
+    (folder / "varying.vpy").write_text(f"{blank}{varying}")
+    unlucky = "def choose(n):\n    raise ValueError('bad luck')\nclip.std.FrameEval(choose).set_output()\n"
+    (folder / "unlucky.vpy").write_text(f"{blank}{unlucky}")
+    (folder / "interlaced.vpy").write_text(f"{blank}clip.std.SetFieldBased(2).set_output()\n")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -200,28 +224,12 @@ def test_existing_output_is_kept_when_its_replacement_fails(film, tmp_path):
         (["FILM", "out.mov", "--codec", "libsvtav1"], ["mov cannot hold the video of libsvtav1", "--codec libx265"]),
     ],
 )
-def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, tmp_path):
-    blank = (
-        "import vapoursynth as vs\nclip = vs.core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=3)\n"
-    )
-    (tmp_path / "text.mkv").write_text("not a video")
-    ffmpeg("-f", "lavfi", "-i", "sine=d=1", tmp_path / "sound.mka")
-    ffmpeg("-i", film, "-map", "0:v", "-map", "0:a", "-c:v", "copy", "-c:a", "libopus", tmp_path / "opus.mkv")
-    (tmp_path / "folder.mkv").mkdir()
-    (tmp_path / "leaving.vpy").write_text("import sys\nsys.exit(3)\n")
-    (tmp_path / "silent.vpy").write_text("")
-    (tmp_path / "broken.vpy").write_text("clip = (\n")
-    (tmp_path / "plain.vpy").write_text(f"{blank}clip.set_output()\n")
-    (tmp_path / "double.vpy").write_text(f"{blank}vs.core.paragon.Upscale(clip).set_output()\n")
-    varying = "vs.core.std.Splice([clip, clip.std.Crop(left=2)], mismatch=True).set_output()\n"
-    (tmp_path / "varying.vpy").write_text(f"{blank}{varying}")
-    unlucky = "def choose(n):\n    raise ValueError('bad luck')\nclip.std.FrameEval(choose).set_output()\n"
-    (tmp_path / "unlucky.vpy").write_text(f"{blank}{unlucky}")
-    (tmp_path / "interlaced.vpy").write_text(f"{blank}clip.std.SetFieldBased(2).set_output()\n")
-    before = sorted(tmp_path.iterdir())
-    done = encode(*(film if a == "FILM" else a for a in arguments), cwd=tmp_path)
+def test_error_is_one_line_and_leaves_no_file(arguments, parts, film, inputs, monkeypatch):
+    monkeypatch.chdir(inputs)
+    before = sorted(inputs.iterdir())
+    done = encode(*(film if a == "FILM" else a for a in arguments))
     fails_with(done, *parts)
-    assert sorted(tmp_path.iterdir()) == before
+    assert sorted(inputs.iterdir()) == before
 
 
 def fake_ffmpeg(folder: Path, text: str) -> dict[str, str]:

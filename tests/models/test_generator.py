@@ -271,20 +271,22 @@ def test_picture_made_in_strips_equals_the_whole(height):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_nano_as_published_takes_less_than_a_gigabyte_at_1080p():
+def test_nano_as_published_takes_less_than_half_a_gigabyte_for_half_of_1080p():
     code = (
         "import torch; from vsparagon.models.generators import create_generator; torch.set_num_threads(2)\n"
         "def megabytes(name):\n"
         "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith(name)) // 1000\n"
         "model = create_generator('nano').eval()\n"
+        "torch.set_grad_enabled(False)\n"
+        "model(torch.rand(1, 3, 64, 64))\n"
         # The memory of torch's libraries is subtracted, because it differs by half a gigabyte between machines.
         "before = megabytes('VmRSS')\n"
-        "with torch.inference_mode(): model(torch.rand(1, 3, 1080, 1920))\n"
+        "model(torch.rand(1, 3, 1080, 960))\n"
         # getrusage would return the peak of the parent process if that is higher.
         "print(megabytes('VmHWM') - before)"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert int(run.stdout) < 1000
+    assert int(run.stdout) < 500
 
 
 def test_every_trained_parameter_receives_a_gradient():

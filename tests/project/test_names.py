@@ -10,6 +10,7 @@ import vapoursynth as vs
 from places import ROOT
 
 import vsparagon
+from vsparagon.cli import main
 
 PACKAGES = ["vsparagon", "vsparagon.models"]
 
@@ -56,8 +57,9 @@ def test_importing_the_packages_imports_no_library():
 def test_export_script_is_the_command(tmp_path):
     pytest.importorskip("onnx", reason="ONNX files are written with onnx")
     pytest.importorskip("torch", reason="the networks are torch modules")
-    made = [tmp_path / "script.onnx", tmp_path / "command.onnx"]
-    for command, out in zip((["scripts/export_onnx.py"], ["-m", "vsparagon", "export"]), made, strict=True):
-        done = subprocess.run([sys.executable, *command, "nano", out], capture_output=True, text=True, cwd=ROOT)
-        assert done.returncode == 0, done.stderr
-    assert made[0].read_bytes() == made[1].read_bytes()
+    by_script, by_command = tmp_path / "script.onnx", tmp_path / "command.onnx"
+    words = [sys.executable, "scripts/export_onnx.py", "nano", by_script]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert main(["export", "nano", str(by_command)]) == 0
+    assert by_script.read_bytes() == by_command.read_bytes()

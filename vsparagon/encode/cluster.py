@@ -38,6 +38,7 @@ from vsparagon.log import collected_log
 from vsparagon.system.interrupt import Interrupt
 
 RETRIES: Final = 2  # for a segment that failed; Dask itself repeats those of a worker that died
+CONNECTING_SECONDS: Final = 10
 CLOSING_SECONDS: Final = 5
 
 _opening = threading.Lock()  # opening a script changes the working directory, which all threads share
@@ -86,7 +87,7 @@ def open_client(*, workers: int, address: str) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if address:
         try:
-            client = distributed.Client(address, timeout="10s", set_as_default=False)
+            client = distributed.Client(address, timeout=f"{CONNECTING_SECONDS}s", set_as_default=False)
         except (OSError, ValueError) as error:
             raise InvalidInput(f"there is no Dask scheduler at {address}: {error}.") from error
         with client:
