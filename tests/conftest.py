@@ -1,5 +1,6 @@
 """Settings and fixtures for all tests."""
 
+import gc
 import os
 import signal
 from functools import cache
@@ -16,6 +17,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Background jobs of a shell ignore Ctrl-C, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Take all that the imported modules hold out of garbage collections, each of which would look through torch."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache

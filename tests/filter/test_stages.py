@@ -68,8 +68,8 @@ def enlarged_golden(opened, name, picture, tiles=None, backend="openvino", preci
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(
-    size=st.tuples(st.integers(16, 180), st.integers(16, 180)),
-    tile=st.tuples(st.integers(64, 160), st.integers(64, 160)),
+    size=st.tuples(st.integers(16, 240), st.integers(16, 240)),
+    tile=st.tuples(st.integers(64, 200), st.integers(64, 200)),
     share=st.floats(0, 0.5),
 )
 def test_any_tile_gives_the_whole_picture_of_networks_that_look_at_all_of_it(opened, name, size, tile, share):

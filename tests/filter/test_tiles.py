@@ -38,7 +38,7 @@ CLEAN = {name: model for name, model in MODELS.items() if name.endswith("clean")
 
 
 @pytest.mark.parametrize("model", CLEAN.values(), ids=CLEAN)
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     height=st.integers(1, 300), width=st.integers(1, 300), tile=st.tuples(st.integers(64, 200), st.integers(64, 200))
 )
