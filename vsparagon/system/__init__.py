@@ -3,7 +3,7 @@
 files.py       replace files as a whole
 output.py      a standard output that may be closed early
 interrupt.py   Ctrl-C
-waiting.py     wait for what heeds no Ctrl-C
+waiting.py     wait so that Ctrl-C can interrupt it
 forks.py       forks of a process
 locks.py       locks between processes
 machine.py     memory, threads and names of this machine

@@ -1,36 +1,79 @@
-"""Wait so that Ctrl-C can interrupt it, also on Windows, where it cannot interrupt a wait without a timeout."""
+"""Wait so that Ctrl-C can interrupt it, and so that nothing stays locked then.
+
+Python runs the handler of Ctrl-C between any two instructions of its main thread, even between one that takes a lock
+and the `try` that releases it. The locks of Popen, Future, Event and Thread may stay taken like that, and a later wait
+would never end. So here, the main thread takes none of them. On Windows, Ctrl-C cannot interrupt a wait without a
+timeout.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import time
+from _thread import start_new_thread
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 POLL: Final = 0.1  # seconds
 PATIENCE: Final = 2.0  # seconds after which `when_slow` is called
 
-_left: list[threading.Thread] = []
+
+class Answer[T]:
+    """What another thread will deliver: a result or an error.
+
+    Attributes:
+        here: whether it has been delivered.
+    """
+
+    def __init__(self) -> None:
+        self.here = False
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+        self._wake: SimpleQueue[None] = SimpleQueue()  # in C: it has no lock that could stay taken
+
+    def deliver(self, result: T) -> None:
+        self._results.append(result)
+        self._arrive()
+
+    def fail(self, error: BaseException) -> None:
+        self._error = error
+        self._arrive()
+
+    def _arrive(self) -> None:
+        self.here = True
+        self._wake.put(None)
+
+    def sleep(self) -> None:
+        """Wait for a moment, or until it is delivered."""
+        with suppress(Empty):
+            self._wake.get(timeout=POLL)
+
+    def wait(self) -> T:
+        """Wait until it is delivered, and take it."""
+        while not self.here:
+            self.sleep()
+        return self.take()
+
+    def take(self) -> T:
+        """Return the result or raise the error, once, when it is `here`."""
+        if self._error is None:
+            return self._results.pop()
+        error, self._error = self._error, None  # its traceback holds this object: together, they would be a cycle
+        try:
+            raise error
+        finally:
+            del error
+
+
+_left: list[Answer[Any]] = []
 
 
 def wait_for(process: subprocess.Popen[Any]) -> int:
     """Wait for the end of a process and return its exit code."""
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(POLL)
-
-
-def result_of[T](future: Future[T]) -> T:
-    """Wait for a future and return its result, or raise its error."""
-    while not wait([future], POLL).done:
-        pass
-    try:
-        return future.result()
-    finally:
-        del future  # an error's traceback holds this frame: it would hold the error, and all the other frames with it
+    return _begin(process.wait).wait()
 
 
 def call_in_thread[T](
@@ -55,34 +98,39 @@ def call_in_thread[T](
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # raised again below
-            future.set_exception(error)
-
-    # Not an executor, because Python waits for its threads at exit; not Thread.join, because after Ctrl-C it reports a
-    # running thread as finished.
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    _left.append(thread)
+    answer = _begin(call)
+    _left.append(answer)
     began, told = time.monotonic(), False
     try:
-        while not wait([future], POLL).done:
+        while not answer.here:
             if when_slow and not told and time.monotonic() - began > PATIENCE:
                 told = True
                 when_slow()
+            answer.sleep()
     except KeyboardInterrupt:
         if on_interrupt:
             on_interrupt()
-            wait([future])
+            while not answer.here:
+                answer.sleep()
         raise
-    _left.remove(thread)
-    return future.result()
+    _left.remove(answer)
+    return answer.take()
+
+
+def _begin[T](call: Callable[[], T]) -> Answer[T]:
+    """Call a function on a thread of its own, for which Python does not wait at exit."""
+    answer = Answer[T]()
+
+    def run() -> None:
+        try:
+            answer.deliver(call())
+        except BaseException as error:  # raised again by `Answer.take`
+            answer.fail(error)
+
+    start_new_thread(run, ())
+    return answer
 
 
 def is_left_behind() -> bool:
     """Return whether a function that Ctrl-C left behind still runs; the exit of the process would wait for it."""
-    return any(thread.is_alive() for thread in _left)
+    return any(not answer.here for answer in _left)

@@ -14,7 +14,6 @@ import sys
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from typing import Any, Final
 from vsparagon.errors import BackendFailure, BackendUnavailable, ParagonError
 from vsparagon.system.interrupt import own_process_group
 from vsparagon.system.machine import python_executable
-from vsparagon.system.waiting import result_of
+from vsparagon.system.waiting import Answer
 
 SERVER: Final = "vsparagon.backends.openvino.server"
 
@@ -51,7 +50,7 @@ class WorkerProcess:
             raise BackendUnavailable(f"a process for OpenVINO cannot be started: {error}.") from error
         self._owner, self._end = os.getpid(), ""
         self._tickets = itertools.count()
-        self._answers: dict[int, Future[Any]] = {}
+        self._answers: dict[int, Answer[Any]] = {}
         self._released: deque[int] = deque()
         self._lock = threading.Lock()
         threading.Thread(target=self._listen, name="paragon worker", daemon=True).start()
@@ -82,11 +81,11 @@ class WorkerProcess:
             ParagonError: the method raised it.
             BackendFailure: the worker has ended.
         """
-        return result_of(self._answer(method, arguments))
+        return self._answer(method, arguments).wait()
 
-    def _answer(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
+    def _answer(self, method: str, arguments: tuple[Any, ...]) -> Answer[Any]:
         assert self._process.stdin is not None
-        answer: Future[Any] = Future()
+        answer = Answer[Any]()
         self._check()  # in a fork, the lock may be held by a thread that does not exist there
         with self._lock:
             self._check()
@@ -120,14 +119,14 @@ class WorkerProcess:
         with self._lock:
             self._end = f"OpenVINO's own process ended (exit status {code}); open the clip again."
             for answer in self._answers.values():
-                answer.set_exception(BackendFailure(self._end))
+                answer.fail(BackendFailure(self._end))
 
     def _deliver(self, ticket: int, result: Any, error: ParagonError | None) -> None:
         answer = self._answers.pop(ticket)
         if error is None:
-            answer.set_result(result)
+            answer.deliver(result)
         else:
-            answer.set_exception(error)
+            answer.fail(error)
 
 
 _worker: WorkerProcess | None = None
