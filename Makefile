@@ -4,7 +4,9 @@ VENV := .venv
 # Absolute, because some steps change the directory, and a Python started by a relative path reports a relative path.
 RUN := $(CURDIR)/$(VENV)/bin/python
 STAMPS := $(VENV)/stamps
-PIP := $(RUN) -m pip install --quiet
+# Python compiles the modules that are imported, and keeps that; compiling all of them would take half of pip's time.
+PIP := $(RUN) -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 # The files from which the installed native library and metadata are made.
 PACKAGE := pyproject.toml setup.py vsparagon/__init__.py vsparagon/native/paragon.c
