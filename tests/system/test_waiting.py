@@ -136,7 +136,11 @@ def interrupted(call, step):
 
 def test_process_can_be_waited_for_after_ctrl_c_at_any_moment(monkeypatch):
     monkeypatch.setattr(waiting, "POLL", 0.001)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        for step in range(400):
-            interrupted(lambda: wait_for(process), step)
-    assert call_in_thread(lambda: wait_for(process)) == 1  # no line to read
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    for step in range(400):
+        interrupted(lambda: wait_for(process), step)
+    process.kill()
+    waits = threading.Thread(target=process.wait, daemon=True)
+    waits.start()
+    waits.join(20)
+    assert not waits.is_alive()
