@@ -26,14 +26,14 @@ test: $(STAMPS)/test  ## lint, check types and run the tests: make test [PYTEST_
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 oldest: OLDEST := $(CURDIR)/.oldest/bin/python
 oldest:  ## run the tests with the oldest packages that pyproject.toml allows, in .oldest
 	python=$$(PYTHON="$(PYTHON)" sh scripts/find_python.sh) && "$$python" -m venv --clear .oldest
 	$(OLDEST) -m pip install --quiet uv
 	$(OLDEST) -m uv pip install --quiet --resolution lowest-direct -e '.[test]'
-	$(OLDEST) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(OLDEST) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 sanitize: SITE = $(shell $(RUN) -c 'import vapoursynth; print(*vapoursynth.__path__)')
 sanitize: VERSION = $(subst ., ,$(shell $(RUN) -c 'import vsparagon; print(vsparagon.__version__)'))

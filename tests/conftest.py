@@ -19,6 +19,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests, so that no worker is left alone with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_collection_finish():
     """Take all that the imported modules hold out of garbage collections, each of which would look through torch."""
     gc.collect()
