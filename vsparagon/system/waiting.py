@@ -51,10 +51,13 @@ class Answer[T]:
         with suppress(Empty):
             self._wake.get(timeout=POLL)
 
-    def wait(self) -> T:
-        """Wait until it is delivered, and take it."""
+    def wait_until_here(self) -> None:
         while not self.here:
             self.sleep()
+
+    def wait(self) -> T:
+        """Wait until it is delivered, and take it."""
+        self.wait_until_here()
         return self.take()
 
     def take(self) -> T:
@@ -110,8 +113,7 @@ def call_in_thread[T](
     except KeyboardInterrupt:
         if on_interrupt:
             on_interrupt()
-            while not answer.here:
-                answer.sleep()
+            answer.wait_until_here()
         raise
     _left.remove(answer)
     return answer.take()
