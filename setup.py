@@ -76,17 +76,19 @@ def needs_zig() -> bool:
     return bool(chosen_platform()) or not system_compiler()
 
 
-def compiler() -> list[str]:
-    if not needs_zig():
-        return system_compiler()
+def zig(tool: str) -> list[str]:
+    """Return the command of one of zig's tools, for the chosen platform.
+
+    Raises:
+        CompileError: zig is not installed.
+    """
     if importlib.util.find_spec("ziglang") is None:
         raise CompileError(
             "vsparagon needs a C compiler: found neither cc, gcc nor clang, nor the Python package ziglang. "
             "Install one of them (python -m pip install ziglang), or name a compiler in CC."
         )
-    command = [sys.executable, "-m", "ziglang", "cc"]
     platform = chosen_platform()
-    return [*command, "-target", ZIG_TARGETS[platform]] if platform else command
+    return [sys.executable, "-m", "ziglang", tool, *(["-target", ZIG_TARGETS[platform]] if platform else [])]
 
 
 def include_folder() -> Path:
@@ -108,25 +110,49 @@ def compile_library(folder: Path, version: str) -> Path:
     Raises:
         CompileError: there is no compiler, or it fails.
     """
-    target = chosen_platform() or sysconfig.get_platform().replace("-", "_")
-    suffix = ".dll" if target.startswith("win") else ".so"
-    library = folder / (LIBRARY + suffix)
+    platform = chosen_platform() or sysconfig.get_platform().replace("-", "_")
+    library = folder / (LIBRARY + (".dll" if platform.startswith("win") else ".so"))
     major, minor = version.split(".")[:2]
-    command = [*compiler(), "-std=c11", "-O2", "-Wall", "-Wextra", "-shared", "-fvisibility=hidden", "-s"]
-    if suffix != ".dll":
-        command.append("-fPIC")
-    command += [f"-DPARAGON_VERSION_MAJOR={major}", f"-DPARAGON_VERSION_MINOR={minor}"]
-    command += [f"-I{include_folder()}", str(SOURCE), "-o", str(library)]
-    if suffix == ".so":
-        command.append("-ldl")  # part of libc only since glibc 2.34
+    options = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", f"-I{include_folder()}"]
+    options += [f"-DPARAGON_VERSION_MAJOR={major}", f"-DPARAGON_VERSION_MINOR={minor}", str(SOURCE)]
+    compiler = zig("cc") if needs_zig() else system_compiler()
+    if library.suffix == ".so":
+        # libdl is part of libc only since glibc 2.34.
+        run([*compiler, *options, "-fPIC", "-shared", "-s", "-o", str(library), "-ldl"])
+    elif needs_zig():
+        compiled = folder / "paragon.obj"
+        run([*compiler, *options, "-c", "-o", str(compiled)])
+        link_dll(compiled, library)
+    else:
+        run([*compiler, *options, "-shared", "-s", "-o", str(library)])
+    return library
+
+
+def link_dll(compiled: Path, library: Path) -> None:
+    """Link a DLL by zig without the C library of MinGW, which zig would first compile for minutes.
+
+    What every DLL needs (an entry point, thread-local storage) comes from zig's own start code, which is part of any
+    program in zig, even an empty one; the few functions of C that are called come from Windows itself.
+    """
+    program = compiled.with_name("empty.zig")
+    program.touch()
+    options = ["-dynamic", "-O", "ReleaseSmall", "-fstrip", "-fno-dll-export-fns", "-fno-emit-implib"]
+    files = [str(program), str(compiled), f"-femit-bin={library}"]
+    run([*zig("build-lib"), *options, *files, "-lkernel32", "-lucrtbase"])
+
+
+def run(command: list[str]) -> None:
+    """Run a compiler or linker.
+
+    Raises:
+        CompileError: it cannot be run, or fails.
+    """
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise CompileError(f"cannot run the C compiler {command[0]!r}: {error}") from error
     if done.returncode:
-        output = done.stdout + done.stderr
-        raise CompileError(f"cannot compile {SOURCE.name}:\n{shlex.join(command)}\n{output}")
-    return library
+        raise CompileError(f"cannot compile {SOURCE.name}:\n{shlex.join(command)}\n{done.stdout}{done.stderr}")
 
 
 def record_line(name: str, content: bytes) -> str:

@@ -83,7 +83,7 @@ def check_needs(command: str) -> None:
     """
     needs = NEEDS[command]
     if missing := [package for module, package in needs.modules.items() if find_spec(module) is None]:
-        raise BackendUnavailable(f"this needs {', '.join(missing)}; install them with {installation(needs.extra)}.")
+        raise BackendUnavailable(f"this needs {', '.join(missing)}; install with {installation(needs.extra)}.")
     if old := [text for package in needs.packages if (text := too_old(package))]:
         raise BackendUnavailable(f"{', '.join(old)}; update with {installation(needs.extra)}.")
 

@@ -184,7 +184,6 @@ def test_manylinux_wheel_needs_no_newer_libc_than_its_tag_says(source, tmp_path)
 
 
 @needs_zig
-@pytest.mark.slow  # the first time on a machine, zig compiles its C library for Windows
 def test_windows_wheel_holds_a_plugin_that_only_needs_windows(source, tmp_path):
     wheel = build_wheel(source, tmp_path, VSPARAGON_PLATFORM="win_amd64")
     assert wheel.name.endswith("-py3-none-win_amd64.whl")
@@ -194,6 +193,7 @@ def test_windows_wheel_holds_a_plugin_that_only_needs_windows(source, tmp_path):
         check_record(archive)
     assert library.machine == 0x8664  # x86-64
     assert library.exports() == ["VapourSynthPluginInit2"]
+    assert library.has_thread_local_storage()
     system = re.compile(r"kernel32\.dll|msvcrt\.dll|ucrtbase\.dll|api-ms-win-crt-[a-z0-9-]+\.dll")
     assert [name for name in library.imports() if not system.fullmatch(name.lower())] == []
 
@@ -237,6 +237,9 @@ class PortableExecutable:
             found.append(self.text(name))
             entry += 20
         return found
+
+    def has_thread_local_storage(self) -> bool:
+        return self.number("<I", self.directories + 8 * 9) != 0
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")

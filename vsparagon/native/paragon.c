@@ -15,7 +15,6 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,56 +108,67 @@ static bool find_python(Python *py) {
     return py->is_initialized() != 0;
 }
 
-/* Write str(object), or "?" on failure, into text. object may be NULL; no exception remains set. */
-static void describe(const Python *py, void *object, char *text, size_t size) {
+/* A message that is written piece by piece; what does not fit is left out. */
+typedef struct Message {
+    size_t length;
+    char text[MESSAGE_SIZE];
+} Message;
+
+static void add(Message *message, const char *piece) {
+    for (; *piece && message->length < MESSAGE_SIZE - 1; piece++)
+        message->text[message->length++] = *piece;
+    message->text[message->length] = '\0';
+}
+
+/* Add str(object), or "?" on failure. object may be NULL; no exception remains set. */
+static void add_object(Message *message, const Python *py, void *object) {
     void *string = object ? py->str(object) : NULL;
     const char *utf8 = string ? py->utf8(string, NULL) : NULL;
-    snprintf(text, size, "%s", utf8 ? utf8 : "?");
+    add(message, utf8 ? utf8 : "?");
     py->clear_error();
     if (string)
         py->release(string);
 }
 
-/* Clear the current exception and write "Type: message", or only the message of a RuntimeError, which
- * vsparagon.plugin raises with a complete sentence. */
-static void take_exception(const Python *py, char *text, size_t size) {
-    void *exception = py->get_raised();
+/* Add "Type: message", or only the message of a RuntimeError, which vsparagon.plugin raises with a complete sentence.
+ * Releases the exception, which may be NULL. */
+static void add_exception(Message *message, const Python *py, void *exception) {
     void *type = exception ? py->get_attribute(exception, "__class__") : NULL;
-    void *type_name = type ? py->get_attribute(type, "__name__") : NULL;
-    char name[128], message[MESSAGE_SIZE / 2];
+    void *name = type ? py->get_attribute(type, "__name__") : NULL;
+    size_t before = message->length;
 
-    describe(py, type_name, name, sizeof name);
-    describe(py, exception, message, sizeof message);
-    if (strcmp(name, "RuntimeError") == 0)
-        snprintf(text, size, "%s", message);
+    add_object(message, py, name);
+    if (strcmp(message->text + before, "RuntimeError") == 0)
+        message->length = before;
     else
-        snprintf(text, size, "%s: %s", name, message);
+        add(message, ": ");
+    add_object(message, py, exception);
 
-    if (type_name)
-        py->release(type_name);
+    if (name)
+        py->release(name);
     if (type)
         py->release(type);
     if (exception)
         py->release(exception);
 }
 
-/* Run vsparagon.plugin.call(function); the caller holds the GIL. If that raises, write the reason and return false. */
-static bool call_plugin(const Python *py, const char *function, char *reason, size_t size) {
-    char exception[MESSAGE_SIZE / 2], prefix[MESSAGE_SIZE / 4];
+/* Run vsparagon.plugin.call(function); the caller holds the GIL. If that raises, add the reason and return false. */
+static bool call_plugin(Message *message, const Python *py, const char *function) {
     void *plugin = py->import_module("vsparagon.plugin");
     if (!plugin) {
-        take_exception(py, exception, sizeof exception);
-        describe(py, py->sys_object("prefix"), prefix, sizeof prefix);
-        snprintf(reason, size,
-                 "the Python of this process (%s) cannot import vsparagon (%s); install it there with "
-                 "\"python -m pip install vsparagon\", or let `vapoursynth config` choose the Python that has it",
-                 prefix, exception);
+        void *exception = py->get_raised();
+        add(message, "the Python of this process (");
+        add_object(message, py, py->sys_object("prefix"));
+        add(message, ") cannot import vsparagon (");
+        add_exception(message, py, exception);
+        add(message, "); install it there with \"python -m pip install vsparagon\", or let `vapoursynth config` choose "
+                     "the Python that has it");
         return false;
     }
     void *nothing = py->call_method(plugin, "call", "s", function);
     py->release(plugin);
     if (!nothing) {
-        take_exception(py, reason, size);
+        add_exception(message, py, py->get_raised());
         return false;
     }
     py->release(nothing);
@@ -168,27 +178,28 @@ static bool call_plugin(const Python *py, const char *function, char *reason, si
 /* The entry point of every public function; userData is the function's name. */
 static void VS_CC enter_python(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
     const char *function = userData;
-    char reason[MESSAGE_SIZE], message[MESSAGE_SIZE + 64];
+    Message message = {.length = 0};
     Python py;
     Call call = {.core = core, .in = in, .out = out, .answered = false, .outer = waiting};
 
+    add(&message, "paragon.");
+    add(&message, function);
+    add(&message, ": ");
     if (!find_python(&py)) {
-        snprintf(reason, sizeof reason,
-                 "this program runs no Python 3.12 or later, which this filter is written in; open the script with "
-                 "vspipe, with Python itself or with another program that uses VSScript");
+        add(&message, "this program runs no Python 3.12 or later, which this filter is written in; open the script with "
+                      "vspipe, with Python itself or with another program that uses VSScript");
     } else {
         waiting = &call;
         int state = py.gil_ensure();
-        bool returned = call_plugin(&py, function, reason, sizeof reason);
+        bool returned = call_plugin(&message, &py, function);
         py.gil_release(state);
         waiting = call.outer;
         if (call.answered)
             return; /* out holds the result, or an error with a complete message */
         if (returned)
-            snprintf(reason, sizeof reason, "vsparagon.plugin gave no answer");
+            add(&message, "vsparagon.plugin gave no answer");
     }
-    snprintf(message, sizeof message, "paragon.%s: %s", function, reason);
-    vsapi->mapSetError(out, message);
+    vsapi->mapSetError(out, message.text);
 }
 
 /* internal_run(func): call func with the arguments of the call waiting on this thread, and give that call the result.
@@ -228,13 +239,13 @@ static void VS_CC internal_run(const VSMap *in, VSMap *out, void *userData, VSCo
 
 typedef struct Failure {
     VSVideoInfo info;
-    char message[MESSAGE_SIZE];
+    Message message;
 } Failure;
 
 static const VSFrame *VS_CC fail_frame(int n, int reason, void *instance, void **frame_data, VSFrameContext *context,
                                        VSCore *core, const VSAPI *vsapi) {
     (void)n, (void)reason, (void)frame_data, (void)core;
-    vsapi->setFilterError(((Failure *)instance)->message, context);
+    vsapi->setFilterError(((Failure *)instance)->message.text, context);
     return NULL;
 }
 
@@ -247,7 +258,7 @@ static void VS_CC free_failure(void *instance, VSCore *core, const VSAPI *vsapi)
  * Python callback would show the user a traceback; a frame of this clip gives one line. */
 static void VS_CC internal_fail(const VSMap *in, VSMap *out, void *userData, VSCore *core, const VSAPI *vsapi) {
     (void)userData;
-    Failure *failure = malloc(sizeof *failure);
+    Failure *failure = calloc(1, sizeof *failure);
     if (!failure) {
         vsapi->mapSetError(out, "out of memory");
         return;
@@ -255,7 +266,7 @@ static void VS_CC internal_fail(const VSMap *in, VSMap *out, void *userData, VSC
     VSNode *clip = vsapi->mapGetNode(in, "clip", 0, NULL);
     failure->info = *vsapi->getVideoInfo(clip);
     vsapi->freeNode(clip);
-    snprintf(failure->message, sizeof failure->message, "%s", vsapi->mapGetData(in, "message", 0, NULL));
+    add(&failure->message, vsapi->mapGetData(in, "message", 0, NULL));
     vsapi->createVideoFilter(out, "internal_fail", &failure->info, fail_frame, free_failure, fmParallel, NULL, 0,
                              failure, core);
 }
