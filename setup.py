@@ -19,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -206,7 +207,10 @@ class NativeEditableWheel(editable_wheel):
     """The wheel of `pip install -e .`. It holds a copy of the library; install again after changing the C code."""
 
     def run(self) -> None:
-        super().run()
+        with warnings.catch_warnings():
+            # setuptools says it of every editable installation, and pip 26.3 shows it.
+            warnings.filterwarnings("ignore", "Editable installation")
+            super().run()
         wheel = max(Path(self.dist_dir).glob("*.whl"), key=os.path.getmtime)
         add_library(wheel, self.distribution.get_version())
 
