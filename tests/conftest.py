@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,9 @@ os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parents[1] / ".cache
 
 # Tests that use ONNX Runtime directly must not send telemetry either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# One thread of torch's for each of several workers: with more, they would spend their time waiting for one another.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Background jobs of a shell ignore Ctrl-C, and processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,6 +49,8 @@ def no_cuda() -> str:
 
 
 def pytest_runtest_setup(item):
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # whatever an earlier test has left
     if item.get_closest_marker("needs_cuda") and (reason := no_cuda()):
         if os.environ.get("VSPARAGON_REQUIRE_CUDA") == "1":
             pytest.fail(f"VSPARAGON_REQUIRE_CUDA is 1, but: {reason}")

@@ -289,7 +289,7 @@ def test_no_kernel_looks_beyond_its_memory(network, interpreted, monkeypatch):
 
 
 def test_executors_of_one_lane_share_memory_and_do_not_disturb_each_other(interpreted):
-    network = half_form(NETWORKS["nano"]())
+    network = half_form(NETWORKS["swift"]())
     layouts = [YUV420, replace(YUV420, matrix=9, full=True, chroma_location=2)]
     frames = [frame_of(network, layout) for layout in layouts]
     planes, memory = noise(frames[0]), canvas.Room()
@@ -319,7 +319,7 @@ def test_memory_of_a_lane_goes_with_it(interpreted):
 
 
 def test_a_second_frame_is_computed_like_the_first(interpreted):
-    frame = frame_of(half_form(NETWORKS["nano"]()))
+    frame = frame_of(half_form(NETWORKS["swift"]()))
     planes, results = noise(frame), room(frame)
     executor = FusedExecutor(frame, planes, results)
     executor.enqueue()

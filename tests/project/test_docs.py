@@ -121,7 +121,6 @@ def place(tmp_path, monkeypatch):
     (programs / "ffmpeg").symlink_to(find_ffmpeg())
     path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

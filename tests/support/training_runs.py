@@ -1,7 +1,6 @@
 """Pictures, configurations and runs for the tests of training."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,9 +60,8 @@ def changes(values: dict[str, object]) -> list[str]:
 def start(config: Path, values: dict[str, object], launcher: tuple[str, ...] = ()) -> subprocess.Popen:
     """Start a run in a process of its own, with the log on stderr."""
     command = [sys.executable, *launcher, str(ROOT / "scripts" / "train.py"), "--config", str(config)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = ["--set", *changes(values)] if values else []
-    return subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
