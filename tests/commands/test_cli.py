@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -226,6 +227,25 @@ def test_failure_is_one_line_on_standard_error(arguments, tmp_path, monkeypatch,
     assert captured.err.startswith("vsparagon: ")
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["encode {} out.mkv", "encode in.mkv {}", "preview {}", "image {} out.png"])
+def test_path_that_cannot_be_is_one_line(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.mkv").touch()
+    assert main(command.format(f"{'a' * 300}.mkv").split()) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("vsparagon: ")
+    assert said.count("\n") == 1
+
+
+def test_path_that_may_not_be_looked_at_is_one_line(monkeypatch, capsys):
+    def refused(args):
+        raise PermissionError(errno.EACCES, "Permission denied", "secret/in.mkv")
+
+    monkeypatch.setattr("vsparagon.cli.encode._run", refused)
+    assert main(["encode", "secret/in.mkv", "out.mkv"]) == 1
+    assert capsys.readouterr().err == "vsparagon: secret/in.mkv cannot be reached: Permission denied\n"
 
 
 @pytest.mark.parametrize(

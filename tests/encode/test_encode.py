@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,8 +26,9 @@ from vsparagon.encode.contents import _codecs_of, _fate, _seconds, read_contents
 from vsparagon.encode.run import Result
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.source import open_source
-from vsparagon.input.streams import Stream, first_video
+from vsparagon.input.streams import Stream, first_video, read_overview
 
+needs_dask = pytest.mark.skipif(find_spec("distributed") is None, reason="workers need Dask")
 COLOURS = ("_Matrix", "_Primaries", "_Transfer", "_Range", "_ChromaLocation")
 MASTERING = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
 HDR = ("libx265", "-pix_fmt:v:0", "yuv420p10le", "-x265-params:v:0",
@@ -186,9 +189,47 @@ def test_pixels_are_turned_with_the_picture(degrees, shape, tmp_path):
     stored, film = tmp_path / "stored.mp4", tmp_path / "turned.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.2,setsar=4/3", "-pix_fmt", "yuv420p", stored)
     ffmpeg("-display_rotation:v:0", degrees, "-i", stored, "-c", "copy", film)
-    with open_source(Job(input=film), tmp_path / "index", 0).clip.get_frame(0) as frame:
+    with open_source(Job(input=film), tmp_path / "index", read_overview(film).track).clip.get_frame(0) as frame:
         assert (frame.props["_SARNum"], frame.props["_SARDen"]) == shape
         assert frame.width == (64 if degrees % 180 == 0 else 48)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_shape_of_the_container_overrides_that_of_the_codec(suffix, tmp_path):
+    stored, film, out = tmp_path / "stored.mkv", tmp_path / f"film{suffix}", tmp_path / "out.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=72x56:r=25:d=0.2,setsar=64/45", "-c:v", "mpeg2video", stored)
+    ffmpeg("-i", stored, "-c", "copy", "-aspect", "4:3", film)
+    assert read(film).get_frame(0).props["_SARNum"] > 60, "BestSource gives the codec's, near 64:45"
+    done = encode(film, out)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].display_aspect_ratio == Fraction(4, 3)
+
+
+def test_labels_that_change_in_the_middle_are_told_of(tmp_path):
+    parts, film, out = [], tmp_path / "film.mkv", tmp_path / "out.mkv"
+    for name in ("bt709", "smpte170m", "bt709"):
+        parts.append(tmp_path / f"{len(parts)}.ts")
+        drawn = f"testsrc2=s=64x48:r=10:d=0.5,setparams=colorspace={name}"
+        ffmpeg("-f", "lavfi", "-i", drawn, "-pix_fmt", "yuv420p", parts[-1])
+    (tmp_path / "parts.txt").write_text("".join(f"file '{part.name}'\n" for part in parts))
+    ffmpeg("-f", "concat", "-i", tmp_path / "parts.txt", "-c", "copy", film)
+    done = encode(film, out, "--json", "--segment-frames", 7)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    lost = "the labels of 5 frames with other colours or pixels than the first"
+    assert events[-1]["left_out"] == [lost]
+    assert {"event": "note", "text": f"left out: {lost}"} in events
+
+
+@pytest.mark.parametrize("more", [(), pytest.param(("--workers", 1), marks=needs_dask)], ids=["here", "in a worker"])
+def test_what_a_script_prints_does_not_come_between_the_json(more, mkv, tmp_path):
+    script = tmp_path / "talk.vpy"
+    script.write_text("clip.std.FrameEval(lambda n: print('frame', n) or clip).set_output()")
+    done = encode(mkv, tmp_path / "out.mkv", "--filter-script", script, "--json", *more, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()][-1] == "done"
+    assert "\nframe 48\n" in done.stderr
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 11)], ids=str)
@@ -217,7 +258,7 @@ def test_second_view_is_left_out_and_the_first_keeps_its_mark(tmp_path):
     views = [part for size in ("32x32", "64x48") for part in ("-f", "lavfi", "-i", f"testsrc2=s={size}:d=0.1")]
     ffmpeg(*views, "-map", 1, "-map", 0, "-pix_fmt", "yuv420p", "-disposition:v:0", "forced", film)
     contents = read_contents(film, "matroska")
-    assert (contents.track, contents.width, contents.height, contents.disposition) == (0, 64, 48, "forced")
+    assert (contents.track.number, contents.width, contents.height, contents.disposition) == (0, 64, 48, "forced")
     assert (contents.carried, contents.left_out) == ((), ("stream 1 (video, h264)",))
 
 
@@ -329,7 +370,7 @@ def test_film_that_ends_early_is_told_of(suffix, tmp_path):
     assert done.returncode == 0, done.stderr
     (note,) = [line for line in done.stderr.splitlines() if "complete" in line]
     said = re.fullmatch(
-        r"the file's duration is 8\.0 s, but its video ends at (.*) s: the file may be incomplete", note
+        r"the file's duration is 8\.0 s, but its last frame is at (.*) s: the file may be incomplete; if .*", note
     )
     assert float(said[1]) == pytest.approx((read(out).num_frames - 1) / 10, abs=0.06)
     assert "complete" not in encode(whole, tmp_path / f"all{suffix}", "--crf", 30).stderr

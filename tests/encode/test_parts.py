@@ -115,7 +115,7 @@ def test_segments_of_an_older_format_are_told_of_and_kept_but_not_taken_over(tmp
     (job / "manifest.json").write_text(json.dumps({"format": 2, "job": {"crf": 17}, "segments": {"0": entry}}))
     before = sorted(job.iterdir())
     with PartsFolder(tmp_path / "out.mkv") as kept:
-        assert kept.resume({"crf": 17}) == ["format of the segments: 2, now 3"]
+        assert kept.resume({"crf": 17}) == ["format of the segments: 2, now 4"]
         assert kept.segments == {}
     assert sorted(job.iterdir()) == before
 

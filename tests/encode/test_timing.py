@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import replace
@@ -86,6 +87,49 @@ def test_broadcast_whose_sound_begins_late_keeps_its_sync(suffix, program, tmp_p
     assert after == pytest.approx([before[0] + 0.04 * n for n in range(50)], abs=1.5e-3)
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".vob"])
+def test_joined_recordings_are_refused_until_they_are_written_anew_as_advised(suffix, tmp_path):
+    pieces, film, out = [], tmp_path / f"the film{suffix}", tmp_path / "out.mkv"
+    for seconds in (2, 4, 3):
+        pieces.append(tmp_path / f"{seconds}{suffix}")
+        drawn = (f"testsrc2=s=64x48:r=25:d={seconds}", f"sine=d={seconds}")
+        inputs = [word for source in drawn for word in ("-f", "lavfi", "-i", source)]
+        ffmpeg(*inputs, "-c:v", "mpeg2video", "-bf", 2, "-c:a", "mp2", pieces[-1])
+    film.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    done = encode(film, out)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("vsparagon: ")]
+    assert re.match(r"vsparagon: the timestamps of .* begin anew at frame 5\d, ", line)
+    *advice, new = shlex.split(line.partition("encode that: ")[2])
+    assert advice[0] == "ffmpeg"
+    ffmpeg(*advice[1:], tmp_path / new)
+
+    done = encode(tmp_path / new, out)
+    assert done.returncode == 0, done.stderr
+    found = times(out)
+    assert len(found["video"]) == 225
+    assert found["video"][-1] == pytest.approx(9, abs=0.15)
+    assert found["audio"][-1] == pytest.approx(9, abs=0.15)
+    assert max(np.diff(found["audio"])) < 0.1
+
+
+def test_sound_that_was_cut_off_an_mp4_stays_so(tmp_path):
+    whole, film = tmp_path / "whole.mp4", tmp_path / "film.mp4"
+    inputs = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4")
+    ffmpeg(*inputs, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", 50, "-c:a", "aac", whole)
+    ffmpeg("-ss", 1.3, "-i", whole, "-c", "copy", film)
+    with av.open(str(film)) as container:
+        assert next(container.demux(audio=0)).pts < 0, "it is stored from the key frame before on"
+    for suffix in (".mkv", ".mp4"):
+        done = encode(film, tmp_path / f"out{suffix}")
+        assert done.returncode == 0, done.stderr
+        shown = stamps(tmp_path / f"out{suffix}", "video")
+        assert (shown[0], shown[-1]) == pytest.approx((0.02, 2.66), abs=0.03)
+        heard = [time for time in stamps(tmp_path / f"out{suffix}", "audio") if time >= 0]
+        assert (heard[0], heard[-1]) == pytest.approx((0, 2.69), abs=0.03)
+    assert stamps(tmp_path / "out.mkv", "audio")[0] >= 0
+
+
 def test_times_that_the_film_has_twice_move_nothing_else(mkv, tmp_path):
     film, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     twice = "setts=pts='if(eq(mod(N,10),5),PREV_OUTPTS,PTS)':dts='if(eq(mod(N,10),5),PREV_OUTPTS,PTS)'"
@@ -110,9 +154,9 @@ def test_frames_whose_times_the_file_does_not_tell_follow_at_its_rate(tmp_path):
     script = tmp_path / "flip.vpy"
     script.write_text("clip.std.FlipVertical().set_output()\n")
     job = Job(input=film, filter_script=script)
-    assert open_source(job, tmp_path / "index", 0).clip.num_frames == 5
+    assert open_source(job, tmp_path / "index").clip.num_frames == 5
     with pytest.raises(vsparagon.InvalidInput, match=r"raw\.h264 has no timestamps; trim it with"):
-        open_source(replace(job, start=0.2), tmp_path / "index", 0)
+        open_source(replace(job, start=0.2), tmp_path / "index")
 
 
 @pytest.mark.parametrize("program", find_ffmpegs(), ids=["first", "second"][: len(find_ffmpegs())])

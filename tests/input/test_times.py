@@ -1,8 +1,10 @@
 """Repair of missing and wrong timestamps."""
 
+from fractions import Fraction
+
 import pytest
 
-from vsparagon.input.times import NO_TIMESTAMP, mended
+from vsparagon.input.times import NO_TIMESTAMP, mended, new_beginning
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,23 @@ from vsparagon.input.times import NO_TIMESTAMP, mended
 )
 def test_most_times_are_kept_and_the_others_put_between(stamps, wanted, strayed):
     assert mended(stamps) == (wanted, strayed)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "place"),
+    [
+        ([*range(0, 200, 4), *range(0, 200, 4)], 50),
+        ([*range(90, 290, 4), NO_TIMESTAMP, *range(80, 290, 4)], 51),
+        ([*range(0, 400, 4), 0, 4], 100),
+        ([400, 404, 0, 4, 8], 2),
+        ([], 0),
+        ([7], 0),
+        ([*range(0, 400, 4)], 0),
+        ([*range(0, 200, 4), 0, *range(204, 400, 4)], 0),  # a wrong one
+        ([*range(0, 200, 4), 9999, 0, *range(208, 400, 4)], 0),
+        ([*range(0, 200, 4), *range(104, 400, 4)], 0),  # less than a second back
+        ([*range(0, 200, 4), *range(9000, 9400, 4)], 0),  # a jump forward
+    ],
+)
+def test_times_that_begin_anew_are_told_from_wrong_ones(stamps, place):
+    assert new_beginning(stamps, Fraction(100)) == place

@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from vsparagon import __version__
 from vsparagon.cli import cache, compare, doctor, encode, image, models, preview
@@ -28,6 +29,9 @@ from vsparagon.system.interrupt import INTERRUPTED
 from vsparagon.system.output import write_out
 from vsparagon.system.waiting import is_left_behind
 from vsparagon.system.windows import RUNTIME_ADVICE
+
+# What is wrong with a path that somebody gave: even asking whether there is such a file may fail with these.
+UNREACHABLE: Final = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         return _unread()
     except OSError as error:
+        if error.errno in UNREACHABLE and error.filename:
+            sys.stderr.write(f"vsparagon: {error.filename} cannot be reached: {error.strerror}\n")
+            return 1
         if error.errno != errno.ENOSPC:
             raise
         sys.stderr.write(f"vsparagon: {error.strerror}; free some space and run the command again\n")

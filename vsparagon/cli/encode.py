@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import sys
 from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -124,7 +126,8 @@ def _run(args: argparse.Namespace) -> str:
     output = args.output.absolute()
     if output.is_symlink():  # the file that it points to is written, even if there is none yet
         output = Path(os.path.realpath(output))
-    result = encode(job, output, overwrite=args.overwrite, progress=progress, workers=workers)
+    with contextlib.redirect_stdout(sys.stderr):  # for what scripts print while frames are made
+        result = encode(job, output, overwrite=args.overwrite, progress=progress, workers=workers)
     return _json(result) if args.json else _text(result)
 
 

@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from importlib import import_module
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -34,6 +33,7 @@ from vsparagon.errors import EncodeFailure, InvalidInput
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
 from vsparagon.input.source import open_source, upscaled_clip
+from vsparagon.input.streams import Track
 from vsparagon.log import collected_log
 from vsparagon.system.interrupt import Interrupt
 
@@ -50,8 +50,7 @@ class SegmentContext:
 
     Attributes:
         job: what is encoded.
-        track: number of the video stream in the file.
-        origin: file timestamp that players show as 0:00, in seconds.
+        track: the video stream in the file.
         encoding: complete, with every default filled in.
         video: what raw frames in a pipe do not say about themselves.
         index: path prefix of BestSource's index on the machine that submits the work.
@@ -60,8 +59,7 @@ class SegmentContext:
     """
 
     job: Job
-    track: int
-    origin: Fraction
+    track: Track
     encoding: Encoding
     video: RawVideo
     index: Path
@@ -188,7 +186,8 @@ def make_segment(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
         ParagonError: the segment cannot be made here, or would differ from those of the submitting process.
     """
     try:
-        return _made_here(context, span)
+        with contextlib.redirect_stdout(sys.stderr):  # for what scripts print: local workers share the command's output
+            return _made_here(context, span)
     except OSError as error:  # of this machine; for the submitting process, it would be one of the connection
         raise EncodeFailure(
             f"the worker on {platform.node()} cannot make segment {span.number}: {error.strerror or error}; "
@@ -202,7 +201,7 @@ def _made_here(context: SegmentContext, span: Span) -> tuple[bytes, Segment]:
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(render(clip, span.first, span.last)) as frames:
         out = Path(folder) / "segment.mkv"
         command = segment_command(ffmpeg_with(context.encoding.codec), context.video, context.encoding, out)
-        segment = encode_segment(frames, span, command, out, lambda: None)
+        segment = encode_segment(frames, span, context.video, command, out, lambda: None)
         return out.read_bytes(), segment
 
 
@@ -229,7 +228,7 @@ def _open(context: SegmentContext) -> tuple[vs.VideoNode, Any]:
         folder = tempfile.TemporaryDirectory(prefix="vsparagon-", ignore_cleanup_errors=True)
         index = Path(folder.name) / "source"
     with collected_log(), noted_choices() as choices:
-        source = open_source(context.job, index, context.track, context.origin)
+        source = open_source(context.job, index, context.track)
         clip = upscaled_clip(source, context.job, PIXEL_FORMATS[context.encoding.pix_fmt])
     here = fingerprint(clip, choices, ffmpeg_with(context.encoding.codec))
     if differing := [name for name, value in context.fingerprint.items() if here[name] != value]:

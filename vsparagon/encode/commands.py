@@ -121,7 +121,7 @@ def join_command(
         options |= video.display
     if contents is not None:
         rest = _rest(contents, part[0])
-        place = sum(stream.index < contents.track for stream in contents.carried)
+        place = sum(stream.index < contents.track.number for stream in contents.carried)
         streams = [rest[str(stream.index)] for stream in contents.carried]
         if texts:
             converted = iter(_streams_of(texts, part[0], contents))
@@ -143,7 +143,7 @@ def join_command(
         # Where timestamps may jump, older versions of ffmpeg count from the first packet of a stream that is used. So
         # the original video is used too, in an output that is thrown away.
         used = {name: value for name, value in options.items() if name in {"c", "copyts", "t"}}
-        output = ffmpeg.merge_outputs(output, rest[str(contents.track)].output("-", format="null", **used))
+        output = ffmpeg.merge_outputs(output, rest[str(contents.track.number)].output("-", format="null", **used))
     command = _compile(output, program)
     last = command.index(str(out))
     return [*command[:last], *(_attachments(contents, covers) if contents else ()), *command[last:]]
@@ -151,7 +151,7 @@ def join_command(
 
 def _rest(contents: Contents, start: float) -> Any:
     """Return the ffmpeg input for everything but the video, from `start` (seconds as players count them) on."""
-    options: dict[str, Any] = {"itsoffset": _seconds(-contents.start - Fraction(start))}
+    options: dict[str, Any] = {"itsoffset": _seconds(-contents.track.start - Fraction(start))}
     if start:
         # Accurate seeking would trim decoded streams at their original timestamps, without the offset.
         options |= {"ss": _seconds(start), "noaccurate_seek": None}
@@ -185,8 +185,8 @@ def _rest_options(contents: Contents, place: int, part: tuple[float, float], tex
         "map_chapters": source,
         f"disposition:{place}": contents.disposition,
     }
-    if start:
-        options["copypriorss"] = 0  # without it, packets from the previous key frame on would be copied too
+    if start or contents.trimmed:
+        options["copypriorss"] = 0  # without it, packets from before the part would be copied too
     if end:
         options["t"] = _seconds(end - start)
     for position, stream in enumerate(contents.carried):
@@ -228,7 +228,7 @@ def texts_command(program: str, contents: Contents, muxer: str, out: Path) -> li
         muxer: ffmpeg's name for the output container.
         out: file to write.
     """
-    given = ffmpeg.input(str(contents.path), itsoffset=_seconds(-contents.start))
+    given = ffmpeg.input(str(contents.path), itsoffset=_seconds(-contents.track.start))
     texts = [stream for stream in contents.carried if stream.is_rewritten_text]
     codecs = {f"c:{number}": stream.codec for number, stream in enumerate(texts)}
     streams = [given[str(stream.index)] for stream in texts]

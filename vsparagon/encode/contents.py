@@ -15,7 +15,7 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
 from vsparagon.errors import InvalidInput
-from vsparagon.input.streams import Stream, describe_stream, first_video, opened_container, start_of
+from vsparagon.input.streams import Stream, Track, describe_stream, first_video, opened_container, track_of
 
 MUXERS: Final = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm"}
 TEXT: Final = {"subrip", "srt", "ass", "ssa", "webvtt", "text", "mov_text"}
@@ -28,6 +28,8 @@ STALE: Final = (
     "ALPHA_MODE", "BPS", "DURATION", "ENCODER", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "SOURCE_ID", "_STATISTICS",
 )  # fmt: skip
 LOOKED_AT: Final = 3  # pictures that are looked at for captions
+EDITING: Final = {"mp4", "mov"}  # muxers that can hide the beginning of a stream, by an edit list
+PRIMING: Final = Fraction(1, 5)  # seconds
 TS_DISCONT: Final = 0x200  # ffmpeg's AVFMT_TS_DISCONT: formats whose timestamps may jump
 
 
@@ -74,9 +76,8 @@ class Contents:
 
     Attributes:
         path: of the file.
-        track: number of the video stream.
+        track: the video stream.
         width, height: of the video as stored, in pixels.
-        start: file timestamp that players show as 0:00, in seconds.
         begin: file timestamp of the first frame, in seconds.
         seconds: duration that the file states for its video, or else for the whole; 0 if it states none.
         carried: the other streams that the output keeps.
@@ -85,13 +86,13 @@ class Contents:
         disposition: of the video stream, in ffmpeg's notation; "0" for none.
         covers: to attach; empty unless the output is Matroska, since elsewhere covers are streams.
         jumps: whether timestamps in this container may jump, as in recorded broadcasts.
+        trimmed: whether audio is stored that the container hides, before 0:00, and the output would show.
     """
 
     path: Path
-    track: int
+    track: Track
     width: int
     height: int
-    start: Fraction
     begin: Fraction
     seconds: float = 0
     carried: tuple[Carried, ...] = ()
@@ -100,6 +101,7 @@ class Contents:
     disposition: str = "0"
     covers: tuple[Cover, ...] = ()
     jumps: bool = False
+    trimmed: bool = False
 
 
 def muxer_for(output: Path) -> str:
@@ -126,15 +128,16 @@ def read_contents(path: Path, muxer: str) -> Contents:
     """
     with opened_container(path) as container:
         streams = [describe_stream(stream) for stream in container.streams]
-        start = start_of(container)
         chapters = bool(container.chapters())
         covers = dict(_read_covers(container, streams)) if muxer == "matroska" else {}
         video = first_video(path, streams)
+        track = track_of(container, video.index)
         pictures = next(stream for stream in container.streams.video if stream.index == video.index)
         height, width, seconds = pictures.height, pictures.width, _seconds(container, pictures)
         begin = Fraction(pictures.start_time or 0) * (pictures.time_base or 1)
         jumps = bool(container.format.flags & TS_DISCONT)
         captions = _has_captions(container, pictures)
+        trimmed = muxer not in EDITING and _begins_early(container)
     carried, left_out = [], []
     if "1" in (video.metadata.get("alpha_mode"), video.metadata.get("ALPHA_MODE")):
         left_out.append("transparency")  # VP8 and VP9 keep it in a side channel that BestSource does not read
@@ -156,10 +159,9 @@ def read_contents(path: Path, muxer: str) -> Contents:
             left_out.append(f"stream {stream.index} ({stream.kind}{', ' if stream.codec else ''}{stream.codec})")
     return Contents(
         path=path,
-        track=video.index,
+        track=track,
         width=width,
         height=height,
-        start=start,
         begin=begin,
         seconds=seconds,
         carried=tuple(carried),
@@ -168,6 +170,7 @@ def read_contents(path: Path, muxer: str) -> Contents:
         disposition="+".join(d.name for d in Disposition if d.name and d & video.disposition) or "0",
         covers=tuple(covers.values()),
         jumps=jumps,
+        trimmed=trimmed,
     )
 
 
@@ -187,6 +190,15 @@ def _has_captions(container: av.container.InputContainer, pictures: av.VideoStre
         return any(Type.A53_CC in list(frame.side_data) for frame in islice(container.decode(pictures), LOOKED_AT))
     except av.FFmpegError:  # a damaged picture
         return False
+
+
+def _begins_early(container: av.container.InputContainer) -> bool:
+    """Return whether audio is stored that was cut off at the beginning of an MP4, more of it than any decoder needs."""
+    if "mp4" not in container.format.name.split(","):
+        return False
+    container.seek(0)
+    firsts = (next(container.demux(stream)) for stream in container.streams.audio)
+    return any(packet.pts is not None and packet.pts * packet.time_base < -PRIMING for packet in firsts)
 
 
 def _read_covers(container: av.container.InputContainer, streams: Sequence[Stream]) -> Iterator[tuple[int, Cover]]:

@@ -74,9 +74,12 @@ def remarks(contents: Contents | None, source: Source, job: Job) -> list[str]:
         rate = float(source.clip.fps)
         notes.append(f"the script's frame rate, {rate:.5g}, is not used: frames keep their times in the file")
     if stamps and not job.end:
-        end = float(stamps[-1] * source.time_base - contents.start)
+        end = float(stamps[-1] * source.time_base - contents.track.start)
         longest = float(max((later - earlier for earlier, later in pairwise(stamps)), default=0) * source.time_base)
         if contents.seconds - end > max(INCOMPLETE, 2 * longest):
             claim = f"the file's duration is {contents.seconds:.1f} s"
-            notes.append(f"{claim}, but its video ends at {end:.1f} s: the file may be incomplete")
+            notes.append(
+                f"{claim}, but its last frame is at {end:.1f} s: the file may be incomplete; if it is not, that frame "
+                "will end earlier than before"
+            )
     return notes

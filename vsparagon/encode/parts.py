@@ -25,7 +25,7 @@ from vsparagon.system.files import replace
 from vsparagon.system.locks import take
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 3  # version of the layout of a job's subfolder
+FORMAT: Final = 4  # version of the layout of a job's subfolder
 LOCK: Final = "lock"
 # The names of everything that we put into the folder and into its subfolders.
 FILES: Final = re.compile(rf"{LOCK}|part-[0-9a-f]{{8}}-.+|source-[0-9a-f]+-[0-9a-f]+\..+")
@@ -43,12 +43,14 @@ class Segment:
         durations: run-length coded, in display order: numerator and denominator of a duration in seconds (0/1 if
             unknown), and the number of consecutive frames that have it.
         times: absolute times of its frames in seconds; frames without one are skipped.
+        unlike: number of frames whose colours or pixels are not as the film is labelled.
     """
 
     frames: int
     bytes: int
     durations: tuple[tuple[int, int, int], ...]
     times: tuple[float, ...]
+    unlike: int = 0
 
 
 class PartsFolder:
@@ -280,6 +282,7 @@ def _read_segment(path: Path) -> Segment | None:
             bytes=values["bytes"],
             durations=tuple((numerator, denominator, count) for numerator, denominator, count in values["durations"]),
             times=tuple(values["times"]),
+            unlike=values["unlike"],
         )
     except (KeyError, TypeError, ValueError):
         return None

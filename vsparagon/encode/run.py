@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -30,7 +31,8 @@ from vsparagon.encode.sound import check_sound
 from vsparagon.errors import DecodingFailure, EncodeFailure, InvalidInput, check_name
 from vsparagon.input.job import Encoding, Job
 from vsparagon.input.pixel_formats import PIXEL_FORMATS
-from vsparagon.input.source import Source, open_source, rate_of, upscaled_clip
+from vsparagon.input.source import NO_TRACK, Source, open_source, rate_of, upscaled_clip
+from vsparagon.input.streams import Track
 from vsparagon.log import collected_log
 from vsparagon.wording import counted
 
@@ -81,8 +83,7 @@ class _Opened:
     Attributes:
         contents: describes the file that audio and everything else come from; None if there is no such file.
         covers: files that hold its covers.
-        track: number of the video stream in the file.
-        origin: file timestamp that players show as 0:00, in seconds.
+        track: the video stream in that file.
         muxer: ffmpeg's name for the output container.
         source, clip: before and after upscaling.
         program: path of ffmpeg.
@@ -94,8 +95,7 @@ class _Opened:
 
     contents: Contents | None
     covers: Sequence[Path]
-    track: int
-    origin: Fraction
+    track: Track
     muxer: str
     source: Source
     clip: vs.VideoNode
@@ -159,6 +159,7 @@ def _encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, work
             if _identity(job, opened) != identity:
                 raise EncodeFailure(f"{job.input} or a script changed during the encode; run the command again.")
             draft = _joined(job, opened, spans, parts)
+            lost = [*opened.left_out, *_unlike(parts, progress)]
             size = draft.stat().st_size
             parts.deliver(draft, overwrite=overwrite)
         except KeyboardInterrupt:
@@ -176,17 +177,27 @@ def _encode(job: Job, output: Path, *, overwrite: bool, progress: Progress, work
         encoding=opened.encoding,
         bytes=size,
         seconds=time.monotonic() - began,
-        left_out=opened.left_out,
+        left_out=lost,
     )
+
+
+def _unlike(parts: PartsFolder, progress: Progress) -> list[str]:
+    """Report what only the finished segments tell that the output lacks, and return it."""
+    count = sum(segment.unlike for segment in parts.segments.values())
+    lost = [f"the labels of {counted(count, 'frame')} with other colours or pixels than the first"] if count else []
+    for what in lost:
+        progress.note(f"left out: {what}")
+    return lost
 
 
 def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Opened:
     """Open the input and the network, and report what the output will lack of the input."""
     rest = job.rest or (None if job.is_script else job.input)
     contents = read_contents(rest, muxer) if rest else None
-    track, origin = (contents.track, contents.start) if contents else (0, Fraction(0))
+    track = contents.track if contents else NO_TRACK
     with noted_choices() as choices:
-        source = open_source(job, parts.index, track, origin)
+        source = open_source(job, parts.index, track)
+        _check_times(source, job)
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         if contents:
             check_sound(program, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
@@ -199,7 +210,6 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
         contents=contents,
         covers=_write_covers(contents.covers, parts) if contents else (),
         track=track,
-        origin=origin,
         muxer=muxer,
         source=source,
         clip=clip,
@@ -209,6 +219,15 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
         fingerprint=fingerprint(clip, choices, program),
         left_out=lost,
     )
+
+
+def _check_times(source: Source, job: Job) -> None:
+    if source.anew:
+        raise InvalidInput(
+            f"the timestamps of {job.input} begin anew at frame {source.anew}, as in recordings that were joined, so "
+            f"the sound would not fit the pictures; write the file anew, and encode that: ffmpeg -fflags +genpts -i "
+            f"{shlex.quote(str(job.input))} -map 0:v -map 0:a? -c copy new.mkv"
+        )
 
 
 def _write_covers(covers: Sequence[Cover], parts: PartsFolder) -> list[Path]:
@@ -229,7 +248,7 @@ def _make(opened: _Opened, missing: Sequence[Span], parts: PartsFolder, progress
             for span in stretch:
                 draft = parts.draft("segment.mkv")
                 command = segment_command(opened.program, opened.video, opened.encoding, draft)
-                made = encode_segment(frames, span, command, draft, partial(progress.advance, 1, size))
+                made = encode_segment(frames, span, opened.video, command, draft, partial(progress.advance, 1, size))
                 parts.keep(span.number, draft, made)
                 size += made.bytes
 
@@ -241,7 +260,6 @@ def _make_elsewhere(
     context = SegmentContext(
         job=job,
         track=opened.track,
-        origin=opened.origin,
         encoding=opened.encoding,
         video=opened.video,
         index=parts.index,
@@ -269,7 +287,7 @@ def _joined(job: Job, opened: _Opened, spans: Sequence[Span], parts: PartsFolder
         opened.encoding,
         draft,
         muxer=opened.muxer,
-        shift=-timing.shift - opened.origin - Fraction(job.start),
+        shift=-timing.shift - opened.track.start - Fraction(job.start),
         part=(job.start, job.end),
         contents=contents,
         covers=opened.covers,

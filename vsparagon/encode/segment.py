@@ -12,12 +12,14 @@ import av
 import numpy as np
 import vapoursynth as vs
 
+from vsparagon.encode.commands import RawVideo
 from vsparagon.encode.parts import Segment
 from vsparagon.encode.process import FedProcess
 from vsparagon.errors import DecodingFailure, EncodeFailure, reason_of
 from vsparagon.wording import counted
 
 DECODER: Final = "VideoSource: "  # how the errors of BestSource begin
+LABELS: Final = ("_Matrix", "_Range", "_Primaries", "_Transfer", "_SARNum", "_SARDen")
 ADVICE: Final = " This may be due to an FFmpeg bug. Retry with threads=1 if not already set."
 
 
@@ -73,6 +75,7 @@ def render(clip: vs.VideoNode, first: int, last: int) -> Generator[vs.VideoFrame
 def encode_segment(
     frames: Iterator[vs.VideoFrame],
     span: Span,
+    video: RawVideo,
     command: list[str],
     out: Path,
     on_frame: Callable[[], None],
@@ -82,6 +85,7 @@ def encode_segment(
     Args:
         frames: begins with the first frame of the span; as many as the span has are taken from it.
         span: the segment to make.
+        video: how all frames are labelled.
         command: an ffmpeg command that reads raw frames and writes `out`.
         out: file that the command writes.
         on_frame: called after each frame.
@@ -94,6 +98,7 @@ def encode_segment(
     """
     durations: list[tuple[int, int]] = []
     times: list[float] = []
+    unlike = 0
     with FedProcess(command) as encoder:
         for frame in itertools.islice(frames, span.last - span.first):
             for plane in range(frame.format.num_planes):
@@ -101,6 +106,7 @@ def encode_segment(
             durations.append(_duration(frame))
             if (time := frame.props.get("_AbsoluteTime")) is not None:
                 times.append(float(time))
+            unlike += _is_unlike(frame, video)
             on_frame()
         encoder.finish()
         said = encoder.said()
@@ -111,7 +117,7 @@ def encode_segment(
             f"segment {span.number} has {counted(found, 'frame')} instead of {wanted}{why}; run the command again."
         )
     runs = tuple((*value, len(list(group))) for value, group in itertools.groupby(durations))
-    return Segment(frames=wanted, bytes=out.stat().st_size, durations=runs, times=tuple(times))
+    return Segment(frames=wanted, bytes=out.stat().st_size, durations=runs, times=tuple(times), unlike=unlike)
 
 
 def _duration(frame: vs.VideoFrame) -> tuple[int, int]:
@@ -120,6 +126,12 @@ def _duration(frame: vs.VideoFrame) -> tuple[int, int]:
     if isinstance(numerator, int) and isinstance(denominator, int) and numerator > 0 and denominator > 0:
         return int(numerator), int(denominator)
     return 0, 1
+
+
+def _is_unlike(frame: vs.VideoFrame, video: RawVideo) -> bool:
+    """Return whether a frame says something else about its colours or pixels than the film's labels."""
+    shared = (name for name in LABELS if name in frame.props and name in video.props)
+    return any(frame.props[name] != video.props[name] for name in shared)
 
 
 def count_packets(path: Path) -> int:

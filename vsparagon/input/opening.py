@@ -53,7 +53,7 @@ def open_to_view(job: Job) -> Opened:
     """
     job.check_files()
     if job.is_script:
-        source = open_source(job, Path(), 0)
+        source = open_source(job, Path())
         return Opened(source=source, times=_steady_times(source.clip))
     overview = read_overview(job.input)
     source = open_source(job, _index(job), overview.track)
@@ -61,7 +61,7 @@ def open_to_view(job: Job) -> Opened:
     scripted = job.filter_script is not None
     first, times = _file_times(source, scripted=scripted)
     if first is not None:
-        return Opened(source=source, times=times, beside=beside, ahead=float(first - overview.start))
+        return Opened(source=source, times=times, beside=beside, ahead=float(first - overview.track.start))
     cause = "the filter script changes the timing" if scripted else "the file has no usable timestamps"
     silent = ", without audio and subtitles" if beside else ""
     rate = float(rate_of(source.clip))

@@ -20,9 +20,11 @@ from vsparagon.errors import BackendUnavailable, InvalidInput
 from vsparagon.extras import installation
 from vsparagon.frames import first_frame
 from vsparagon.input.job import Job, Network
-from vsparagon.input.times import mended
+from vsparagon.input.streams import Track
+from vsparagon.input.times import mended, new_beginning
 from vsparagon.system.waiting import call_in_thread
 
+NO_TRACK: Final = Track()
 STATIC_METADATA: Final = ("MasteringDisplay", "ContentLightLevel")  # prefixes of frame properties
 
 
@@ -38,6 +40,7 @@ class Source:
             is no file or its timestamps are useless.
         time_base: in seconds.
         strayed: how many timestamps were missing or wrong in the whole file and are interpolated here.
+        anew: number of the first frame in the whole file at which its timestamps begin anew; 0 if they do not.
     """
 
     clip: vs.VideoNode
@@ -46,16 +49,16 @@ class Source:
     timestamps: Sequence[int] = ()
     time_base: Fraction = Fraction(1)
     strayed: int = 0
+    anew: int = 0
 
 
-def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0)) -> Source:
+def open_source(job: Job, index: Path, track: Track = NO_TRACK) -> Source:
     """Open the input and run the scripts of a job.
 
     Args:
         job: the job.
         index: path prefix for BestSource's index of the file; not used for a script.
-        track: number of the video stream in the file; not used for a script.
-        origin: file timestamp that players show as 0:00, in seconds; `job.start` and `job.end` count from it.
+        track: the video stream in the file; not used for a script. `job.start` and `job.end` count from its start.
 
     Raises:
         BackendUnavailable: BestSource is not installed.
@@ -75,26 +78,28 @@ def open_source(job: Job, index: Path, track: int, origin: Fraction = Fraction(0
     except vs.Error as error:
         raise InvalidInput(f"{job.input} cannot be read as video: {error}") from error
     given = found["timestamps"]
-    # VapourSynth returns an array of one number as a plain number.
-    stamps, strayed = mended([given] if isinstance(given, int) else list(given))
+    stored = [given] if isinstance(given, int) else list(given)  # VapourSynth returns one number as it is
+    stamps, strayed = mended(stored)
+    time_base = Fraction(found["timebasenum"], found["timebaseden"])
     source = Source(
         clip=found["clip"],
         upscaled=False,
         rate=Fraction(found["clip"].fps),
         timestamps=stamps,
         strayed=strayed,
-        time_base=Fraction(found["timebasenum"], found["timebaseden"]),
+        time_base=time_base,
+        anew=new_beginning(stored, 1 / time_base),
     )
-    source = _part(source, job, origin)
+    source = _part(source, job, track.start)
     if job.filter_script is None:
         return source
     clip, upscaled = run_script(job.filter_script, {"clip": _with_times(source)})
     return replace(source, clip=clip, upscaled=upscaled)
 
 
-def _read_file(path: Path, index: Path, track: int, threads: int) -> dict[str, Any]:
+def _read_file(path: Path, index: Path, track: Track, threads: int) -> dict[str, Any]:
     """Return what BestSource reads from a file: the clip, rotated upright, its timestamps and their time base."""
-    options: dict[str, Any] = {"track": track, "cachemode": 4, "cachepath": str(index), "showprogress": False}
+    options: dict[str, Any] = {"track": track.number, "cachemode": 4, "cachepath": str(index), "showprogress": False}
     if threads:
         options["threads"] = threads
     environment = vs.get_current_environment()  # of this thread; in viewers, other threads have none
@@ -109,10 +114,14 @@ def _read_file(path: Path, index: Path, track: int, threads: int) -> dict[str, A
     stored = call_in_thread(indexed, when_slow=tell)
     with stored.get_frame(0) as frame:
         rotation = int(frame.props.get("Rotation", 0))
-        across, down = frame.props.get("_SARNum"), frame.props.get("_SARDen")
+        given = Fraction(frame.props.get("_SARNum", 0), frame.props.get("_SARDen", 0) or 1)  # the codec's
     found: dict[str, Any] = vs.core.bs.VideoSource(str(path), exporttimestamps=True, **options)
-    if rotation % 180 and across and down:  # BestSource rotates the picture but not its pixel aspect ratio
-        found["clip"] = found["clip"].std.SetFrameProps(_SARNum=down, _SARDen=across)
+    # Matroska stores it in whole pixels, so that it may differ a little for no reason.
+    is_other = abs(track.aspect - given) * min(stored.width, stored.height) > given
+    if track.aspect and (is_other or rotation % 180):  # BestSource does not turn it with the picture
+        shape = track.aspect if is_other else given
+        across, down = (1 / shape if rotation % 180 else shape).as_integer_ratio()
+        found["clip"] = found["clip"].std.SetFrameProps(_SARNum=across, _SARDen=down)
     return found
 
 

@@ -15,17 +15,31 @@ from vsparagon.errors import InvalidInput
 
 
 @dataclass(frozen=True, kw_only=True)
+class Track:
+    """The video stream of a file.
+
+    Attributes:
+        number: of the stream, as ffmpeg counts.
+        start: file timestamp that players show as 0:00, in seconds.
+        aspect: sample aspect ratio of the stored picture, before any rotation; 0 if it is unknown. The container's
+            overrides the codec's, as in players.
+    """
+
+    number: int = 0
+    start: Fraction = Fraction(0)
+    aspect: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     """What a preview needs to know about a file.
 
     Attributes:
-        track: number of the video stream.
-        start: file timestamp that players show as 0:00, in seconds.
+        track: the video stream.
         kinds: the kinds of streams in the file, such as "audio".
     """
 
-    track: int
-    start: Fraction
+    track: Track
     kinds: frozenset[str]
 
 
@@ -61,9 +75,8 @@ def read_overview(path: Path) -> Overview:
     """
     with opened_container(path) as container:
         streams = [describe_stream(stream) for stream in container.streams]
-        start = start_of(container)
-    kinds = frozenset(stream.kind for stream in streams)
-    return Overview(track=first_video(path, streams).index, start=start, kinds=kinds)
+        track = track_of(container, first_video(path, streams).index)
+    return Overview(track=track, kinds=frozenset(stream.kind for stream in streams))
 
 
 @contextmanager
@@ -80,9 +93,14 @@ def opened_container(path: Path) -> Iterator[av.container.InputContainer]:
         raise InvalidInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def start_of(container: av.container.InputContainer) -> Fraction:
-    """Return the file timestamp that players show as 0:00, in seconds; 0 if the file states none."""
-    return Fraction(container.start_time or 0, 1_000_000)
+def track_of(container: av.container.InputContainer, number: int) -> Track:
+    """Return what there is to know about a video stream before its frames are read."""
+    aspect = container.streams[number].sample_aspect_ratio  # type: ignore[attr-defined]  # it is a video stream
+    return Track(
+        number=number,
+        start=Fraction(container.start_time or 0, 1_000_000),
+        aspect=Fraction(aspect.numerator, aspect.denominator) if aspect else Fraction(0),
+    )
 
 
 def first_video(path: Path, streams: Sequence[Stream]) -> Stream:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
 from typing import Final
 
 NO_TIMESTAMP: Final = -(1 << 63)
+SEVERAL: Final = 5  # frames that tell a new beginning from single wrong timestamps
 LEAST_GOOD: Final = 0.5  # share of a file's timestamps that must be usable; with fewer, all are dropped
 
 
@@ -37,6 +39,23 @@ def mended(stamps: Sequence[int]) -> tuple[list[int], int]:
     for place in range(kept[-1] + 1, len(times)):
         times[place] = times[place - 1] + usual
     return times, len(stamps) - len(kept)
+
+
+def new_beginning(stamps: Sequence[int], second: Fraction) -> int:
+    """Return the place of the first frame at which the timestamps begin anew, as in joined recordings; 0 if none do.
+
+    That is where several timestamps are all a second or more below the several before them.
+
+    Args:
+        stamps: as for `mended`.
+        second: in ticks.
+    """
+    known = [(place, stamp) for place, stamp in enumerate(stamps) if stamp != NO_TIMESTAMP]
+    told = [stamp for _, stamp in known]
+    for n in range(2, len(told) - 1):
+        if told[n] < told[n - 1] and min(told[max(0, n - SEVERAL) : n]) - max(told[n : n + SEVERAL]) >= second:
+            return known[n][0]
+    return 0
 
 
 def _rising(stamps: Sequence[int]) -> list[int]:
