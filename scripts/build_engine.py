@@ -191,7 +191,11 @@ def keep_engine(args: argparse.Namespace) -> str:
     video_format = getattr(vs, args.clip.upper(), None)
     if not isinstance(video_format, vs.PresetVideoFormat) or not (args.width and args.height):
         raise InvalidInput(f"--clip is {args.clip}; give a format such as YUV420P8, with --width and --height.")
-    clip = vs.core.std.BlankClip(format=video_format, width=args.width, height=args.height, length=1)
+    try:
+        clip = vs.core.std.BlankClip(format=video_format, width=args.width, height=args.height, length=1)
+    except vs.Error as error:
+        size = f"{args.width}x{args.height}"
+        raise InvalidInput(f"there is no {args.clip.upper()} of {size}; give the size of the clip.") from error
     upscale(
         clip,
         variant=args.variant,

@@ -234,9 +234,11 @@ def main() -> None:
     args = parser.parse_args()
     if not args.pictures and not args.videos:
         parser.error("give --pictures, --videos or both")
-    for name in ("frames", "every"):
+    for name in ("frames", "every", "scale"):
         if (number := getattr(args, name)) < 1:
             parser.error(f"--{name} is {number}; it must be at least 1")
+    if args.crf is not None and not 0 <= args.crf <= 51:
+        parser.error(f"--crf is {args.crf}; it must be between 0 and 51")
     if args.plot and args.plot.suffix.lower() != ".png":
         parser.error(f"--plot is {args.plot}; it must end in .png")
     try:
@@ -257,7 +259,10 @@ def evaluate(args: argparse.Namespace) -> None:
         variant if len(args.profiles) == 1 else f"{variant} {profile}": {"variant": variant, "profile": profile}
         for variant, profile in product(args.variants, args.profiles)
     }
-    asked |= {name: {"model": str(path)} for path, name in distinct_names(args.models).items()}
+    files = {name: {"model": str(path)} for path, name in distinct_names(args.models).items()}
+    if twice := files.keys() & (asked.keys() | set(kernels)):
+        raise InvalidInput(f"two are called {', '.join(sorted(twice))}; give the files other names.")
+    asked |= files
     for (name, given), precision in product(asked.items(), args.precisions):
         model = find_model(scale=0 if "model" in given else args.scale, **given)
         if model.scale != args.scale:

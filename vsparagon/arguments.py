@@ -69,7 +69,7 @@ def pair_of(name: str, value: object) -> tuple[int, int] | None:
         return None
     if len(values) > 2:
         raise InvalidInput(f"{name} is {values}; give width and height, or one number for both.")
-    return values[-1], values[0]
+    return int(values[-1]), int(values[0])  # they may be of NumPy, which libraries refuse
 
 
 def target_of(clip: vs.VideoNode, *, scale: int, width: int, height: int, format_id: int) -> Target:

@@ -91,9 +91,9 @@ def upscale(
     choice = make_choice(
         network,
         backend=backend,
-        device_id=device_id,
+        device_id=int(device_id),
         precision=precision,
-        num_streams=num_streams,
+        num_streams=int(num_streams),
         threads=vs.core.num_threads,
         cache=cache,
     )

@@ -152,11 +152,14 @@ def test_another_film_of_the_same_name_and_size_is_read_anew(tmp_path):
             assert (np.asarray(frame[0]).mean() > 200) == (number == 0)
 
 
-def test_profiles_precisions_and_chroma_are_compared_side_by_side(film, tmp_path):
-    variants = "nano:compressed,nano,swift:clean,swift:int8,swift:int8:compressed,swift:resizer:int8"
-    assert main(["compare", str(film), "--output", str(tmp_path), "--variants", variants, "--peers", ""]) == 0
+def test_profiles_precisions_and_chroma_are_compared_side_by_side_and_once(film, tmp_path, capsys):
+    variants = "nano:compressed,nano,nano:clean,swift:clean,swift:int8,swift:int8:compressed,swift:resizer:int8"
+    arguments = ["--output", str(tmp_path), "--variants", variants, "--peers", "point,point"]
+    assert main(["compare", str(film), *arguments]) == 0
+    assert "by point, nano compressed, nano, swift, swift int8, " in capsys.readouterr().out
     versions = next(iter(pictures_of(tmp_path / "compare.html").values()))
     assert list(versions) == [
+        "point",
         "nano compressed",
         "nano",
         "swift",
@@ -164,7 +167,7 @@ def test_profiles_precisions_and_chroma_are_compared_side_by_side(film, tmp_path
         "swift compressed int8",
         "swift int8 chroma by the resizer",
     ]
-    assert len({picture.tobytes() for picture in versions.values()}) == 6
+    assert len({picture.tobytes() for picture in versions.values()}) == 7
 
 
 def test_precision_chooses_the_variants_that_have_it(film, tmp_path):

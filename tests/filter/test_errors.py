@@ -307,6 +307,13 @@ def test_numbers_of_another_type_are_refused_in_python(arguments, message):
             Upscaler(**arguments)
 
 
+def test_numbers_of_numpy_are_taken():
+    three = np.int64(3)
+    clip = vsparagon.upscale(good(), scale=three, tilesize=[np.int64(64), np.int32(80)], num_streams=three)
+    assert clip.width == 3 * good().width
+    clip.get_frame(0).close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Python takes every home there for a neighbour of the user's own")
 def test_home_of_an_unknown_user_is_a_path_like_any_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """Networks that look at the whole frame are cut into stages, whose tiles give the picture of the whole frame."""
 
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -242,3 +243,16 @@ def test_many_stages_are_opened_one_after_the_other(opened, monkeypatch, backend
     many, long_tiling = enlarged_golden(opened, "micro_x3", picture, tiles, backend)
     assert tiling.frames >= long_tiling.frames == 1
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-5)
+
+
+def test_cache_may_be_cleared_while_many_stages_are_in_use(tmp_path, monkeypatch):
+    monkeypatch.setattr("vsparagon.onnx.graph_cache.FEW", 1)
+    cache = str(tmp_path / "cache")
+    choice = make_choice(find_model(model=str(golden_paths()["micro_x3"]), cache=cache), cache=cache)
+    pipeline = PicturePipeline(choice, height=100, width=150, tiles=TileChoice(size=(128, 128)))
+    picture = list(photograph(100, 150).astype(np.float32).transpose(2, 0, 1) / 255)
+    results = np.empty((2, 3, 300, 450), np.float32)
+    pipeline.enlarge(picture, list(results[0]))
+    shutil.rmtree(cache)
+    pipeline.enlarge(picture, list(results[1]))
+    assert np.array_equal(results[0], results[1])

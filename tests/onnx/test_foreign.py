@@ -99,6 +99,20 @@ def test_float16_stays_float16(device, tmp_path):
         upscaled(path, "onnxruntime", precision="fp32")
 
 
+@pytest.mark.parametrize(("given", "result"), [("f16", "f32"), ("f32", "f16")])
+def test_input_and_output_may_be_of_different_types(given, result, device, tmp_path, monkeypatch):
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Resize", ["wide", "", "factors"], ["large"], mode="nearest"),
+        helper.make_node("Cast", ["large"], ["y"], to=KINDS[result][0]),
+    ]
+    weights = {"factors": np.array([1, 1, 2, 2], np.float32)}
+    path = graph(tmp_path / "mixed.onnx", nodes, weights, kind=given, result=result)
+    assert_same_as_on_the_cpu(path, steps=4)
+    monkeypatch.undo()  # and now on ONNX Runtime's CPU provider
+    assert_same_as_on_the_cpu(path, steps=4)
+
+
 def test_weights_may_lie_in_a_file_of_their_own(device, tmp_path):
     path = shuffle_network(tmp_path / "net.onnx")
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="net.data", size_threshold=0)

@@ -111,7 +111,23 @@ def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monk
         load_script("evaluate").main()
 
 
-@pytest.mark.parametrize("option", ["--frames", "--every"])
+@pytest.mark.parametrize("name", ["nano", "lanczos"])
+def test_file_that_is_called_as_another_is_refused(name, tmp_path, monkeypatch):
+    save_generator(create_generator("swift"), tmp_path / f"{name}.safetensors", variant="swift", note="")
+    arguments = ["--pictures", tmp_path, "--variants", "nano", "--models", tmp_path / f"{name}.safetensors"]
+    monkeypatch.setattr("sys.argv", ["evaluate.py", *map(str, arguments)])
+    with pytest.raises(SystemExit, match=f"evaluate: two are called {name}; give the files other names"):
+        load_script("evaluate").main()
+
+
+def test_unknown_quality_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "--videos", "any.mkv", "--crf", "-5"])
+    with pytest.raises(SystemExit):
+        load_script("evaluate").main()
+    assert "--crf is -5; it must be between 0 and 51" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--frames", "--every", "--scale"])
 def test_no_frames_are_nothing_to_measure(option, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["evaluate.py", "--videos", "any.mkv", option, "0"])
     with pytest.raises(SystemExit):

@@ -8,7 +8,18 @@ KINDS = {"f32": (TensorProto.FLOAT, np.float32), "f16": (TensorProto.FLOAT16, np
 
 
 def graph(
-    path, nodes, weights, *, channels=3, scale=2, size=(None, None), kind="f32", inputs=("x",), outputs=("y",), opset=18
+    path,
+    nodes,
+    weights,
+    *,
+    channels=3,
+    scale=2,
+    size=(None, None),
+    kind="f32",
+    result="",
+    inputs=("x",),
+    outputs=("y",),
+    opset=18,
 ):
     """Write an ONNX file with these nodes and weights, and return its path."""
     element = KINDS[kind][0]
@@ -19,7 +30,7 @@ def graph(
             nodes,
             "test",
             [helper.make_tensor_value_info(name, element, [1, channels, height, width]) for name in inputs],
-            [helper.make_tensor_value_info(name, element, [1, channels, *out]) for name in outputs],
+            [helper.make_tensor_value_info(name, KINDS[result or kind][0], [1, channels, *out]) for name in outputs],
             [numpy_helper.from_array(array, name) for name, array in weights.items()],
         ),
         opset_imports=[helper.make_opsetid("", opset)],

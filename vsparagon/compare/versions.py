@@ -81,7 +81,7 @@ def versions_of(
         raise InvalidInput(f"unknown peer {unknown[0]!r}; the peers are {', '.join(KERNELS)}.")
     usual = _beside(network, clip, run.get("cache", "")) if network.model else network
     networks = [network] if network.model else []
-    networks += [_chosen(usual, variant) for variant in dict.fromkeys(variants)]
+    networks += dict.fromkeys(_chosen(usual, variant) for variant in variants)
     code = matrix_code(network.matrix)
     ours = []
     for chosen in networks:
@@ -89,7 +89,7 @@ def versions_of(
         large = upscale(clip, **asdict(chosen), **run)
         ours.append(Version(name=name, clip=_as_rgb(large, "Bicubic", code)))
     size = {"width": ours[0].clip.width, "height": ours[0].clip.height}
-    return [Version(name=name, clip=_as_rgb(clip, KERNELS[name], code, **size)) for name in peers] + ours
+    return [Version(name=name, clip=_as_rgb(clip, KERNELS[name], code, **size)) for name in dict.fromkeys(peers)] + ours
 
 
 def _beside(network: Network, clip: vs.VideoNode, cache: str) -> Network:

@@ -173,7 +173,7 @@ class Emitter:
         graph = self.graph
         given = graph.node("Cast", x, prefix=name, to=graph.FLOAT16) if network.is_half else x
         result = graph.embed(network.graph, network.given, network.result, given, name)
-        return graph.node("Cast", result, prefix=f"{name}.result", to=graph.FLOAT) if network.is_half else result
+        return graph.node("Cast", result, prefix=f"{name}.result", to=graph.FLOAT) if network.gives_half else result
 
     def _axis(self, axis: int, x: str) -> AxisTensors:
         graph, prefix = self.graph, ("rows", "columns")[axis]

@@ -29,7 +29,8 @@ class ForeignNetwork(nn.Module):
     Attributes:
         graph: the model, of opset `LEAST_OPSET` or later.
         given, result: names of its input and its output.
-        is_half: whether it takes and returns float16.
+        is_half: whether it takes float16.
+        gives_half: whether it returns float16.
 
     Raises:
         ModelError: the file cannot be read or converted, or has sparse weights or operators other than ONNX's own.
@@ -58,6 +59,7 @@ class ForeignNetwork(nn.Module):
         (given,) = (port for port in graph.graph.input if port.name not in weights)
         self.given, self.result = given.name, graph.graph.output[0].name
         self.is_half: bool = given.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+        self.gives_half: bool = graph.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
 
 
 class OnePlaneNetwork(nn.Module):

@@ -23,10 +23,10 @@ class _OnnxRuntimeSlot(Slot):
     def __init__(self, session: onnxruntime.InferenceSession, model: Model, build: BuildOptions) -> None:
         self._session = session
         self._binding = session.io_binding()
-        dtype = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
         height, width, scale = build.height, build.width, model.scale
-        self.input = np.zeros((1, model.channels, height, width), dtype)
-        self.output = np.zeros((1, model.channels, height * scale, width * scale), dtype)
+        self.input = np.zeros((1, model.channels, height, width), _type_of(session.get_inputs()[0]))
+        shape = (1, model.channels, height * scale, width * scale)
+        self.output = np.zeros(shape, _type_of(session.get_outputs()[0]))
         # Bound once: the runtime reads and writes these arrays directly.
         values = [onnxruntime_module().OrtValue.ortvalue_from_numpy(array) for array in (self.input, self.output)]
         self._binding.bind_ortvalue_input(session.get_inputs()[0].name, values[0])
@@ -34,6 +34,10 @@ class _OnnxRuntimeSlot(Slot):
 
     def run(self) -> None:
         _run(self._session, self._binding)
+
+
+def _type_of(port: onnxruntime.NodeArg) -> type[np.floating]:
+    return np.float16 if port.type == "tensor(float16)" else np.float32
 
 
 class _OnnxRuntimeStageSlot(StageSlot):

@@ -135,10 +135,11 @@ class OpenVINOCpu(PictureBackend):
                 fold_to_one_plane(import_openvino(), network)
             network.reshape([1, model.channels, build.height, build.width])
             parts = _taken_apart(network, model, build)
-            compiled = _compiled(parts.network, graph, build.precision, run)
+            content = graph.read_bytes()
+            compiled = _compiled(parts.network, content, build.precision, run)
             base = None
             if parts.base:
-                base = _compiled(parts.base, graph, "fp32", run)
+                base = _compiled(parts.base, content, "fp32", run)
             # One slot more than streams: a frame is copied in or out while the others compute.
             slots = [_slot(parts, compiled, base) for _ in range(run.streams + 1)]
         except RuntimeError as error:
@@ -147,9 +148,10 @@ class OpenVINOCpu(PictureBackend):
 
     def open_stages(self, plan: Plan, build: BuildOptions, run: RunOptions) -> list[Session[StageSlot]]:
         core = openvino_core()
+        graphs = [plan.graph(index).read_bytes() for index in range(len(plan.stages))]  # the cache may be cleared
 
         def compile_stage(index: int) -> Any:
-            graph = plan.graph(index)
+            graph = graphs[index]
             try:
                 network = core.read_model(graph)
                 shapes = plan.input_shapes(index, build.height, build.width)
@@ -237,10 +239,10 @@ def _slot(parts: _Parts, compiled: openvino.CompiledModel, base: openvino.Compil
     return _PhasesSlot(request, parts.shuffle, parts.rim) if parts.shuffle else _OpenVINOSlot(request)
 
 
-def _compiled(network: Any, graph: Path, precision: Precision, run: RunOptions) -> openvino.CompiledModel:
+def _compiled(network: Any, graph: bytes, precision: Precision, run: RunOptions) -> openvino.CompiledModel:
     version = "-".join(import_openvino().__version__.split("-")[:2])  # the rest may contain slashes
     # A folder for each network: OpenVINO 2025.4 confuses networks that differ in their weights alone.
-    folder = run.cache / f"openvino-{version}" / hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
+    folder = run.cache / f"openvino-{version}" / hashlib.sha256(graph).hexdigest()[:16]
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "NUM_STREAMS": str(run.streams),
