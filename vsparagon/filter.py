@@ -80,9 +80,8 @@ def upscale(
         BackendFailure: the backend refused the network.
     """
     check_clip(clip)
-    check_integers(
-        scale=scale, width=width, height=height, device_id=device_id, memory_mb=memory_mb, num_streams=num_streams
-    )
+    check_integers(scale=scale, width=width, height=height, format=format)
+    check_integers(device_id=device_id, memory_mb=memory_mb, num_streams=num_streams)
     tiles = TileChoice(size=pair_of("tilesize", tilesize), overlap=pair_of("overlap", overlap), memory_mb=memory_mb)
     network = find_model(variant=variant, scale=scale, profile=profile, model=model, cache=cache)
     only_luma = gets_only_luma(chroma, clip.format, network)

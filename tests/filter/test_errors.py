@@ -292,6 +292,7 @@ def test_without_a_cache_folder_the_filter_goes_on_and_says_so_once(tmp_path):
     [
         ({"scale": 2.0}, "scale is 2.0; give an integer."),
         ({"width": "64"}, "width is '64'; give an integer."),
+        ({"format": "YUV420P8"}, "format is 'YUV420P8'; give an integer."),
         ({"tilesize": 64.0}, "tilesize is 64.0; give an integer."),
         ({"tilesize": (64, 64.5)}, "tilesize is 64.5; give an integer."),
         ({"tilesize": "512x384"}, "tilesize is '512x384'; give an integer."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -197,7 +196,8 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
     track = contents.track if contents else NO_TRACK
     with noted_choices() as choices:
         source = open_source(job, parts.index, track)
-        _check_times(source, job)
+        if contents and source.anew:
+            raise _in_pieces(contents, source)
         program, encoding = choose_encoding(job.encoding, source.clip.format, muxer)
         if contents:
             check_sound(program, contents, muxer, parts.draft(f"sound{parts.output.suffix}"))
@@ -221,13 +221,13 @@ def _open(job: Job, muxer: str, parts: PartsFolder, progress: Progress) -> _Open
     )
 
 
-def _check_times(source: Source, job: Job) -> None:
-    if source.anew:
-        raise InvalidInput(
-            f"the timestamps of {job.input} begin anew at frame {source.anew}, as in recordings that were joined, so "
-            f"the sound would not fit the pictures; write the file anew, and encode that: ffmpeg -fflags +genpts -i "
-            f"{shlex.quote(str(job.input))} -map 0:v -map 0:a? -c copy new.mkv"
-        )
+def _in_pieces(contents: Contents, source: Source) -> InvalidInput:
+    sound = " -map 0:a" if any(stream.kind == "audio" for stream in contents.carried) else ""
+    return InvalidInput(
+        f"the timestamps of {contents.path} begin anew at frame {source.anew}, as in recordings that were joined, so "
+        "that the sound would not fit the pictures; write the file anew, and encode that: "
+        f'ffmpeg -fflags +genpts -i "{contents.path}" -map 0:v{sound} -c copy new.mkv'
+    )
 
 
 def _write_covers(covers: Sequence[Cover], parts: PartsFolder) -> list[Path]:

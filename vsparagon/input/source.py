@@ -116,10 +116,10 @@ def _read_file(path: Path, index: Path, track: Track, threads: int) -> dict[str,
         rotation = int(frame.props.get("Rotation", 0))
         given = Fraction(frame.props.get("_SARNum", 0), frame.props.get("_SARDen", 0) or 1)  # the codec's
     found: dict[str, Any] = vs.core.bs.VideoSource(str(path), exporttimestamps=True, **options)
-    # Matroska stores it in whole pixels, so that it may differ a little for no reason.
-    is_other = abs(track.aspect - given) * min(stored.width, stored.height) > given
-    if track.aspect and (is_other or rotation % 180):  # BestSource does not turn it with the picture
-        shape = track.aspect if is_other else given
+    # Matroska rounds it to whole pixels, and a small difference means no more than that.
+    is_other = track.aspect > 0 and abs(track.aspect - given) * min(stored.width, stored.height) > given
+    shape = track.aspect if is_other else given
+    if is_other or (shape and rotation % 180):  # BestSource does not turn it with the picture
         across, down = (1 / shape if rotation % 180 else shape).as_integer_ratio()
         found["clip"] = found["clip"].std.SetFrameProps(_SARNum=across, _SARDen=down)
     return found
