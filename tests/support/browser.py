@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,21 @@ class Browser:
 
     def wheel(self, place: tuple[float, float], delta: float) -> None:
         self.call("Input.dispatchMouseEvent", type="mouseWheel", x=place[0], y=place[1], deltaX=0, deltaY=delta)
+
+    def named(self, wanted: set[tuple[str, str]], seconds: float = 10) -> set[tuple[str, str]]:
+        """Return role and name of everything on the page as a screen reader sees it.
+
+        Chromium makes this tree in the background: it is asked again until all that is ``wanted`` is in it, at most
+        for some ``seconds``.
+        """
+        self.call("Accessibility.enable")
+        end = time.monotonic() + seconds
+        while True:
+            nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+            seen = {(n["role"]["value"], n["name"]["value"].strip()) for n in nodes if "name" in n and not n["ignored"]}
+            if wanted <= seen or time.monotonic() > end:
+                return seen
+            time.sleep(0.1)
 
     def picture(self, path: Path) -> Path:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
