@@ -29,6 +29,7 @@ from benchmarking.options import parse, settings_of
 from benchmarking.report import Column, Report, Row
 
 from vsparagon.errors import InvalidInput, ParagonError
+from vsparagon.system.interrupt import ending_on_interrupt
 
 type Measured = tuple[Sequence[Column], list[Row], list[str]]
 
@@ -122,4 +123,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_on_interrupt("benchmark"):
+        main()

@@ -28,7 +28,7 @@ from vsparagon.lookup import find_model
 from vsparagon.models.bundled import DEFAULT_VARIANT, PROFILES
 from vsparagon.models.variants import SCALES, VARIANTS
 from vsparagon.system.files import write_atomically
-from vsparagon.system.interrupt import INTERRUPTED
+from vsparagon.system.interrupt import ending_on_interrupt
 
 SHAPES = "64x64/960x540/1920x1080"
 
@@ -237,11 +237,9 @@ def main() -> int:
     except (ParagonError, OSError) as error:
         print(f"build_engine: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("build_engine: stopped", file=sys.stderr)
-        return INTERRUPTED
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending_on_interrupt("build_engine"):
+        sys.exit(main())

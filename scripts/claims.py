@@ -25,6 +25,7 @@ from vsparagon.models.generators import create_generator
 from vsparagon.models.inference import inference_form
 from vsparagon.models.paragonsr2 import ParagonSR2, RMSNorm
 from vsparagon.models.variants import VARIANTS, ParagonSR2Options
+from vsparagon.system.interrupt import ending_on_interrupt
 
 # Parameters in millions, from the design's table.
 CLAIMED = {"nano": 0.02, "micro": 0.04, "tiny": 0.08, "xs": 0.12, "s": 0.28, "m": 0.65, "l": 1.8, "xl": 3.8}
@@ -193,4 +194,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_on_interrupt("claims"):
+        main()

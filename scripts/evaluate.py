@@ -37,6 +37,7 @@ from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.input.streams import opened_container
 from vsparagon.lookup import find_model
 from vsparagon.system.files import distinct_names
+from vsparagon.system.interrupt import ending_on_interrupt
 from vsparagon.training.degradation import Degradation, Pair, compress
 from vsparagon.training.pictures import Picture, crop_to_multiple
 from vsparagon.training.quality import flicker
@@ -294,4 +295,5 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_on_interrupt("evaluate"):
+        main()

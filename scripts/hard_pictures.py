@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from vsparagon.system.files import replacing
+from vsparagon.system.interrupt import ending_on_interrupt
 from vsparagon.training.pictures import load_picture, picture_files
 
 SEED: Final = 6
@@ -114,15 +116,21 @@ def write_pictures(photos: Path, out: Path, *, drawings: int, noisy_ones: int) -
     files = picture_files(photos)
     out.mkdir(parents=True, exist_ok=True)
     for number in range(drawings):
-        Image.fromarray(drawing(chance)).save(out / f"drawing{number:03}.png")
+        _save(drawing(chance), out / f"drawing{number:03}.png")
     for number, file in enumerate(chance.sample(files, min(noisy_ones, len(files)))):
         try:
             photo = load_picture(file)
         except (OSError, ValueError) as error:
             print(f"left out {file}: {error}", file=sys.stderr)
             continue
-        Image.fromarray(noisy(photo, chance, noise)).save(out / f"noisy{number:03}.png")
+        _save(noisy(photo, chance, noise), out / f"noisy{number:03}.png")
+
+
+def _save(picture: Picture, path: Path) -> None:
+    with replacing(path) as draft:
+        Image.fromarray(picture).save(draft)
 
 
 if __name__ == "__main__":
-    main()
+    with ending_on_interrupt("hard_pictures"):
+        main()

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vsparagon.errors import InvalidInput
+from vsparagon.system.interrupt import ending_on_interrupt
 
 COLUMNS = 2
 KINDS = (".png", ".svg")
@@ -69,4 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending_on_interrupt("plot_run"):
+        main()

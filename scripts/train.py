@@ -13,11 +13,13 @@ run of one process save a checkpoint and end.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import math
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.errors import InvalidInput, ParagonError, first_line_of, reason_of
 from vsparagon.models.checkpoint import save_generator
+from vsparagon.models.swift import Swift
 from vsparagon.system.files import distinct_names, expanded
 from vsparagon.system.interrupt import INTERRUPTED, Interrupt
 from vsparagon.system.locks import take
@@ -82,16 +85,20 @@ class Run:
         """Write the weights and the state to resume from, after `done` iterations.
 
         Raises:
-            SystemExit: a weight is not finite; nothing is written then.
+            SystemExit: a weight is not finite, or a range for int8 is empty; nothing is written then.
             ParagonError: a file cannot be written.
         """
         config, state = self.config, self.trainee.state(done)
+        weights = self.trainee.weights()
         if not is_finite(state):
             raise SystemExit(
                 f"train: the weights of iteration {done} are not finite; {_kept(self.folder)}. Lower the rate."
             )
+        if isinstance(weights, Swift) and not all(low <= 0 < high for low, high in weights.ranges):
+            raise SystemExit(
+                f"train: an int8 range of iteration {done} is empty; {_kept(self.folder)}. Lower the rate."
+            )
         variant, _ = config.generator()
-        weights = self.trainee.weights()
         total = config.train.total_iter
         iterations = f"{total} iterations" if done == total else f"{done} of {total} iterations"
         note = f"{iterations} of {self.crops}; {config.name}"
@@ -129,7 +136,7 @@ def train(config: Config) -> bool:
     Raises:
         ParagonError: the configuration, a checkpoint or the data cannot be used.
         OSError: a folder is missing or not writable.
-        SystemExit: a loss or a weight is not finite.
+        SystemExit: a loss or a weight is not finite, or a range for int8 is empty.
     """
     data, total, logger = config.datasets.train, config.train.total_iter, config.logger
     _, options = config.generator()
@@ -277,6 +284,8 @@ def _explained(error: Exception) -> str | None:
     """Return an error's message in one line, or None if nobody but a programmer can do anything about it."""
     if isinstance(error, ConnectionError):  # a process that loads data was killed while it passed a batch on
         return f"a process that prepares crops was ended ({error}), {WORKERS}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.strerror}; free some space, and go on with --set path.resume_state=auto."
     if isinstance(error, ParagonError | OSError):
         reason = reason_of(error)
         # torch puts the traceback in the process that loads data before the message.
@@ -302,15 +311,18 @@ def main() -> None:
     )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    finished, failure = False, None
     try:
         with logging_redirect_tqdm():
             finished = train(read_config(args.config, args.set))
-    except (ParagonError, OSError, MemoryError, RuntimeError) as error:
-        if not (message := _explained(error)):
-            raise
-        sys.exit(f"train: {message}")
     except KeyboardInterrupt:
-        finished = False
+        pass
+    except Exception as error:
+        message = _explained(error)
+        failure = f"train: {message}" if message else traceback.format_exc()
+        traceback.clear_frames(error.__traceback__)  # that ends the loader, for whose processes Python would wait
+    if failure:
+        sys.exit(failure)
     if not finished:
         print("train: stopped; --set path.resume_state=auto resumes from the last checkpoint", file=sys.stderr)
         sys.exit(INTERRUPTED)

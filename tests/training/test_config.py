@@ -132,7 +132,13 @@ def test_every_variant_has_a_configuration_for_fidelity():
         ("network_g.scale=5", "scale"),
         ("train.scheduler={type: CosineAnnealingLR, eta_min: 1e-7}", "unknown key train.scheduler.eta_min "),
         ("manual_seed=18446744073709551616", "manual_seed"),
-        ("network_g.ffn_expansion=.inf", "network_g"),
+        ("network_g.ffn_expansion=.inf", r"network_g\.ffn_expansion is inf; give finite numbers"),
+        ("train.optim_g.lr=.nan", r"train\.optim_g\.lr is nan"),
+        ("train.losses=[{type: l1loss, loss_weight: .inf}]", r"train\.losses\.loss_weight is inf"),
+        ("train.total_iter=1e20", "train.total_iter"),
+        ("threads=100000", "threads"),
+        ("train.scheduler={type: MultiStepLR, milestones: [3], gamma: 1e300}", "train.scheduler.gamma"),
+        ("datasets.train.degradation={video: {noise: [0, 1e300]}}", "noise"),
         ("datasets.train.dataroot_gt=3", "dataroot_gt"),
         ("datasets.val={dataroot_gt: []}", "datasets.val.dataroot_gt"),
         ("datasets.train.degradation={resize: [nearest]}", "degradation.resize"),
@@ -207,6 +213,12 @@ def test_unusable_file_is_refused(tmp_path, text, said):
     path.write_text("name: x", encoding="utf-16")  # as Windows PowerShell writes
     with pytest.raises(InvalidInput, match="is not in UTF-8"):
         read_config(path)
+
+
+def test_discriminator_that_would_never_be_used_is_refused(tmp_path):
+    late = ["network_d={type: munet, ch_mult: [1]}", "train.gan_opt={}", "train.gan_start_iter=12"]
+    with pytest.raises(InvalidInput, match=r"gan_start_iter is 12 and train\.total_iter 12"):
+        read_config(write_config(tmp_path), late)
 
 
 def test_crop_too_small_for_the_discriminator_is_refused(tmp_path):

@@ -18,6 +18,7 @@ from vsparagon.training import degradation
 from vsparagon.training.data import CropPairs, TrainingData, load_batches
 from vsparagon.training.degradation import Degradation, VideoDegradation, compress, degrade
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser, average, set_rate
+from vsparagon.training.pairs import read_pairs
 from vsparagon.training.quality import luma, psnr_luma
 from vsparagon.training.resize import reduce, resize
 from vsparagon.training.validation import load_pairs
@@ -199,13 +200,32 @@ def test_pair_folders_give_aligned_crops(tmp_path, caplog):
     assert crops.pictures == 2
     assert "80x62" not in caplog.text
     assert "is 40x31 instead of 40x32" in caplog.text
-    assert "3.png: no picture of this name in" in caplog.text
+    assert "3.png: no low-resolution picture has this name" in caplog.text
     unturned = TrainingData(dataroot_gt=high, dataroot_lq=low, lq_size=16, use_hflip=False, use_rot=False)
     for number in range(10):
         low_crop, high_crop = CropPairs(unturned, scale=2, seed=0)[number]
         assert torch.equal(255 - low_crop, high_crop[:, ::2, ::2])
     with pytest.raises(InvalidInput, match="has 1 folders and dataroot_gt 2"):
         CropPairs(TrainingData(dataroot_gt=(high, high), dataroot_lq=low), scale=2, seed=0)
+
+
+def test_pictures_of_one_name_are_paired_by_their_suffix_or_left_out(tmp_path, caplog):
+    high, low = tmp_path / "high", tmp_path / "low"
+    for folder, names in ((high, ("a.png", "a.bmp", "b.png", "c.png", "c.tif")), (low, ("a.png", "a.bmp", "b.tif"))):
+        folder.mkdir()
+        for name in names:
+            side = 32 if folder == high else 16
+            Image.fromarray(textured(side, side)).save(folder / name)
+    Image.fromarray(textured(16, 16)).save(low / "c.jpg")
+    found = {high.name: low.name for (high, low), _ in read_pairs(high, low, scale=2, smallest=16)}
+    assert found == {"a.bmp": "a.bmp", "a.png": "a.png", "b.png": "b.tif"}
+    assert caplog.text.count("several pictures are called c; give each pair a name of its own") == 2
+
+
+def test_size_of_a_picture_that_is_too_small_is_that_of_its_file(tmp_path, caplog):
+    Image.fromarray(textured(1, 35)).save(tmp_path / "a.png")
+    assert list(read_pairs(tmp_path, None, scale=4, smallest=16)) == []
+    assert "35x1 is smaller than the 16 pixels" in caplog.text
 
 
 @pytest.mark.parametrize("scale", [2, 3])

@@ -125,6 +125,13 @@ def test_weights_that_are_not_finite_are_never_saved(train, config, tmp_path, mo
     assert not list((tmp_path / "runs" / "tiny").glob("*.s*"))
 
 
+def test_ranges_without_values_are_never_saved(train, config, tmp_path):
+    settings = {"network_g": "{type: swift_lite, scale: 2}", "train.int8": True, "train.total_iter": 8}
+    settings |= {"train.warmup_iter": 0, "train.optim_g.lr": 100, "train.grad_clip": False, "train.ema_decay": 0}
+    with pytest.raises(SystemExit, match=r"an int8 range of iteration \d is empty; .*Lower the rate"):
+        train(read_config(config, changes(settings)))
+
+
 def test_divergence_before_the_first_checkpoint_does_not_promise_one(train, config):
     with pytest.raises(SystemExit, match=r"is not finite.*there is no checkpoint yet"):
         train(read_config(config, changes({"train.optim_g.lr": 1e30, "logger.save_checkpoint_freq": 100})))
@@ -424,7 +431,21 @@ def test_picture_that_cannot_be_read_any_more_ends_the_run_with_one_line(config,
     monkeypatch.setattr(data, "read_pairs", read_and_damage)
     settings = {"datasets.train.memory_mb": 0, "datasets.train.num_worker_per_gpu": workers}
     said = end_of(load_script("train"), config, settings, monkeypatch)
-    assert re.fullmatch(r"train: cannot read .*\.png any more: cannot identify image file .*", said)
+    assert re.fullmatch(r"train: .*\.png cannot be used any more: cannot identify image file .*", said)
+    assert psutil.Process().children() == []  # Python would wait for them forever
+
+
+def test_picture_that_became_smaller_ends_the_run_with_one_line(config, monkeypatch):
+    read_pairs = data.read_pairs
+
+    def read_and_shrink(high, low, **options):
+        yield from read_pairs(high, low, **options)
+        for picture in high.iterdir():
+            Image.fromarray(textured(47, 90)).save(picture)
+
+    monkeypatch.setattr(data, "read_pairs", read_and_shrink)
+    said = end_of(load_script("train"), config, {"datasets.train.memory_mb": 0}, monkeypatch)
+    assert re.fullmatch(r"train: .*\.png cannot be used any more: 90x47 is smaller than the 48 pixels .*", said)
 
 
 @pytest.mark.parametrize(
@@ -432,12 +453,13 @@ def test_picture_that_cannot_be_read_any_more_ends_the_run_with_one_line(config,
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nC++"), "allocate 2 GiB); lower"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "9 bytes); lower"),
+        (OSError(errno.ENOSPC, "No space left on device"), "left on device; free some space, and go on with --set"),
         (MemoryError(), r"out of memory (MemoryError); lower"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "Killed), perhaps for lack of"),
         (ConnectionResetError(104, "Connection reset by peer"), "by peer), perhaps for lack of memory"),
     ],
 )
-def test_lack_of_memory_ends_the_run_with_one_line(config, monkeypatch, error, said):
+def test_lack_of_memory_or_space_ends_the_run_with_one_line(config, monkeypatch, error, said):
     script = load_script("train")
     monkeypatch.setattr(script, "train", Mock(side_effect=error))
     message = end_of(script, config, {"name": "a"}, monkeypatch)
@@ -465,9 +487,9 @@ def test_full_disk_ends_the_run_with_one_line(config, tmp_path, monkeypatch):
 def test_error_in_the_program_keeps_its_traceback(config, monkeypatch):
     script = load_script("train")
     monkeypatch.setattr(script, "train", Mock(side_effect=RuntimeError("shapes differ")))
-    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(config)])
-    with pytest.raises(RuntimeError, match="shapes differ"):
-        script.main()
+    said = end_of(script, config, {"name": "a"}, monkeypatch)
+    assert said.startswith("Traceback (most recent call last):")
+    assert said.endswith("RuntimeError: shapes differ\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux" or (os.cpu_count() or 1) < 2, reason="counts threads, which are several")

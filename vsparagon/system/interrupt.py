@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -40,6 +42,20 @@ def end_tidily_on_sigterm() -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def ending_on_interrupt(name: str) -> Iterator[None]:
+    """Turn Ctrl-C in the block, all that a script does, into one line and the exit code `INTERRUPTED`.
+
+    Args:
+        name: of the script.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: stopped\n")
+        sys.exit(INTERRUPTED)
 
 
 class Interrupt:

@@ -14,16 +14,17 @@ from ruamel.yaml.error import YAMLError
 
 from vsparagon.errors import InvalidInput
 from vsparagon.models.variants import AnyOptions, SwiftOptions, variant_options
-from vsparagon.training.data import Positive, TrainingData
+from vsparagon.system.files import replacing
+from vsparagon.training.data import MOST, Positive, TrainingData
 from vsparagon.training.degradation import Degradation
 from vsparagon.training.gan import GanOptions
 from vsparagon.training.losses import AnyLoss, CharbonnierLoss
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser
 from vsparagon.training.pairs import Folders
 from vsparagon.training.precision import PrecisionName
-from vsparagon.training.schema import choices, unknown_keys
+from vsparagon.training.schema import choices, endless_numbers, unknown_keys
 
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=MOST)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -162,7 +163,7 @@ class Config(_Section, frozen=True, kw_only=True):
     path: Paths = Paths()
     manual_seed: Seed = 0
     precision: PrecisionName = "32-true"
-    threads: Count = 0
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     licence: str | None = None
 
     def generator(self) -> tuple[str, AnyOptions]:
@@ -206,6 +207,8 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     if unknown := unknown_keys(tree, Config):
         listed = f"keys {', '.join(unknown)}; leave them out or correct them" if unknown[1:] else f"key {unknown[0]}"
         raise InvalidInput(f"{path}: unknown {listed} (vsparagon/training/config.py describes all keys).")
+    if endless := endless_numbers(tree):
+        raise InvalidInput(f"{path}: {', '.join(endless)}; give finite numbers.")
     try:
         config = msgspec.convert(tree, Config)
         _check(config)
@@ -223,7 +226,7 @@ def write_config(config: Config, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    with path.open("w", encoding="utf-8") as file:
+    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
         YAML().dump(msgspec.to_builtins(config), file)
 
 
@@ -259,6 +262,11 @@ def _check(config: Config) -> None:
             )
     if train.int8 and not isinstance(options, SwiftOptions):
         raise InvalidInput("train.int8 is for swift, swift_lite and swift_plus; leave it out.")
+    if train.gan_opt is not None and train.gan_start_iter >= train.total_iter:
+        raise InvalidInput(
+            f"train.gan_start_iter is {train.gan_start_iter} and train.total_iter {train.total_iter}, so the "
+            "discriminator would never be used; start it earlier."
+        )
     if 2 * train.loss_border >= data.lq_size:
         raise InvalidInput(f"train.loss_border is {train.loss_border}; it leaves no pixels of lq_size {data.lq_size}.")
     if config.network_d is not None:

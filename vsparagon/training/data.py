@@ -23,7 +23,8 @@ from vsparagon.training.pairs import Folders, PairFiles, folder_pairs, load_pair
 from vsparagon.training.pictures import Picture
 from vsparagon.training.resize import REACH
 
-Positive = Annotated[int, Meta(ge=1)]
+MOST = 2**31 - 1
+Positive = Annotated[int, Meta(ge=1, le=MOST)]
 
 CLIP_SIDE = 128  # sides of a degraded clip in low-resolution pixels, or less for small pictures
 CROPS_PER_CLIP = 8  # more than one, because starting an encoder takes longer than encoding a few frames
@@ -119,9 +120,9 @@ class CropPairs(Dataset[tuple[Tensor, Tensor]]):
         if pair := self._kept.get(chosen):
             return pair
         try:
-            return load_pair(*self._files[chosen], self._scale)
+            return load_pair(*self._files[chosen], scale=self._scale, smallest=_smallest(self._data, self._scale))
         except (OSError, ValueError) as error:
-            raise InvalidInput(f"cannot read {self._files[chosen][0]} any more: {error}") from error
+            raise InvalidInput(f"{self._files[chosen][0]} cannot be used any more: {error}") from error
 
     def _cut(self, pair: Pair, random: np.random.Generator) -> Pair:
         side = self._data.lq_size

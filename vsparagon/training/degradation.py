@@ -18,7 +18,7 @@ from vsparagon.training.pictures import Picture, to_picture
 from vsparagon.training.resize import Kernel, reduce, resize
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Sigma = Annotated[float, Meta(ge=0)]
+Sigma = Annotated[float, Meta(ge=0, le=255)]
 RateFactor = Annotated[int, Meta(ge=0, le=51)]
 
 SMALLEST_FRAME = 16  # least side in pixels that both encoders take; x265 refuses smaller frames

@@ -66,7 +66,7 @@ class MultiStep(
     """A learning rate that is multiplied by `gamma` at each of the `milestones`, which are iterations."""
 
     milestones: tuple[int, ...]
-    gamma: Positive = 0.5
+    gamma: Annotated[float, Meta(gt=0, le=1)] = 0.5
 
     def factor(self, iteration: int, warmup: int, total: int) -> float:
         """Return the factor on the highest rate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -56,34 +57,57 @@ def read_pairs(
     Raises:
         FileNotFoundError: a folder is missing or holds no pictures.
     """
-    named = {} if low is None else {path.stem: path for path in picture_files(low)}
-    for number, path in enumerate(picture_files(high)):
+    highs = picture_files(high)
+    named = Counter(path.stem for path in highs)
+    lows: dict[str, list[Path]] = defaultdict(list)
+    for path in [] if low is None else picture_files(low):
+        lows[path.stem].append(path)
+    for number, path in enumerate(highs):
         try:
-            if low is not None and path.stem not in named:
-                raise ValueError(f"no picture of this name in {low}")
-            files = path, named.get(path.stem)
-            pair = load_pair(*files, scale)
-            _check(pair, smallest, scale)
+            files = path, None if low is None else _partner(path, lows[path.stem], alone=named[path.stem] == 1)
+            pair = load_pair(*files, scale=scale, smallest=smallest)
             yield files, degraded(number, pair) if degraded else pair
         except (OSError, ValueError) as error:
             log.warning("left out %s: %s", path, error)
 
 
-def load_pair(high: Path, low: Path | None, scale: int) -> Pair:
+def load_pair(high: Path, low: Path | None, *, scale: int, smallest: int) -> Pair:
     """Read a pair. High resolution is cropped to multiples of `scale`; without a file, low resolution has no rows.
 
     Raises:
-        OSError, ValueError: a file is not an image, or is damaged.
+        OSError: a file cannot be read or is not an image.
+        ValueError: an image is damaged, smaller than `smallest`, or of a size that does not fit the other.
     """
-    picture = crop_to_multiple(load_picture(high), scale)
-    return Pair(load_picture(low) if low else picture[:0], picture)
+    picture = load_picture(high)
+    height, width = (pixels // scale for pixels in picture.shape[:2])
+    if min(height, width) * scale < smallest:
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise ValueError(f"{size} is smaller than the {smallest} pixels that are needed")
+    picture = crop_to_multiple(picture, scale)
+    if low is None:
+        return Pair(picture[:0], picture)
+    reduced = load_picture(low)
+    if reduced.shape[:2] != (height, width):
+        size = f"{reduced.shape[1]}x{reduced.shape[0]}"
+        raise ValueError(f"its low-resolution picture is {size} instead of {width}x{height}")
+    return Pair(reduced, picture)
 
 
-def _check(pair: Pair, smallest: int, scale: int) -> None:
-    height, width = (pixels // scale for pixels in pair.high.shape[:2])
-    if min(pair.high.shape[:2]) < smallest:
-        raise ValueError(f"{width * scale}x{height * scale} is smaller than the {smallest} pixels that are needed")
-    if pair.low.size and pair.low.shape[:2] != (height, width):
-        raise ValueError(
-            f"its low-resolution picture is {pair.low.shape[1]}x{pair.low.shape[0]} instead of {width}x{height}"
-        )
+def _partner(path: Path, lows: Sequence[Path], *, alone: bool) -> Path:
+    """Return the low-resolution file of a picture: the one with the same suffix, or else the only one.
+
+    Args:
+        path: of the picture.
+        lows: low-resolution files of its name, but for the suffix.
+        alone: whether it is the only high-resolution picture of that name.
+
+    Raises:
+        ValueError: there is none, or it is not clear which one it is.
+    """
+    if not lows:
+        raise ValueError("no low-resolution picture has this name")
+    if same := [low for low in lows if low.name == path.name]:
+        return same[0]
+    if len(lows) > 1 or not alone:
+        raise ValueError(f"several pictures are called {path.stem}; give each pair a name of its own")
+    return lows[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 Real = npt.NDArray[np.float64]
 SSIM_WINDOW = 11
+BEST_PSNR = 100.0  # in dB
 
 
 def luma(rgb: npt.NDArray[np.generic]) -> Real:
@@ -19,13 +22,13 @@ def luma(rgb: npt.NDArray[np.generic]) -> Real:
 def psnr_luma(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
     """Return the PSNR of the luma in dB, with a peak of 255; `border` pixels are cut from each side.
 
-    It is infinite for equal pictures.
+    It is at most `BEST_PSNR`, also for equal pictures, so that a mean over several pictures is finite.
     """
     return _psnr(luma(_inside(result, border)), luma(_inside(reference, border)))
 
 
 def psnr_rgb(result: npt.NDArray[np.generic], reference: npt.NDArray[np.generic], border: int) -> float:
-    """Return the PSNR over red, green and blue in dB; peak and border as for `psnr_luma`."""
+    """Return the PSNR over red, green and blue in dB; peak, border and limit as for `psnr_luma`."""
     return _psnr(_inside(result, border).astype(np.float64), _inside(reference, border).astype(np.float64))
 
 
@@ -66,8 +69,8 @@ def _inside(picture: npt.NDArray[np.generic], border: int) -> npt.NDArray[np.gen
 
 
 def _psnr(result: Real, reference: Real) -> float:
-    with np.errstate(divide="ignore"):  # infinite for equal pictures
-        return float(10.0 * np.log10(255.0**2 / np.mean((result - reference) ** 2)))
+    error = float(np.mean((result - reference) ** 2)) / 255.0**2
+    return -10.0 * math.log10(max(error, 10.0 ** (-BEST_PSNR / 10.0)))
 
 
 def _window(x: Real) -> Real:

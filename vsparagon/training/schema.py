@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,6 +18,15 @@ def unknown_keys(tree: Any, section: type[Struct]) -> list[str]:
         section: the type that it will be converted to.
     """
     return list(_unknown(tree, [inspect.type_info(section)], ""))
+
+
+def endless_numbers(tree: Any, place: str = "") -> list[str]:
+    """Return all numbers of a parsed file that are infinite or not a number, each as "key.key is inf"."""
+    if isinstance(tree, dict):
+        return [found for key, inner in tree.items() for found in endless_numbers(inner, f"{place}.{key}")]
+    if isinstance(tree, list):
+        return [found for inner in tree for found in endless_numbers(inner, place)]
+    return [f"{place[1:]} is {tree}"] if isinstance(tree, float) and not math.isfinite(tree) else []
 
 
 def choices(message: str, section: type[Struct]) -> list[str]:
