@@ -114,7 +114,7 @@ def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair
         crf: compress the low resolution by x264 at this CRF; None for no compression.
 
     Raises:
-        InvalidInput: the file cannot be read, has no video, or its frames are too small to be measured.
+        InvalidInput: the file cannot be read, has no video, or its frames are too small or of several sizes.
     """
     with opened_container(path) as container:
         if not container.streams.video:
@@ -125,6 +125,8 @@ def load_clip(path: Path, scale: int, frames: int, crf: int | None) -> list[Pair
         ]
     if not decoded:
         raise InvalidInput(f"no frame of {path} can be decoded.")
+    if len({frame.shape for frame in decoded}) > 1:
+        raise InvalidInput(f"the frames of {path} change their size; give --frames up to where they do, or cut it.")
     even = 2 * scale  # 4:2:0 needs even sides at low resolution
     least = -(-least_side(scale) // even) * even
     if min(decoded[0].shape[:2]) < least:

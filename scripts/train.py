@@ -56,6 +56,7 @@ log = logging.getLogger("train")
 STATE: Final = "last.state"
 LOCK: Final = "run.lock"
 MEMORY: Final = "lower datasets.train.batch_size_per_gpu, lq_size or memory_mb, or validate on smaller pictures."
+SHARED: Final = "give Docker --shm-size=1g, or set datasets.train.num_worker_per_gpu=0."
 WORKERS: Final = "perhaps for lack of memory; lower datasets.train.memory_mb or num_worker_per_gpu."
 
 
@@ -286,14 +287,16 @@ def _explained(error: Exception) -> str | None:
         return f"a process that prepares crops was ended ({error}), {WORKERS}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.strerror}; free some space, and go on with --set path.resume_state=auto."
+    # torch puts the traceback in the process that loads data before the message, and the type of the error.
+    from_worker = reason_of(error).partition(": ")[2] if "in DataLoader worker process" in str(error) else ""
     if isinstance(error, ParagonError | OSError):
-        reason = reason_of(error)
-        # torch puts the traceback in the process that loads data before the message.
-        return reason.partition(": ")[2] if "in DataLoader worker process" in str(error) else reason
-    reason = first_line_of(error).rstrip(" .")
+        return from_worker or reason_of(error)
+    reason = (from_worker or first_line_of(error)).rstrip(" .")
+    if "shared memory" in reason and os.strerror(errno.ENOSPC) in reason:
+        return f"no room in /dev/shm for crops ({reason}); {SHARED}"
     if "DataLoader worker (pid" in reason:
         return f"a process that prepares crops was ended ({reason}), {WORKERS}"
-    if isinstance(error, MemoryError) or re.search("out of memory|allocate memory|not enough memory", reason):
+    if isinstance(error, MemoryError) or re.search("out of memory|allocate|not enough memory", reason):
         return f"out of memory ({reason}); {MEMORY}"
     return None
 

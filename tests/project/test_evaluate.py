@@ -95,6 +95,7 @@ def write_video(path: Path, frames: int, height: int = 64) -> None:
         (["--pictures", "nowhere", "--variants", "swft"], "evaluate: unknown variant 'swft'"),
         (["--videos", "text.mkv", "--variants"], "evaluate: text.mkv cannot be read"),
         (["--videos", "sound.wav", "--variants"], "evaluate: sound.wav has no video"),
+        (["--videos", "two.h264", "--variants"], "evaluate: the frames of two.h264 change their size"),
         (["--videos", "small.mkv", "--variants", "--scale", "4"], "evaluate: the frames .* need 24 pixels a side"),
     ],
 )
@@ -106,6 +107,9 @@ def test_what_cannot_be_evaluated_is_one_line(arguments, message, tmp_path, monk
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16000))
     write_video(tmp_path / "small.mkv", 1, height=16)
+    for height in (64, 80):
+        write_video(tmp_path / f"{height}.h264", 1, height)
+    Path("two.h264").write_bytes(Path("64.h264").read_bytes() + Path("80.h264").read_bytes())
     monkeypatch.setattr("sys.argv", ["evaluate.py", *arguments])
     with pytest.raises(SystemExit, match=message):
         load_script("evaluate").main()

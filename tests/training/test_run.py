@@ -419,6 +419,11 @@ def end_of(script, config, settings, monkeypatch) -> str:
     return str(ended.value)
 
 
+def from_worker(reason: str) -> RuntimeError:
+    """An error in a process that prepares crops, as torch passes it on."""
+    return RuntimeError(f"Caught RuntimeError in DataLoader worker process 0.\nTraceback ...:\n  ...\n{reason}\n")
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_picture_that_cannot_be_read_any_more_ends_the_run_with_one_line(config, monkeypatch, workers):
     read_pairs = data.read_pairs
@@ -453,6 +458,11 @@ def test_picture_that_became_smaller_ends_the_run_with_one_line(config, monkeypa
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nC++"), "allocate 2 GiB); lower"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "9 bytes); lower"),
+        (
+            from_worker("RuntimeError: unable to allocate shared memory(shm): No space left on device (28)"),
+            "--shm-size",
+        ),
+        (from_worker("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8. GiB"), "8. GiB); lower"),
         (OSError(errno.ENOSPC, "No space left on device"), "left on device; free some space, and go on with --set"),
         (MemoryError(), r"out of memory (MemoryError); lower"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "Killed), perhaps for lack of"),
