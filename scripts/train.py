@@ -6,8 +6,8 @@
 
 The run's folder, runs/NAME, receives NAME.safetensors (averaged weights, which the filter loads), last.state (to
 resume from), config.yml (all settings) and TensorBoard's files. A run that was stopped resumes from its last checkpoint
-with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C or SIGTERM makes a
-run of one process save a checkpoint and end.
+with `path.resume_state=auto`; on the CPU, the result is exactly that of an uninterrupted run. Ctrl-C, SIGTERM or a
+closed terminal makes a run of one process save a checkpoint and end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from vsparagon.errors import InvalidInput, ParagonError, first_line_of, reason_of
@@ -52,6 +54,8 @@ from vsparagon.training.trainee import Trainee
 from vsparagon.training.validation import enlarger, load_pairs, mean_quality
 
 log = logging.getLogger("train")
+
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 STATE: Final = "last.state"
 LOCK: Final = "run.lock"
@@ -149,7 +153,11 @@ def train(config: Config) -> bool:
     fabric = Fabric(
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-        plugins=precision_named(config.precision),
+        # Not SLURM's environment, which Fabric would choose there: torchrun starts all processes.
+        plugins=[
+            precision_named(config.precision),
+            TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment(),
+        ],
     )
     fabric.launch()
     trainee = Trainee(config, fabric, pretrained=not resumed)
@@ -188,7 +196,7 @@ def train(config: Config) -> bool:
         closing(run) if run else nullcontext(),
         Interrupt(waits=fabric.world_size == 1, note=note) as interrupt,
     ):
-        for iteration, (low, high) in zip(range(begin, total), batches, strict=True):
+        for iteration, (low, high) in zip(range(begin, total), _saving(batches, run, begin), strict=True):
             measured = trainee.step(low, high, iteration)
 
             # The rest happens only in some iterations, because it takes time.
@@ -223,6 +231,19 @@ def train(config: Config) -> bool:
     return done == total
 
 
+def _saving(batches: Iterable[Any], run: Run | None, begin: int) -> Iterator[Batch]:
+    """Yield the batches after iteration `begin`; if the next one cannot be made, the run is saved before the error."""
+    done = begin
+    try:
+        for batch in batches:
+            yield batch
+            done += 1
+    except Exception:
+        if run and done > begin:
+            run.save(done)
+        raise
+
+
 def _validation(config: Config, scale: int) -> dict[str, list[Pair]]:
     """Read the folders to measure on. This comes before training, so that a wrong folder is reported at once."""
     val = config.datasets.val
@@ -242,7 +263,10 @@ def _resumed(config: Config, state_file: Path) -> Mapping[str, Any] | None:
     """
     chosen = config.path.resume_state
     if chosen == "auto":
-        return load_state(state_file) if state_file.exists() else None
+        if state_file.exists():
+            return load_state(state_file)
+        log.info("there is no checkpoint yet: starting from the beginning")
+        return None
     file = expanded(chosen) if chosen else None
     if state_file.exists() and (file is None or file.resolve() != state_file.resolve()):
         raise InvalidInput(
@@ -285,7 +309,7 @@ def _explained(error: Exception) -> str | None:
     """Return an error's message in one line, or None if nobody but a programmer can do anything about it."""
     if isinstance(error, ConnectionError):  # a process that loads data was killed while it passed a batch on
         return f"a process that prepares crops was ended ({error}), {WORKERS}"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{error.strerror}; free some space, and go on with --set path.resume_state=auto."
     # torch puts the traceback in the process that loads data before the message, and the type of the error.
     from_worker = reason_of(error).partition(": ")[2] if "in DataLoader worker process" in str(error) else ""

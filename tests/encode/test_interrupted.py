@@ -146,13 +146,13 @@ def test_ends_with_one_line_when_ffmpeg_is_killed_and_goes_on(name, film, whole,
 
 
 @needs_signals
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stops_at_once_and_cleanly(number, film, slow, tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_stops_at_once_and_cleanly(name, film, slow, tmp_path):
     out = tmp_path / "out.mkv"
     process = start_until(out, 2, film, out, "--segment-frames", SEGMENT, "--filter-script", slow[0])
     children = ffmpegs_of(process)
     assert children
-    process.send_signal(number)
+    process.send_signal(signal.Signals[name])
     stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (130, "")
     assert "Traceback" not in stderr
@@ -162,6 +162,15 @@ def test_stops_at_once_and_cleanly(number, film, slow, tmp_path):
     )
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert [path.name for path in tmp_path.glob("out*")] == ["out.mkv.parts"]
+
+
+@needs_signals
+def test_goes_on_under_nohup_when_the_terminal_is_closed(tmp_path):
+    code = (
+        "import signal, vsparagon.system.interrupt as i; i.end_tidily_on_signals(); signal.raise_signal(signal.SIGHUP)"
+    )
+    done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @needs_signals

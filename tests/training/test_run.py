@@ -338,7 +338,7 @@ def test_a_run_goes_on_with_the_steps_that_are_set_now(train, config, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupted_run_loses_nothing(train, config, tmp_path, number):
     settings = {"train.total_iter": 100_000, "logger.save_checkpoint_freq": 50_000, "path.resume_state": "auto"}
     run = start(config, settings | {"datasets.train.num_worker_per_gpu": 1})
@@ -349,9 +349,9 @@ def test_an_interrupted_run_loses_nothing(train, config, tmp_path, number):
             if done == 3:  # a terminal and the system send it to all processes of a group
                 workers = psutil.Process(run.pid).children()
                 for worker in workers:
-                    worker.send_signal(number)
+                    worker.send_signal(signal.Signals[number])
                 psutil.wait_procs(workers, timeout=1)  # time to end, if they do
-                run.send_signal(number)
+                run.send_signal(signal.Signals[number])
     assert run.wait() == 130
     assert "resume_state=auto resumes" in line
     folder = tmp_path / "runs" / "tiny"
@@ -422,6 +422,27 @@ def end_of(script, config, settings, monkeypatch) -> str:
 def from_worker(reason: str) -> RuntimeError:
     """An error in a process that prepares crops, as torch passes it on."""
     return RuntimeError(f"Caught RuntimeError in DataLoader worker process 0.\nTraceback ...:\n  ...\n{reason}\n")
+
+
+def test_what_was_learnt_before_a_picture_became_unreadable_is_kept(config, tmp_path, monkeypatch):
+    script = load_script("train")
+    step, pictures = script.Trainee.step, tmp_path / "pictures"
+
+    def step_and_damage(trainee, low, high, iteration):
+        if iteration == 1:
+            for picture in pictures.iterdir():
+                picture.write_text("changed")
+        return step(trainee, low, high, iteration)
+
+    monkeypatch.setattr(script.Trainee, "step", step_and_damage)
+    assert "cannot be used any more" in end_of(script, config, {"datasets.train.memory_mb": 0}, monkeypatch)
+    assert load_state(tmp_path / "runs" / "tiny" / "last.state")["iteration"] == 2
+
+
+def test_a_batch_system_does_not_change_the_run(train, config, monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_NAME", "x")
+    assert train(read_config(config, ["train.total_iter=1"]))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

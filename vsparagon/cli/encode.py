@@ -16,7 +16,7 @@ from vsparagon.cli.options import add_filter_script, add_network, parse_time, re
 from vsparagon.encode.encoders import CODECS
 from vsparagon.errors import InvalidInput
 from vsparagon.extras import check_needs, installation
-from vsparagon.system.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_signals
 from vsparagon.wording import counted
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace) -> str:
     from vsparagon.encode.run import encode
 
     workers = _workers(args)
-    end_tidily_on_sigterm()
+    end_tidily_on_signals()
     job = _job(args)
     progress = choose_progress(as_json=args.json)
     output = args.output.absolute()

@@ -13,7 +13,7 @@ from vsparagon.cli.options import NETWORK, add_model, given_of
 from vsparagon.errors import InvalidInput, ParagonError
 from vsparagon.extras import check_needs
 from vsparagon.image.stills import SUFFIXES
-from vsparagon.system.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_signals
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> str:
     elif existing and not args.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
         raise InvalidInput(f"{existing[0]} exists{more}; add -y to replace it, or --skip-existing.")
-    end_tidily_on_sigterm()
+    end_tidily_on_signals()
     upscaler = Upscaler(**given_of(args, NETWORK), device_id=args.device_id)
     began, failed = time.monotonic(), 0
     for source, target in _shown(pairs):

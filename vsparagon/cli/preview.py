@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsparagon.cli.options import add_filter_script, add_network, parse_time, read_job
 from vsparagon.extras import check_needs
-from vsparagon.system.interrupt import end_tidily_on_sigterm
+from vsparagon.system.interrupt import end_tidily_on_signals
 from vsparagon.wording import counted
 
 DESCRIPTION = """\
@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> str:
 
     job = read_job(args)
     start = parse_time(args.start)
-    end_tidily_on_sigterm()
+    end_tidily_on_signals()
     program = "" if args.player in VIEWERS else find_player(args.player)
     if not program:
         viewer = find_viewer(args.player)

@@ -1,4 +1,4 @@
-"""End tidily on Ctrl-C, and on SIGTERM in the same way."""
+"""End tidily on Ctrl-C, and in the same way on SIGTERM and when the terminal is closed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, by the shells' co
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform == "win32":  # where other processes cannot send SIGTERM
     SIGNALS.append(signal.SIGBREAK)
+elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup makes it
+    SIGNALS.append(signal.SIGHUP)
 
 
 def own_process_group() -> dict[str, Any]:
@@ -31,8 +33,8 @@ def own_process_group() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def end_tidily_on_sigterm() -> None:
-    """Make SIGTERM (on Windows also SIGBREAK) raise KeyboardInterrupt as Ctrl-C does, so that the command cleans up.
+def end_tidily_on_signals() -> None:
+    """Make SIGTERM and SIGHUP, on Windows SIGBREAK, raise KeyboardInterrupt as Ctrl-C does: the command cleans up.
 
     Call it on the main thread.
     """
@@ -59,7 +61,7 @@ def ending_on_interrupt(name: str) -> Iterator[None]:
 
 
 class Interrupt:
-    """Context in which a first Ctrl-C or SIGTERM only sets `asked`; a second one raises KeyboardInterrupt.
+    """Context in which a first Ctrl-C, SIGTERM or SIGHUP only sets `asked`; a second one raises KeyboardInterrupt.
 
     Args:
         waits: False to leave the signals as they are. Outside the main thread they always are, because Python handles

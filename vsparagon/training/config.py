@@ -22,7 +22,7 @@ from vsparagon.training.losses import AnyLoss, CharbonnierLoss
 from vsparagon.training.optimisation import CosineAnnealing, MultiStep, Optimiser
 from vsparagon.training.pairs import Folders
 from vsparagon.training.precision import PrecisionName
-from vsparagon.training.schema import choices, endless_numbers, unknown_keys
+from vsparagon.training.schema import LARGEST, choices, unknown_keys, vast_numbers
 
 Count = Annotated[int, Meta(ge=0, le=MOST)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -153,7 +153,7 @@ class Config(_Section, frozen=True, kw_only=True):
         licence: of the weights; it is written into their file.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[\w-][\w.-]*$")]
+    name: Annotated[str, Meta(pattern=r"^[\w-][\w.-]{0,99}\Z")]
     network_g: dict[str, bool | int | float | str]
     datasets: Datasets
     train: Training
@@ -207,8 +207,8 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     if unknown := unknown_keys(tree, Config):
         listed = f"keys {', '.join(unknown)}; leave them out or correct them" if unknown[1:] else f"key {unknown[0]}"
         raise InvalidInput(f"{path}: unknown {listed} (vsparagon/training/config.py describes all keys).")
-    if endless := endless_numbers(tree):
-        raise InvalidInput(f"{path}: {', '.join(endless)}; give finite numbers.")
+    if vast := vast_numbers(tree):
+        raise InvalidInput(f"{path}: {', '.join(vast)}; give numbers of at most {LARGEST:g}.")
     try:
         config = msgspec.convert(tree, Config)
         _check(config)

@@ -182,9 +182,10 @@ def load_batches(
 
 
 def _outlast_interrupts(_worker: int) -> None:
-    """Go on in a worker at the first Ctrl-C or SIGTERM, which often reach the main process, too: it needs crops to end.
+    """Go on in a worker at the first Ctrl-C, SIGTERM or SIGHUP.
 
-    A second one ends the worker; Python itself sends it to those that are left when the main process exits.
+    They often reach the main process, too, and it needs crops to end. A second one ends the worker; Python itself sends
+    one to those that are left when the main process exits.
     """
     Interrupt().__enter__()
 

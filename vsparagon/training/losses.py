@@ -57,7 +57,7 @@ class MSELoss(Loss, frozen=True, kw_only=True, tag="mseloss"):
 class CharbonnierLoss(Loss, frozen=True, kw_only=True, tag="charbonnierloss"):
     """Mean of sqrt(difference^2 + eps^2) (Charbonnier et al., 1994)."""
 
-    eps: Annotated[float, Meta(gt=0)] = 1e-3
+    eps: Annotated[float, Meta(gt=0, le=1)] = 1e-3
 
     def __call__(self, result: Tensor, target: Tensor) -> Tensor:
         return (self.difference(result, target).square() + self.eps**2).sqrt().mean()

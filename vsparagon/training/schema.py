@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct, inspect
+
+LARGEST = 1e30  # number in a configuration: torch computes in float32
 
 
 def unknown_keys(tree: Any, section: type[Struct]) -> list[str]:
@@ -20,13 +21,13 @@ def unknown_keys(tree: Any, section: type[Struct]) -> list[str]:
     return list(_unknown(tree, [inspect.type_info(section)], ""))
 
 
-def endless_numbers(tree: Any, place: str = "") -> list[str]:
-    """Return all numbers of a parsed file that are infinite or not a number, each as "key.key is inf"."""
+def vast_numbers(tree: Any, place: str = "") -> list[str]:
+    """Return all numbers of a parsed file that are above `LARGEST` or not a number, each as "key.key is inf"."""
     if isinstance(tree, dict):
-        return [found for key, inner in tree.items() for found in endless_numbers(inner, f"{place}.{key}")]
+        return [found for key, inner in tree.items() for found in vast_numbers(inner, f"{place}.{key}")]
     if isinstance(tree, list):
-        return [found for inner in tree for found in endless_numbers(inner, place)]
-    return [f"{place[1:]} is {tree}"] if isinstance(tree, float) and not math.isfinite(tree) else []
+        return [found for inner in tree for found in vast_numbers(inner, place)]
+    return [f"{place[1:]} is {tree}"] if isinstance(tree, float) and not abs(tree) <= LARGEST else []
 
 
 def choices(message: str, section: type[Struct]) -> list[str]:
